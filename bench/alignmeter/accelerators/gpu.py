@@ -1,0 +1,84 @@
+"""What CUDA, ROCm and XPU devices have in common through torch's device modules."""
+
+__all__ = ["Gpu"]
+
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from alignmeter.accelerators.base import Device, Mark, Peaks
+
+
+class Gpu:
+    """A device behind ``torch.cuda`` or ``torch.xpu``; vendor files give the questions.
+
+    Runs on the device that torch calls current: the first visible one unless masked otherwise.
+    """
+
+    memory_kind = "vram"
+
+    def __init__(self, name: str, device_type: str, build: str | None, install: str) -> None:
+        """``build`` is the toolkit version this torch was built for, ``None`` if it was not."""
+        self.name = name
+        self._type = device_type
+        self._build = build
+        self._install = install
+
+    @property
+    def _module(self) -> ModuleType:
+        module: ModuleType = torch.get_device_module(self._type)
+        return module
+
+    def missing(self) -> str | None:
+        """``None`` if a device is visible, else the reason with its remedy."""
+        if self._build is None:
+            return f"this torch has no {self.name} build; install {self._install}"
+        if not self._module.is_available():
+            return "torch sees no such device; check the driver and the visible-devices variables"
+        return None
+
+    def devices(self) -> list[Device]:
+        """Every visible device, in torch's order."""
+        if self.missing() is not None:
+            return []
+        return [self._device(i) for i in range(self._module.device_count())]
+
+    def _device(self, index: int) -> Device:
+        properties: Any = self._module.get_device_properties(index)
+        uuid = getattr(properties, "uuid", None)
+        return Device(
+            name=properties.name,
+            memory_bytes=properties.total_memory,
+            uuid=None if uuid is None else str(uuid),
+            driver=getattr(properties, "driver_version", None),
+            runtime=self._build,
+        )
+
+    def torch_device(self) -> torch.device:
+        """The current device of this type."""
+        return torch.device(self._type, self._module.current_device())
+
+    def mark(self) -> Mark:
+        """An event recorded on the current stream."""
+        event = self._module.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def seconds(self, start: Mark, end: Mark) -> float:
+        """Time between two recorded events, in s; torch gives ms."""
+        return float(start.elapsed_time(end)) / 1e3
+
+    def synchronise(self) -> None:
+        """Wait for the current device."""
+        self._module.synchronize()
+
+    def peaks(self, *, reset: bool) -> Peaks | None:
+        """Peaks of torch's caching allocator; ``reset`` starts a new window."""
+        peaks = Peaks(
+            allocated_bytes=self._module.max_memory_allocated(),
+            reserved_bytes=self._module.max_memory_reserved(),
+        )
+        if reset:
+            self._module.reset_peak_memory_stats()
+        return peaks

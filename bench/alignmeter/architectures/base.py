@@ -1,0 +1,56 @@
+"""What a model family tells the rest: shapes, how to build it, what may be adapted or quantised."""
+
+__all__ = ["PAD_TOKEN", "Architecture", "Shape"]
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from alignmeter.cell import digest
+from alignmeter.errors import InputError, known
+
+PAD_TOKEN, BOS_TOKEN, EOS_TOKEN = 0, 1, 2
+Shape = Mapping[str, int | bool]
+"""Keyword arguments of the transformers config."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Architecture:
+    """One family. ``make(shape)`` builds its randomly initialised transformers causal LM.
+
+    ``lora_targets``: modules that get adapters on every backend, by last name.
+    ``nf4_skip``: linear modules that stay unquantised, by last name, because the model reads their
+    ``weight`` without calling them.
+    """
+
+    name: str
+    shapes: Mapping[str, Shape]
+    make: Callable[[Shape], nn.Module]
+    lora_targets: tuple[str, ...]
+    nf4_skip: tuple[str, ...]
+    cache_argument: str
+
+    def shape(self, size: str) -> Shape:
+        """The config of ``size``. Raises `InputError` listing the known sizes."""
+        if size not in self.shapes:
+            raise InputError(f"{self.name} has no size {size!r}; {known(self.shapes)}")
+        return self.shapes[size]
+
+    def digest(self, size: str) -> str:
+        """Identity of the randomly initialised model: its family and shape."""
+        return digest([self.name, dict(self.shape(size))])
+
+    def build(self, size: str, *, seed: int, dtype: torch.dtype) -> nn.Module:
+        """A causal LM on the CPU, the same weights for one seed on every machine.
+
+        It is initialised in fp32 on the CPU whatever the device, then cast to ``dtype``.
+        """
+        torch.manual_seed(seed)
+        return self.make(self.shape(size)).to(dtype)
+
+    def cache_of(self, output: Any) -> Any:
+        """The decoding cache inside a model output."""
+        return getattr(output, self.cache_argument)

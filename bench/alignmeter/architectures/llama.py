@@ -1,0 +1,57 @@
+"""Llama (Transformer). 8b is Llama-3-8B; the others are fitted to the published Mamba sizes."""
+
+__all__ = ["LLAMA"]
+
+from torch import nn
+
+from alignmeter.architectures.base import BOS_TOKEN, EOS_TOKEN, PAD_TOKEN, Architecture, Shape
+
+
+def _shape(vocab: int, layers: int, width: int, heads: int, kv_heads: int, mlp: int) -> Shape:
+    return {
+        "vocab_size": vocab,
+        "num_hidden_layers": layers,
+        "hidden_size": width,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "intermediate_size": mlp,
+        "tie_word_embeddings": vocab != 128256,
+        "max_position_embeddings": 131072,
+    }
+
+
+def _make(shape: Shape) -> nn.Module:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokens = {
+        "pad_token_id": PAD_TOKEN,
+        "bos_token_id": BOS_TOKEN,
+        "eos_token_id": EOS_TOKEN,
+    }
+    model: nn.Module = LlamaForCausalLM(LlamaConfig(**shape, **tokens))  # type: ignore[arg-type]
+    return model
+
+
+LLAMA = Architecture(
+    name="llama",
+    shapes={
+        "tiny": _shape(512, 3, 192, 4, 4, 320),
+        "130m": _shape(50280, 12, 768, 12, 12, 2240),
+        "370m": _shape(50280, 24, 1024, 16, 16, 2944),
+        "1.4b": _shape(50280, 24, 2048, 32, 32, 5760),
+        "2.8b": _shape(50280, 32, 2560, 32, 32, 7168),
+        "8b": _shape(128256, 32, 4096, 32, 8, 14336),
+    },
+    make=_make,
+    lora_targets=(
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    ),
+    nf4_skip=("lm_head", "score"),
+    cache_argument="past_key_values",
+)

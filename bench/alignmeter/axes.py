@@ -1,0 +1,137 @@
+"""The axes a cell is chosen on: one row each, with its values, its default and its help text."""
+
+__all__ = ["AXES", "Axis", "check_value"]
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from alignmeter.errors import InputError, known
+from alignmeter.registry import ACCELERATORS, ARCHITECTURES, METHODS, PEFT_MODES
+
+AxisValue = str | int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Axis:
+    """One axis. ``choices`` is empty for free text (``data``, ``lane``) and for integers."""
+
+    name: str
+    help: str
+    choices: tuple[str, ...] = ()
+    default: AxisValue | None = None
+    integer: bool = False
+    minimum: int = 1
+
+    @property
+    def flag(self) -> str:
+        """The command-line spelling, e.g. ``--seq-len``."""
+        return "--" + self.name.replace("_", "-")
+
+
+_ROWS = (
+    Axis(name="method", choices=tuple(METHODS), default="dpo", help="alignment method"),
+    Axis(name="architecture", choices=tuple(ARCHITECTURES), default="llama", help="model family"),
+    Axis(
+        name="size",
+        choices=("tiny", "130m", "370m", "1.4b", "2.8b", "8b"),
+        default="tiny",
+        help="model size; within a size the parameter counts match within 2 %",
+    ),
+    Axis(
+        name="peft",
+        choices=tuple(PEFT_MODES),
+        default="full",
+        help="what is trained: all weights, adapters, or adapters on NF4 weights",
+    ),
+    Axis(
+        name="accelerator",
+        choices=("auto", *ACCELERATORS),
+        default="auto",
+        help="device; auto takes the first of cuda, rocm, xpu, cpu that is here",
+    ),
+    Axis(name="kernels", choices=("stock",), default="stock", help="operators of the model"),
+    Axis(name="seq_len", integer=True, default=64, minimum=4, help="tokens per sequence, T"),
+    Axis(name="prompt_len", integer=True, help="prompt tokens per sequence, P (default T/2)"),
+    Axis(name="batch", integer=True, default=2, help="pairs per step, B: 2B sequences of T tokens"),
+    Axis(
+        name="precision",
+        choices=("fp32", "bf16-mixed", "bf16-base", "bf16"),
+        help="number format (default fp32 on the CPU; elsewhere bf16-mixed, or bf16-base for LoRA)",
+    ),
+    Axis(
+        name="checkpointing",
+        choices=("off", "on"),
+        default="off",
+        help="recompute activations in the backward pass",
+    ),
+    Axis(name="optimizer", choices=("adamw",), default="adamw", help="optimizer"),
+    Axis(name="lora_rank", integer=True, default=16, help="rank of the adapters"),
+    Axis(
+        name="quantiser",
+        choices=("nf4-double-64",),
+        default="nf4-double-64",
+        help="4-bit format of qlora: type, double quantisation, block size",
+    ),
+    Axis(
+        name="ref",
+        choices=("resident", "adapter-off"),
+        help="ref_model: a copy, or the policy without its adapter (default by --peft)",
+    ),
+    Axis(
+        name="ppo_topology",
+        choices=("separate",),
+        default="separate",
+        help="reward and value models with backbones of their own",
+    ),
+    Axis(
+        name="ppo_backward",
+        choices=("sequential", "joint"),
+        default="sequential",
+        help="policy then value model, or one summed loss",
+    ),
+    Axis(name="ppo_epochs", integer=True, default=1, help="passes over one rollout"),
+    Axis(name="ppo_minibatches", integer=True, default=1, help="minibatches per pass"),
+    Axis(name="lane", default="out-of-box", help="name of the tuning lane, shown in every row"),
+    Axis(
+        name="data",
+        default="packaged",
+        help="packaged (real preference text), synthetic, or a JSONL file",
+    ),
+)
+
+AXES: dict[str, Axis] = {axis.name: axis for axis in _ROWS}
+
+
+def _whole_number(axis: Axis, value: object, where: str) -> int:
+    try:
+        number = value if isinstance(value, int) else int(str(value))
+    except ValueError:
+        number = axis.minimum - 1
+    if isinstance(value, (bool, float)) or number < axis.minimum:
+        raise InputError(
+            f"{where}: {value!r} is not a value of {axis.name}; "
+            f"give a whole number of at least {axis.minimum}"
+        )
+    return number
+
+
+def check_value(name: str, value: object, where: str) -> AxisValue:
+    """`value` as the axis wants it.
+
+    ``where`` names the file or flag for the message. Raises `InputError` for an unknown axis or
+    value, with the known ones.
+    """
+    if name not in AXES:
+        raise InputError(f"{where}: {name!r} is not an axis; {known(AXES)}")
+    axis = AXES[name]
+    if axis.integer:
+        return _whole_number(axis, value, where)
+    if not isinstance(value, str) or not value:
+        raise InputError(f"{where}: {name} wants text, got {value!r}")
+    if axis.choices and value not in axis.choices:
+        raise InputError(f"{where}: {value!r} is not a value of {name}; {known(axis.choices)}")
+    if name == "data" and value not in ("packaged", "synthetic") and not Path(value).is_file():
+        raise InputError(
+            f"{where}: data file {value!r} does not exist; give packaged, synthetic or a JSONL file"
+        )
+    return value

@@ -1,0 +1,6 @@
+"""Batches: preference text or synthetic tokens, cut to the cell's fixed shape."""
+
+__all__ = ["Batch", "BatchSource", "Pair", "data_digest", "open_batches", "read_preferences"]
+
+from alignmeter.batches.preferences import Pair, read_preferences
+from alignmeter.batches.source import Batch, BatchSource, data_digest, open_batches

@@ -1,0 +1,112 @@
+"""Preference files: JSON Lines of prompt, chosen, rejected, as plain text or as conversations."""
+
+__all__ = ["Pair", "read_preferences"]
+
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from alignmeter.errors import InputError
+
+PACKAGED = "packaged"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """One preference: two answers to one prompt."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+
+
+def preference_bytes(data: str) -> bytes:
+    """The file's bytes; ``packaged`` is the set that comes with alignmeter.
+
+    Raises `InputError` if the file cannot be read.
+    """
+    if data == PACKAGED:
+        return (resources.files("alignmeter") / "data" / "preferences.jsonl").read_bytes()
+    try:
+        return Path(data).read_bytes()
+    except OSError as error:
+        raise InputError(f"{data}: cannot be read: {error.strerror or error}") from error
+
+
+def read_preferences(data: str) -> list[Pair]:
+    """All pairs of a file, in order.
+
+    Plain rows hold three strings. Conversational rows hold lists of ``{"role", "content"}``; a row
+    without ``prompt`` takes the messages that both answers share as the prompt.
+
+    Raises `InputError` naming file, line and field.
+    """
+    pairs: list[Pair] = []
+    for number, line in enumerate(preference_bytes(data).splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"{data}, line {number}"
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InputError(f"{where}: not valid JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise InputError(f"{where}: want an object with prompt, chosen and rejected")
+        pairs.append(_pair(row, where))
+    if not pairs:
+        raise InputError(f"{data}: no preference rows; give at least one JSON object per line")
+    return pairs
+
+
+def _pair(row: dict[str, Any], where: str) -> Pair:
+    if "prompt" not in row and isinstance(row.get("chosen"), list):
+        row = _with_shared_prompt(row, where)
+    texts = {}
+    for name in ("prompt", "chosen", "rejected"):
+        if name not in row:
+            raise InputError(f"{where}: field {name!r} is missing")
+        texts[name] = _text(row[name], f"{where}: field {name!r}")
+    if isinstance(row["prompt"], list):
+        texts["prompt"] += "\nassistant: "
+    return Pair(**texts)
+
+
+def _with_shared_prompt(row: dict[str, Any], where: str) -> dict[str, Any]:
+    chosen, rejected = row["chosen"], row.get("rejected")
+    if not isinstance(rejected, list):
+        raise InputError(f"{where}: field 'rejected' must be a list of messages like 'chosen'")
+    shared = 0
+    while shared < min(len(chosen), len(rejected)) and chosen[shared] == rejected[shared]:
+        shared += 1
+    if shared == 0:
+        raise InputError(f"{where}: field 'prompt' is missing and the answers share no message")
+    return {"prompt": chosen[:shared], "chosen": chosen[shared:], "rejected": rejected[shared:]}
+
+
+def _text(value: object, where: str) -> str:
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, list):
+        messages = [_message(message, f"{where}, message {i}") for i, message in enumerate(value)]
+        one_answer = len(messages) == 1 and messages[0][0] == "assistant"
+        text = messages[0][1] if one_answer else "\n".join(f"{r}: {c}" for r, c in messages)
+    else:
+        raise InputError(f"{where} must be text or a list of messages, got {type(value).__name__}")
+    if not text:
+        raise InputError(f"{where} is empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{where} is not valid Unicode: {error.reason}") from error
+    return text
+
+
+def _message(message: object, where: str) -> tuple[str, str]:
+    if not isinstance(message, dict):
+        raise InputError(f"{where} must be an object with role and content")
+    role, content = message.get("role"), message.get("content")
+    if not isinstance(role, str) or not isinstance(content, str):
+        raise InputError(f"{where} must have role and content as text")
+    return role, content

@@ -1,0 +1,84 @@
+"""`alignmeter cell`: one replicate, one record."""
+
+__all__ = ["cell"]
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from alignmeter.axes import AxisValue
+from alignmeter.cell import Cell
+from alignmeter.cli.options import axis_options, measure_options
+from alignmeter.errors import InputError
+from alignmeter.folder import write_record
+from alignmeter.matrix import read_overrides
+
+
+@click.command()
+@click.argument("spec", required=False, metavar="[SPEC.json]")
+@axis_options
+@measure_options
+@click.option("--replicate", type=click.IntRange(0), default=0, show_default=True,
+              help="Number of the replicate.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("results"),
+              show_default=True, metavar="DIR", help="Folder of the record.")  # fmt: skip
+def cell(
+    spec: str | None,
+    steps: int | None,
+    warmup: int | None,
+    seed: int,
+    timeout: float,
+    replicate: int,
+    out: Path,
+    **axes: str | None,
+) -> None:
+    """Measure one cell once and print the path of its record.
+
+    The cell comes from axis options, or from SPEC.json: the `cell` object of
+    a record. Lab engines run this command, one job each.
+    """
+    from alignmeter.session import Settings, measure
+    from alignmeter.session.launcher import Launcher
+    from alignmeter.session.resolve import resolve_cell
+
+    named = _one_value_each(axes)
+    if spec is not None and named:
+        raise InputError(f"give SPEC.json or axis options, not both ({', '.join(named)})")
+    given = None if spec is None else _read_spec(spec)
+    planned = resolve_cell(named if given is None else given.axes())
+    if given is not None and planned.cell != given:
+        raise InputError(
+            f"{spec}: this is {given.id}, but with this machine's data and models its axes "
+            f"make {planned.cell.id}"
+        )
+    settings = Settings(steps=steps or 5, warmup=warmup or 2, seed=seed, timeout_s=timeout)
+    launcher = Launcher()
+    launcher.begin_round(replicate)
+    try:
+        record = measure(planned, replicate, settings, launcher)
+    finally:
+        launcher.close()
+    click.echo(write_record(out, record))
+    if record.status != "ok":
+        why = f"{record.reason.code}: {record.reason.text}" if record.reason else ""
+        click.echo(f"{record.status}: {why}", err=True)
+        raise click.exceptions.Exit(3)
+
+
+def _one_value_each(axes: dict[str, str | None]) -> dict[str, AxisValue]:
+    named: dict[str, AxisValue] = {}
+    for name, values in read_overrides(axes).items():
+        if len(values) != 1:
+            raise InputError(f"one cell has one {name}; got {', '.join(map(str, values))}")
+        named[name] = values[0]
+    return named
+
+
+def _read_spec(spec: str) -> Cell:
+    try:
+        return msgspec.json.decode(Path(spec).read_bytes(), type=Cell)
+    except OSError as error:
+        raise InputError(f"{spec}: cannot be read: {error.strerror or error}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InputError(f"{spec}: not the `cell` object of a record: {error}") from error

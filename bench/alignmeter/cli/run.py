@@ -1,0 +1,110 @@
+"""`alignmeter run`: a whole matrix, a folder of records, a report."""
+
+__all__ = ["run"]
+
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alignmeter.cli.options import axis_options, measure_options
+from alignmeter.folder import Loaded, default_folder, write_run_file
+from alignmeter.matrix import Matrix, expand, read_matrix, read_overrides
+from alignmeter.record import Record
+from alignmeter.summary import summary_lines
+
+
+@click.command()
+@click.argument("matrix", default="quick")
+@axis_options
+@measure_options
+@click.option("--replicates", type=click.IntRange(1), default=1, show_default=True,
+              help="Fresh processes per cell; an interval needs 3.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Folder of the records (default results/<date-time>).")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="List the cells and stop.")
+def run(
+    matrix: str,
+    steps: int | None,
+    warmup: int | None,
+    seed: int,
+    timeout: float,
+    replicates: int,
+    out: Path | None,
+    dry_run: bool,
+    **axes: str | None,
+) -> None:
+    """Measure every cell of MATRIX: a packaged one (quick) or a TOML file.
+
+    An axis option replaces that axis in the whole matrix; several values are
+    separated by commas: --method dpo,ppo --architecture llama.
+
+    Ctrl-C stops; the same command with the same --out goes on where it
+    stopped.
+    """
+    chosen = read_matrix(matrix)
+    overrides = read_overrides(axes)
+    from alignmeter.session import Settings, resolve_plan
+
+    plan = resolve_plan(expand(chosen, overrides))
+    if dry_run:
+        for planned in plan:
+            reason = planned.unsupported
+            click.echo(planned.cell.id + (f"  unsupported: {reason.text}" if reason else ""))
+        return
+    folder = out or default_folder()
+    write_run_file(folder, chosen.name, overrides, " ".join(sys.argv))
+    settings = Settings(
+        steps=steps or chosen.steps,
+        warmup=warmup or _warmup(chosen),
+        seed=seed,
+        timeout_s=timeout,
+    )
+    records = _measure(plan, folder, settings, replicates)
+    _conclude(records, folder)
+
+
+def _warmup(matrix: Matrix) -> int:
+    """At least one: it brings the optimizer's state into being."""
+    return max(matrix.warmup, 1)
+
+
+def _measure(plan: Any, folder: Path, settings: Any, replicates: int) -> list[Record]:
+    from alignmeter.cli.progress import Progress
+    from alignmeter.session import run_matrix
+    from alignmeter.session.launcher import Launcher
+
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    launcher = Launcher()
+    try:
+        with Progress(total=len(plan) * replicates) as progress:
+            return run_matrix(
+                plan,
+                folder,
+                settings,
+                replicates=replicates,
+                launcher=launcher,
+                listener=progress,
+            )
+    except KeyboardInterrupt:
+        click.echo(
+            f"\nStopped. Finished records are in {folder}; "
+            f"the same command with --out {folder} goes on.",
+            err=True,
+        )
+        raise
+    finally:
+        launcher.close()
+
+
+def _conclude(records: list[Record], folder: Path) -> None:
+    from alignmeter_reports import write_report
+
+    html, csv = folder / "report.html", folder / "report.csv"
+    write_report(Loaded(records=records, refused=[]), html, csv)
+    click.echo("\n".join(["", *summary_lines(records), "", f"HTML  {html}", f"CSV   {csv}"]))
+    if not any(record.status == "ok" for record in records):
+        click.echo("Nothing could be measured; the report gives the reasons.", err=True)
+        raise click.exceptions.Exit(3)

@@ -1,0 +1,13 @@
+"""Alignment methods: one file each, a real optimisation step behind `base.TrainingStep`."""
+
+__all__ = ["Method", "Outcome", "Probe", "Setup", "TrainingStep", "open_method", "open_setup"]
+
+from alignmeter.methods.base import Method, Outcome, Probe, TrainingStep
+from alignmeter.methods.setup import Setup, open_setup
+from alignmeter.registry import METHODS, load
+
+
+def open_method(name: str) -> Method:
+    """The method of that name. Raises `InputError` for an unknown one."""
+    method: Method = load(METHODS, name)
+    return method

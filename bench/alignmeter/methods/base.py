@@ -1,0 +1,79 @@
+"""What a method promises, and what it tells the harness while it runs."""
+
+__all__ = ["Method", "Outcome", "Probe", "SilentProbe", "TrainingStep"]
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from alignmeter.batches import Batch
+from alignmeter.methods.setup import Setup
+
+
+class Probe(Protocol):
+    """How a step reports its phases and the owners of tensors that only it knows."""
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Everything inside belongs to the phase ``name``; phases do not nest."""
+        ...
+
+    def owns(self, owner: str, tensors: Iterable[torch.Tensor]) -> None:
+        """These tensors are the ledger's ``owner`` (one of `alignmeter.record.OWNERS`)."""
+        ...
+
+
+class SilentProbe:
+    """Listens to nothing: for warm-up, tests and oracles."""
+
+    def phase(self, name: str) -> AbstractContextManager[None]:  # noqa: ARG002 - the protocol's signature
+        """A context without effect."""
+        return contextlib.nullcontext()
+
+    def owns(self, owner: str, tensors: Iterable[torch.Tensor]) -> None:
+        """Ignored."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What one step did. ``trained_tokens`` enter the loss's forward and backward, padding apart.
+
+    ``loss`` is a scalar on the device; reading it synchronises, so that is left to the harness.
+    ``metrics`` are scalars of the method, e.g. DPO's accuracy.
+    """
+
+    loss: torch.Tensor
+    trained_tokens: int
+    padded_tokens: int
+    generated_tokens: int = 0
+    metrics: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+
+class TrainingStep(Protocol):
+    """Models, optimizers and one optimisation step."""
+
+    def models(self) -> dict[str, nn.Module]:
+        """``policy``, and ``ref``, ``reward``, ``value`` where the method holds them apart."""
+        ...
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """Every optimizer of the step."""
+        ...
+
+    def run(self, batch: Batch, probe: Probe) -> Outcome:
+        """One whole step on ``batch``, gradients released at its end."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Method:
+    """A row of the registry: phases in order, settings that belong in the record, constructor."""
+
+    name: str
+    phases: tuple[str, ...]
+    hyperparameters: Mapping[str, float | int | str]
+    build: Callable[[Setup], TrainingStep]

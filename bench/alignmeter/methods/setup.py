@@ -1,0 +1,113 @@
+"""The models of a cell, built the same way for every method."""
+
+__all__ = ["Setup", "open_setup"]
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from alignmeter.architectures import Architecture, ScalarModel, open_architecture
+from alignmeter.cell import Cell
+from alignmeter.peft import PeftMode, adapters_off, open_peft
+from alignmeter.precision import Precision, precision_of
+
+_REWARD_SEED, _VALUE_SEED, _ADAPTER_SEED = 1, 2, 3
+"""Added to the replicate's seed: the scalar backbones must differ from the policy's."""
+
+
+def open_setup(cell: Cell, device: torch.device, *, seed: int) -> "Setup":
+    """Look up the cell's registries."""
+    return Setup(
+        cell=cell,
+        device=device,
+        seed=seed,
+        architecture=open_architecture(cell.architecture),
+        peft=open_peft(cell.peft),
+        precision=precision_of(cell.precision),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setup:
+    """A cell with its registries looked up; builds models on ``device`` from ``seed``."""
+
+    cell: Cell
+    device: torch.device
+    seed: int
+    architecture: Architecture
+    peft: PeftMode
+    precision: Precision
+
+    def policy(self) -> nn.Module:
+        """The causal LM that trains."""
+        return self._trained(self._causal_lm(self.seed))
+
+    def ref(self) -> nn.Module | None:
+        """A frozen copy of the untrained policy, or ``None`` where ``adapter-off`` serves."""
+        if self.cell.ref == "adapter-off":
+            return None
+        return self._placed(self._causal_lm(self.seed)).requires_grad_(False).eval()
+
+    def reward(self) -> nn.Module:
+        """A frozen scalar model with a backbone of its own."""
+        return self._placed(self._scalar(self.seed + _REWARD_SEED)).requires_grad_(False).eval()
+
+    def value(self) -> nn.Module:
+        """A scalar model with a backbone of its own that trains like the policy."""
+        return self._trained(self._scalar(self.seed + _VALUE_SEED))
+
+    def _causal_lm(self, seed: int) -> nn.Module:
+        return self.architecture.build(self.cell.size, seed=seed, dtype=self.precision.base)
+
+    def _scalar(self, seed: int) -> nn.Module:
+        return ScalarModel(self._causal_lm(seed), seed=seed, dtype=self.precision.base)
+
+    def _placed(self, model: nn.Module) -> nn.Module:
+        return self.peft.store(model, self.architecture, self.cell).to(self.device)
+
+    def _trained(self, model: nn.Module) -> nn.Module:
+        model = self._placed(model)
+        model = self.peft.train(
+            model, self.architecture, self.cell, seed=self.seed + _ADAPTER_SEED
+        ).to(self.device)
+        if self.cell.checkpointing == "on":
+            backbone: Any = model.backbone if isinstance(model, ScalarModel) else model
+            _enable_checkpointing(backbone)
+        return model.train()
+
+    def optimizer(self, model: nn.Module, *, learning_rate: float) -> torch.optim.Optimizer:
+        """AdamW on what trains: fused on accelerators, single-tensor on the CPU."""
+        on_cpu = self.device.type == "cpu"
+        return torch.optim.AdamW(
+            [p for p in model.parameters() if p.requires_grad],
+            lr=learning_rate,
+            weight_decay=0.0,
+            fused=not on_cpu,
+            foreach=False if on_cpu else None,
+        )
+
+    def forward(self) -> AbstractContextManager[object]:
+        """The context of every forward pass: the cell's autocast."""
+        return self.precision.region(self.device)
+
+    @contextlib.contextmanager
+    def as_ref(self, policy: nn.Module, ref: nn.Module | None) -> Iterator[nn.Module]:
+        """The ref_model: ``ref`` itself, or ``policy`` with its adapters off."""
+        with torch.no_grad(), self.forward():
+            if ref is not None:
+                yield ref
+            else:
+                with adapters_off(policy):
+                    yield policy
+
+
+def _enable_checkpointing(model: Any) -> None:
+    # transformers 5.23 renamed the call and warns about the old name; 5.17 has only that.
+    name = "activation_checkpointing_enable"
+    enable = getattr(model, name, None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})

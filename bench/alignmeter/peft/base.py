@@ -1,0 +1,32 @@
+"""What a PEFT mode does to a model."""
+
+__all__ = ["PeftMode"]
+
+from typing import Protocol
+
+from torch import nn
+
+from alignmeter.architectures import Architecture
+from alignmeter.cell import Cell
+
+
+class PeftMode(Protocol):
+    """One way to train. Both calls change the model in place and return it."""
+
+    name: str
+    adapters: bool
+    default_ref: str
+
+    def missing(self) -> str | None:
+        """``None`` if its library is installed, else what to install."""
+        ...
+
+    def store(self, model: nn.Module, architecture: Architecture, cell: Cell) -> nn.Module:
+        """Bring the base weights into the form this mode keeps them in (NF4 for qlora)."""
+        ...
+
+    def train(
+        self, model: nn.Module, architecture: Architecture, cell: Cell, *, seed: int
+    ) -> nn.Module:
+        """Choose what trains: everything, or freshly injected adapters and the scalar head."""
+        ...

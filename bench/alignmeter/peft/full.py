@@ -1,0 +1,33 @@
+"""Full fine-tuning: every weight trains."""
+
+__all__ = ["FULL"]
+
+from torch import nn
+
+from alignmeter.architectures import Architecture
+from alignmeter.cell import Cell
+
+
+class _Full:
+    name = "full"
+    adapters = False
+    default_ref = "resident"
+
+    def missing(self) -> str | None:
+        return None
+
+    def store(self, model: nn.Module, architecture: Architecture, cell: Cell) -> nn.Module:
+        return model
+
+    def train(
+        self,
+        model: nn.Module,
+        architecture: Architecture,
+        cell: Cell,
+        *,
+        seed: int,
+    ) -> nn.Module:
+        return model.requires_grad_(True)
+
+
+FULL = _Full()

@@ -1,0 +1,37 @@
+"""QLoRA (https://arxiv.org/abs/2305.14314): adapters on frozen NF4 weights."""
+
+__all__ = ["QLORA"]
+
+from importlib.util import find_spec
+
+from torch import nn
+
+from alignmeter.architectures import Architecture
+from alignmeter.cell import Cell
+from alignmeter.peft.adapters import inject_adapters
+from alignmeter.peft.nf4 import quantise
+from alignmeter.precision import precision_of
+
+
+class _Qlora:
+    name = "qlora"
+    adapters = True
+    default_ref = "adapter-off"
+
+    def missing(self) -> str | None:
+        if find_spec("bitsandbytes") is None:
+            return "bitsandbytes is not installed; pip install 'alignmeter[qlora]'"
+        return None
+
+    def store(self, model: nn.Module, architecture: Architecture, cell: Cell) -> nn.Module:
+        return quantise(
+            model, skip=architecture.nf4_skip, compute=precision_of(cell.precision).compute
+        )
+
+    def train(
+        self, model: nn.Module, architecture: Architecture, cell: Cell, *, seed: int
+    ) -> nn.Module:
+        return inject_adapters(model, architecture, cell, seed=seed)
+
+
+QLORA = _Qlora()

@@ -1,0 +1,197 @@
+"""pytest plugin: ``pytest --benchmark`` measures cells through pytest-benchmark.
+
+Load it with ``-p alignmeter.plugin`` (this repository's settings do). A suite names a matrix and
+asks for the fixture ``cell``::
+
+    MATRIX = "quick"
+
+    def bench_alignment(cell):
+        cell.measure()
+"""
+
+__all__ = ["CellBench"]
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alignmeter.axes import AXES
+from alignmeter.errors import CellError, InputError
+from alignmeter.folder import Loaded, default_folder, write_record, write_run_file
+from alignmeter.matrix import expand, read_matrix, read_overrides
+from alignmeter.record import Record
+from alignmeter.session import Planned, Replicate, Settings, resolve_plan
+from alignmeter.session.launcher import Launcher
+from alignmeter.summary import summary_lines
+
+DEFAULT_SUITE = Path("suites") / "bench_alignment.py"
+_HOW = "measures hardware; run it with `pytest --benchmark`"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--benchmark``, a flag per axis, and how to measure."""
+    group = parser.getgroup("alignmeter", "alignment-training benchmarks")
+    group.addoption("--benchmark", action="store_true", help="measure the cells of the suites")
+    for axis in AXES.values():
+        known = f" [{', '.join(axis.choices)}]" if axis.choices else ""
+        group.addoption(axis.flag, dest=f"axis_{axis.name}", help=axis.help + known)
+    group.addoption("--steps", type=int, help="timed steps per cell (default: the matrix's)")
+    group.addoption("--warmup", type=int, help="warm-up steps per cell (default: the matrix's)")
+    group.addoption("--seed", type=int, default=0, help="seed of data, weights and sampling")
+    group.addoption("--cell-timeout", type=float, default=600.0, help="time limit per cell, in s")
+    group.addoption("--results", type=Path, help="folder of the records and the report")
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """What one ``pytest --benchmark`` holds."""
+
+    folder: Path
+    overrides: dict[str, tuple[str | int, ...]]
+    launcher: Launcher = field(default_factory=Launcher)
+    records: list[Record] = field(default_factory=list)
+
+
+_RUN = pytest.StashKey[_Run]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options and choose the default suite. Raises `pytest.UsageError`."""
+    if not config.getoption("benchmark"):
+        return
+    if config.getoption("numprocesses", None):
+        raise pytest.UsageError("--benchmark measures one cell at a time; leave out -n")
+    for option, least in (("steps", 1), ("warmup", 1), ("cell_timeout", 0)):
+        value = config.getoption(option)
+        if value is not None and not value >= least:
+            flag = option.replace("_", "-")
+            raise pytest.UsageError(f"--{flag} is {value}; give at least {least}")
+    try:
+        flags = {name: config.getoption(f"axis_{name}") for name in AXES}
+        overrides = read_overrides(flags)
+        folder = config.getoption("results") or default_folder()
+        command = " ".join([Path(sys.argv[0]).name, *config.invocation_params.args])
+        write_run_file(folder, "pytest", overrides, command)
+    except InputError as error:
+        raise pytest.UsageError(str(error)) from error
+    config.stash[_RUN] = _Run(folder=folder, overrides=overrides)
+    named_nothing = config.args_source is not pytest.Config.ArgsSource.ARGS
+    if named_nothing and (config.rootpath / DEFAULT_SUITE).is_file():
+        config.args = [str(config.rootpath / DEFAULT_SUITE)]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test per cell of the module's ``MATRIX``; a skipped one without ``--benchmark``."""
+    if "cell" not in metafunc.fixturenames or not hasattr(metafunc.module, "MATRIX"):
+        return
+    name = metafunc.module.MATRIX
+    run = metafunc.config.stash.get(_RUN, None)
+    if run is None:
+        skipped = pytest.param(None, id=name, marks=pytest.mark.skip(reason=_HOW))
+        metafunc.parametrize("cell", [skipped], indirect=True)
+        return
+    try:
+        matrix = read_matrix(name)
+        plan = resolve_plan(expand(matrix, run.overrides))
+    except InputError as error:
+        raise pytest.UsageError(str(error)) from error
+    option = metafunc.config.getoption
+    settings = Settings(
+        steps=option("steps") or matrix.steps,
+        warmup=option("warmup") or max(matrix.warmup, 1),
+        seed=option("seed"),
+        timeout_s=option("cell_timeout"),
+    )
+    cells = [pytest.param((p, settings), id=p.cell.id) for p in plan]
+    metafunc.parametrize("cell", cells, indirect=True)
+
+
+class CellBench:
+    """One cell under pytest-benchmark: a round of `pedantic` is a step asked of the worker."""
+
+    def __init__(
+        self, run: _Run, planned: Planned, settings: Settings, request: pytest.FixtureRequest
+    ) -> None:
+        self._run, self._settings = run, settings
+        self._benchmark: Any = request.getfixturevalue("benchmark")
+        run.launcher.begin_round(0)
+        self._replicate = Replicate(
+            planned=planned, index=0, settings=settings, launcher=run.launcher
+        )
+
+    def measure(self) -> Record:
+        """Build, warm up, time the steps and store the record.
+
+        An unsupported cell or one out of memory is a skip with its reason, a crash or a time-out a
+        failure. The benchmark's ``extra_info`` holds ``step_s`` as the worker timed it; the mean
+        that pytest-benchmark prints is the round trip.
+        """
+        try:
+            self._replicate.start()
+            self._benchmark.pedantic(
+                self._replicate.step, rounds=self._settings.steps, iterations=1, warmup_rounds=0
+            )
+        except CellError as failure:
+            self._store()
+            said = f"{failure.status}: {failure.text}"
+            if failure.status in ("unsupported", "oom"):
+                pytest.skip(said)
+            pytest.fail(said, pytrace=False)
+        record = self._store()
+        self._benchmark.extra_info.update(
+            cell=record.cell.id,
+            status=record.status,
+            step_s=record.timing.step_s,
+            allocated_peak_bytes=record.memory.allocated_peak_bytes,
+            memory_kind=record.memory.kind,
+        )
+        return record
+
+    def _store(self) -> Record:
+        record = self._replicate.finish()
+        write_record(self._run.folder, record)
+        self._run.records.append(record)
+        return record
+
+    def close(self) -> None:
+        """End the worker if the measuring was cut short."""
+        self._replicate.close()
+
+
+@pytest.fixture
+def cell(request: pytest.FixtureRequest) -> Iterator[CellBench]:
+    """The cell that this test measures."""
+    planned, settings = request.param
+    bench = CellBench(request.config.stash[_RUN], planned, settings, request)
+    yield bench
+    bench.close()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Write the report and say what it says, the DPO-vs-PPO delta first."""
+    run = config.stash.get(_RUN, None)
+    if run is None or not run.records:
+        return
+    from alignmeter_reports import write_report
+
+    html, csv = run.folder / "report.html", run.folder / "report.csv"
+    write_report(Loaded(records=run.records, refused=[]), html, csv)
+    terminalreporter.section("alignmeter")
+    for line in summary_lines(run.records):
+        terminalreporter.write_line(line)
+    terminalreporter.write_line("")
+    terminalreporter.write_line(f"HTML  {html}")
+    terminalreporter.write_line(f"CSV   {csv}")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the forkserver."""
+    run = config.stash.get(_RUN, None)
+    if run is not None:
+        run.launcher.close()

@@ -1,0 +1,217 @@
+"""The record: the immutable JSON of one replicate, as a checked and versioned type.
+
+A figure that could not be measured is ``None``; the reason stands beside it. Unit in the name.
+"""
+
+__all__ = [
+    "OWNERS",
+    "SCHEMA_VERSION",
+    "STATUSES",
+    "Energy",
+    "Memory",
+    "Numerics",
+    "Phase",
+    "Provenance",
+    "Reason",
+    "Record",
+    "Status",
+    "Throughput",
+    "Timing",
+    "Verdict",
+    "decode_record",
+    "encode_record",
+]
+
+from typing import Literal, get_args
+
+import msgspec
+
+from alignmeter.cell import Cell
+from alignmeter.errors import InputError
+
+SCHEMA_VERSION = 1
+Status = Literal["ok", "oom", "unsupported", "timeout", "crashed", "predicted_oom"]
+STATUSES: tuple[str, ...] = get_args(Status)
+
+OWNERS = (
+    "policy_weights",
+    "ref_weights",
+    "reward_weights",
+    "value_weights",
+    "adapters",
+    "quantisation_state",
+    "gradients",
+    "optimizer_state",
+    "rollout_cache",
+    "activations",
+    "workspace",
+    "batch",
+    "unattributed",
+)
+"""Rows of the ledger; each is written ``<owner>_bytes``."""
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why something is missing: ``code`` is a key of `alignmeter.errors.REASONS`."""
+
+    code: str
+    text: str
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Wall times of whole steps, in s; ``compile_s`` is ``None`` where nothing is compiled."""
+
+    warmup_s: list[float] = []
+    compile_s: float | None = None
+    step_s: list[float] = []
+    median_s: float | None = None
+    build_s: float | None = None
+    worker_start_s: float | None = None
+
+
+class Phase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One phase of the step: median over the timed steps in s, peak of the memory step in bytes."""
+
+    median_s: float | None = None
+    peak_bytes: int | None = None
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Peaks over one full step. ``kind`` is ``vram`` or ``cpu tensor storage``."""
+
+    kind: str
+    allocated_peak_bytes: int | None = None
+    reserved_peak_bytes: int | None = None
+    process_peak_bytes: int | None = None
+    device_peak_bytes: int | None = None
+    rss_peak_bytes: int | None = None
+    peak_phase: str | None = None
+    peak_operator: str | None = None
+    predicted_peak_bytes: int | None = None
+    reason: Reason | None = None
+
+
+class Energy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Energy per step in J with its bound; ``source`` is ``counter``, ``polled`` or ``none``."""
+
+    source: Literal["counter", "polled", "none"]
+    reason: Reason | None = None
+    per_step_j: float | None = None
+    bound_j: float | None = None
+    mean_w: float | None = None
+    scope: str | None = None
+    window_s: float | None = None
+
+
+class Throughput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Tokens per s of the median step; trained tokens enter the loss's forward and backward."""
+
+    trained_tokens_per_s: float | None = None
+    generated_tokens_per_s: float | None = None
+    padded_tokens_per_s: float | None = None
+    mfu: float | None = None
+
+
+class Numerics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Losses of every step in order (``None``: not finite), and the reference they agree with."""
+
+    losses: list[float | None] = []
+    reference_losses: list[float] = []
+    agrees: bool | None = None
+    reason: str | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether one metric of this record may be ranked, and if not, why not."""
+
+    ok: bool
+    reasons: list[Reason] = []
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the record comes from; part of the comparison key, not of the cell's id."""
+
+    commit: str | None = None
+    versions: dict[str, str] = {}
+    environment_digest: str = ""
+    host: str = ""
+    os: str = ""
+    device: str = ""
+    device_memory_bytes: int | None = None
+    driver: str | None = None
+    runtime: str | None = None
+    form_factor: str | None = None
+    uuid: str | None = None
+    power_cap_w: float | None = None
+    clocks_mhz: dict[str, float] = {}
+    throttle_reasons: list[str] = []
+    threads: int | None = None
+    kernel_path: dict[str, str] = {}
+    hyperparameters: dict[str, float | int | str] = {}
+    lora_targets: list[str] = []
+    data: dict[str, int] = {}
+    environment: dict[str, str] = {}
+    load_before: float | None = None
+    load_after: float | None = None
+    command: str = ""
+    started: str = ""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One replicate. `ledger` rows sum to ``memory.allocated_peak_bytes``."""
+
+    schema_version: int
+    status: Status
+    reason: Reason | None
+    replicate: int
+    seed: int
+    cell: Cell
+    timing: Timing
+    phases: dict[str, Phase]
+    memory: Memory
+    ledger: dict[str, int]
+    energy: Energy
+    throughput: Throughput
+    numerics: Numerics
+    validity: dict[str, Verdict]
+    provenance: Provenance
+
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Record)
+
+
+class _Version(msgspec.Struct):
+    schema_version: int | None = None
+
+
+def encode_record(record: Record) -> bytes:
+    """Strict JSON (no NaN), indented for people, with a newline at the end."""
+    return msgspec.json.format(_ENCODER.encode(record), indent=1) + b"\n"
+
+
+def decode_record(data: bytes, where: str) -> Record:
+    """Parse and check one record. Raises `InputError` that names ``where`` and the wrong field."""
+    try:
+        version = msgspec.json.decode(data, type=_Version).schema_version
+        if version != SCHEMA_VERSION:
+            raise InputError(
+                f"{where}: schema_version is {version!r}; this version reads {SCHEMA_VERSION}"
+            )
+        record = _DECODER.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{where}: not an alignmeter record: {error}") from error
+    _check_ledger(record, where)
+    return record
+
+
+def _check_ledger(record: Record, where: str) -> None:
+    for row in record.ledger:
+        if row.removesuffix("_bytes") not in OWNERS:
+            raise InputError(f"{where}: ledger has an unknown row {row!r}")
+    peak = record.memory.allocated_peak_bytes
+    if record.ledger and sum(record.ledger.values()) != peak:
+        raise InputError(
+            f"{where}: the ledger sums to {sum(record.ledger.values())} bytes, "
+            f"but memory.allocated_peak_bytes is {peak}"
+        )

@@ -1,0 +1,14 @@
+"""Sessions: from a choice of axes to a record, each replicate in a process of its own."""
+
+__all__ = [
+    "Planned",
+    "Replicate",
+    "Settings",
+    "measure",
+    "resolve_plan",
+    "run_matrix",
+]
+
+from alignmeter.session.replicate import Replicate, Settings, measure
+from alignmeter.session.resolve import Planned, resolve_plan
+from alignmeter.session.run import run_matrix

@@ -1,0 +1,118 @@
+"""Every storage that a step makes, when it lived and who owns it.
+
+A dispatch mode sees the outputs of all operators, also in the backward pass. What an operator
+allocates and frees inside itself it cannot see; `session.cpu_events` adds that on the CPU.
+"""
+
+__all__ = ["MARKER_BYTES", "AllocationLog", "Storage"]
+
+import contextlib
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+MARKER_BYTES = 4099
+"""Size of the allocation that marks an operator's begin in the CPU allocator's event stream.
+
+A prime, because tensors of this size do not occur: it is odd, and no product of dimensions.
+"""
+
+
+@dataclass(kw_only=True, slots=True)
+class Storage:
+    """One storage: born during operator ``born`` (-1: before all), gone when ``died`` begins."""
+
+    nbytes: int
+    born: int
+    phase: str | None
+    owner: str | None = None
+    died: int | None = None
+
+    def alive_at(self, operator: int) -> bool:
+        """Whether it existed when ``operator`` began."""
+        return self.born < operator and (self.died is None or self.died > operator)
+
+
+class AllocationLog(TorchDispatchMode):
+    """Log of one step; also the step's probe."""
+
+    def __init__(self, device: torch.device, *, markers: bool) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        self.storages: list[Storage] = []
+        self.operators: list[str] = []
+        self.phase_of: list[str | None] = []
+        self._device = device.type
+        self._markers = markers
+        self._phase: str | None = None
+        self._live: dict[int, tuple[Storage, weakref.ref[Any]]] = {}
+
+    def own(self, owner: str, tensors: Iterable[torch.Tensor]) -> None:
+        """Name the owner of tensors, whether they are known already or not."""
+        for tensor in tensors:
+            storage = self._seen(tensor)
+            if storage is not None and storage.owner is None:
+                storage.owner = owner
+
+    owns = own
+
+    def own_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> Callable[[], None]:
+        """Name every gradient as it is accumulated; call the result to stop."""
+
+        def accumulated(parameter: torch.Tensor) -> None:
+            if parameter.grad is not None:
+                self.own("gradients", [parameter.grad])
+
+        handles = [p.register_post_accumulate_grad_hook(accumulated) for p in parameters]
+
+        def stop() -> None:
+            for handle in handles:
+                handle.remove()
+
+        return stop
+
+    def live_bytes(self) -> int:
+        """Bytes of the storages known and alive now."""
+        return sum(storage.nbytes for storage, _ in self._live.values())
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Operators inside belong to ``name``."""
+        self._phase = name
+        yield
+        self._phase = None
+
+    def _seen(self, tensor: torch.Tensor) -> Storage | None:
+        if tensor.device.type != self._device:
+            return None
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._live:
+            return self._live[key][0]
+        entry = Storage(nbytes=storage.nbytes(), born=len(self.operators) - 1, phase=self._phase)
+
+        def died(_: object) -> None:
+            entry.died = len(self.operators)
+            self._live.pop(key, None)
+
+        self.storages.append(entry)
+        self._live[key] = entry, weakref.ref(storage, died)
+        return entry
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Run the operator and note what it returns."""
+        self.operators.append(str(func))
+        self.phase_of.append(self._phase)
+        if self._markers:
+            torch.empty(MARKER_BYTES, dtype=torch.uint8)
+        output = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(output):
+            if isinstance(leaf, torch.Tensor):
+                self._seen(leaf)
+        return output

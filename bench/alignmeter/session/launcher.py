@@ -1,0 +1,128 @@
+"""Worker processes: one fresh process per replicate, forked from a server that has the imports."""
+
+__all__ = ["Launcher", "Worker"]
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import tempfile
+import time
+from multiprocessing import forkserver
+from multiprocessing.connection import wait
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+from alignmeter.errors import CellError
+from alignmeter.session.worker import serve
+
+_START_S = 180.0
+"""The first worker waits for the server's imports: 7 s on two cores, minutes on a cold disk."""
+_GRACE_S = 5.0
+
+
+class Launcher:
+    """Starts workers. Each round gets a new forkserver: children of one share its hash seed and
+    address layout, so that replicates from one server would be too alike.
+    """
+
+    def __init__(self) -> None:
+        self._round: int | None = None
+        self._context: BaseContext = multiprocessing.get_context("forkserver")
+
+    def begin_round(self, number: int) -> None:
+        """Make sure that workers come from the forkserver of round ``number``."""
+        if number == self._round:
+            return
+        self.close()
+        self._round = number
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["alignmeter.session.preload"])
+        forkserver.ensure_running()
+        self._context = context
+
+    def close(self) -> None:
+        """Stop the forkserver, if one runs."""
+        # The standard library offers no public way; its own tests use this one.
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]
+        self._round = None
+
+    def start(self) -> "Worker":
+        """A fresh worker. Raises `CellError` if it does not come up."""
+        if _holds_device(forkserver._forkserver._forkserver_pid):  # type: ignore[attr-defined]
+            self._context = multiprocessing.get_context("spawn")
+        return Worker(self._context)
+
+
+def _holds_device(pid: int | None) -> bool:
+    """Whether a process has a GPU open: a fork of it could not use that GPU."""
+    names = []
+    with contextlib.suppress(OSError):
+        names = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    return any(name.startswith(("/dev/nvidia", "/dev/kfd")) for name in names)
+
+
+class Worker:
+    """The parent's end of one worker process."""
+
+    def __init__(self, context: BaseContext) -> None:
+        handle, name = tempfile.mkstemp(prefix="alignmeter-", suffix=".log")
+        os.close(handle)
+        self._output = Path(name)
+        self._connection, child = context.Pipe()
+        process: Any = context.Process  # type: ignore[attr-defined]
+        self._process = process(target=serve, args=(child, name, time.time()), daemon=True)
+        self._process.start()
+        child.close()
+        self.start_s: float = self._receive(_START_S)
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return int(self._process.pid)
+
+    def call(self, verb: str, *arguments: object, timeout_s: float) -> Any:
+        """Ask for one thing and wait. Raises `CellError` when it failed, hung or died."""
+        try:
+            self._connection.send((verb, *arguments))
+        except OSError:
+            self._raise_dead()
+        return self._receive(timeout_s)
+
+    def _receive(self, timeout_s: float) -> Any:
+        if not wait([self._connection, self._process.sentinel], max(timeout_s, 0.0)):
+            self.kill()
+            raise CellError("timeout", "timeout", "the replicate passed its time limit")
+        try:
+            kind, *rest = self._connection.recv()
+        except (EOFError, OSError):
+            self._raise_dead()
+        if kind == "ok":
+            return rest[0]
+        raise CellError(*rest)
+
+    def _raise_dead(self) -> None:
+        self._process.join(_GRACE_S)
+        code = self._process.exitcode
+        how = "stopped answering" if code is None else f"ended with exit status {code}"
+        if code is not None and code < 0:
+            how = f"was ended by {signal.Signals(-code).name}"
+        tail = self._output.read_text(errors="replace").strip().splitlines()[-3:]
+        said = f"; its last words: {' / '.join(tail)}" if tail else ""
+        raise CellError("crashed", "worker_died", f"the worker {how}{said}"[:2000])
+
+    def close(self) -> None:
+        """End the process: politely, then for certain."""
+        with contextlib.suppress(OSError):
+            self._connection.send(("finish",))
+        self._process.join(_GRACE_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process at once and tidy up."""
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join(_GRACE_S)
+        self._connection.close()
+        self._output.unlink(missing_ok=True)

@@ -1,0 +1,119 @@
+"""From a choice of axes to a cell: defaults filled in, contradictions named."""
+
+__all__ = ["Planned", "resolve_cell", "resolve_plan"]
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from alignmeter.accelerators import available, missing_text
+from alignmeter.architectures import open_architecture
+from alignmeter.axes import AXES, AxisValue
+from alignmeter.batches import data_digest
+from alignmeter.cell import Cell, make_cell
+from alignmeter.matrix import Choice
+from alignmeter.peft import open_peft
+from alignmeter.record import Reason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planned:
+    """A cell, and the reason why it cannot be measured, if there is one."""
+
+    cell: Cell
+    unsupported: Reason | None
+
+
+def _filled(axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
+    """All axes: the given ones, then the defaults that depend on them."""
+    full = {name: axes.get(name, axis.default) for name, axis in AXES.items()}
+    if full["accelerator"] == "auto":
+        full["accelerator"] = _best_accelerator()
+    peft = open_peft(str(full["peft"]))
+    for name in _without_effect(full):
+        full[name] = AXES[name].default
+    if full["prompt_len"] is None:
+        full["prompt_len"] = int(str(full["seq_len"])) // 2
+    if full["ref"] is None:
+        full["ref"] = peft.default_ref
+    if full["precision"] is None:
+        on_cpu = full["accelerator"] == "cpu"
+        full["precision"] = "fp32" if on_cpu else "bf16-base" if peft.adapters else "bf16-mixed"
+    return {name: value for name, value in full.items() if value is not None}
+
+
+def _without_effect(full: Mapping[str, AxisValue | None]) -> list[str]:
+    """Axes that change nothing here: they go back to their defaults, so that cells stay unique."""
+    idle = []
+    if full["method"] != "ppo":
+        idle += ["ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches"]
+    if full["peft"] == "full":
+        idle += ["lora_rank"]
+    if full["peft"] != "qlora":
+        idle += ["quantiser"]
+    return idle
+
+
+@cache
+def _best_accelerator() -> str:
+    return available()[0]
+
+
+_digest_of = cache(data_digest)
+
+
+def resolve_plan(choices: Iterable[Choice]) -> list[Planned]:
+    """The cells of a matrix, each once. Raises `InputError` if their data cannot be read."""
+    plan: dict[str, Planned] = {}
+    for choice in choices:
+        planned = resolve_cell(choice.axes)
+        if choice.excluded is not None:
+            reason = Reason(code="excluded", text=choice.excluded)
+            planned = Planned(cell=planned.cell, unsupported=reason)
+        plan.setdefault(planned.cell.id, planned)
+    return list(plan.values())
+
+
+def resolve_cell(axes: Mapping[str, AxisValue]) -> Planned:
+    """The cell of these axes, unnamed ones at their defaults."""
+    full = _filled(axes)
+    # What the axes would be, had the user named only what stands in the id anyway.
+    named = ("method", "architecture", "size", "peft", "accelerator")
+    defaults = _filled({name: full[name] for name in named})
+    defaults["prompt_len"] = int(str(full["seq_len"])) // 2
+    digests = {
+        "data_digest": _digest_of(str(full["data"])),
+        "model_digest": open_architecture(str(full["architecture"])).digest(str(full["size"])),
+    }
+    cell = make_cell(full, defaults, digests)
+    return Planned(cell=cell, unsupported=_obstacle(cell))
+
+
+def _contradictions(cell: Cell) -> Iterable[tuple[bool, str]]:
+    yield (
+        cell.prompt_len >= cell.seq_len,
+        f"prompt_len {cell.prompt_len} leaves no room for a response in seq_len {cell.seq_len}",
+    )
+    yield (
+        cell.peft == "full" and cell.ref == "adapter-off",
+        "full fine-tuning has no adapter to switch off for the ref_model; use ref = resident",
+    )
+    yield (
+        cell.peft == "full" and cell.precision == "bf16-base",
+        "full fine-tuning has no frozen base to keep in bf16; use bf16-mixed or bf16",
+    )
+    yield (
+        cell.method == "ppo" and cell.ppo_minibatches > 2 * cell.batch,
+        f"{cell.ppo_minibatches} minibatches want more than the {2 * cell.batch} rollouts",
+    )
+
+
+def _obstacle(cell: Cell) -> Reason | None:
+    for contradiction, text in _contradictions(cell):
+        if contradiction:
+            return Reason(code="impossible", text=text)
+    absent = missing_text(cell.accelerator)
+    if absent is not None:
+        return Reason(code="accelerator_missing", text=absent)
+    absent = open_peft(cell.peft).missing()
+    return None if absent is None else Reason(code="library_missing", text=absent)

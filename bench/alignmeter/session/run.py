@@ -1,0 +1,105 @@
+"""A whole matrix: rounds over all cells, each record stored as soon as it is there."""
+
+__all__ = ["Job", "Listener", "run_matrix"]
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from alignmeter.accelerators import missing_text, open_accelerator
+from alignmeter.cell import Cell
+from alignmeter.errors import InputError
+from alignmeter.folder import record_path, write_record
+from alignmeter.provenance import environment_digest, source_commit
+from alignmeter.record import Record, decode_record
+from alignmeter.session.launcher import Launcher
+from alignmeter.session.replicate import Settings, measure
+from alignmeter.session.resolve import Planned
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One replicate to do."""
+
+    planned: Planned
+    replicate: int
+
+
+class Listener(Protocol):
+    """Who wants to know how the run goes."""
+
+    def begins(self, job: Job) -> None:
+        """``job`` starts now."""
+        ...
+
+    def ends(self, job: Job, record: Record, *, resumed: bool) -> None:
+        """``job`` has its record; ``resumed`` if it was there already."""
+        ...
+
+
+def rounds(plan: Sequence[Planned], replicates: int, seed: int) -> list[list[Job]]:
+    """Round k holds replicate k of every cell, in an order shuffled by the seed and k."""
+    result = []
+    for k in range(replicates):
+        jobs = [Job(planned=planned, replicate=k) for planned in plan]
+        random.Random(f"{seed}.{k}").shuffle(jobs)  # noqa: S311 - an order, not a secret
+        result.append(jobs)
+    return result
+
+
+def run_matrix(
+    plan: Sequence[Planned],
+    folder: Path,
+    settings: Settings,
+    *,
+    replicates: int,
+    launcher: Launcher,
+    listener: Listener,
+) -> list[Record]:
+    """Measure what is not in ``folder`` yet; returns all records in the order they came.
+
+    Raises `InputError` if the folder cannot be written. On any exception what was finished is
+    stored, and a second call resumes there.
+    """
+    records = []
+    for number, jobs in enumerate(rounds(plan, replicates, settings.seed)):
+        for job in jobs:
+            done = _stored(folder, job, settings)
+            if done is None:
+                listener.begins(job)
+                launcher.begin_round(number)
+                record = measure(job.planned, job.replicate, settings, launcher)
+                write_record(folder, record)
+            else:
+                record = done
+            listener.ends(job, record, resumed=done is not None)
+            records.append(record)
+    return records
+
+
+def _stored(folder: Path, job: Job, settings: Settings) -> Record | None:
+    """The record of an earlier run that still stands: same cell, commit, environment and seed."""
+    path = record_path(folder, job.planned.cell.id, job.replicate)
+    try:
+        record = decode_record(path.read_bytes(), str(path))
+    except (OSError, InputError):
+        return None
+    same = (
+        record.status in ("ok", "unsupported")
+        and record.cell == job.planned.cell
+        and record.seed == settings.seed
+        and len(record.timing.step_s) in (0, settings.steps)
+        and record.provenance.commit == source_commit()
+        and record.provenance.environment_digest == _environment(job.planned.cell, record)
+    )
+    return record if same else None
+
+
+def _environment(cell: Cell, record: Record) -> str:
+    name = "cpu" if missing_text(cell.accelerator) else cell.accelerator
+    threads = torch.get_num_threads() if record.provenance.threads is not None else None
+    return environment_digest(open_accelerator(name).devices()[0], threads)

@@ -1,0 +1,72 @@
+"""The worker process: answers the parent's requests about one cell until the pipe closes."""
+
+__all__ = ["serve"]
+
+import os
+import signal
+import sys
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+from alignmeter.errors import CellError
+
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+"""Parts of the messages of torch's allocators: CUDA/HIP/XPU, CPU on Linux, CPU elsewhere."""
+
+
+def serve(connection: Connection, output: str, born: float) -> None:
+    """Answer ``(verb, *arguments)`` with ``("ok", result)`` or ``("failed", status, code, text)``.
+
+    Everything the process prints goes to the file ``output``: the parent quotes its end if the
+    process dies. ``born`` is the parent's wall clock when it asked for the process.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    _die_with_parent()
+    handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    connection.send(("ok", time.time() - born))
+    workload: Any = None
+    while True:
+        try:
+            verb, *arguments = connection.recv()
+        except EOFError:
+            return
+        if verb == "finish":
+            return
+        try:
+            if verb == "build":
+                from alignmeter.session.workload import Workload
+
+                start = time.perf_counter()
+                workload = Workload(*arguments)
+                result: object = time.perf_counter() - start
+            else:
+                result = getattr(workload, verb)(*arguments)
+            answer: tuple[object, ...] = ("ok", result)
+        except BaseException as error:  # noqa: BLE001 - every failure becomes a record
+            answer = ("failed", *_classified(error))
+        connection.send(answer)
+
+
+def _classified(error: BaseException) -> tuple[str, str, str]:
+    """Status, reason code and text of an exception in the worker."""
+    if isinstance(error, CellError):
+        return error.status, error.code, error.text
+    text = f"{type(error).__name__}: {error}".strip()[:2000]
+    if isinstance(error, MemoryError) or any(part in text.lower() for part in _OUT_OF_MEMORY):
+        return "oom", "out_of_memory", text
+    import traceback
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return "crashed", "exception", f"{text} ({frame.name}, line {frame.lineno} of {frame.filename})"
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when the forkserver goes, so that none is left behind."""
+    if sys.platform == "linux":
+        import ctypes
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

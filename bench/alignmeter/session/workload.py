@@ -1,0 +1,191 @@
+"""A cell being run: what happens inside the worker, without anything about processes."""
+
+__all__ = ["StepReport", "Workload"]
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+from alignmeter.accelerators import open_accelerator
+from alignmeter.batches import open_batches
+from alignmeter.cell import Cell
+from alignmeter.methods import Outcome, Probe, open_method, open_setup
+from alignmeter.methods.base import SilentProbe
+from alignmeter.peft.adapters import adapter_parameters
+from alignmeter.provenance import collect, host_load
+from alignmeter.record import Energy, Provenance
+from alignmeter.session.energy import measure_energy
+from alignmeter.session.ledger import MemoryProfile, profile_step
+from alignmeter.session.phases import PhaseClock
+from alignmeter.telemetry import open_telemetry
+
+_STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepReport:
+    """One step as the parent sees it. Times in s; ``others_share`` is the share of the host's
+    cores that other processes used meanwhile.
+    """
+
+    seconds: float
+    phases: dict[str, float]
+    loss: float
+    trained_tokens: int
+    padded_tokens: int
+    generated_tokens: int
+    others_share: float
+
+
+class Workload:
+    """The models, data and devices of one cell. Raises `CellError` for data that do not fit."""
+
+    def __init__(self, cell: Cell, seed: int, index: int = 0) -> None:
+        """``index`` is the replicate's number; it changes nothing that is measured."""
+        self.cell, self.index = cell, index
+        self.accelerator = open_accelerator(cell.accelerator)
+        self.device = self.accelerator.torch_device()
+        self.method = open_method(cell.method)
+        self.setup = open_setup(cell, self.device, seed=seed)
+        vocab = int(self.setup.architecture.shape(cell.size)["vocab_size"])
+        self.batches = open_batches(cell, vocab_size=vocab, seed=seed)
+        self.step_object = self.method.build(self.setup)
+        self.steps_done = 0
+
+    def step(self) -> StepReport:
+        """One timed step on the next batch; synchronised at both edges and nowhere between."""
+        batch = self.batches.take(self.steps_done, self.device)
+        clock = PhaseClock(self.accelerator)
+        self.accelerator.synchronise()
+        busy = _Busy()
+        start = time.perf_counter()
+        outcome = self.step_object.run(batch, clock)
+        self.accelerator.synchronise()
+        seconds = time.perf_counter() - start
+        self.steps_done += 1
+        return StepReport(
+            seconds=seconds,
+            phases=clock.seconds(),
+            loss=float(outcome.loss),
+            trained_tokens=outcome.trained_tokens,
+            padded_tokens=outcome.padded_tokens,
+            generated_tokens=outcome.generated_tokens,
+            others_share=busy.others_share(seconds),
+        )
+
+    def first_step(self) -> tuple[StepReport, list[str]]:
+        """The first warm-up step, and the names of adapters whose ``lora_B`` got no gradient."""
+        silent: dict[str, bool] = {}
+        handles = []
+        for owner, model in self.step_object.models().items():
+            for name, parameter in adapter_parameters(model).items():
+                if parameter.requires_grad and ".lora_B." in name:
+                    key = f"{owner}:{name}"
+                    silent[key] = True
+                    hook = _gradient_watch(silent, key)
+                    handles.append(parameter.register_post_accumulate_grad_hook(hook))
+        report = self.step()
+        for handle in handles:
+            handle.remove()
+        return report, [key for key, still in silent.items() if still]
+
+    def memory_step(self) -> MemoryProfile:
+        """One untimed step with its ledger."""
+        batch = self.batches.take(self.steps_done, self.device)
+        self.steps_done += 1
+        return profile_step(self.step_object, batch, self.accelerator, self.device)
+
+    def energy_window(self) -> Energy:
+        """Energy per step, or the reason why there is none."""
+        return measure_energy(open_telemetry(self.cell.accelerator), self._plain_step)
+
+    def _plain_step(self) -> Outcome:
+        return self.run_once(SilentProbe())
+
+    def run_once(self, probe: Probe) -> Outcome:
+        """One step that nobody times."""
+        batch = self.batches.take(self.steps_done, self.device)
+        self.steps_done += 1
+        outcome = self.step_object.run(batch, probe)
+        self.accelerator.synchronise()
+        return outcome
+
+    def begin_timed(self) -> None:
+        """Forget the peaks so far."""
+        self.accelerator.peaks(reset=True)
+        _reset_rss_peak()
+
+    def peaks(self) -> tuple[int | None, int | None]:
+        """(reserved peak of the allocator, peak RSS) in bytes since `begin_timed`."""
+        peaks = self.accelerator.peaks(reset=False)
+        return None if peaks is None else peaks.reserved_bytes, _rss_peak()
+
+    def provenance(self) -> Provenance:
+        """Everything about this process that a reader could ask for."""
+        threads = torch.get_num_threads() if self.device.type == "cpu" else None
+        found = collect(self.accelerator, threads)
+        architecture = self.setup.architecture
+        more = {
+            "hyperparameters": dict(self.method.hyperparameters),
+            "lora_targets": list(architecture.lora_targets) if self.setup.peft.adapters else [],
+            "data": {"pairs_kept": self.batches.kept, "pairs_dropped": self.batches.dropped},
+            "kernel_path": {"model": "transformers", "token_logprob": "torch"},
+            "load_after": host_load(),
+        }
+        return _replaced(found, more)
+
+
+def _replaced(provenance: Provenance, more: dict[str, object]) -> Provenance:
+    import msgspec
+
+    return msgspec.structs.replace(provenance, **more)
+
+
+def _gradient_watch(silent: dict[str, bool], key: str) -> Callable[[torch.Tensor], None]:
+    def watch(parameter: torch.Tensor) -> None:
+        if parameter.grad is not None:
+            size = float(parameter.grad.abs().max())
+            if size > 0 or math.isnan(size):
+                silent[key] = False
+
+    return watch
+
+
+class _Busy:
+    """Core seconds that others use: all busy time of the host less this process's own."""
+
+    def __init__(self) -> None:
+        self._host, self._own = self._read()
+
+    @staticmethod
+    def _read() -> tuple[float, float]:
+        host = psutil.cpu_times()
+        busy = sum(host) - host.idle - getattr(host, "iowait", 0.0) - getattr(host, "guest", 0.0)
+        return busy, time.process_time()
+
+    def others_share(self, seconds: float) -> float:
+        """Share of all cores over the ``seconds`` since construction."""
+        host, own = self._read()
+        used = (host - self._host) - (own - self._own)
+        return max(0.0, used) / (seconds * (psutil.cpu_count() or 1))
+
+
+def _reset_rss_peak() -> None:
+    try:
+        _CLEAR_REFS.write_text("5")
+    except OSError:
+        return  # not Linux or not permitted: the peak then covers the process's whole life
+
+
+def _rss_peak() -> int | None:
+    if not _STATUS.is_file():
+        return None
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return None

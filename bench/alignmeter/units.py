@@ -1,0 +1,24 @@
+"""Units, converted in one place. GiB is 2**30 bytes, MiB is 2**20; GB is not used."""
+
+__all__ = ["GIB", "KIB", "MIB", "bytes_text", "seconds_text"]
+
+KIB = 2**10
+MIB = 2**20
+GIB = 2**30
+
+
+def bytes_text(count: float) -> str:
+    """A byte count with three significant digits in KiB, MiB or GiB: ``12.3 MiB``."""
+    for unit, name in ((GIB, "GiB"), (MIB, "MiB")):
+        if abs(count) >= unit:
+            return (
+                f"{count / unit:.3g} {name}"
+                if abs(count) < 1000 * unit
+                else f"{count / unit:.0f} {name}"
+            )
+    return f"{count / KIB:.3g} KiB"
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration in ms below one second, in s above: ``231 ms``, ``1.25 s``."""
+    return f"{seconds * 1e3:.3g} ms" if abs(seconds) < 1 else f"{seconds:.3g} s"

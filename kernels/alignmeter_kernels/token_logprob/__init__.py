@@ -1,0 +1,1 @@
+"""Per-token log-probability of labels under logits."""

@@ -1,0 +1,61 @@
+"""Charts as inline SVG. The object API of matplotlib only: no global state, no display."""
+
+__all__ = ["Bar", "stacked_bars"]
+
+import html
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette (2008), told apart with any common colour blindness.
+_PALETTE = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999",
+)  # fmt: skip
+_INK = "#7a7f87"
+"""Legible on the light and the dark page alike."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bar:
+    """One bar: its label and the sizes of its parts by name."""
+
+    label: str
+    parts: dict[str, float]
+
+
+def stacked_bars(bars: Sequence[Bar], *, title: str, unit: str) -> str:
+    """Horizontal stacked bars, top to bottom, as one ``<svg>`` element with title and role."""
+    names = list(dict.fromkeys(name for bar in bars for name in bar.parts))
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "alignmeter", "font.size": 9}):
+        figure = Figure(figsize=(8.2, 0.9 + 0.3 * len(bars)), layout="constrained")
+        axes = figure.add_subplot()
+        left = [0.0] * len(bars)
+        for name, colour in zip(names, _PALETTE * 2, strict=False):
+            widths = [bar.parts.get(name, 0.0) for bar in bars]
+            axes.barh(range(len(bars)), widths, left=left, color=colour, label=name, height=0.72)
+            left = [a + b for a, b in zip(left, widths, strict=True)]
+        axes.set_yticks(range(len(bars)), [bar.label.replace("$", r"\$") for bar in bars])
+        axes.invert_yaxis()
+        axes.set_xlabel(unit)
+        figure.legend(loc="outside upper left", ncols=5, frameon=False, labelcolor=_INK)
+        axes.tick_params(colors=_INK)
+        axes.xaxis.label.set_color(_INK)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(_INK)
+        figure.patch.set_alpha(0)
+        axes.patch.set_alpha(0)
+        return _svg(figure, title)
+
+
+def _svg(figure: Figure, title: str) -> str:
+    buffer = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    escaped = html.escape(title)
+    head, _, rest = text.partition(">")
+    return f'{head} role="img" aria-label="{escaped}"><title>{escaped}</title>{rest}'

@@ -1,0 +1,145 @@
+"""The HTML page: what the template is given."""
+
+__all__ = ["render_page"]
+
+from collections import Counter
+from collections.abc import Sequence
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from alignmeter import __version__
+from alignmeter.delta import PARTS, Delta, deltas
+from alignmeter.errors import REASONS
+from alignmeter.folder import Loaded
+from alignmeter.record import OWNERS, Provenance, Record
+from alignmeter.registry import ACCELERATORS
+from alignmeter.statistics import Estimate
+from alignmeter.units import MIB, bytes_text, seconds_text
+from alignmeter_reports.cells import CellRow, cell_rows, layout
+from alignmeter_reports.charts import Bar, stacked_bars
+
+_LONGEST = 300
+"""Characters of a text cell that the page shows; records may hold anything."""
+_LAYOUTS = ("separate, sequential", "separate, joint")
+
+
+def _short(text: object) -> str:
+    whole = str(text)
+    return whole if len(whole) <= _LONGEST else whole[: _LONGEST - 1] + "…"
+
+
+def _interval(time: Estimate) -> str:
+    if time.low is None or time.high is None:
+        return "interval needs 3 replicates"
+    return f"{seconds_text(time.low)} to {seconds_text(time.high)}"
+
+
+def render_page(loaded: Loaded, title: str) -> str:
+    """The whole page as text; equal records give equal text."""
+    environment = Environment(
+        loader=PackageLoader("alignmeter_reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "bytes": bytes_text, "seconds": seconds_text, "short": _short, "interval": _interval,
+    }  # fmt: skip
+    records = sorted(loaded.records, key=lambda r: (r.cell.id, r.replicate))
+    rows, found = cell_rows(records), deltas(records)
+    return environment.get_template("report.html.j2").render(
+        title=title,
+        version=__version__,
+        rows=rows,
+        layout=layout,
+        deltas=found,
+        sentences=[_sentence(delta) for delta in found],
+        parts=list(PARTS),
+        unmeasured=_unmeasured_layouts(records),
+        ledger_chart=_ledger_chart(records, found),
+        phase_chart=_phase_chart(rows),
+        statuses=sorted(Counter(record.status for record in records).items()),
+        failed=[record for record in records if record.status != "ok"],
+        refused=loaded.refused,
+        reasons=REASONS,
+        machines=_machines(records),
+        kinds=sorted({record.memory.kind for record in records}),
+        absent=[name for name in ACCELERATORS if name not in _measured(records)],
+        started=sorted(r.provenance.started for r in records if r.provenance.started),
+    )
+
+
+def _measured(records: Sequence[Record]) -> set[str]:
+    return {record.cell.accelerator for record in records if record.status == "ok"}
+
+
+def _sentence(delta: Delta) -> str:
+    what = f"{delta.ppo.architecture}, {delta.ppo.peft}, {layout(delta.ppo)}"
+    if delta.bytes < 0:
+        return f"{what}: DPO needs {bytes_text(-delta.bytes)} more than PPO."
+    return f"{what}: DPO saves {bytes_text(delta.bytes)}, {delta.percent:.1f} % of PPO's peak."
+
+
+def _unmeasured_layouts(records: Sequence[Record]) -> list[str]:
+    measured = {layout(r.cell) for r in records if r.status == "ok" and r.cell.method == "ppo"}
+    return [name for name in _LAYOUTS if name not in measured]
+
+
+def _ledger_chart(records: Sequence[Record], found: Sequence[Delta]) -> Markup:
+    ledgers = {record.cell: record.ledger for record in records if record.ledger}
+    bars, seen = [], set()
+    for delta in found:
+        for cell in (delta.dpo, delta.ppo):
+            if cell not in seen and cell in ledgers:
+                seen.add(cell)
+                tail = f" ({cell.ppo_backward})" if cell.method == "ppo" else ""
+                label = f"{cell.architecture} {cell.peft} {cell.method.upper()}{tail}"
+                bars.append(Bar(label=label, parts=_ledger_parts(ledgers[cell])))
+    if not bars:
+        return Markup()
+    title = "Bytes at the peak of one step by owner, DPO beside PPO"
+    return _as_markup(stacked_bars(bars, title=title, unit="MiB at the peak of one step"))
+
+
+def _ledger_parts(ledger: dict[str, int]) -> dict[str, float]:
+    """MiB by owner, the small ones together as ``other``."""
+    small = ("quantisation_state", "rollout_cache", "workspace", "batch", "unattributed")
+    parts = {
+        owner.replace("_", " "): ledger.get(f"{owner}_bytes", 0) / MIB
+        for owner in OWNERS
+        if owner not in small
+    }
+    parts["other"] = sum(ledger.get(f"{owner}_bytes", 0) for owner in small) / MIB
+    return parts
+
+
+def _phase_chart(rows: Sequence[CellRow]) -> Markup:
+    bars = [
+        Bar(
+            label=f"{r.cell.architecture} {r.cell.peft} {r.cell.method.upper()}",
+            parts={name: seconds * 1e3 for name, seconds in r.phases_s.items()},
+        )
+        for r in rows
+        if r.phases_s
+    ]
+    if not bars:
+        return Markup()
+    return _as_markup(stacked_bars(bars, title="Time of each phase of a step", unit="ms per step"))
+
+
+def _as_markup(svg: str) -> Markup:
+    # matplotlib writes the SVG and escapes the labels; nothing of a record gets here unescaped.
+    return Markup(svg)  # noqa: S704
+
+
+def _machines(records: Sequence[Record]) -> list[tuple[Provenance, list[str]]]:
+    """One provenance per host, device and environment, with the commands that were run there."""
+    found: dict[tuple[str, str, str], tuple[Provenance, list[str]]] = {}
+    for record in records:
+        p = record.provenance
+        _, commands = found.setdefault((p.host, p.device, p.environment_digest), (p, []))
+        if p.command and p.command not in commands:
+            commands.append(p.command)
+    return list(found.values())

@@ -1,0 +1,365 @@
+"""Replicates end to end in real workers, with faults injected from outside."""
+
+import dataclasses
+import math
+import os
+import resource
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from alignmeter.errors import REASONS
+from alignmeter.folder import load_folders
+from alignmeter.record import OWNERS, Reason, encode_record
+from alignmeter.session import Planned, Replicate, Settings, measure, resolve_plan, run_matrix
+from alignmeter.session.launcher import Launcher
+from alignmeter.session.run import rounds
+from alignmeter.session.validity import judge
+from alignmeter.session.workload import Workload
+
+QUICK = Settings(steps=3, warmup=1, seed=0, timeout_s=120)
+
+
+class SpyLauncher(Launcher):
+    """Remembers the last worker, so that a test can do something to it."""
+
+    worker = None
+
+    def start(self):
+        self.worker = super().start()
+        return self.worker
+
+
+@pytest.fixture
+def spy(launcher):
+    spy = SpyLauncher()
+    spy.begin_round(0)
+    return spy
+
+
+def planned(make_cell, **axes):
+    return Planned(cell=make_cell(**axes), unsupported=None)
+
+
+@pytest.mark.parametrize(
+    ("method", "architecture", "peft"),
+    [
+        ("dpo", "llama", "full"), ("dpo", "mamba", "qlora"),
+        ("ppo", "llama", "lora"), ("ppo", "mamba", "full"),
+    ],
+)  # fmt: skip
+def test_a_replicate_gives_a_whole_record(method, architecture, peft, launcher, make_cell):
+    plan = planned(make_cell, method=method, architecture=architecture, peft=peft)
+    record = measure(plan, 0, QUICK, launcher)
+    assert (record.status, record.reason) == ("ok", None)
+    assert record.cell == plan.cell
+    assert len(record.timing.warmup_s) == 1
+    assert len(record.timing.step_s) == 3
+    assert sum(p.median_s for p in record.phases.values()) <= 1.05 * max(record.timing.step_s)
+    assert all(p.median_s > 0 and p.peak_bytes > 0 for p in record.phases.values())
+    peak = record.memory.allocated_peak_bytes
+    assert max(p.peak_bytes for p in record.phases.values()) == peak
+    assert sum(record.ledger.values()) == peak
+    assert abs(record.ledger["unattributed_bytes"]) <= 0.01 * peak
+    assert record.memory.kind == "cpu tensor storage"
+    assert record.memory.rss_peak_bytes > peak
+    assert record.validity["memory"].ok
+    assert record.validity["numerics"].ok
+    assert record.throughput.trained_tokens_per_s > 0
+    assert (record.throughput.generated_tokens_per_s is not None) == (method == "ppo")
+    assert record.provenance.hyperparameters["learning_rate"] > 0
+    assert (record.provenance.lora_targets == []) == (peft == "full")
+    if record.energy.source == "none":
+        assert record.energy.reason.code == "energy_unavailable"
+
+
+def test_identical_seeds_give_identical_losses_and_bytes(launcher, make_cell):
+    plan = planned(make_cell, method="ppo", peft="lora")
+    first, again = (measure(plan, k, QUICK, launcher) for k in (0, 1))
+    assert first.numerics.losses == again.numerics.losses
+    assert first.ledger == again.ledger
+    assert first.memory.peak_operator == again.memory.peak_operator
+    other = measure(plan, 0, dataclasses.replace(QUICK, seed=1), launcher)
+    assert other.numerics.losses != first.numerics.losses
+
+
+@pytest.mark.parametrize("verb", ["build", "warm-up", "step"])
+def test_a_killed_worker_is_a_record_and_the_next_cell_runs(verb, spy, make_cell):
+    replicate = Replicate(
+        planned=planned(make_cell, architecture="mamba", seq_len=64), index=0, settings=QUICK,
+        launcher=spy,
+    )  # fmt: skip
+    waits = {"build": 0.02, "warm-up": 0.4, "step": 0.0}
+
+    def kill():
+        while spy.worker is None:
+            time.sleep(0.005)
+        time.sleep(waits[verb])
+        os.kill(spy.worker.pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    if verb != "step":
+        killer.start()
+    with pytest.raises(Exception, match="SIGKILL"):
+        replicate.start()
+        killer.start()
+        for _ in range(100):
+            replicate.step()
+    killer.join()
+    record = replicate.finish()
+    assert (record.status, record.reason.code) == ("crashed", "worker_died")
+    assert "SIGKILL" in record.reason.text
+    assert encode_record(record)
+    assert measure(planned(make_cell), 0, QUICK, spy).status == "ok"
+
+
+def test_a_hung_worker_is_a_timeout(spy, make_cell):
+    settings = dataclasses.replace(QUICK, timeout_s=8)
+    replicate = Replicate(planned=planned(make_cell), index=0, settings=settings, launcher=spy)
+    replicate.start()
+    pid = spy.worker.pid
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(Exception, match="time limit"):
+        for _ in range(10**6):
+            replicate.step()
+    record = replicate.finish()
+    assert (record.status, record.reason.code) == ("timeout", "timeout")
+    assert "8 s; raise it with --timeout" in record.reason.text
+    assert record.ledger  # what was measured before is kept
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_an_allocation_that_fails_is_out_of_memory(spy, make_cell):
+    replicate = Replicate(
+        planned=planned(make_cell, seq_len=512), index=0, settings=QUICK, launcher=spy
+    )
+    replicate.start()
+    pages = int(Path(f"/proc/{spy.worker.pid}/statm").read_text().split()[0])
+    in_use = pages * os.sysconf("SC_PAGESIZE")
+    resource.prlimit(spy.worker.pid, resource.RLIMIT_AS, (in_use, in_use))
+    with pytest.raises(Exception, match=r"(?i)memory"):
+        for _ in range(20):
+            replicate.step()
+    record = replicate.finish()
+    assert (record.status, record.reason.code) == ("oom", "out_of_memory")
+
+
+def test_an_exception_in_the_worker_names_its_place(launcher):
+    worker = launcher.start()
+    with pytest.raises(Exception, match=r"AttributeError.*line \d+ of") as caught:
+        worker.call("no_such_thing", timeout_s=20)
+    assert (caught.value.status, caught.value.code) == ("crashed", "exception")
+    worker.close()
+
+
+def test_data_that_is_too_short_is_unsupported(tmp_path, launcher, make_cell):
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"prompt": "p", "chosen": "c", "rejected": "r"}')
+    record = measure(planned(make_cell, data=str(path)), 0, QUICK, launcher)
+    assert (record.status, record.reason.code) == ("unsupported", "data_too_short")
+
+
+def test_an_unsupported_cell_needs_no_worker(spy, make_cell):
+    reason = Reason(code="excluded", text="not tonight")
+    plan = Planned(cell=make_cell(), unsupported=reason)
+    spy.worker = None
+    record = measure(plan, 0, QUICK, spy)
+    assert (record.status, record.reason) == ("unsupported", reason)
+    assert spy.worker is None
+
+
+class Listening:
+    def __init__(self, stop_after=None):
+        self.begun, self.ended, self.resumed, self.stop_after = [], [], [], stop_after
+
+    def begins(self, job):
+        if len(self.begun) == self.stop_after:
+            raise KeyboardInterrupt
+        self.begun.append(job.planned.cell.id)
+
+    def ends(self, job, record, *, resumed):
+        self.ended.append(record)
+        self.resumed.append(resumed)
+
+
+def test_a_stopped_run_resumes(tmp_path, launcher, make_cell):
+    plan = [planned(make_cell, peft=p) for p in ("full", "lora")]
+
+    def run(listener, settings=QUICK):
+        return run_matrix(
+            plan, tmp_path, settings, replicates=1, launcher=launcher, listener=listener
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Listening(stop_after=1))
+    assert len(load_folders([tmp_path]).records) == 1
+    second = Listening()
+    records = run(second)
+    assert sorted(second.resumed) == [False, True]
+    assert len(records) == len(load_folders([tmp_path]).records) == 2
+    third = Listening()
+    assert run(third) == records
+    assert third.resumed == [True, True]
+    fourth = Listening()
+    run(fourth, dataclasses.replace(QUICK, seed=5))
+    assert fourth.resumed == [False, False]
+
+
+def test_a_damaged_record_is_measured_again(tmp_path, launcher, make_cell):
+    plan = [planned(make_cell)]
+
+    def run():
+        listener = Listening()
+        run_matrix(plan, tmp_path, QUICK, replicates=1, launcher=launcher, listener=listener)
+        return listener.resumed
+
+    assert run() == [False]
+    (path,) = tmp_path.glob("*.json")
+    path.write_bytes(path.read_bytes()[:-50])
+    assert run() == [False]
+    assert run() == [True]
+
+
+def test_rounds_hold_every_cell_once_in_an_order_of_their_own(make_cell):
+    plan = [planned(make_cell, batch=b) for b in range(1, 9)]
+    orders = [[job.planned.cell.batch for job in jobs] for jobs in rounds(plan, 3, seed=0)]
+    assert all(sorted(order) == list(range(1, 9)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 3
+    again = [[job.planned.cell.batch for job in jobs] for jobs in rounds(plan, 3, seed=0)]
+    assert again == orders
+
+
+def test_the_ledger_holds_what_can_be_counted_by_hand(make_cell):
+    """fp32 weights: 4 bytes a parameter; AdamW: two moments and a 4-byte step per tensor."""
+    load = Workload(make_cell(method="ppo"), 0)
+    load.first_step()
+    ledger = load.memory_step().ledger
+    policy = load.step_object.models()["policy"]
+    value = load.step_object.models()["value"]
+    of_policy = 4 * sum(p.numel() for p in policy.parameters())
+    assert ledger["policy_weights_bytes"] - of_policy == 4 * sum(
+        b.numel() for b in policy.buffers()
+    )
+    assert ledger["ref_weights_bytes"] == ledger["policy_weights_bytes"]
+    assert ledger["reward_weights_bytes"] == ledger["value_weights_bytes"]
+    trained = [*policy.parameters(), *value.parameters()]
+    assert ledger["optimizer_state_bytes"] == sum(8 * p.numel() + 4 for p in trained)
+    assert ledger["adapters_bytes"] == ledger["quantisation_state_bytes"] == 0
+    assert 0 < ledger["gradients_bytes"] <= 4 * sum(p.numel() for p in trained)
+    assert set(ledger) == {f"{owner}_bytes" for owner in OWNERS}
+
+
+def test_the_rollout_cache_has_its_size(make_cell):
+    """llama tiny: keys and values, 3 layers, 4 rows, 192 wide, fp32, for 12 of T = 16 tokens."""
+    from alignmeter.session.allocations import AllocationLog
+
+    load = Workload(make_cell(method="ppo", prompt_len=8), 0)
+    log = AllocationLog(load.device, markers=False)
+    with log:
+        load.run_once(log)
+    largest = 3 * 2 * 4 * 192 * 15 * 4  # the last of the 8 new tokens is never fed back
+    by_size = [s.nbytes for s in log.storages if s.owner == "rollout_cache"]
+    assert max(by_size) == largest // 6
+    assert by_size.count(max(by_size)) == 6
+
+
+def test_a_hidden_workspace_is_seen(make_cell):
+    """An allocation inside an operator, which no dispatch mode sees, is in the CPU's events."""
+    from alignmeter.session.allocations import AllocationLog
+    from alignmeter.session.cpu_events import record_events
+
+    x = torch.randn(512, 512)
+    log = AllocationLog(torch.device("cpu"), markers=True)
+    with record_events() as events, log:
+        kept = torch.logsumexp(x, 1)
+    rows = events.replay()
+    assert len(rows) == len(log.operators) + 1
+    assert max(peak for _, peak in rows) >= kept.nbytes
+    assert rows[-1][0] <= kept.nbytes + x.nbytes
+
+
+def verdicts(make_cell, **changes):
+    from alignmeter.record import Energy
+
+    load = Workload(make_cell(), 0)
+    load.first_step()
+    arguments = {
+        "cell": load.cell, "losses": [math.log(2), 0.6, 0.5], "silent_adapters": [], "steps": 3,
+        "others_share": 0.0, "profile": load.memory_step(), "memory_kind": "cpu tensor storage",
+        "energy": Energy(source="none"),
+    }  # fmt: skip
+    found = judge(**{**arguments, **changes})
+    return {m: [r.code for r in v.reasons] for m, v in found.items() if not v.ok}
+
+
+def test_validity_is_per_metric(make_cell):
+    assert verdicts(make_cell) == {}
+    assert verdicts(make_cell, losses=[math.log(2), math.nan]) == {"numerics": ["non_finite_loss"]}
+    assert verdicts(make_cell, losses=[0.7]) == {"numerics": ["first_loss"]}
+    assert verdicts(make_cell, steps=2) == {"time": ["too_few_steps"]}
+    assert verdicts(make_cell, others_share=0.4) == {"time": ["host_loaded"]}
+    assert verdicts(make_cell, profile=None) == {"memory": ["not_measured"]}
+    assert verdicts(make_cell, silent_adapters=["a"]) == {"numerics": ["adapter_without_gradient"]}
+    profile = Workload(make_cell(), 0)
+    profile.first_step()
+    good = profile.memory_step()
+    gap = {**good.ledger, "unattributed_bytes": good.peak_bytes // 50}
+    loose = dataclasses.replace(good, ledger=gap)
+    assert verdicts(make_cell, profile=loose) == {"memory": ["ledger_gap"]}
+    assert {"non_finite_loss", "first_loss", "ledger_gap"} <= set(REASONS)
+
+
+def test_a_nan_loss_ends_as_a_record(launcher, make_cell):
+    """Found in the losses whatever made it; here the assembled record of a diverged replicate."""
+    from alignmeter.session.assemble import Findings, assemble
+
+    load = Workload(make_cell(), 0)
+    first, silent = load.first_step()
+    with torch.no_grad():
+        next(load.step_object.models()["policy"].parameters()).fill_(math.nan)
+    steps = [load.step() for _ in range(3)]
+    found = Findings(cell=load.cell, replicate=0, seed=0, warmup=[first], steps=steps)
+    found.provenance, found.profile = load.provenance(), load.memory_step()
+    record = assemble(found)
+    assert record.status == "ok"
+    assert record.numerics.losses[1:] == [None, None, None]
+    assert [r.code for r in record.validity["numerics"].reasons] == ["non_finite_loss"]
+    assert b"NaN" not in encode_record(record)
+    assert silent == []
+
+
+def test_an_adapter_without_gradient_is_found(monkeypatch, make_cell):
+    """dt_proj's weight is read raw, so LoRA on it never gets a gradient."""
+    from alignmeter.architectures.mamba import MAMBA
+
+    wrong = dataclasses.replace(MAMBA, lora_targets=("in_proj", "dt_proj"))
+    monkeypatch.setattr("alignmeter.architectures.mamba.MAMBA", wrong)
+    _, silent = Workload(make_cell(architecture="mamba", peft="lora"), 0).first_step()
+    assert len(silent) == 4  # one per layer
+    assert all("dt_proj" in name for name in silent)
+
+
+def test_each_round_has_a_forkserver_of_its_own():
+    launcher = Launcher()
+
+    def parent(number):
+        launcher.begin_round(number)
+        worker = launcher.start()
+        stat = Path(f"/proc/{worker.pid}/stat").read_text()
+        worker.close()
+        return int(stat.rpartition(")")[2].split()[1])
+
+    first, same, second = parent(0), parent(0), parent(1)
+    assert first == same != second
+
+
+def test_plans_come_in_matrix_order():
+    from alignmeter.matrix import Choice
+
+    choices = [Choice(axes={"accelerator": "cpu", "batch": b}, excluded=None) for b in (3, 1, 3)]
+    assert [p.cell.batch for p in resolve_plan(choices)] == [3, 1]

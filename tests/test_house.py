@@ -1,0 +1,134 @@
+"""The house: folders, the wheel, registries, docs and sizes of files."""
+
+import ast
+import re
+import subprocess
+import sys
+import zipfile
+from importlib import import_module, resources
+from pathlib import Path
+
+import pytest
+
+from alignmeter.axes import AXES
+from alignmeter.matrix import packaged_names, read_matrix
+from alignmeter.registry import ACCELERATORS, ARCHITECTURES, METHODS, PEFT_MODES, load
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = {"bench": "alignmeter", "kernels": "alignmeter_kernels", "reports": "alignmeter_reports"}
+SOURCES = sorted(p for folder in PACKAGES for p in (ROOT / folder).rglob("*.py"))
+
+
+def test_each_source_root_holds_exactly_its_package():
+    for folder, package in PACKAGES.items():
+        found = {p.name for p in (ROOT / folder).iterdir() if p.name != "__pycache__"}
+        assert found - {"README.md"} == {package}
+
+
+def test_the_wheel_holds_exactly_the_three_packages(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", tmp_path, ROOT],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {t for t in tops if not t.endswith(".dist-info")} == set(PACKAGES.values())
+    for needed in (
+        "alignmeter/py.typed",
+        "alignmeter/matrices/quick.toml",
+        "alignmeter/data/preferences.jsonl",
+        "alignmeter_reports/templates/report.html.j2",
+    ):
+        assert needed in names
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_and_functions_stay_small(path):
+    text = path.read_text()
+    assert text.count("\n") <= 300
+    assert path.stem not in {"utils", "common", "helpers"}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno is not None
+            assert node.end_lineno - node.lineno < 50, node.name
+
+
+@pytest.mark.parametrize("registry", [ACCELERATORS, ARCHITECTURES, METHODS, PEFT_MODES])
+def test_every_row_loads_and_knows_its_name(registry):
+    for name in registry:
+        assert load(registry, name).name == name
+
+
+@pytest.mark.parametrize("package", PACKAGES.values())
+def test_exported_names_exist(package):
+    for path in sorted(Path(next(iter(import_module(package).__path__))).rglob("*.py")):
+        if path.stem == "preload":
+            continue
+        parts = path.relative_to(ROOT / {v: k for k, v in PACKAGES.items()}[package])
+        module = import_module(".".join(parts.with_suffix("").parts).removesuffix(".__init__"))
+        for name in getattr(module, "__all__", []):
+            assert hasattr(module, name), f"{module.__name__}.{name}"
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    """The command line answers --help without torch."""
+    code = (
+        "import sys, alignmeter.cli, alignmeter_reports; "
+        "print(sorted({'torch', 'transformers', 'amdsmi', 'pynvml'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_packaged_matrices_parse():
+    for name in packaged_names():
+        assert read_matrix(name).grids
+
+
+def test_suites_name_a_packaged_matrix():
+    for path in sorted((ROOT / "suites").glob("bench_*.py")):
+        (name,) = re.findall(r'^MATRIX = "(.+)"$', path.read_text(), re.MULTILINE)
+        assert name in packaged_names()
+
+
+def test_every_axis_is_documented():
+    text = (ROOT / "docs" / "axes.md").read_text()
+    for axis in AXES.values():
+        assert f"`{axis.name}`" in text
+        for choice in axis.choices:
+            assert f"`{choice}`" in text, f"{axis.name} {choice}"
+
+
+def test_every_reason_code_is_documented():
+    from alignmeter.errors import REASONS
+
+    text = (ROOT / "docs" / "records.md").read_text()
+    for code, sentence in REASONS.items():
+        assert f"`{code}`" in text
+        assert sentence in text
+
+
+def test_every_record_field_is_documented():
+    from alignmeter import record
+
+    text = (ROOT / "docs" / "records.md").read_text()
+    for name in ("Record", "Timing", "Memory", "Energy", "Throughput", "Numerics", "Provenance"):
+        for field in getattr(record, name).__struct_fields__:
+            assert f"`{field}`" in text, f"{name}.{field}"
+    for owner in record.OWNERS:
+        assert f"`{owner}_bytes`" in text
+
+
+def test_no_file_names_a_place_on_somebodys_machine():
+    for path in [*SOURCES, ROOT / "README.md", ROOT / "tox.ini", ROOT / "pyproject.toml"]:
+        assert not re.search(r"/(root|home)/\w", path.read_text())
+
+
+def test_data_is_package_data():
+    assert (resources.files("alignmeter") / "data" / "preferences.jsonl").is_file()

@@ -1,0 +1,71 @@
+"""Every command in the README and the docs is real."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from alignmeter.cli import cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands(program):
+    for page in PAGES:
+        for block in re.findall(r"```(?:console|sh)\n(.*?)```", page.read_text(), re.DOTALL):
+            for line in block.splitlines():
+                line = line.removeprefix("$ ").split("  #")[0].strip()
+                for part in line.split(" && "):
+                    if part.split(" ")[0] == program:
+                        yield pytest.param(part, id=f"{page.name}: {part}")
+
+
+@pytest.mark.parametrize("command", commands("alignmeter"))
+def test_alignmeter_commands_parse(command):
+    """Every command and option that the pages name exists; running them is tested elsewhere."""
+    _, name, *arguments = shlex.split(command)
+    if name.startswith("-"):
+        return
+    chosen = cli.commands[name]
+    chosen.make_context(name, arguments, resilient_parsing=False)
+
+
+@pytest.mark.parametrize("command", commands("tox"))
+def test_tox_environments_exist(command):
+    words = shlex.split(command)
+    if "-e" in words:
+        name = words[words.index("-e") + 1]
+        assert f"[testenv:{name}]" in (ROOT / "tox.ini").read_text()
+
+
+@pytest.mark.parametrize("command", commands("pytest"))
+def test_pytest_options_exist(command, pytestconfig):
+    for word in shlex.split(command)[1:]:
+        if word.startswith("-"):
+            option = word.split("=")[0]
+            pytestconfig._parser.parse_known_args([word])
+            assert option in pytestconfig._parser.optparser.format_help()
+
+
+def test_ci_runs_the_readmes_test_commands_and_nothing_else():
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    run = [line.removeprefix(".tox/ci/bin/") for line in lines if line.startswith(".tox/ci/bin/")]
+    assert run == ["pip install --quiet tox", "tox"]
+    assert "pip install tox && tox\n" in (ROOT / "README.md").read_text()
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} -> {target}"
+
+
+def test_help_of_every_command():
+    for name, command in cli.commands.items():
+        context = click.Context(command, info_name=name, terminal_width=80)
+        text = command.get_help(context)
+        assert max(map(len, text.splitlines())) <= 80
+        assert command.help
