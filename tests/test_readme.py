@@ -14,13 +14,16 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 
 def commands(program):
+    """Every command of that program on the pages, as test parameters."""
+    found = []
     for page in PAGES:
         for block in re.findall(r"```(?:console|sh)\n(.*?)```", page.read_text(), re.DOTALL):
             for line in block.splitlines():
                 line = line.removeprefix("$ ").split("  #")[0].strip()
                 for part in line.split(" && "):
                     if part.split(" ")[0] == program:
-                        yield pytest.param(part, id=f"{page.name}: {part}")
+                        found += [pytest.param(part, id=f"{page.name}: {part}")]
+    return found
 
 
 @pytest.mark.parametrize("command", commands("alignmeter"))

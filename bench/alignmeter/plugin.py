@@ -38,7 +38,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--benchmark", action="store_true", help="measure the cells of the suites")
     for axis in AXES.values():
         known = f" [{', '.join(axis.choices)}]" if axis.choices else ""
-        group.addoption(axis.flag, dest=f"axis_{axis.name}", help=axis.help + known)
+        text = (axis.help + known).replace("%", "%%")  # argparse formats its help texts
+        group.addoption(axis.flag, dest=f"axis_{axis.name}", help=text)
     group.addoption("--steps", type=int, help="timed steps per cell (default: the matrix's)")
     group.addoption("--warmup", type=int, help="warm-up steps per cell (default: the matrix's)")
     group.addoption("--seed", type=int, default=0, help="seed of data, weights and sampling")

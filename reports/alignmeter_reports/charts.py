@@ -11,10 +11,8 @@ import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-# Okabe and Ito's palette (2008), told apart with any common colour blindness.
-_PALETTE = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999",
-)  # fmt: skip
+# Okabe and Ito's palette (2008), told apart with any common colour blindness, and a dark grey.
+_PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#B8BDC4", "#5C6470"]
 _INK = "#7a7f87"
 """Legible on the light and the dark page alike."""
 
@@ -28,13 +26,18 @@ class Bar:
 
 
 def stacked_bars(bars: Sequence[Bar], *, title: str, unit: str) -> str:
-    """Horizontal stacked bars, top to bottom, as one ``<svg>`` element with title and role."""
+    """Horizontal stacked bars, top to bottom, as one ``<svg>`` element with title and role.
+
+    Parts are stacked in the order in which they first appear; those beyond the palette's nine
+    colours share the last one.
+    """
     names = list(dict.fromkeys(name for bar in bars for name in bar.parts))
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "alignmeter", "font.size": 9}):
         figure = Figure(figsize=(8.2, 0.9 + 0.3 * len(bars)), layout="constrained")
         axes = figure.add_subplot()
         left = [0.0] * len(bars)
-        for name, colour in zip(names, _PALETTE * 2, strict=False):
+        for i, name in enumerate(names):
+            colour = _PALETTE[min(i, len(_PALETTE) - 1)]
             widths = [bar.parts.get(name, 0.0) for bar in bars]
             axes.barh(range(len(bars)), widths, left=left, color=colour, label=name, height=0.72)
             left = [a + b for a, b in zip(left, widths, strict=True)]
@@ -56,6 +59,8 @@ def _svg(figure: Figure, title: str) -> str:
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
+    before, _, after = text.partition("<metadata>")
+    text = before + after.partition("</metadata>")[2]
     escaped = html.escape(title)
     head, _, rest = text.partition(">")
     return f'{head} role="img" aria-label="{escaped}"><title>{escaped}</title>{rest}'

@@ -21,6 +21,8 @@ from alignmeter_reports.charts import Bar, stacked_bars
 
 _LONGEST = 300
 """Characters of a text cell that the page shows; records may hold anything."""
+_PHASES = ("rollout", "scoring", "ref_forward", "forward", "backward", "optimizer")
+"""The order of a step; a phase of another name comes after them."""
 _LAYOUTS = ("separate, sequential", "separate, joint")
 
 
@@ -116,10 +118,12 @@ def _ledger_parts(ledger: dict[str, int]) -> dict[str, float]:
 
 
 def _phase_chart(rows: Sequence[CellRow]) -> Markup:
+    found = dict.fromkeys(name for row in rows for name in row.phases_s)
+    order = [*(name for name in _PHASES if name in found), *(n for n in found if n not in _PHASES)]
     bars = [
         Bar(
             label=f"{r.cell.architecture} {r.cell.peft} {r.cell.method.upper()}",
-            parts={name: seconds * 1e3 for name, seconds in r.phases_s.items()},
+            parts={name: 1e3 * r.phases_s.get(name, 0.0) for name in order},
         )
         for r in rows
         if r.phases_s

@@ -84,11 +84,16 @@ def frame(records: Sequence[Record]) -> pd.DataFrame:
     return table.sort_values(["cell_id", "replicate"], kind="stable")
 
 
+_LONGEST = 32_000
+"""Characters of a text cell: spreadsheets take 32767 and refuse or cut what is longer."""
+
+
 def _guarded(value: object) -> object:
     """Text that a spreadsheet would run as a formula gets an apostrophe in front."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
-        return "'" + value
-    return value
+    if not isinstance(value, str):
+        return value
+    formula = value.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+    return ("'" if formula else "") + value[:_LONGEST]
 
 
 def csv_text(records: Sequence[Record]) -> str:

@@ -101,6 +101,12 @@ def test_bad_options_are_usage_errors(project, arguments, words):
     result.stderr.fnmatch_lines([f"*{words}*"])
 
 
+def test_help_shows_the_axes(project):
+    result = project.runpytest_subprocess("--help")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*--ppo-backward=*", "*within 2 %*"])
+
+
 def test_xdist_is_refused(project):
     # The option is xdist's; the stand-in conftest keeps xdist out of the test's requirements.
     project.makeconftest(

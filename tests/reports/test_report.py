@@ -1,0 +1,200 @@
+"""The page and the CSV, read back the way a browser and a spreadsheet would."""
+
+import csv
+import io
+from html.parser import HTMLParser
+
+import msgspec
+import pytest
+from made_records import make_record
+
+from alignmeter.errors import InputError
+from alignmeter.folder import Loaded
+from alignmeter.record import OWNERS, Phase, Provenance, Reason, Verdict
+from alignmeter.units import MIB
+from alignmeter_reports import write_report
+from alignmeter_reports.table import COLUMNS
+
+
+class Page(HTMLParser):
+    """Tags, text and table rows of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.rows, self.text, self._cell = [], [], "", None
+        self.attributes = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self._cell = ""
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self.rows[-1].append(" ".join(self._cell.split()))
+            self._cell = None
+
+    def handle_data(self, data):
+        if self._cell is not None:
+            self._cell += data
+        elif "style" not in self.tags[-1:]:
+            self.text += data
+
+
+def report(tmp_path, records, refused=()):
+    loaded = Loaded(records=list(records), refused=list(refused))
+    write_report(loaded, tmp_path / "r.html", tmp_path / "r.csv")
+    text = (tmp_path / "r.html").read_text()
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text())))
+    return text, Page(text), rows
+
+
+def pair():
+    """DPO 6 MiB and PPO 10 MiB: 4 MiB or 40 % saved, 2 of weights, 0.5 of optimizer, 1.5 rest."""
+    dpo = make_record(peak=6 * MIB, ledger={"policy_weights": MIB, "optimizer_state": 2 * MIB})
+    ppo = make_record(
+        peak=10 * MIB, method="ppo",
+        ledger={"policy_weights": MIB, "value_weights": 2 * MIB, "optimizer_state": 5 * MIB // 2},
+    )  # fmt: skip
+    return [dpo, ppo]
+
+
+def test_golden_figures(tmp_path):
+    _, page, rows = report(tmp_path, pair())
+    (delta,) = [row for row in page.rows if row[:2] == ["llama", "full"]]
+    assert delta == [
+        "llama", "full", "separate, sequential", "6 MiB", "10 MiB", "4 MiB", "40.0 %",
+        "2 MiB", "512 KiB", "1.5 MiB", "1",
+    ]  # fmt: skip
+    assert "DPO saves 4 MiB, 40.0 % of PPO's peak" in page.text
+    by_method = {row["method"]: row for row in rows}
+    assert by_method["ppo"]["allocated_peak_bytes"] == str(10 * MIB)
+    assert by_method["ppo"]["ledger_value_weights_bytes"] == str(2 * MIB)
+    assert by_method["dpo"]["step_median_s"] == "0.2"
+    assert by_method["dpo"]["generated_tokens_per_s"] == ""
+    assert by_method["dpo"]["energy_invalid"] == "energy_unavailable"
+
+
+def test_dpo_above_ppo_is_said(tmp_path):
+    _, page, _ = report(
+        tmp_path, [make_record(peak=3 * MIB), make_record(peak=2 * MIB, method="ppo")]
+    )
+    assert "DPO needs 1 MiB more than PPO" in page.text
+
+
+def test_what_was_not_measured_is_said(tmp_path):
+    _, page, _ = report(tmp_path, pair())
+    text = " ".join(page.text.split())
+    assert "Not measured: separate, joint." in text
+    assert "Nothing in this report was measured on: cuda, rocm, xpu." in text
+
+
+def test_cpu_figures_are_never_called_vram(tmp_path):
+    text, _, rows = report(tmp_path, pair())
+    assert text.upper().count("VRAM") == 1
+    assert "settle no claim about VRAM" in text
+    assert {row["memory_kind"] for row in rows} == {"cpu tensor storage"}
+
+
+def test_failed_cells_and_refused_files_do_not_vanish(tmp_path):
+    reason = Reason(code="out_of_memory", text="tried to allocate 9 GiB")
+    failed = make_record(status="oom", reason=reason, peft="lora")
+    _, page, rows = report(tmp_path, [*pair(), failed], ["x.json: not an alignmeter record"])
+    (row,) = [row for row in page.rows if len(row) == 4 and row[2] == "oom"]
+    assert row[0] == failed.cell.id
+    assert row[3] == "out_of_memory an allocation failed. tried to allocate 9 GiB"
+    assert "x.json: not an alignmeter record" in page.text
+    assert [r["reason_code"] for r in rows if r["status"] == "oom"] == ["out_of_memory"]
+
+
+def test_intervals_from_three_replicates_on(tmp_path):
+    two = [make_record(replicate=k) for k in range(2)]
+    _, page, _ = report(tmp_path, two)
+    assert any("interval needs 3 replicates" in row for row in page.rows)
+    _, page, _ = report(tmp_path, [make_record(replicate=k) for k in range(3)])
+    assert any("200 ms to 200 ms" in row for row in page.rows)
+
+
+def test_invalid_figures_are_marked_with_their_reason(tmp_path):
+    spoiled = Verdict(ok=False, reasons=[Reason(code="host_loaded", text="others used 40 %")])
+    record = msgspec.structs.replace(make_record(), validity={"time": spoiled})
+    _, page, rows = report(tmp_path, [record])
+    (row,) = [row for row in page.rows if row[0] == record.cell.id]
+    assert "200 ms*" in row
+    assert "host_loaded: others used 40 %" in row[-1]
+    assert rows[0]["time_invalid"] == "host_loaded"
+
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7*7 }}$x^"
+
+
+def test_hostile_text_stays_text(tmp_path):
+    strings = dict.fromkeys(
+        ("host", "os", "device", "commit", "command", "started", "driver"), HOSTILE
+    )
+    provenance = Provenance(
+        **strings, versions={HOSTILE: HOSTILE}, environment={HOSTILE: HOSTILE},
+        kernel_path={HOSTILE: HOSTILE},
+    )  # fmt: skip
+    reason = Reason(code=HOSTILE, text=HOSTILE)
+    validity = {"memory": Verdict(ok=True), HOSTILE: Verdict(ok=False, reasons=[reason])}
+    records = [
+        msgspec.structs.replace(
+            record, provenance=provenance, validity=validity,
+            phases={HOSTILE: Phase(median_s=0.1)},
+        )
+        for record in [*pair(), make_record(status="crashed", reason=reason, lane=HOSTILE)]
+    ]  # fmt: skip
+    text, page, _ = report(tmp_path, records, [HOSTILE])
+    assert "script" not in page.tags
+    assert "img" not in page.tags
+    assert not any(name.startswith("on") for name, _ in page.attributes)
+    assert "<script>alert" not in text
+
+
+def test_formulas_are_defused_and_numbers_are_not(tmp_path):
+    reason = Reason(code="exception", text='=HYPERLINK("http://x","y")')
+    _, _, rows = report(tmp_path, [make_record(status="crashed", reason=reason, lane="-1+1")])
+    assert rows[0]["reason_text"] == '\'=HYPERLINK("http://x","y")'
+    assert rows[0]["lane"] == "'-1+1"
+    negative = make_record(peak=5, ledger={"unattributed": -3})
+    _, _, rows = report(tmp_path, [negative])
+    assert rows[0]["ledger_unattributed_bytes"] == "-3"
+
+
+def test_a_megabyte_of_text_is_cut(tmp_path):
+    reason = Reason(code="exception", text="x" * 2**20)
+    text, _, _ = report(tmp_path, [make_record(status="crashed", reason=reason)])
+    assert len(text) < 60_000
+
+
+def test_columns_are_documented_and_stable(tmp_path):
+    _, _, rows = report(tmp_path, pair())
+    assert list(rows[0]) == list(COLUMNS)
+    assert all(COLUMNS.values())
+    assert {f"ledger_{owner}_bytes" for owner in OWNERS} <= set(COLUMNS)
+
+
+def test_the_page_is_one_file_and_the_same_each_time(tmp_path):
+    text, page, _ = report(tmp_path, pair())
+    assert not {"script", "link", "iframe", "img"} & set(page.tags)
+    assert "http" not in text.replace("http://www.w3.org", "")
+    assert page.tags.count("svg") == 1  # no phases in these records, so one chart
+    assert report(tmp_path, pair()[::-1])[0] == text
+
+
+def test_a_report_of_one_failed_record(tmp_path):
+    reason = Reason(code="timeout", text="t")
+    _, page, rows = report(tmp_path, [make_record(status="timeout", reason=reason)])
+    assert "No delta" in page.text
+    assert len(rows) == 1
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        write_report(Loaded(records=pair(), refused=[]), tmp_path / "file" / "r.html")
