@@ -12,7 +12,17 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 # Okabe and Ito's palette (2008), told apart with any common colour blindness, and a dark grey.
-_PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#B8BDC4", "#5C6470"]
+_PALETTE = [
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#D55E00",
+    "#F0E442",
+    "#B8BDC4",
+    "#5C6470",
+]
 _INK = "#7a7f87"
 """Legible on the light and the dark page alike."""
 

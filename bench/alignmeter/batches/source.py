@@ -73,9 +73,13 @@ class BatchSource:
 
 
 def data_digest(data: str) -> str:
-    """SHA-256 of the data's bytes, or of the recipe of the synthetic tokens."""
+    """SHA-256 of the data's bytes, or of the recipe of the synthetic tokens.
+
+    Raises `InputError` for a malformed file, so that a run finds out before its first worker.
+    """
     if data == "synthetic":
         return digest(["synthetic", _SYNTHETIC_PAIRS, FIRST_BYTE])
+    read_preferences(data)
     return hashlib.sha256(preference_bytes(data)).hexdigest()
 
 

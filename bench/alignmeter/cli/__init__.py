@@ -36,9 +36,7 @@ for _command in (devices, run, cell, report):
 def main() -> None:
     """Entry point: bad input becomes one sentence and exit status 2."""
     try:
-        cli.main(standalone_mode=False)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
+        sys.exit(cli.main(standalone_mode=False))  # an exit status, or None for success
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
