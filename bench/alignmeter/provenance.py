@@ -70,8 +70,13 @@ def _versions() -> dict[str, str]:
     return found
 
 
+_OURS = ("PYTORCH_NVML_BASED_CUDA_CHECK",)
+"""Set by `session.preload` for the workers: not the user's choice, and absent in the parent."""
+
+
 def _environment() -> dict[str, str]:
-    return {k: v for k, v in sorted(os.environ.items()) if k.startswith(_PREFIXES)}
+    variables = sorted(os.environ.items())
+    return {k: v for k, v in variables if k.startswith(_PREFIXES) and k not in _OURS}
 
 
 def environment_digest(device: Device, threads: int | None) -> str:

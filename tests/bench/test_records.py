@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -170,6 +171,19 @@ def test_summary_fits_80_columns_and_never_calls_cpu_bytes_vram():
         "CPU figures are bytes of tensors. They say nothing about VRAM."
     ]
     assert "no DPO-vs-PPO delta" in summary_lines(records[:1])[-1]
+
+
+def test_summary_says_what_isolation_costs_and_what_repeats():
+    def replicate(number, peak, start):
+        record = make_record(peak=peak, replicate=number)
+        timing = msgspec.structs.replace(record.timing, worker_start_s=start)
+        return msgspec.structs.replace(record, timing=timing)
+
+    text = " ".join(summary_lines([replicate(0, 9, 8.0), replicate(1, 9, 0.02)]))
+    assert "took 4.01 s to start (median of 2; the slowest 8 s" in text
+    assert "same losses and same bytes in 1 of 1 cells" in text
+    text = " ".join(summary_lines([replicate(0, 9, 8.0), replicate(1, 8, 0.02)]))
+    assert "in 0 of 1 cells" in text
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ __all__ = ["run"]
 
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from alignmeter.folder import Loaded, default_folder, write_run_file
 from alignmeter.matrix import Matrix, expand, read_matrix, read_overrides
 from alignmeter.record import Record
 from alignmeter.summary import summary_lines
+from alignmeter.units import seconds_text
 
 
 @click.command()
@@ -62,8 +64,9 @@ def run(
         seed=seed,
         timeout_s=timeout,
     )
+    start = time.monotonic()
     records = _measure(plan, folder, settings, replicates)
-    _conclude(records, folder)
+    _conclude(records, folder, time.monotonic() - start)
 
 
 def _warmup(matrix: Matrix) -> int:
@@ -99,12 +102,13 @@ def _measure(plan: Any, folder: Path, settings: Any, replicates: int) -> list[Re
         launcher.close()
 
 
-def _conclude(records: list[Record], folder: Path) -> None:
+def _conclude(records: list[Record], folder: Path, seconds: float) -> None:
     from alignmeter_reports import write_report
 
     html, csv = folder / "report.html", folder / "report.csv"
     write_report(Loaded(records=records, refused=[]), html, csv)
-    click.echo("\n".join(["", *summary_lines(records), "", f"HTML  {html}", f"CSV   {csv}"]))
+    lines = ["", *summary_lines(records), f"measured in {seconds_text(seconds)}"]
+    click.echo("\n".join([*lines, "", f"HTML  {html}", f"CSV   {csv}"]))
     if not any(record.status == "ok" for record in records):
         click.echo("Nothing could be measured; the report gives the reasons.", err=True)
         raise click.exceptions.Exit(3)

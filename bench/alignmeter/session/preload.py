@@ -6,7 +6,12 @@ Importing this module is work on purpose; nothing else imports it.
 import contextlib
 import io
 import logging
+import os
 import warnings
+
+# Libraries ask on import whether there is a GPU. Through NVML the answer leaves CUDA untouched, and
+# a process forked from this one can still use it.
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
 with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
     # bitsandbytes logs that Hugging Face's `kernels` is absent, transformers that torchvision is.
