@@ -2,7 +2,7 @@
 
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # The workers of the tests share two cores with the tests themselves.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -10,5 +10,5 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 pytest_plugins = ["pytester"]
 
 # Shared machines stall now and then; speed is measured in benchmarks, never in a test.
-settings.register_profile("alignmeter", deadline=None)
+settings.register_profile("alignmeter", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("alignmeter")

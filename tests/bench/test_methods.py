@@ -45,22 +45,28 @@ class ShareOfToken(nn.Module):
         return 20 * share.unsqueeze(1).expand(-1, ids.shape[1])
 
 
-@pytest.mark.parametrize("backward", ["sequential", "joint"])
-@pytest.mark.parametrize(("architecture", "peft"), COMBINATIONS)
+@pytest.mark.parametrize(
+    ("architecture", "peft", "backward"),
+    [
+        ("llama", "full", "sequential"), ("llama", "full", "joint"),
+        ("llama", "lora", "sequential"), ("llama", "lora", "joint"),
+        ("mamba", "full", "sequential"), ("mamba", "lora", "joint"),
+    ],
+)  # fmt: skip
 def test_ppo_raises_a_toy_reward(architecture, peft, backward, make_cell):
     """The share of one token, some per cent at first, at least doubles."""
     cell = make_cell(
         method="ppo", architecture=architecture, peft=peft, batch=8, ppo_epochs=2,
         ppo_minibatches=2, ppo_backward=backward,
     )  # fmt: skip
-    rate = 1e-3 if peft == "full" else 3e-3
+    rate = 1e-3 if peft == "full" else 1e-2
     settings = PpoSettings(learning_rate=rate, value_learning_rate=1e-3, kl_coef=0.0)
     step = PpoStep(open_setup(cell, CPU, seed=0), settings)
     step.reward = ShareOfToken(cell.prompt_len)
     source = open_batches(cell, vocab_size=512, seed=0)
     give_head_start(step.policy, source.take(0, CPU).prompts)
     shares = [
-        step.run(source.take(i, CPU), SilentProbe()).metrics["score"].item() / 20 for i in range(14)
+        step.run(source.take(i, CPU), SilentProbe()).metrics["score"].item() / 20 for i in range(12)
     ]
     assert sum(shares[-3:]) / 3 > 2 * shares[0] > 0
 

@@ -117,21 +117,41 @@ def test_a_killed_worker_is_a_record_and_the_next_cell_runs(verb, spy, make_cell
     assert measure(planned(make_cell), 0, QUICK, spy).status == "ok"
 
 
-def test_a_hung_worker_is_a_timeout(spy, make_cell):
-    settings = dataclasses.replace(QUICK, timeout_s=8)
-    replicate = Replicate(planned=planned(make_cell), index=0, settings=settings, launcher=spy)
-    replicate.start()
-    pid = spy.worker.pid
-    os.kill(pid, signal.SIGSTOP)
-    with pytest.raises(Exception, match="time limit"):
-        for _ in range(10**6):
-            replicate.step()
-    record = replicate.finish()
-    assert (record.status, record.reason.code) == ("timeout", "timeout")
-    assert "8 s; raise it with --timeout" in record.reason.text
-    assert record.ledger  # what was measured before is kept
+def test_a_hung_worker_is_killed(launcher):
+    worker = launcher.start()
+    os.kill(worker.pid, signal.SIGSTOP)
+    with pytest.raises(Exception, match="time limit") as caught:
+        worker.call("provenance", timeout_s=0.5)
+    assert (caught.value.status, caught.value.code) == ("timeout", "timeout")
     with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+        os.kill(worker.pid, 0)
+
+
+def test_a_replicate_past_its_limit_is_a_record(launcher, make_cell):
+    settings = dataclasses.replace(QUICK, timeout_s=0.3)  # building and warming up takes longer
+    record = measure(planned(make_cell, architecture="mamba", seq_len=128), 0, settings, launcher)
+    assert (record.status, record.reason.code) == ("timeout", "timeout")
+    assert "0.3 s; raise it with --timeout" in record.reason.text
+
+
+def test_an_interrupted_start_leaves_no_worker(monkeypatch):
+    """Ctrl-C while a worker starts: it must go, or the forkserver would never end."""
+    from alignmeter.session.launcher import Worker
+
+    pids = []
+
+    def interrupted(self, timeout_s):
+        pids.append(self.pid)
+        raise KeyboardInterrupt
+
+    launcher = Launcher()
+    launcher.begin_round(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "_receive", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            launcher.start()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
 
 
 def test_an_allocation_that_fails_is_out_of_memory(spy, make_cell):

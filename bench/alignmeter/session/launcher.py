@@ -73,9 +73,14 @@ class Worker:
         self._connection, child = context.Pipe()
         process: Any = context.Process  # type: ignore[attr-defined]
         self._process = process(target=serve, args=(child, name, time.time()), daemon=True)
-        self._process.start()
-        child.close()
-        self.start_s: float = self._receive(_START_S)
+        try:
+            self._process.start()
+            child.close()
+            self.start_s: float = self._receive(_START_S)
+        except BaseException:
+            # Also on Ctrl-C: a worker left behind would keep its forkserver from ending.
+            self.kill()
+            raise
 
     @property
     def pid(self) -> int:
