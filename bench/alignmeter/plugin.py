@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,9 +24,13 @@ from alignmeter.errors import CellError, InputError
 from alignmeter.folder import Loaded, default_folder, write_record, write_run_file
 from alignmeter.matrix import expand, read_matrix, read_overrides
 from alignmeter.record import Record
-from alignmeter.session import Planned, Replicate, Settings, resolve_plan
-from alignmeter.session.launcher import Launcher
 from alignmeter.summary import summary_lines
+
+# A pytest that measures nothing should not wait for torch: `alignmeter.session` is imported where
+# it is used.
+if TYPE_CHECKING:
+    from alignmeter.session import Planned, Settings
+    from alignmeter.session.launcher import Launcher
 
 DEFAULT_SUITE = Path("suites") / "bench_alignment.py"
 _HOW = "measures hardware; run it with `pytest --benchmark`"
@@ -53,7 +57,7 @@ class _Run:
 
     folder: Path
     overrides: dict[str, tuple[str | int, ...]]
-    launcher: Launcher = field(default_factory=Launcher)
+    launcher: "Launcher"
     records: list[Record] = field(default_factory=list)
 
 
@@ -76,10 +80,13 @@ def pytest_configure(config: pytest.Config) -> None:
         overrides = read_overrides(flags)
         folder = config.getoption("results") or default_folder()
         command = " ".join([Path(sys.argv[0]).name, *config.invocation_params.args])
-        write_run_file(folder, "pytest", overrides, command)
+        if not config.getoption("collectonly"):
+            write_run_file(folder, "pytest", overrides, command)
     except InputError as error:
         raise pytest.UsageError(str(error)) from error
-    config.stash[_RUN] = _Run(folder=folder, overrides=overrides)
+    from alignmeter.session.launcher import Launcher
+
+    config.stash[_RUN] = _Run(folder=folder, overrides=overrides, launcher=Launcher())
     named_nothing = config.args_source is not pytest.Config.ArgsSource.ARGS
     if named_nothing and (config.rootpath / DEFAULT_SUITE).is_file():
         config.args = [str(config.rootpath / DEFAULT_SUITE)]
@@ -95,6 +102,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         skipped = pytest.param(None, id=name, marks=pytest.mark.skip(reason=_HOW))
         metafunc.parametrize("cell", [skipped], indirect=True)
         return
+    from alignmeter.session import Settings, resolve_plan
+
     try:
         matrix = read_matrix(name)
         plan = resolve_plan(expand(matrix, run.overrides))
@@ -115,8 +124,10 @@ class CellBench:
     """One cell under pytest-benchmark: a round of `pedantic` is a step asked of the worker."""
 
     def __init__(
-        self, run: _Run, planned: Planned, settings: Settings, request: pytest.FixtureRequest
+        self, run: _Run, planned: "Planned", settings: "Settings", request: pytest.FixtureRequest
     ) -> None:
+        from alignmeter.session import Replicate
+
         self._run, self._settings = run, settings
         self._benchmark: Any = request.getfixturevalue("benchmark")
         run.launcher.begin_round(0)
