@@ -1,9 +1,14 @@
 """Cells for tests, built the way the command line builds them."""
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from alignmeter.session.launcher import Launcher
 from alignmeter.session.resolve import resolve_cell
+
+# Shared machines stall now and then; speed is measured in benchmarks, never in a test.
+settings.register_profile("alignmeter", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("alignmeter")
 
 
 @pytest.fixture
