@@ -1,6 +1,6 @@
 """What a model family tells the rest: shapes, how to build it, what may be adapted or quantised."""
 
-__all__ = ["PAD_TOKEN", "Architecture", "Shape"]
+__all__ = ["EOS_TOKEN", "PAD_TOKEN", "SPECIAL_TOKENS", "Architecture", "Shape"]
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,9 @@ from torch import nn
 from alignmeter.cell import digest
 from alignmeter.errors import InputError, known
 
-PAD_TOKEN, BOS_TOKEN, EOS_TOKEN = 0, 1, 2
+PAD_TOKEN, EOS_TOKEN = 0, 2
+SPECIAL_TOKENS = {"pad_token_id": PAD_TOKEN, "bos_token_id": 1, "eos_token_id": EOS_TOKEN}
+"""What every config is told, to match the byte-level tokenizer."""
 Shape = Mapping[str, int | bool]
 """Keyword arguments of the transformers config."""
 

@@ -2,9 +2,11 @@
 
 __all__ = ["MAMBA"]
 
+from typing import Any
+
 from torch import nn
 
-from alignmeter.architectures.base import BOS_TOKEN, EOS_TOKEN, PAD_TOKEN, Architecture, Shape
+from alignmeter.architectures.base import SPECIAL_TOKENS, Architecture, Shape
 
 
 def _shape(vocab: int, layers: int, width: int) -> Shape:
@@ -23,12 +25,8 @@ def _shape(vocab: int, layers: int, width: int) -> Shape:
 def _make(shape: Shape) -> nn.Module:
     from transformers import MambaConfig, MambaForCausalLM
 
-    tokens = {
-        "pad_token_id": PAD_TOKEN,
-        "bos_token_id": BOS_TOKEN,
-        "eos_token_id": EOS_TOKEN,
-    }
-    model: nn.Module = MambaForCausalLM(MambaConfig(**shape, **tokens))  # type: ignore[arg-type]
+    config: Any = {**shape, **SPECIAL_TOKENS}
+    model: nn.Module = MambaForCausalLM(MambaConfig(**config))
     return model
 
 

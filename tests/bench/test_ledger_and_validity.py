@@ -1,0 +1,114 @@
+"""The ledger against hand counts, and the verdicts that a record carries."""
+
+import dataclasses
+import math
+
+import torch
+
+from alignmeter.architectures.mamba import MAMBA
+from alignmeter.errors import REASONS
+from alignmeter.record import OWNERS, Energy, encode_record
+from alignmeter.session.allocations import AllocationLog
+from alignmeter.session.assemble import Findings, assemble
+from alignmeter.session.cpu_events import record_events
+from alignmeter.session.validity import judge
+from alignmeter.session.workload import Workload
+
+
+def test_the_ledger_holds_what_can_be_counted_by_hand(make_cell):
+    """fp32 weights: 4 bytes a parameter; AdamW: two moments and a 4-byte step per tensor."""
+    load = Workload(make_cell(method="ppo"), 0)
+    load.first_step()
+    ledger = load.memory_step().ledger
+    policy = load.step_object.models()["policy"]
+    value = load.step_object.models()["value"]
+    of_policy = 4 * sum(p.numel() for p in policy.parameters())
+    assert ledger["policy_weights_bytes"] - of_policy == 4 * sum(
+        b.numel() for b in policy.buffers()
+    )
+    assert ledger["ref_weights_bytes"] == ledger["policy_weights_bytes"]
+    assert ledger["reward_weights_bytes"] == ledger["value_weights_bytes"]
+    trained = [*policy.parameters(), *value.parameters()]
+    assert ledger["optimizer_state_bytes"] == sum(8 * p.numel() + 4 for p in trained)
+    assert ledger["adapters_bytes"] == ledger["quantisation_state_bytes"] == 0
+    assert 0 < ledger["gradients_bytes"] <= 4 * sum(p.numel() for p in trained)
+    assert set(ledger) == {f"{owner}_bytes" for owner in OWNERS}
+
+
+def test_the_rollout_cache_has_its_size(make_cell):
+    """llama tiny: keys and values, 3 layers, 4 rows, 192 wide, fp32, for 12 of T = 16 tokens."""
+    load = Workload(make_cell(method="ppo", prompt_len=8), 0)
+    log = AllocationLog(load.device, markers=False)
+    with log:
+        load.run_once(log)
+    largest = 3 * 2 * 4 * 192 * 15 * 4  # the last of the 8 new tokens is never fed back
+    by_size = [s.nbytes for s in log.storages if s.owner == "rollout_cache"]
+    assert max(by_size) == largest // 6
+    assert by_size.count(max(by_size)) == 6
+
+
+def test_a_hidden_workspace_is_seen(make_cell):
+    """An allocation inside an operator, which no dispatch mode sees, is in the CPU's events."""
+    x = torch.randn(512, 512)
+    log = AllocationLog(torch.device("cpu"), markers=True)
+    with record_events() as events, log:
+        kept = torch.logsumexp(x, 1)
+    rows = events.replay()
+    assert len(rows) == len(log.operators) + 1
+    assert max(peak for _, peak in rows) >= kept.nbytes
+    assert rows[-1][0] <= kept.nbytes + x.nbytes
+
+
+def verdicts(make_cell, **changes):
+    load = Workload(make_cell(), 0)
+    load.first_step()
+    arguments = {
+        "cell": load.cell, "losses": [math.log(2), 0.6, 0.5], "silent_adapters": [], "steps": 3,
+        "others_share": 0.0, "profile": load.memory_step(), "memory_kind": "cpu tensor storage",
+        "energy": Energy(source="none"),
+    }  # fmt: skip
+    found = judge(**{**arguments, **changes})
+    return {m: [r.code for r in v.reasons] for m, v in found.items() if not v.ok}
+
+
+def test_validity_is_per_metric(make_cell):
+    assert verdicts(make_cell) == {}
+    assert verdicts(make_cell, losses=[math.log(2), math.nan]) == {"numerics": ["non_finite_loss"]}
+    assert verdicts(make_cell, losses=[0.7]) == {"numerics": ["first_loss"]}
+    assert verdicts(make_cell, steps=2) == {"time": ["too_few_steps"]}
+    assert verdicts(make_cell, others_share=0.4) == {"time": ["host_loaded"]}
+    assert verdicts(make_cell, profile=None) == {"memory": ["not_measured"]}
+    assert verdicts(make_cell, silent_adapters=["a"]) == {"numerics": ["adapter_without_gradient"]}
+    profile = Workload(make_cell(), 0)
+    profile.first_step()
+    good = profile.memory_step()
+    gap = {**good.ledger, "unattributed_bytes": good.peak_bytes // 50}
+    loose = dataclasses.replace(good, ledger=gap)
+    assert verdicts(make_cell, profile=loose) == {"memory": ["ledger_gap"]}
+    assert {"non_finite_loss", "first_loss", "ledger_gap"} <= set(REASONS)
+
+
+def test_a_nan_loss_ends_as_a_record(launcher, make_cell):
+    """Found in the losses whatever made it; here the assembled record of a diverged replicate."""
+    load = Workload(make_cell(), 0)
+    first, silent = load.first_step()
+    with torch.no_grad():
+        next(load.step_object.models()["policy"].parameters()).fill_(math.nan)
+    steps = [load.step() for _ in range(3)]
+    found = Findings(cell=load.cell, replicate=0, seed=0, warmup=[first], steps=steps)
+    found.provenance, found.profile = load.provenance(), load.memory_step()
+    record = assemble(found)
+    assert record.status == "ok"
+    assert record.numerics.losses[1:] == [None, None, None]
+    assert [r.code for r in record.validity["numerics"].reasons] == ["non_finite_loss"]
+    assert b"NaN" not in encode_record(record)
+    assert silent == []
+
+
+def test_an_adapter_without_gradient_is_found(monkeypatch, make_cell):
+    """dt_proj's weight is read raw, so LoRA on it never gets a gradient."""
+    wrong = dataclasses.replace(MAMBA, lora_targets=("in_proj", "dt_proj"))
+    monkeypatch.setattr("alignmeter.architectures.mamba.MAMBA", wrong)
+    _, silent = Workload(make_cell(architecture="mamba", peft="lora"), 0).first_step()
+    assert len(silent) == 4  # one per layer
+    assert all("dt_proj" in name for name in silent)
