@@ -17,15 +17,15 @@ with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
     # bitsandbytes logs that Hugging Face's `kernels` is absent, transformers that torchvision is.
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    import peft  # noqa: F401
-    import torch  # noqa: F401
+    import peft
+    import torch
     import transformers.models.llama.modeling_llama
     import transformers.models.mamba.modeling_mamba
-    from peft.tuners import lora  # noqa: F401
+    from peft.tuners import lora
 
     with contextlib.suppress(ImportError):
-        import bitsandbytes  # noqa: F401
-    import alignmeter.session.workload  # noqa: F401
+        import bitsandbytes
+    import alignmeter.session.workload
 
     logging.disable(logging.NOTSET)
     transformers.utils.logging.set_verbosity_error()
