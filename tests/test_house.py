@@ -41,6 +41,7 @@ def test_the_wheel_holds_exactly_the_three_packages(tmp_path):
         "alignmeter/py.typed",
         "alignmeter/matrices/quick.toml",
         "alignmeter/data/preferences.jsonl",
+        "alignmeter/data/references.json",
         "alignmeter_reports/templates/report.html.j2",
     ):
         assert needed in names
@@ -61,6 +62,15 @@ def test_files_and_functions_stay_small(path):
 def test_every_row_loads_and_knows_its_name(registry):
     for name in registry:
         assert load(registry, name).name == name
+
+
+def test_methods_never_import_each_other():
+    modules = {row.partition(":")[0] for row in METHODS.values()}
+    for module in modules:
+        path = ROOT / "bench" / (module.replace(".", "/") + ".py")
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                assert node.module not in modules - {module}, path.name
 
 
 @pytest.mark.parametrize("package", PACKAGES.values())

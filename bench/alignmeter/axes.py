@@ -38,6 +38,11 @@ _ROWS = (
         help="model size; within a size the parameter counts match within 2 %",
     ),
     Axis(
+        name="model",
+        default="random",
+        help="random weights at --size, or a checkpoint: a folder or a hub id (safetensors only)",
+    ),
+    Axis(
         name="peft",
         choices=tuple(PEFT_MODES),
         default="full",
@@ -74,14 +79,15 @@ _ROWS = (
     ),
     Axis(
         name="ref",
-        choices=("resident", "adapter-off"),
-        help="ref_model: a copy, or the policy without its adapter (default by --peft)",
+        choices=("resident", "adapter-off", "precomputed"),
+        help="ref_model: a copy, the policy without its adapter, or log-probs computed once "
+        "(default by --peft)",
     ),
     Axis(
         name="ppo_topology",
-        choices=("separate",),
+        choices=("separate", "shared"),
         default="separate",
-        help="reward and value models with backbones of their own",
+        help="reward and value models with backbones of their own, or on policy and ref_model",
     ),
     Axis(
         name="ppo_backward",
@@ -95,7 +101,7 @@ _ROWS = (
     Axis(
         name="data",
         default="packaged",
-        help="packaged (real preference text), synthetic, or a JSONL file",
+        help="packaged (real preference text), synthetic, or a JSONL or Parquet file",
     ),
 )
 
@@ -132,6 +138,7 @@ def check_value(name: str, value: object, where: str) -> AxisValue:
         raise InputError(f"{where}: {value!r} is not a value of {name}; {known(axis.choices)}")
     if name == "data" and value not in ("packaged", "synthetic") and not Path(value).is_file():
         raise InputError(
-            f"{where}: data file {value!r} does not exist; give packaged, synthetic or a JSONL file"
+            f"{where}: data file {value!r} does not exist; give packaged, synthetic, or a JSONL or "
+            "Parquet file"
         )
     return value

@@ -12,6 +12,7 @@ import msgspec
 from alignmeter.axes import AXES, AxisValue
 
 _SLUGS: dict[str, str] = {
+    "model": "{}",
     "seq_len": "t{}",
     "prompt_len": "p{}",
     "batch": "b{}",
@@ -33,13 +34,15 @@ _HEAD = ("method", "architecture", "size", "peft", "accelerator")
 class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every axis of the design, resolved: no ``auto`` and no default left open.
 
-    ``data`` is the path as it was given; what identifies the data is ``data_digest``.
+    ``data`` and ``model`` are paths as they were given; what identifies them is their digest.
+    With a ``model``, ``size`` is ``checkpoint``.
     """
 
     id: str
     method: str
     architecture: str
     size: str
+    model: str
     peft: str
     accelerator: str
     kernels: str
@@ -77,6 +80,8 @@ def _slug(name: str, value: AxisValue) -> str:
         return "gc" if value == "on" else "gc-off"
     if name == "data":
         return "synthetic" if value == "synthetic" else "file"
+    if name == "model":
+        value = str(value).rstrip("/").rpartition("/")[2]
     text = _SLUGS[name].format(value).lower()
     return re.sub(r"[^a-z0-9.]+", "-", text).strip("-")
 
@@ -89,8 +94,8 @@ def cell_id(
     """``method-architecture-size-peft-accelerator[-slugs]-digest``.
 
     ``defaults`` holds the value that each axis would have had if the user had not named it; an
-    axis that differs gets a slug. The digest covers all axes, with the digest of the data in place
-    of its path, so that two machines with the file in different folders agree.
+    axis that differs gets a slug. The digest covers all axes, with the digests of data and model in
+    place of their paths, so that two machines with the files in different folders agree.
     """
     head = [str(axes[name]) for name in _HEAD]
     slugs = [
@@ -98,7 +103,7 @@ def cell_id(
         for name in AXES
         if name not in _HEAD and axes[name] != defaults[name]
     ]
-    named = {name: value for name, value in axes.items() if name != "data"}
+    named = {name: value for name, value in axes.items() if name not in ("data", "model")}
     return "-".join([*head, *slugs, digest({**named, **digests})[:8]])
 
 

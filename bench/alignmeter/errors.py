@@ -17,6 +17,7 @@ REASONS: dict[str, str] = {
     "non_finite_loss": "a loss was NaN or infinite",
     "first_loss": "the first DPO loss was not ln 2 although the policy equals its ref_model",
     "adapter_without_gradient": "a LoRA adapter got no gradient in the first step",
+    "reference_disagrees": "the first steps differ from the reference by more than rounding",
     "ledger_gap": "more bytes without an owner than the ledger's limit",
     "too_few_steps": "fewer than three timed steps",
     "host_loaded": "other processes kept the host's cores busy",

@@ -70,6 +70,8 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if config.getoption("numprocesses", None):
         raise pytest.UsageError("--benchmark measures one cell at a time; leave out -n")
+    if config.getoption("benchmark_disable", None):
+        raise pytest.UsageError("--benchmark measures; leave out --benchmark-disable")
     for option, least in (("steps", 1), ("warmup", 1), ("cell_timeout", 0)):
         value = config.getoption(option)
         if value is not None and not value >= least:

@@ -14,6 +14,7 @@ __all__ = [
     "Provenance",
     "Reason",
     "Record",
+    "Signal",
     "Status",
     "Throughput",
     "Timing",
@@ -112,11 +113,37 @@ class Throughput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     mfu: float | None = None
 
 
+class Signal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One figure of the agreement steps, beside its reference; ``band`` is what rounding explains.
+
+    Agreement means that each pair differs by at most ``band``.
+    """
+
+    name: str
+    measured: list[float | None]
+    reference: list[float]
+    band: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every value is there, finite and within the band."""
+        return len(self.measured) == len(self.reference) and all(
+            value is not None and abs(value - wanted) <= self.band
+            for value, wanted in zip(self.measured, self.reference, strict=True)
+        )
+
+
 class Numerics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Losses of every step in order (``None``: not finite), and the reference they agree with."""
+    """Losses of every step in order (``None``: not finite), and the reference they agree with.
+
+    The agreement steps come first. ``agreement_layers``: they ran on backbones cut to so many
+    layers and their losses stand in ``agreement`` only (``None``: whole backbones).
+    """
 
     losses: list[float | None] = []
     reference_losses: list[float] = []
+    agreement: list[Signal] = []
+    agreement_layers: int | None = None
     agrees: bool | None = None
     reason: str | None = None
 
@@ -149,6 +176,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     kernel_path: dict[str, str] = {}
     hyperparameters: dict[str, float | int | str] = {}
     lora_targets: list[str] = []
+    peft: dict[str, float | int | str] = {}
+    tokenizer: str = ""
     data: dict[str, int] = {}
     environment: dict[str, str] = {}
     load_before: float | None = None

@@ -11,6 +11,8 @@ from typing import Any
 from alignmeter.errors import InputError, known
 
 METHODS: dict[str, str] = {
+    "sft": "alignmeter.methods.sft:SFT",
+    "rm": "alignmeter.methods.rm:RM",
     "dpo": "alignmeter.methods.dpo:DPO",
     "ppo": "alignmeter.methods.ppo:PPO",
 }
@@ -18,6 +20,7 @@ METHODS: dict[str, str] = {
 ARCHITECTURES: dict[str, str] = {
     "llama": "alignmeter.architectures.llama:LLAMA",
     "mamba": "alignmeter.architectures.mamba:MAMBA",
+    "mamba2": "alignmeter.architectures.mamba2:MAMBA2",
 }
 
 PEFT_MODES: dict[str, str] = {

@@ -136,7 +136,7 @@ def test_grids_add_up_and_defaults_apply(tmp_path):
         ("schema = 2", "reads schema = 1"),
         ("x y", "not valid TOML"),
         ("schema = 1\nfoo = 1", "unknown key 'foo'; known: schema"),
-        ("schema = 1\n[[grid]]\nmethod = 'dpoo'", "known: dpo, ppo"),
+        ("schema = 1\n[[grid]]\nmethod = 'dpoo'", "known: sft, rm, dpo, ppo"),
         ("schema = 1\n[[grid]]\nmehtod = 'dpo'", "'mehtod' is not an axis"),
         ("schema = 1\n[[grid]]\npeft = []", "at least one value"),
         ("schema = 1\n[defaults]\nbatch = 0", "whole number of at least 1"),
@@ -157,7 +157,7 @@ def test_a_wrong_matrix_file_is_one_sentence_with_its_name(tmp_path, text, words
 
 
 def test_an_unknown_matrix_lists_the_packaged_ones():
-    with pytest.raises(InputError, match="known: quick"):
+    with pytest.raises(InputError, match="known: delta, methods, quick"):
         read_matrix("quikc")
     assert "quick" in packaged_names()
 
@@ -172,7 +172,10 @@ def test_a_matrix_that_is_not_text(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ({"method": "dpo,xyz"}, "--method: 'xyz' is not a value of method; known: dpo, ppo"),
+        (
+            {"method": "dpo,xyz"},
+            "--method: 'xyz' is not a value of method; known: sft, rm, dpo, ppo",
+        ),
         ({"seq_len": "many"}, "--seq-len: 'many' is not a value of seq_len"),
         ({"data": "/no/such.jsonl"}, "--data: data file '/no/such.jsonl' does not exist"),
         ({"lane": ""}, "--lane: lane wants text"),

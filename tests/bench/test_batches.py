@@ -2,16 +2,18 @@
 
 import json
 
+import pandas
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alignmeter.batches import Pair, data_digest, open_batches, read_preferences
-from alignmeter.batches.tokenizer import EOS, FIRST_BYTE, PAD, VOCAB_SIZE, decode, encode
+from alignmeter.batches.tokenizer import EOS, FIRST_BYTE, PAD, VOCAB_SIZE, ByteTokenizer
 from alignmeter.errors import CellError, InputError
 
 CPU = torch.device("cpu")
+encode, decode = ByteTokenizer().encode, ByteTokenizer().decode
 
 
 @given(st.text())
@@ -89,6 +91,59 @@ def test_a_malformed_line_names_file_line_and_field(tmp_path, row, words):
         read_preferences(path)
     assert words in str(caught.value)
     assert path in str(caught.value)
+
+
+def write_parquet(tmp_path, rows):
+    path = tmp_path / "p.parquet"
+    pandas.DataFrame(rows).to_parquet(path)
+    return str(path)
+
+
+@given(rows=st.lists(st.tuples(*[st.text("aé \n", min_size=1)] * 3), min_size=1, max_size=5))
+def test_parquet_and_json_lines_say_the_same(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("both")
+    rows = [dict(zip(("prompt", "chosen", "rejected"), row, strict=True)) for row in rows]
+    as_parquet = write_parquet(folder, [{**row, "score": 1.5} for row in rows])
+    assert read_preferences(as_parquet) == read_preferences(write(folder, *rows))
+
+
+def test_conversations_in_parquet(tmp_path):
+    path = write_parquet(tmp_path, [{"chosen": [USER, GOOD], "rejected": [USER, BAD]}])
+    expected = Pair(prompt="user: hi\nassistant: ", chosen="yes", rejected="no")
+    assert read_preferences(path) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([GOOD_ROW, {"prompt": "p", "chosen": "c"}], "row 2: field 'rejected' is missing"),
+        ([{"text": "x"}], "row 1: field 'prompt' is missing"),
+        ([{**GOOD_ROW, "chosen": 3}], "row 1: field 'chosen' must be text or a list"),
+        ([], "no preference rows"),
+    ],
+)
+def test_a_wrong_parquet_file_names_row_and_field(tmp_path, rows, words):
+    path = write_parquet(tmp_path, rows)
+    with pytest.raises(InputError) as caught:
+        read_preferences(path)
+    assert words in str(caught.value)
+    assert path in str(caught.value)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_crash_the_parquet_reader(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("fuzz") / "f.parquet"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="not a Parquet file"):
+        read_preferences(str(path))
+
+
+def test_sft_sees_the_chosen_answers_of_twice_as_many_pairs(make_cell):
+    source = open_batches(make_cell(batch=2), vocab_size=99, seed=0)
+    batch = source.take(1, CPU, "chosen")
+    assert batch.pairs == (4, 5, 6, 7)
+    assert batch.ids.tolist() == source.chosen[4:8]
+    assert source.take(1, CPU).pairs == (2, 3)
 
 
 def test_empty_and_missing_files(tmp_path):

@@ -107,8 +107,8 @@ def test_nothing_measured_is_exit_status_3(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run", "--method", "dpoo"], "--method: 'dpoo' is not a value of method; known: dpo, ppo"),
-        (["run", "nightly"], "neither a file nor a packaged matrix; known: quick"),
+        (["run", "--method", "dpoo"], "--method: 'dpoo' is not a value of method; known: sft, rm"),
+        (["run", "nightly"], "neither a file nor a packaged matrix; known: delta, methods, quick"),
         (["run", "--seq-len", "0"], "whole number of at least 4"),
         (["run", "--data", "none.jsonl"], "data file 'none.jsonl' does not exist"),
         (["run", "--data", "bad.jsonl"], "bad.jsonl, line 2: field 'rejected' is missing"),

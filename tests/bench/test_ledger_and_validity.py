@@ -3,11 +3,14 @@
 import dataclasses
 import math
 
+import pytest
 import torch
 
 from alignmeter.architectures.mamba import MAMBA
 from alignmeter.errors import REASONS
-from alignmeter.record import OWNERS, Energy, encode_record
+from alignmeter.record import OWNERS, Energy, Numerics, Signal, encode_record
+from alignmeter.registry import ARCHITECTURES, METHODS
+from alignmeter.session.agreement import Observed
 from alignmeter.session.allocations import AllocationLog
 from alignmeter.session.assemble import Findings, assemble
 from alignmeter.session.cpu_events import record_events
@@ -15,10 +18,17 @@ from alignmeter.session.validity import judge
 from alignmeter.session.workload import Workload
 
 
+def ready(cell):
+    """A workload whose optimizers have state."""
+    load = Workload(cell, 0)
+    load.build()
+    load.agreement([])
+    return load
+
+
 def test_the_ledger_holds_what_can_be_counted_by_hand(make_cell):
     """fp32 weights: 4 bytes a parameter; AdamW: two moments and a 4-byte step per tensor."""
-    load = Workload(make_cell(method="ppo"), 0)
-    load.first_step()
+    load = ready(make_cell(method="ppo"))
     ledger = load.memory_step().ledger
     policy = load.step_object.models()["policy"]
     value = load.step_object.models()["value"]
@@ -38,6 +48,7 @@ def test_the_ledger_holds_what_can_be_counted_by_hand(make_cell):
 def test_the_rollout_cache_has_its_size(make_cell):
     """llama tiny: keys and values, 3 layers, 4 rows, 192 wide, fp32, for 12 of T = 16 tokens."""
     load = Workload(make_cell(method="ppo", prompt_len=8), 0)
+    load.build()
     log = AllocationLog(load.device, markers=False)
     with log:
         load.run_once(log)
@@ -59,13 +70,19 @@ def test_a_hidden_workspace_is_seen(make_cell):
     assert rows[-1][0] <= kept.nbytes + x.nbytes
 
 
+LN2 = math.log(2)
+
+
+def observed(first=LN2, silent=()):
+    return Observed(signals={"loss": [first]}, rollouts=[], silent_adapters=list(silent))
+
+
 def verdicts(make_cell, **changes):
-    load = Workload(make_cell(), 0)
-    load.first_step()
+    load = ready(make_cell())
     arguments = {
-        "cell": load.cell, "losses": [math.log(2), 0.6, 0.5], "silent_adapters": [], "steps": 3,
-        "others_share": 0.0, "profile": load.memory_step(), "memory_kind": "cpu tensor storage",
-        "energy": Energy(source="none"),
+        "cell": load.cell, "numerics": Numerics(losses=[math.log(2), 0.6, 0.5]),
+        "observed": observed(), "steps": 3, "others_share": 0.0, "profile": load.memory_step(),
+        "memory_kind": "cpu tensor storage", "energy": Energy(source="none"),
     }  # fmt: skip
     found = judge(**{**arguments, **changes})
     return {m: [r.code for r in v.reasons] for m, v in found.items() if not v.ok}
@@ -73,25 +90,31 @@ def verdicts(make_cell, **changes):
 
 def test_validity_is_per_metric(make_cell):
     assert verdicts(make_cell) == {}
-    assert verdicts(make_cell, losses=[math.log(2), math.nan]) == {"numerics": ["non_finite_loss"]}
-    assert verdicts(make_cell, losses=[0.7]) == {"numerics": ["first_loss"]}
+    assert verdicts(make_cell, numerics=Numerics(losses=[0.7, None])) == {
+        "numerics": ["non_finite_loss"]
+    }
+    assert verdicts(make_cell, observed=observed(first=0.7)) == {"numerics": ["first_loss"]}
     assert verdicts(make_cell, steps=2) == {"time": ["too_few_steps"]}
     assert verdicts(make_cell, others_share=0.4) == {"time": ["host_loaded"]}
     assert verdicts(make_cell, profile=None) == {"memory": ["not_measured"]}
-    assert verdicts(make_cell, silent_adapters=["a"]) == {"numerics": ["adapter_without_gradient"]}
-    profile = Workload(make_cell(), 0)
-    profile.first_step()
-    good = profile.memory_step()
+    assert verdicts(make_cell, observed=observed(silent=["a"])) == {
+        "numerics": ["adapter_without_gradient"]
+    }
+    apart = Signal(name="grad_norm", measured=[1.5, None], reference=[1.0, 1.0], band=0.1)
+    assert verdicts(make_cell, numerics=Numerics(losses=[0.7], agreement=[apart])) == {
+        "numerics": ["reference_disagrees"]
+    }
+    good = ready(make_cell()).memory_step()
     gap = {**good.ledger, "unattributed_bytes": good.peak_bytes // 50}
     loose = dataclasses.replace(good, ledger=gap)
     assert verdicts(make_cell, profile=loose) == {"memory": ["ledger_gap"]}
-    assert {"non_finite_loss", "first_loss", "ledger_gap"} <= set(REASONS)
+    assert {"non_finite_loss", "first_loss", "ledger_gap", "reference_disagrees"} <= set(REASONS)
 
 
 def test_a_nan_loss_ends_as_a_record(launcher, make_cell):
     """Found in the losses whatever made it; here the assembled record of a diverged replicate."""
-    load = Workload(make_cell(), 0)
-    first, silent = load.first_step()
+    load = ready(make_cell())
+    first = load.step()
     with torch.no_grad():
         next(load.step_object.models()["policy"].parameters()).fill_(math.nan)
     steps = [load.step() for _ in range(3)]
@@ -102,13 +125,28 @@ def test_a_nan_loss_ends_as_a_record(launcher, make_cell):
     assert record.numerics.losses[1:] == [None, None, None]
     assert [r.code for r in record.validity["numerics"].reasons] == ["non_finite_loss"]
     assert b"NaN" not in encode_record(record)
-    assert silent == []
 
 
 def test_an_adapter_without_gradient_is_found(monkeypatch, make_cell):
     """dt_proj's weight is read raw, so LoRA on it never gets a gradient."""
     wrong = dataclasses.replace(MAMBA, lora_targets=("in_proj", "dt_proj"))
     monkeypatch.setattr("alignmeter.architectures.mamba.MAMBA", wrong)
-    _, silent = Workload(make_cell(architecture="mamba", peft="lora"), 0).first_step()
+    load = Workload(make_cell(architecture="mamba", peft="lora"), 0)
+    load.build()
+    silent = load.agreement([]).silent_adapters
     assert len(silent) == 4  # one per layer
     assert all("dt_proj" in name for name in silent)
+
+
+@pytest.mark.parametrize("topology", ["separate", "shared"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_adapter_gets_a_gradient(method, architecture, topology, make_cell):
+    cell = make_cell(
+        method=method, architecture=architecture, peft="lora", ppo_topology=topology, seq_len=8
+    )
+    load = Workload(cell, 0)
+    load.build()
+    found = load.agreement([])
+    assert found.silent_adapters == []
+    assert all(norm > 0 for norm in found.signals["grad_norm"])

@@ -11,18 +11,19 @@ from alignmeter.peft import adapters_off, open_peft
 from alignmeter.peft.adapters import adapter_parameters
 from alignmeter.peft.nf4 import quantisation_tensors
 from alignmeter.precision import precision_of
+from alignmeter.registry import ARCHITECTURES
 
 CPU = torch.device("cpu")
-FAMILIES = ["llama", "mamba"]
+FAMILIES = list(ARCHITECTURES)
 
 # DESIGN's size table, in millions of parameters.
 PARAMETERS = {
-    "tiny": {"mamba": 1.105, "llama": 1.095},
-    "130m": {"mamba": 129.1, "llama": 128.9},
-    "370m": {"mamba": 371.5, "llama": 369.3},
-    "1.4b": {"mamba": 1372.2, "llama": 1355.1},
-    "2.8b": {"mamba": 2768.3, "llama": 2729.4},
-    "8b": {"mamba": 8001.3, "llama": 8030.3},
+    "tiny": {"mamba": 1.105, "mamba2": 1.103, "llama": 1.095},
+    "130m": {"mamba": 129.1, "mamba2": 129.0, "llama": 128.9},
+    "370m": {"mamba": 371.5, "mamba2": 368.3, "llama": 369.3},
+    "1.4b": {"mamba": 1372.2, "mamba2": 1343.7, "llama": 1355.1},
+    "2.8b": {"mamba": 2768.3, "mamba2": 2702.6, "llama": 2729.4},
+    "8b": {"mamba": 8001.3, "mamba2": 8067.6, "llama": 8030.3},
 }
 
 

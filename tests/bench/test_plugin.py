@@ -29,7 +29,9 @@ ref = "adapter-off"
 
 
 @pytest.fixture
-def project(pytester):
+def project(pytester, monkeypatch):
+    # pytest-benchmark switches itself off in a process that looks like a test worker of xdist.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     pytester.makeini(
         "[pytest]\naddopts = -p alignmeter.plugin --import-mode=importlib\n"
         "testpaths = suites\npython_files = bench_*.py\npython_functions = bench_*\n"
@@ -90,9 +92,10 @@ def test_only_the_default_suite_runs_unless_another_is_named(project):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--method", "xyz"], "known: dpo, ppo"),
+        (["--method", "xyz"], "known: sft, rm, dpo, ppo"),
         (["--steps", "0"], "--steps is 0; give at least 1"),
         (["--results", "tiny.toml/x"], "cannot be written"),
+        (["--benchmark-disable"], "leave out --benchmark-disable"),
     ],
 )
 def test_bad_options_are_usage_errors(project, arguments, words):
@@ -110,11 +113,6 @@ def test_help_shows_the_axes(project):
 
 
 def test_xdist_is_refused(project):
-    # The option is xdist's; the stand-in conftest keeps xdist out of the test's requirements.
-    project.makeconftest(
-        "def pytest_addoption(parser):\n"
-        "    parser.addoption('--numprocesses', dest='numprocesses', type=int)\n"
-    )
     result = project.runpytest_subprocess("--benchmark", "--numprocesses=2")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*one cell at a time*"])

@@ -63,3 +63,7 @@ class Accelerator(Protocol):
     def peaks(self, *, reset: bool) -> Peaks | None:
         """Allocator peaks, or ``None`` where the backend keeps none."""
         ...
+
+    def release(self) -> None:
+        """Give the allocator's unused memory back to the device."""
+        ...

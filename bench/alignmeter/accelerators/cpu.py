@@ -55,6 +55,9 @@ class Cpu:
         """``None``: torch keeps no statistics for the CPU; the memory step measures instead."""
         return None
 
+    def release(self) -> None:
+        """The CPU allocator frees at once."""
+
 
 def _model_name() -> str:
     if _CPUINFO.is_file():

@@ -82,3 +82,7 @@ class Gpu:
         if reset:
             self._module.reset_peak_memory_stats()
         return peaks
+
+    def release(self) -> None:
+        """Empty torch's caching allocator."""
+        self._module.empty_cache()

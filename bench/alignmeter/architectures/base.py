@@ -23,6 +23,8 @@ Shape = Mapping[str, int | bool]
 class Architecture:
     """One family. ``make(shape)`` builds its randomly initialised transformers causal LM.
 
+    ``modeling``: the transformers module behind it, imported once before workers are forked.
+    ``checkpoints``: the ``model_type`` of checkpoints that count as this family.
     ``lora_targets``: modules that get adapters on every backend, by last name.
     ``nf4_skip``: linear modules that stay unquantised, by last name, because the model reads their
     ``weight`` without calling them.
@@ -31,6 +33,8 @@ class Architecture:
     name: str
     shapes: Mapping[str, Shape]
     make: Callable[[Shape], nn.Module]
+    modeling: str
+    checkpoints: tuple[str, ...]
     lora_targets: tuple[str, ...]
     nf4_skip: tuple[str, ...]
     cache_argument: str
@@ -45,13 +49,19 @@ class Architecture:
         """Identity of the randomly initialised model: its family and shape."""
         return digest([self.name, dict(self.shape(size))])
 
-    def build(self, size: str, *, seed: int, dtype: torch.dtype) -> nn.Module:
+    def build(
+        self, size: str, *, seed: int, dtype: torch.dtype, layers: int | None = None
+    ) -> nn.Module:
         """A causal LM on the CPU, the same weights for one seed on every machine.
 
         It is initialised in fp32 on the CPU whatever the device, then cast to ``dtype``.
+        ``layers`` replaces the number of layers.
         """
+        shape = dict(self.shape(size))
+        if layers is not None:
+            shape["num_hidden_layers"] = layers
         torch.manual_seed(seed)
-        return self.make(self.shape(size)).to(dtype)
+        return self.make(shape).to(dtype)
 
     def cache_of(self, output: Any) -> Any:
         """The decoding cache inside a model output."""

@@ -41,6 +41,8 @@ LLAMA = Architecture(
         "8b": _shape(128256, 32, 4096, 32, 8, 14336),
     },
     make=_make,
+    modeling="transformers.models.llama.modeling_llama",
+    checkpoints=("llama", "mistral", "qwen2", "qwen3"),
     lora_targets=(
         "q_proj",
         "k_proj",

@@ -41,6 +41,8 @@ MAMBA = Architecture(
         "8b": _shape(128256, 66, 4096),
     },
     make=_make,
+    modeling="transformers.models.mamba.modeling_mamba",
+    checkpoints=("mamba",),
     # peft refuses out_proj and conv1d; dt_proj gets no gradient, and x_proj is bypassed by the
     # fused CUDA path, which takes its raw weight. in_proj is called as a module everywhere.
     lora_targets=("in_proj",),

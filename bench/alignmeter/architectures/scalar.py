@@ -27,6 +27,9 @@ class ScalarModel(nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Scores [rows, T] in fp32 of token ids [rows, T]."""
-        hidden = self.backbone(input_ids=ids, use_cache=False).last_hidden_state
+        return self.score_of(self.backbone(input_ids=ids, use_cache=False).last_hidden_state)
+
+    def score_of(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Scores [rows, T] in fp32 of hidden states [rows, T, D]."""
         scores: torch.Tensor = self.score(hidden.to(self.score.weight.dtype))
         return scores.squeeze(-1).float()

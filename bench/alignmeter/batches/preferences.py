@@ -1,8 +1,10 @@
-"""Preference files: JSON Lines of prompt, chosen, rejected, as plain text or as conversations."""
+"""Preference files: JSON Lines or Parquet of prompt, chosen, rejected, as text or conversations."""
 
 __all__ = ["Pair", "read_preferences"]
 
+import io
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -41,9 +43,18 @@ def read_preferences(data: str) -> list[Pair]:
     Plain rows hold three strings. Conversational rows hold lists of ``{"role", "content"}``; a row
     without ``prompt`` takes the messages that both answers share as the prompt.
 
-    Raises `InputError` naming file, line and field.
+    A file whose name ends in ``.parquet`` has them as columns.
+
+    Raises `InputError` naming file, line or row, and field.
     """
-    pairs: list[Pair] = []
+    rows = _parquet_rows(data) if data.endswith(".parquet") else _json_rows(data)
+    pairs = [_pair(row, where) for row, where in rows]
+    if not pairs:
+        raise InputError(f"{data}: no preference rows; give at least one pair")
+    return pairs
+
+
+def _json_rows(data: str) -> Iterator[tuple[dict[str, Any], str]]:
     for number, line in enumerate(preference_bytes(data).splitlines(), 1):
         if not line.strip():
             continue
@@ -54,10 +65,25 @@ def read_preferences(data: str) -> list[Pair]:
             raise InputError(f"{where}: not valid JSON: {error}") from error
         if not isinstance(row, dict):
             raise InputError(f"{where}: want an object with prompt, chosen and rejected")
-        pairs.append(_pair(row, where))
-    if not pairs:
-        raise InputError(f"{data}: no preference rows; give at least one JSON object per line")
-    return pairs
+        yield row, where
+
+
+def _parquet_rows(data: str) -> Iterator[tuple[dict[str, Any], str]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        file = parquet.ParquetFile(io.BytesIO(preference_bytes(data)))
+        names = [n for n in ("prompt", "chosen", "rejected") if n in file.schema_arrow.names]
+        number = 0
+        for part in file.iter_batches(columns=names):
+            for row in part.to_pylist():
+                number += 1
+                # A column that other rows use is null in a row without that field.
+                yield {k: v for k, v in row.items() if v is not None}, f"{data}, row {number}"
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(f"{data}: not a Parquet file that can be read: {first}") from error
 
 
 def _pair(row: dict[str, Any], where: str) -> Pair:

@@ -4,11 +4,12 @@ __all__ = ["Batch", "BatchSource", "data_digest", "open_batches"]
 
 import hashlib
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from alignmeter.batches.preferences import preference_bytes, read_preferences
-from alignmeter.batches.tokenizer import EOS, FIRST_BYTE, PAD, encode
+from alignmeter.batches.tokenizer import FIRST_BYTE, PAD, open_tokenizer
 from alignmeter.cell import Cell, digest
 from alignmeter.errors import CellError
 
@@ -24,17 +25,26 @@ class Batch:
 
     ids: [2B, T] int64. response_mask: [2B, T-P], 1 where a response token is real.
     real_tokens: how many of ``ids`` are not padding, counted on the host.
+    pairs: number of the pair behind each chosen row.
+    rollout: tokens [2B, T] that PPO takes instead of sampling its own.
     """
 
     ids: torch.Tensor
     response_mask: torch.Tensor
     prompt_len: int
     real_tokens: int
+    pairs: tuple[int, ...]
+    rollout: torch.Tensor | None = None
 
     @property
     def prompts(self) -> torch.Tensor:
         """[2B, P]: each prompt twice, one row for each of its two answers."""
         return self.ids[:, : self.prompt_len]
+
+    @property
+    def last_token(self) -> torch.Tensor:
+        """[2B]: position of each row's last real token."""
+        return self.prompt_len - 1 + self.response_mask.sum(1).long()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +53,7 @@ class BatchSource:
 
     chosen, rejected: P prompt tokens and 1 to T-P response tokens, unpadded.
     dropped: pairs left out because their prompt is shorter than P.
+    pad: id that fills rows up. tokenizer: name of what made the ids.
     """
 
     chosen: list[list[int]]
@@ -51,24 +62,37 @@ class BatchSource:
     prompt_len: int
     batch: int
     dropped: int
+    pad: int
+    tokenizer: str
 
     @property
     def kept(self) -> int:
         """Pairs whose prompt reaches the prompt length."""
         return len(self.chosen)
 
-    def take(self, step: int, device: torch.device) -> Batch:
-        """The batch of one step on ``device``: B consecutive pairs, starting again at the end."""
-        index = [(step * self.batch + i) % self.kept for i in range(self.batch)]
-        rows = [self.chosen[i] for i in index] + [self.rejected[i] for i in index]
+    def take(
+        self, step: int, device: torch.device, rows: Literal["pairs", "chosen"] = "pairs"
+    ) -> Batch:
+        """The batch of one step on ``device``, from consecutive pairs, starting again at the end.
+
+        ``pairs`` takes both answers of B pairs, ``chosen`` the chosen ones of 2B.
+        """
+        count = self.batch if rows == "pairs" else 2 * self.batch
+        index = tuple((step * count + i) % self.kept for i in range(count))
+        chosen = [self.chosen[i] for i in index]
+        rejected = [self.rejected[i] for i in index] if rows == "pairs" else []
+        return self._batch(chosen + rejected, index, device)
+
+    def _batch(self, rows: list[list[int]], pairs: tuple[int, ...], device: torch.device) -> Batch:
         lengths = torch.tensor([len(row) - self.prompt_len for row in rows])
         mask = torch.arange(self.seq_len - self.prompt_len) < lengths.unsqueeze(1)
-        padded = [row + [PAD] * (self.seq_len - len(row)) for row in rows]
+        padded = [row + [self.pad] * (self.seq_len - len(row)) for row in rows]
         return Batch(
             ids=torch.tensor(padded, device=device),
             response_mask=mask.float().to(device),
             prompt_len=self.prompt_len,
             real_tokens=sum(len(row) for row in rows),
+            pairs=pairs,
         )
 
 
@@ -93,13 +117,21 @@ def open_batches(cell: Cell, *, vocab_size: int, seed: int) -> BatchSource:
     if cell.data == "synthetic":
         return _synthetic(cell, vocab_size, generator)
     pairs = read_preferences(cell.data)
+    tokenizer = open_tokenizer(cell)
+    if tokenizer.vocab_size > vocab_size:
+        raise CellError(
+            "unsupported",
+            "impossible",
+            f"the checkpoint brings no tokenizer, and its {vocab_size} ids are too few for bytes, "
+            f"which need {tokenizer.vocab_size}; use --data synthetic",
+        )
     prompt_len, rest = cell.prompt_len, cell.seq_len - cell.prompt_len
     rows = []
     for pair in pairs:
-        prompt = encode(pair.prompt)[-prompt_len:]
+        prompt = tokenizer.encode(pair.prompt)[-prompt_len:]
         if len(prompt) == prompt_len:
-            answers = [[*encode(text)[: rest - 1], EOS] for text in (pair.chosen, pair.rejected)]
-            rows.append((prompt, *answers))
+            answers = (tokenizer.encode(text)[: rest - 1] for text in (pair.chosen, pair.rejected))
+            rows.append((prompt, *([*answer, tokenizer.eos] for answer in answers)))
     if len(rows) < cell.batch:
         raise CellError(
             "unsupported",
@@ -115,6 +147,8 @@ def open_batches(cell: Cell, *, vocab_size: int, seed: int) -> BatchSource:
         prompt_len=prompt_len,
         batch=cell.batch,
         dropped=len(pairs) - len(rows),
+        pad=tokenizer.pad,
+        tokenizer=tokenizer.name,
     )
 
 
@@ -129,4 +163,6 @@ def _synthetic(cell: Cell, vocab_size: int, generator: torch.Generator) -> Batch
         prompt_len=cell.prompt_len,
         batch=cell.batch,
         dropped=0,
+        pad=PAD,
+        tokenizer="synthetic",
     )

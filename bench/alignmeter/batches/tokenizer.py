@@ -1,23 +1,75 @@
-"""A byte-level tokenizer: no vocabulary file, no download, no unknown character."""
+"""Tokenizers: bytes for random models, the checkpoint's own for real ones."""
 
-__all__ = ["EOS", "FIRST_BYTE", "PAD", "VOCAB_SIZE", "decode", "encode"]
+__all__ = ["EOS", "FIRST_BYTE", "PAD", "VOCAB_SIZE", "ByteTokenizer", "Tokenizer", "open_tokenizer"]
 
 from collections.abc import Iterable
+from typing import Any, Protocol
 
 from alignmeter.architectures.base import EOS_TOKEN as EOS
 from alignmeter.architectures.base import PAD_TOKEN as PAD
+from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
+from alignmeter.cell import Cell
 
 FIRST_BYTE = 3
 """Ids 0, 1 and 2 are padding, begin and end of text."""
 VOCAB_SIZE = FIRST_BYTE + 256
 
 
-def encode(text: str) -> list[int]:
-    """One id in [3, 259) per UTF-8 byte of ``text``."""
-    return [FIRST_BYTE + byte for byte in text.encode()]
+class Tokenizer(Protocol):
+    """Text to ids below ``vocab_size``. ``eos`` ends a response, ``pad`` fills rows up."""
+
+    name: str
+    vocab_size: int
+    eos: int
+    pad: int
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of ``text``, without special tokens."""
+        ...
 
 
-def decode(ids: Iterable[int]) -> str:
-    """The text of ``ids``; special tokens and ids past the last byte are dropped."""
-    data = bytes(i - FIRST_BYTE for i in ids if FIRST_BYTE <= i < VOCAB_SIZE)
-    return data.decode(errors="replace")
+class ByteTokenizer:
+    """One id in [3, 259) per UTF-8 byte: no vocabulary file, no download, no unknown character."""
+
+    name = "bytes"
+    vocab_size = VOCAB_SIZE
+    eos = EOS
+    pad = PAD
+
+    def encode(self, text: str) -> list[int]:
+        """The bytes of ``text``."""
+        return [FIRST_BYTE + byte for byte in text.encode()]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ``ids``; special tokens and ids past the last byte are dropped."""
+        data = bytes(i - FIRST_BYTE for i in ids if FIRST_BYTE <= i < VOCAB_SIZE)
+        return data.decode(errors="replace")
+
+
+class _CheckpointTokenizer:
+    name = "checkpoint"
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.vocab_size = len(tokenizer)
+        self.eos: int = tokenizer.eos_token_id
+        self.pad: int = self.eos if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+
+    def encode(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+
+def open_tokenizer(cell: Cell) -> Tokenizer:
+    """The tokenizer of the cell's checkpoint where it brings one that ends texts, else bytes."""
+    if cell.model == RANDOM:
+        return ByteTokenizer()
+    checkpoint = find_checkpoint(cell.model)
+    if not checkpoint.has_tokenizer:
+        return ByteTokenizer()
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
+    if tokenizer.eos_token_id is None:
+        return ByteTokenizer()
+    return _CheckpointTokenizer(tokenizer)

@@ -1,8 +1,17 @@
 """Alignment methods: one file each, a real optimisation step behind `base.TrainingStep`."""
 
-__all__ = ["Method", "Outcome", "Probe", "Setup", "TrainingStep", "open_method", "open_setup"]
+__all__ = [
+    "METHOD_AXES",
+    "Method",
+    "Outcome",
+    "Probe",
+    "Setup",
+    "TrainingStep",
+    "open_method",
+    "open_setup",
+]
 
-from alignmeter.methods.base import Method, Outcome, Probe, TrainingStep
+from alignmeter.methods.base import METHOD_AXES, Method, Outcome, Probe, TrainingStep
 from alignmeter.methods.setup import Setup, open_setup
 from alignmeter.registry import METHODS, load
 

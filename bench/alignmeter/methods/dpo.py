@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import nn
 
-from alignmeter.batches import Batch
+from alignmeter.batches import Batch, BatchSource
 from alignmeter.losses import dpo_loss
-from alignmeter.methods.base import Method, Outcome, Probe
+from alignmeter.methods.base import Method, Outcome, Probe, TrainingStep
 from alignmeter.methods.logprobs import response_logprobs
 from alignmeter.methods.setup import Setup
 
@@ -22,7 +22,7 @@ class DpoSettings:
     beta: float = 0.1
 
 
-class DpoStep:
+class DpoStep(TrainingStep):
     """Policy and ref_model of one cell."""
 
     def __init__(self, setup: Setup, settings: DpoSettings) -> None:
@@ -30,7 +30,10 @@ class DpoStep:
         self.settings = settings
         self.policy = setup.policy()
         self.ref = setup.ref()
-        self.optimizer = setup.optimizer(self.policy, learning_rate=settings.learning_rate)
+        self.optimizer = setup.optimizer(
+            self.policy.parameters(), learning_rate=settings.learning_rate
+        )
+        self._precomputed: torch.Tensor | None = None
 
     def models(self) -> dict[str, nn.Module]:
         """Policy, and the ref_model where it is resident."""
@@ -40,14 +43,34 @@ class DpoStep:
         """One."""
         return [self.optimizer]
 
+    def prepare(self, batches: BatchSource, probe: Probe) -> None:
+        """With ``ref precomputed``: the ref_model's sums [2, pairs] of all pairs, once.
+
+        Before the first step the policy is the ref_model, so no second model is needed.
+        """
+        if self.setup.cell.ref != "precomputed":
+            return
+        sums = torch.empty(2, batches.kept, device=self.setup.device)
+        for step in range(-(-batches.kept // batches.batch)):
+            batch = batches.take(step, self.setup.device)
+            with probe.phase("ref_precompute"), torch.no_grad(), self.setup.forward():
+                found = self._response_sums(self.policy, batch)
+            sums[:, list(batch.pairs)] = found.view(2, -1)
+        self._precomputed = sums
+
     def _response_sums(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         logprobs = response_logprobs(model, batch.ids, batch.prompt_len)
         return (logprobs * batch.response_mask).sum(1)
 
+    def _ref_sums(self, batch: Batch, probe: Probe) -> torch.Tensor:
+        if self._precomputed is not None:
+            return self._precomputed[:, list(batch.pairs)].flatten()
+        with probe.phase("ref_forward"), self.setup.as_ref(self.policy, self.ref) as ref:
+            return self._response_sums(ref, batch)
+
     def run(self, batch: Batch, probe: Probe) -> Outcome:
         """One DPO step on 2B rows."""
-        with probe.phase("ref_forward"), self.setup.as_ref(self.policy, self.ref) as ref:
-            ref_sums = self._response_sums(ref, batch)
+        ref_sums = self._ref_sums(batch, probe)
         with probe.phase("forward"):
             with self.setup.forward():
                 sums = self._response_sums(self.policy, batch)
@@ -57,18 +80,19 @@ class DpoStep:
         with probe.phase("optimizer"):
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
-        rows, seq_len = batch.ids.shape
         return Outcome(
             loss=loss.detach(),
             trained_tokens=batch.real_tokens,
-            padded_tokens=rows * seq_len - batch.real_tokens,
-            metrics={"accuracy": accuracy},
+            padded_tokens=batch.ids.numel() - batch.real_tokens,
+            metrics={"logprob": sums.detach().sum() / batch.response_mask.sum()},
+            accuracy=accuracy,
         )
 
 
 DPO = Method(
     name="dpo",
     phases=("ref_forward", "forward", "backward", "optimizer"),
+    axes=("ref",),
     hyperparameters=asdict(DpoSettings()),
     build=lambda setup: DpoStep(setup, DpoSettings()),
 )

@@ -1,4 +1,4 @@
-"""PPO in the InstructGPT layout: rollout, scoring by three models, clipped losses."""
+"""PPO: rollout, scoring by policy, ref, reward and value model, clipped losses."""
 
 __all__ = ["PPO", "PpoSettings", "PpoStep", "Rollout"]
 
@@ -10,8 +10,8 @@ from torch import nn
 
 from alignmeter.batches import Batch
 from alignmeter.losses import gae, kl_rewards, ppo_policy_loss, ppo_value_loss, whiten
-from alignmeter.methods.base import Method, Outcome, Probe
-from alignmeter.methods.logprobs import response_logprobs
+from alignmeter.methods.actors import open_actors
+from alignmeter.methods.base import Method, Outcome, Probe, TrainingStep
 from alignmeter.methods.rollout import rollout
 from alignmeter.methods.setup import Setup
 
@@ -53,66 +53,62 @@ class Rollout:
         )
 
 
-class PpoStep:
-    """Policy, ref_model, reward and value model of one cell, each with a backbone of its own."""
+class PpoStep(TrainingStep):
+    """One cell's actors and the steps they take together."""
 
     def __init__(self, setup: Setup, settings: PpoSettings) -> None:
         self.setup = setup
         self.settings = settings
-        self.policy = setup.policy()
-        self.ref = setup.ref()
-        self.reward = setup.reward()
-        self.value = setup.value()
-        self.policy_optimizer = setup.optimizer(self.policy, learning_rate=settings.learning_rate)
-        self.value_optimizer = setup.optimizer(
-            self.value, learning_rate=settings.value_learning_rate
+        self.actors = open_actors(
+            setup,
+            learning_rate=settings.learning_rate,
+            value_learning_rate=settings.value_learning_rate,
         )
         self._sampling = torch.Generator(setup.device).manual_seed(setup.seed + _SAMPLING_SEED)
         self._shuffling = torch.Generator().manual_seed(setup.seed + _SAMPLING_SEED)
 
     def models(self) -> dict[str, nn.Module]:
         """Policy, reward and value model, and the ref_model where it is resident."""
-        models = {"policy": self.policy, "reward": self.reward, "value": self.value}
-        return models | ({} if self.ref is None else {"ref": self.ref})
+        return self.actors.models()
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
-        """The policy's and the value model's."""
-        return [self.policy_optimizer, self.value_optimizer]
+        """The policy's and the value model's, or the one that they share."""
+        return self.actors.optimizers()
 
-    def _values(self, ids: torch.Tensor, prompt_len: int) -> torch.Tensor:
-        # The value of a state is read at the token before the action.
-        values: torch.Tensor = self.value(ids)[:, prompt_len - 1 : -1]
-        return values
-
-    def _sample(self, prompts: torch.Tensor, probe: Probe) -> torch.Tensor:
+    def _sample(self, batch: Batch, probe: Probe) -> torch.Tensor:
+        if batch.rollout is not None:
+            return batch.rollout
         with torch.no_grad(), self.setup.forward():
             return rollout(
-                self.policy,
-                prompts,
-                new_tokens=self.setup.cell.seq_len - prompts.shape[1],
+                self.actors.policy,
+                batch.prompts,
+                new_tokens=self.setup.cell.seq_len - batch.prompt_len,
                 architecture=self.setup.architecture,
                 generator=self._sampling,
                 probe=probe,
             )
 
-    def score(self, ids: torch.Tensor, prompt_len: int) -> tuple[Rollout, torch.Tensor]:
-        """Everything the optimisation needs of sampled ``ids`` [R, T], and the mean score."""
-        with torch.no_grad(), self.setup.forward():
-            logprobs = response_logprobs(self.policy, ids, prompt_len)
-            with self.setup.as_ref(self.policy, self.ref) as ref:
-                ref_logprobs = response_logprobs(ref, ids, prompt_len)
-            scores = self.reward(ids)[:, -1]
-            values = self._values(ids, prompt_len)
-        rewards = kl_rewards(logprobs, ref_logprobs, scores, kl_coef=self.settings.kl_coef)
-        advantages, returns = gae(rewards, values, gamma=self.settings.gamma, lam=self.settings.lam)
+    def score(self, ids: torch.Tensor, prompt_len: int) -> tuple[Rollout, dict[str, torch.Tensor]]:
+        """Everything the optimisation needs of sampled ``ids`` [R, T], and means for the record."""
+        found = self.actors.score(ids, prompt_len)
+        rewards = kl_rewards(
+            found.logprobs, found.ref_logprobs, found.scores, kl_coef=self.settings.kl_coef
+        )
+        advantages, returns = gae(
+            rewards, found.values, gamma=self.settings.gamma, lam=self.settings.lam
+        )
         scored = Rollout(
             ids=ids,
-            logprobs=logprobs,
-            values=values,
+            logprobs=found.logprobs,
+            values=found.values,
             advantages=whiten(advantages),
             returns=returns,
         )
-        return scored, scores.mean()
+        return scored, {
+            "logprob": found.logprobs.mean(),
+            "score": found.scores.mean(),
+            "value": found.values.mean(),
+        }
 
     def _minibatches(self, rollouts: Rollout) -> Iterator[Rollout]:
         cell = self.setup.cell
@@ -124,14 +120,10 @@ class PpoStep:
             for index in order.to(rollouts.ids.device).chunk(cell.ppo_minibatches):
                 yield rollouts.rows(index)
 
-    def _policy_loss(self, part: Rollout, prompt_len: int) -> torch.Tensor:
-        with self.setup.forward():
-            logprobs = response_logprobs(self.policy, part.ids, prompt_len)
+    def _policy_loss(self, logprobs: torch.Tensor, part: Rollout) -> torch.Tensor:
         return ppo_policy_loss(logprobs, part.logprobs, part.advantages, clip=self.settings.clip)
 
-    def _value_loss(self, part: Rollout, prompt_len: int) -> torch.Tensor:
-        with self.setup.forward():
-            values = self._values(part.ids, prompt_len)
+    def _value_loss(self, values: torch.Tensor, part: Rollout) -> torch.Tensor:
         loss = ppo_value_loss(values, part.values, part.returns, clip=self.settings.value_clip)
         return self.settings.value_coef * loss
 
@@ -145,41 +137,46 @@ class PpoStep:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
 
-    def _optimise(self, part: Rollout, prompt_len: int, probe: Probe) -> torch.Tensor:
-        if self.setup.cell.ppo_backward == "joint":
-            with probe.phase("forward"):
-                loss = self._policy_loss(part, prompt_len) + self._value_loss(part, prompt_len)
-            self._descend(loss, self.optimizers(), probe)
-            return loss.detach()
+    def _joint(self, part: Rollout, prompt_len: int, probe: Probe) -> torch.Tensor:
         with probe.phase("forward"):
-            policy_loss = self._policy_loss(part, prompt_len)
-        self._descend(policy_loss, [self.policy_optimizer], probe)
+            logprobs, values = self.actors.both(part.ids, prompt_len)
+            loss = self._policy_loss(logprobs, part) + self._value_loss(values, part)
+        self._descend(loss, self.actors.optimizers(), probe)
+        return loss.detach()
+
+    def _sequential(self, part: Rollout, prompt_len: int, probe: Probe) -> torch.Tensor:
+        with probe.phase("forward"):
+            policy_loss = self._policy_loss(self.actors.logprobs(part.ids, prompt_len), part)
+        self._descend(policy_loss, self.actors.after_policy(), probe)
         policy_loss = policy_loss.detach()
         with probe.phase("forward"):
-            value_loss = self._value_loss(part, prompt_len)
-        self._descend(value_loss, [self.value_optimizer], probe)
+            value_loss = self._value_loss(self.actors.values(part.ids, prompt_len), part)
+        self._descend(value_loss, self.actors.after_value(), probe)
         return policy_loss + value_loss.detach()
 
     def run(self, batch: Batch, probe: Probe) -> Outcome:
         """One PPO step: 2B rollouts, scoring, epochs x minibatches of optimisation."""
         cell, prompt_len = self.setup.cell, batch.prompt_len
         with probe.phase("rollout"):
-            ids = self._sample(batch.prompts, probe)
+            ids = self._sample(batch, probe)
         with probe.phase("scoring"):
-            rollouts, score = self.score(ids, prompt_len)
-        losses = [self._optimise(p, prompt_len, probe) for p in self._minibatches(rollouts)]
+            rollouts, metrics = self.score(ids, prompt_len)
+        optimise = self._joint if cell.ppo_backward == "joint" else self._sequential
+        losses = [optimise(part, prompt_len, probe) for part in self._minibatches(rollouts)]
         return Outcome(
             loss=torch.stack(losses).mean(),
             trained_tokens=ids.numel() * cell.ppo_epochs,
             padded_tokens=0,
             generated_tokens=ids.shape[0] * (ids.shape[1] - prompt_len),
-            metrics={"score": score},
+            metrics=metrics,
+            rollout=ids,
         )
 
 
 PPO = Method(
     name="ppo",
     phases=("rollout", "scoring", "forward", "backward", "optimizer"),
+    axes=("ref", "ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches"),
     hyperparameters=asdict(PpoSettings()),
     build=lambda setup: PpoStep(setup, PpoSettings()),
 )

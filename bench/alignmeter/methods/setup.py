@@ -3,7 +3,7 @@
 __all__ = ["Setup", "open_setup"]
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +12,24 @@ import torch
 from torch import nn
 
 from alignmeter.architectures import Architecture, ScalarModel, open_architecture
+from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.cell import Cell
 from alignmeter.peft import PeftMode, adapters_off, open_peft
+from alignmeter.peft.adapters import AdapterView, add_adapter, recomputation
 from alignmeter.precision import Precision, precision_of
 
 _REWARD_SEED, _VALUE_SEED, _ADAPTER_SEED = 1, 2, 3
 """Added to the replicate's seed: the scalar backbones must differ from the policy's."""
 
 
-def open_setup(cell: Cell, device: torch.device, *, seed: int) -> "Setup":
+def open_setup(
+    cell: Cell,
+    device: torch.device,
+    *,
+    seed: int,
+    layers: int | None = None,
+    rounded: torch.dtype | None = None,
+) -> "Setup":
     """Look up the cell's registries."""
     return Setup(
         cell=cell,
@@ -29,12 +38,18 @@ def open_setup(cell: Cell, device: torch.device, *, seed: int) -> "Setup":
         architecture=open_architecture(cell.architecture),
         peft=open_peft(cell.peft),
         precision=precision_of(cell.precision),
+        layers=layers,
+        rounded=rounded,
     )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setup:
-    """A cell with its registries looked up; builds models on ``device`` from ``seed``."""
+    """A cell with its registries looked up; builds models on ``device`` from ``seed``.
+
+    For the agreement check: ``layers`` cuts every backbone to its first layers; ``rounded`` makes
+    weights pass through that dtype, as a cell that stores them in it has them.
+    """
 
     cell: Cell
     device: torch.device
@@ -42,14 +57,23 @@ class Setup:
     architecture: Architecture
     peft: PeftMode
     precision: Precision
+    layers: int | None = None
+    rounded: torch.dtype | None = None
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids of the model."""
+        if self.cell.model != RANDOM:
+            return find_checkpoint(self.cell.model).vocab_size
+        return int(self.architecture.shape(self.cell.size)["vocab_size"])
 
     def policy(self) -> nn.Module:
         """The causal LM that trains."""
         return self._trained(self._causal_lm(self.seed))
 
     def ref(self) -> nn.Module | None:
-        """A frozen copy of the untrained policy, or ``None`` where ``adapter-off`` serves."""
-        if self.cell.ref == "adapter-off":
+        """A frozen copy of the untrained policy, or ``None`` where no second model is needed."""
+        if self.cell.ref != "resident":
             return None
         return self._placed(self._causal_lm(self.seed)).requires_grad_(False).eval()
 
@@ -57,12 +81,49 @@ class Setup:
         """A frozen scalar model with a backbone of its own."""
         return self._placed(self._scalar(self.seed + _REWARD_SEED)).requires_grad_(False).eval()
 
+    def trained_reward(self) -> nn.Module:
+        """The same model before reward modelling: it trains like the policy."""
+        return self._trained(self._scalar(self.seed + _REWARD_SEED))
+
     def value(self) -> nn.Module:
         """A scalar model with a backbone of its own that trains like the policy."""
         return self._trained(self._scalar(self.seed + _VALUE_SEED))
 
+    def value_head(self, policy: nn.Module) -> ScalarModel:
+        """A trained value head on the policy's own backbone."""
+        return self._head(policy, self.seed + _VALUE_SEED, trains=True)
+
+    def reward_head(self, ref: nn.Module) -> ScalarModel:
+        """A frozen reward head on the ref_model's backbone."""
+        return self._head(ref, self.seed + _REWARD_SEED, trains=False)
+
+    def value_adapter(self, policy: nn.Module) -> AdapterView:
+        """A trained value head and adapter on the policy's frozen base."""
+        return self._adapter(policy, "value", self.seed + _VALUE_SEED, trains=True)
+
+    def reward_adapter(self, policy: nn.Module) -> AdapterView:
+        """A frozen reward head and adapter on the policy's frozen base."""
+        return self._adapter(policy, "reward", self.seed + _REWARD_SEED, trains=False)
+
+    def _head(self, model: nn.Module, seed: int, *, trains: bool) -> ScalarModel:
+        scalar = ScalarModel(model, seed=seed, dtype=self.precision.base)
+        scalar.score.to(self.device).requires_grad_(trains)
+        return scalar
+
+    def _adapter(self, model: nn.Module, name: str, seed: int, *, trains: bool) -> AdapterView:
+        scalar = self._head(model, seed, trains=trains)
+        add_adapter(scalar, self.architecture, self.cell, name=name, seed=seed, trains=trains)
+        return AdapterView(scalar.to(self.device), name)
+
     def _causal_lm(self, seed: int) -> nn.Module:
-        return self.architecture.build(self.cell.size, seed=seed, dtype=self.precision.base)
+        first = self.precision.base if self.rounded is None else self.rounded
+        if self.cell.model != RANDOM:
+            model = find_checkpoint(self.cell.model).build(dtype=first, layers=self.layers)
+        else:
+            model = self.architecture.build(
+                self.cell.size, seed=seed, dtype=first, layers=self.layers
+            )
+        return model.to(self.precision.base)
 
     def _scalar(self, seed: int) -> nn.Module:
         return ScalarModel(self._causal_lm(seed), seed=seed, dtype=self.precision.base)
@@ -80,11 +141,13 @@ class Setup:
             _enable_checkpointing(backbone)
         return model.train()
 
-    def optimizer(self, model: nn.Module, *, learning_rate: float) -> torch.optim.Optimizer:
-        """AdamW on what trains: fused on accelerators, single-tensor on the CPU."""
+    def optimizer(
+        self, parameters: Iterable[nn.Parameter], *, learning_rate: float
+    ) -> torch.optim.Optimizer:
+        """AdamW on those that train: fused on accelerators, single-tensor on the CPU."""
         on_cpu = self.device.type == "cpu"
         return torch.optim.AdamW(
-            [p for p in model.parameters() if p.requires_grad],
+            [p for p in parameters if p.requires_grad],
             lr=learning_rate,
             weight_decay=0.0,
             fused=not on_cpu,
@@ -110,4 +173,4 @@ def _enable_checkpointing(model: Any) -> None:
     # transformers 5.23 renamed the call and warns about the old name; 5.17 has only that.
     name = "activation_checkpointing_enable"
     enable = getattr(model, name, None) or model.gradient_checkpointing_enable
-    enable({"use_reentrant": False})
+    enable({"use_reentrant": False, "context_fn": lambda: recomputation(model)})

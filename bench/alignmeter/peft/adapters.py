@@ -1,9 +1,21 @@
 """LoRA adapters (https://arxiv.org/abs/2106.09685) through the peft library."""
 
-__all__ = ["adapter_parameters", "adapters_off", "inject_adapters"]
+__all__ = [
+    "POLICY",
+    "AdapterView",
+    "active_adapter",
+    "adapter_parameters",
+    "adapter_settings",
+    "adapters_off",
+    "add_adapter",
+    "inject_adapters",
+    "recomputation",
+]
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,28 +24,102 @@ from alignmeter.architectures import Architecture
 from alignmeter.cell import Cell
 from alignmeter.precision import precision_of
 
+POLICY = "default"
+"""peft's name for the first adapter of a model: the one that the policy trains."""
+
 
 def inject_adapters(
     model: nn.Module, architecture: Architecture, cell: Cell, *, seed: int
 ) -> nn.Module:
     """Freeze ``model``, add LoRA (alpha = 2 rank, no dropout) and leave a scalar head trainable."""
+    model.requires_grad_(False)
+    return add_adapter(model, architecture, cell, name=POLICY, seed=seed, trains=True)
+
+
+def adapter_settings(cell: Cell) -> dict[str, float | int | str]:
+    """Rank, alpha and dropout of the cell's adapters."""
+    return {"rank": cell.lora_rank, "alpha": 2 * cell.lora_rank, "dropout": 0.0}
+
+
+def add_adapter(
+    model: nn.Module, architecture: Architecture, cell: Cell, *, name: str, seed: int, trains: bool
+) -> nn.Module:
+    """Put one more adapter called ``name`` on ``model``; the active one stays `POLICY`.
+
+    It and a scalar head at the top of ``model`` are trained if ``trains``; what was there before
+    keeps its ``requires_grad``.
+    """
     from peft import LoraConfig, inject_adapter_in_model
 
-    model.requires_grad_(False)
+    kept = {key: p.requires_grad for key, p in model.named_parameters()}
+    settings: Any = adapter_settings(cell)
     config = LoraConfig(
-        r=cell.lora_rank,
-        lora_alpha=2 * cell.lora_rank,
-        lora_dropout=0.0,
+        r=settings["rank"],
+        lora_alpha=settings["alpha"],
+        lora_dropout=settings["dropout"],
         target_modules=list(architecture.lora_targets),
     )
     torch.manual_seed(seed)
-    inject_adapter_in_model(config, model)
+    inject_adapter_in_model(config, model, adapter_name=name)
+    _activate(_tuner_layers(model), POLICY)
     dtype = precision_of(cell.precision).adapters
-    for name, parameter in model.named_parameters():
-        if _is_adapter(name) or name.startswith("score."):
+    for key, parameter in model.named_parameters():
+        if key.startswith("score.") or (_is_adapter(key) and f".{name}." in key):
             parameter.data = parameter.data.to(dtype)
-            parameter.requires_grad_(True)
+            parameter.requires_grad_(trains)
+        elif key in kept:
+            parameter.requires_grad_(kept[key])
     return model
+
+
+def _tuner_layers(model: nn.Module) -> list[Any]:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+
+
+def _activate(layers: Iterable[Any], name: str) -> None:
+    # peft's set_adapter and enable_adapters also change requires_grad, which a step must not.
+    for layer in layers:
+        layer._active_adapter = [name]
+
+
+@contextlib.contextmanager
+def active_adapter(layers: Sequence[Any], name: str) -> Iterator[None]:
+    """Within the context the tuner layers ``layers`` compute with the adapter ``name``."""
+    before = [layer._active_adapter for layer in layers]
+    _activate(layers, name)
+    try:
+        yield
+    finally:
+        for layer, names in zip(layers, before, strict=True):
+            layer._active_adapter = names
+
+
+def recomputation(model: nn.Module) -> tuple[AbstractContextManager[None], ...]:
+    """Contexts of a checkpointed block: its forward, and the same adapter when it is recomputed.
+
+    The backward pass runs when another adapter of a shared backbone may be the active one.
+    """
+    layers = _tuner_layers(model)
+    if not layers:
+        return contextlib.nullcontext(), contextlib.nullcontext()
+    return contextlib.nullcontext(), active_adapter(layers, layers[0].active_adapter[0])
+
+
+class AdapterView(nn.Module):
+    """A scalar model on a shared backbone: it computes with its own adapter."""
+
+    def __init__(self, scalar: nn.Module, name: str) -> None:
+        super().__init__()
+        self.scalar, self.name = scalar, name
+        self._layers = _tuner_layers(scalar)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Scores [rows, T] in fp32 of token ids [rows, T]."""
+        with active_adapter(self._layers, self.name):
+            scores: torch.Tensor = self.scalar(ids)
+        return scores
 
 
 def _is_adapter(name: str) -> bool:
@@ -48,13 +134,11 @@ def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 @contextlib.contextmanager
 def adapters_off(model: nn.Module) -> Iterator[None]:
     """Within the context the model computes as if it had no adapter: the ref_model for free."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    layers = _tuner_layers(model)
     for layer in layers:
-        layer.enable_adapters(enabled=False)
+        layer._disable_adapters = True
     try:
         yield
     finally:
         for layer in layers:
-            layer.enable_adapters(enabled=True)
+            layer._disable_adapters = False

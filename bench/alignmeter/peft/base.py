@@ -21,6 +21,10 @@ class PeftMode(Protocol):
         """``None`` if its library is installed, else what to install."""
         ...
 
+    def settings(self, cell: Cell) -> dict[str, float | int | str]:
+        """What the record should say of it: rank, alpha, quantiser."""
+        ...
+
     def store(self, model: nn.Module, architecture: Architecture, cell: Cell) -> nn.Module:
         """Bring the base weights into the form this mode keeps them in (NF4 for qlora)."""
         ...

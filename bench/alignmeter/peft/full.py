@@ -16,6 +16,9 @@ class _Full:
     def missing(self) -> str | None:
         return None
 
+    def settings(self, cell: Cell) -> dict[str, float | int | str]:
+        return {}
+
     def store(self, model: nn.Module, architecture: Architecture, cell: Cell) -> nn.Module:
         return model
 

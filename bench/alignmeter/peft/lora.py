@@ -6,7 +6,7 @@ from torch import nn
 
 from alignmeter.architectures import Architecture
 from alignmeter.cell import Cell
-from alignmeter.peft.adapters import inject_adapters
+from alignmeter.peft.adapters import adapter_settings, inject_adapters
 
 
 class _Lora:
@@ -16,6 +16,9 @@ class _Lora:
 
     def missing(self) -> str | None:
         return None
+
+    def settings(self, cell: Cell) -> dict[str, float | int | str]:
+        return adapter_settings(cell)
 
     def store(self, model: nn.Module, architecture: Architecture, cell: Cell) -> nn.Module:
         return model

@@ -1,6 +1,6 @@
 """NF4 weights through bitsandbytes, on the CPU too."""
 
-__all__ = ["quantisation_tensors", "quantise"]
+__all__ = ["nf4_settings", "quantisation_tensors", "quantise"]
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,8 +8,22 @@ from typing import Any
 import torch
 from torch import nn
 
+from alignmeter.cell import Cell
+from alignmeter.precision import precision_of
+
 BLOCKSIZE = 64
 """bitsandbytes' default has been 128 on CDNA and 64 elsewhere, depending on the version."""
+
+
+def nf4_settings(cell: Cell) -> dict[str, float | int | str]:
+    """The quantiser as it is given to bitsandbytes; nothing is left to its defaults."""
+    compute = str(precision_of(cell.precision).compute).removeprefix("torch.")
+    return {
+        "quantiser": "nf4",
+        "blocksize": BLOCKSIZE,
+        "double_quantisation": "on",
+        "compute_dtype": compute,
+    }
 
 
 def quantise(model: nn.Module, *, skip: tuple[str, ...], compute: torch.dtype) -> nn.Module:

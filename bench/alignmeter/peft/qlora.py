@@ -8,8 +8,8 @@ from torch import nn
 
 from alignmeter.architectures import Architecture
 from alignmeter.cell import Cell
-from alignmeter.peft.adapters import inject_adapters
-from alignmeter.peft.nf4 import quantise
+from alignmeter.peft.adapters import adapter_settings, inject_adapters
+from alignmeter.peft.nf4 import nf4_settings, quantise
 from alignmeter.precision import precision_of
 
 
@@ -22,6 +22,9 @@ class _Qlora:
         if find_spec("bitsandbytes") is None:
             return "bitsandbytes is not installed; pip install 'alignmeter[qlora]'"
         return None
+
+    def settings(self, cell: Cell) -> dict[str, float | int | str]:
+        return {**adapter_settings(cell), **nf4_settings(cell)}
 
     def store(self, model: nn.Module, architecture: Architecture, cell: Cell) -> nn.Module:
         return quantise(

@@ -25,6 +25,8 @@ from alignmeter.record import (
     Timing,
     Verdict,
 )
+from alignmeter.reference import Reference
+from alignmeter.session.agreement import Observed, compare
 from alignmeter.session.ledger import MemoryProfile
 from alignmeter.session.validity import judge
 from alignmeter.session.workload import StepReport
@@ -43,9 +45,13 @@ class Findings:
     seed: int
     worker_start_s: float | None = None
     build_s: float | None = None
+    prepared: dict[str, float] = field(default_factory=dict)
+    reference: Reference | None = None
+    unchecked: str = "unchecked: the agreement steps were not reached"
+    observed: Observed | None = None
+    layers: int | None = None
     warmup: list[StepReport] = field(default_factory=list)
     steps: list[StepReport] = field(default_factory=list)
-    silent_adapters: list[str] = field(default_factory=list)
     profile: MemoryProfile | None = None
     reserved_peak_bytes: int | None = None
     rss_peak_bytes: int | None = None
@@ -65,7 +71,7 @@ def assemble(found: Findings) -> Record:
     if found.provenance is None:
         raise ValueError("a record needs its provenance")
     status, reason = found.failure or ("ok", None)
-    losses = [report.loss for report in (*found.warmup, *found.steps)]
+    numerics = _numerics(found)
     kind = open_accelerator(found.cell.accelerator).memory_kind
     return msgspec.convert(
         {
@@ -81,11 +87,8 @@ def assemble(found: Findings) -> Record:
             "ledger": {} if found.profile is None else found.profile.ledger,
             "energy": found.energy,
             "throughput": _throughput(found.steps),
-            "numerics": Numerics(
-                losses=[loss if math.isfinite(loss) else None for loss in losses],
-                reason="unchecked: no reference losses for this cell",
-            ),
-            "validity": _validity(found, losses, kind, status),
+            "numerics": numerics,
+            "validity": _validity(found, numerics, kind, status),
             "provenance": msgspec.structs.replace(found.provenance, load_after=found.load_after),
         },
         Record,
@@ -93,13 +96,37 @@ def assemble(found: Findings) -> Record:
     )
 
 
-def _validity(found: Findings, losses: list[float], kind: str, status: str) -> dict[str, Verdict]:
-    if status != "ok" and not losses:
+def _numerics(found: Findings) -> Numerics:
+    losses = [report.loss for report in (*found.warmup, *found.steps)]
+    if found.observed is None:
+        return Numerics(losses=_finite(losses), reason=found.unchecked)
+    if found.layers is None:
+        losses = found.observed.signals["loss"] + losses
+    if found.reference is None:
+        return Numerics(losses=_finite(losses), reason=found.unchecked)
+    signals = compare(found.observed.signals, found.reference, found.cell)
+    apart = [signal.name for signal in signals if not signal.agrees]
+    return Numerics(
+        losses=_finite(losses),
+        reference_losses=found.reference.signals["loss"],
+        agreement=signals,
+        agreement_layers=found.layers,
+        agrees=not apart,
+        reason=f"outside the band: {', '.join(apart)}" if apart else None,
+    )
+
+
+def _finite(losses: Iterable[float]) -> list[float | None]:
+    return [loss if math.isfinite(loss) else None for loss in losses]
+
+
+def _validity(found: Findings, numerics: Numerics, kind: str, status: str) -> dict[str, Verdict]:
+    if status != "ok" and not numerics.losses:
         return {}
     return judge(
         cell=found.cell,
-        losses=losses,
-        silent_adapters=found.silent_adapters,
+        numerics=numerics,
+        observed=found.observed,
         steps=len(found.steps),
         others_share=_median(report.others_share for report in found.steps) or 0.0,
         profile=found.profile,
@@ -120,13 +147,16 @@ def _timing(found: Findings) -> Timing:
 
 def _phases(found: Findings) -> dict[str, Phase]:
     peaks = {} if found.profile is None else found.profile.phase_peaks
-    return {
+    seen = {name for report in found.steps for name in report.phases}
+    phases = {
         name: Phase(
             median_s=_median(r.phases[name] for r in found.steps if name in r.phases),
             peak_bytes=peaks.get(name),
         )
         for name in open_method(found.cell.method).phases
+        if name in seen or not seen
     }
+    return {name: Phase(median_s=s) for name, s in found.prepared.items()} | phases
 
 
 def _memory(found: Findings, kind: str) -> Memory:

@@ -4,6 +4,7 @@ Importing this module is work on purpose; nothing else imports it.
 """
 
 import contextlib
+import importlib
 import io
 import logging
 import os
@@ -19,13 +20,15 @@ with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
     logging.disable(logging.WARNING)
     import peft
     import torch
-    import transformers.models.llama.modeling_llama
-    import transformers.models.mamba.modeling_mamba
+    import transformers
     from peft.tuners import lora
 
     with contextlib.suppress(ImportError):
         import bitsandbytes
     import alignmeter.session.workload
+    from alignmeter.registry import ARCHITECTURES, load
 
+    for _name in ARCHITECTURES:
+        importlib.import_module(load(ARCHITECTURES, _name).modeling)
     logging.disable(logging.NOTSET)
     transformers.utils.logging.set_verbosity_error()

@@ -10,9 +10,11 @@ from alignmeter.accelerators import missing_text, open_accelerator
 from alignmeter.errors import CellError
 from alignmeter.provenance import collect
 from alignmeter.record import Energy, Provenance, Reason, Record
+from alignmeter.session.agreement import sliced_layers
 from alignmeter.session.assemble import Findings, assemble
 from alignmeter.session.launcher import Launcher, Worker
 from alignmeter.session.ledger import MemoryProfile
+from alignmeter.session.references import obtain_reference
 from alignmeter.session.resolve import Planned
 from alignmeter.session.workload import StepReport
 
@@ -49,29 +51,37 @@ class Replicate:
         )
 
     def start(self) -> None:
-        """Worker, models, warm-up and memory step; nothing of it is timed as a step."""
-        self._deadline = time.monotonic() + self.settings.timeout_s
+        """Worker, models, agreement check, warm-up, memory step; no timed step yet."""
         with self._noting_failure():
             if self.planned.unsupported is not None:
                 reason = self.planned.unsupported
                 raise CellError("unsupported", reason.code, reason.text)
+            cell, seed = self.planned.cell, self.settings.seed
+            self._found.reference, self._found.unchecked = obtain_reference(
+                cell, seed=seed, launcher=self.launcher, timeout_s=self.settings.timeout_s
+            )
+            self._deadline = time.monotonic() + self.settings.timeout_s
             self._worker = self.launcher.start()
             self._found.worker_start_s = self._worker.start_s
-            cell, seed = self.planned.cell, self.settings.seed
-            self._found.build_s = self._call("build", cell, seed, self.index)
+            self._call("open", cell, seed, self.index)
             self._found.provenance = self._call("provenance")
-            for number in range(self.settings.warmup):
-                self._warm_up(first=number == 0)
+            self._build_and_check()
+            for _ in range(self.settings.warmup):
+                self._found.warmup.append(self._call("step"))
             profile: MemoryProfile = self._call("memory_step")
             self._found.profile = profile
             self._call("begin_timed")
 
-    def _warm_up(self, *, first: bool) -> None:
-        if first:
-            report, self._found.silent_adapters = self._call("first_step")
-        else:
-            report = self._call("step")
-        self._found.warmup.append(report)
+    def _build_and_check(self) -> None:
+        found, layers = self._found, sliced_layers(self.planned.cell)
+        replay = [] if found.reference is None else found.reference.rollouts
+        if layers is not None:
+            found.observed = self._call("sliced_agreement", layers, replay)
+        found.build_s = self._call("build")
+        found.prepared = self._call("prepare")
+        if layers is None:
+            found.observed = self._call("agreement", replay)
+        found.layers = layers
 
     def step(self) -> StepReport:
         """One timed step."""

@@ -8,10 +8,12 @@ from functools import cache
 
 from alignmeter.accelerators import available, missing_text
 from alignmeter.architectures import open_architecture
+from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.axes import AXES, AxisValue
 from alignmeter.batches import data_digest
 from alignmeter.cell import Cell, make_cell
 from alignmeter.matrix import Choice
+from alignmeter.methods import METHOD_AXES, open_method
 from alignmeter.peft import open_peft
 from alignmeter.record import Reason
 
@@ -29,6 +31,10 @@ def _filled(axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
     full = {name: axes.get(name, axis.default) for name, axis in AXES.items()}
     if full["accelerator"] == "auto":
         full["accelerator"] = _best_accelerator()
+    if full["model"] != RANDOM:
+        full["size"] = "checkpoint"
+        if "architecture" not in axes:
+            full["architecture"] = find_checkpoint(str(full["model"])).architecture
     peft = open_peft(str(full["peft"]))
     for name in _without_effect(full):
         full[name] = AXES[name].default
@@ -44,9 +50,8 @@ def _filled(axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
 
 def _without_effect(full: Mapping[str, AxisValue | None]) -> list[str]:
     """Axes that change nothing here: they go back to their defaults, so that cells stay unique."""
-    idle = []
-    if full["method"] != "ppo":
-        idle += ["ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches"]
+    used = open_method(str(full["method"])).axes
+    idle = [name for name in METHOD_AXES if name not in used]
     if full["peft"] == "full":
         idle += ["lora_rank"]
     if full["peft"] != "qlora":
@@ -78,15 +83,22 @@ def resolve_cell(axes: Mapping[str, AxisValue]) -> Planned:
     """The cell of these axes, unnamed ones at their defaults."""
     full = _filled(axes)
     # What the axes would be, had the user named only what stands in the id anyway.
-    named = ("method", "architecture", "size", "peft", "accelerator")
+    named = ("method", "architecture", "peft", "accelerator")
     defaults = _filled({name: full[name] for name in named})
+    defaults["size"] = full["size"]
     defaults["prompt_len"] = int(str(full["seq_len"])) // 2
     digests = {
         "data_digest": _digest_of(str(full["data"])),
-        "model_digest": open_architecture(str(full["architecture"])).digest(str(full["size"])),
+        "model_digest": _model_digest(full),
     }
     cell = make_cell(full, defaults, digests)
     return Planned(cell=cell, unsupported=_obstacle(cell))
+
+
+def _model_digest(full: Mapping[str, AxisValue]) -> str:
+    if full["model"] != RANDOM:
+        return find_checkpoint(str(full["model"])).digest
+    return open_architecture(str(full["architecture"])).digest(str(full["size"]))
 
 
 def _contradictions(cell: Cell) -> Iterable[tuple[bool, str]]:
@@ -102,6 +114,14 @@ def _contradictions(cell: Cell) -> Iterable[tuple[bool, str]]:
         cell.peft == "full" and cell.precision == "bf16-base",
         "full fine-tuning has no frozen base to keep in bf16; use bf16-mixed or bf16",
     )
+    yield (
+        cell.method == "ppo" and cell.ref == "precomputed",
+        "PPO's tokens are new in every step, their ref log-probs cannot be precomputed; use "
+        "resident or adapter-off",
+    )
+    if cell.model != RANDOM:
+        family = find_checkpoint(cell.model).architecture
+        yield cell.architecture != family, f"{cell.model} is a {family}, not a {cell.architecture}"
     yield (
         cell.method == "ppo" and cell.ppo_minibatches > 2 * cell.batch,
         f"{cell.ppo_minibatches} minibatches want more than the {2 * cell.batch} rollouts",

@@ -3,10 +3,10 @@
 __all__ = ["judge"]
 
 import math
-from collections.abc import Sequence
 
 from alignmeter.cell import Cell
-from alignmeter.record import Energy, Reason, Verdict
+from alignmeter.record import Energy, Numerics, Reason, Signal, Verdict
+from alignmeter.session.agreement import Observed
 from alignmeter.session.ledger import MemoryProfile
 
 _LEAST_STEPS = 3
@@ -21,8 +21,8 @@ _LN2_TOLERANCE = {"fp32": 1e-5}
 def judge(
     *,
     cell: Cell,
-    losses: Sequence[float],
-    silent_adapters: Sequence[str],
+    numerics: Numerics,
+    observed: Observed | None,
     steps: int,
     others_share: float,
     profile: MemoryProfile | None,
@@ -30,7 +30,6 @@ def judge(
     energy: Energy,
 ) -> dict[str, Verdict]:
     """Metric -> verdict with its reasons. ``others_share`` is the median over the timed steps."""
-    numerics = _numerics(cell, losses, silent_adapters)
     time_reasons = []
     if steps < _LEAST_STEPS:
         time_reasons.append(Reason(code="too_few_steps", text=f"{steps} timed steps"))
@@ -41,25 +40,38 @@ def judge(
         "time": time_reasons,
         "memory": _memory(profile, memory_kind),
         "energy": [] if energy.reason is None else [energy.reason],
-        "numerics": numerics,
+        "numerics": _numerics(cell, numerics, observed),
     }
     return {metric: Verdict(ok=not reasons, reasons=reasons) for metric, reasons in found.items()}
 
 
-def _numerics(cell: Cell, losses: Sequence[float], silent: Sequence[str]) -> list[Reason]:
+def _numerics(cell: Cell, numerics: Numerics, observed: Observed | None) -> list[Reason]:
     reasons = []
-    bad = [i for i, loss in enumerate(losses) if not math.isfinite(loss)]
+    losses = numerics.losses
+    bad = [i for i, loss in enumerate(losses) if loss is None]
     if bad:
         text = f"{len(bad)} of {len(losses)} losses, the first in step {bad[0] + 1}"
         reasons.append(Reason(code="non_finite_loss", text=text))
-    tolerance = _LN2_TOLERANCE.get(cell.precision, 0.05)
-    if cell.method == "dpo" and losses and not abs(losses[0] - _LN2) <= tolerance:
-        text = f"the first loss is {losses[0]:.6g}, ln 2 is {_LN2:.6g}"
-        reasons.append(Reason(code="first_loss", text=text))
-    if silent:
-        text = f"{len(silent)} adapters, e.g. {silent[0]}"
-        reasons.append(Reason(code="adapter_without_gradient", text=text))
+    if observed is not None:
+        first = observed.signals["loss"][0]
+        if cell.method == "dpo" and not abs(first - _LN2) <= _LN2_TOLERANCE.get(
+            cell.precision, 0.05
+        ):
+            text = f"the first loss is {first:.6g}, ln 2 is {_LN2:.6g}"
+            reasons.append(Reason(code="first_loss", text=text))
+        if observed.silent_adapters:
+            silent = observed.silent_adapters
+            text = f"{len(silent)} adapters, e.g. {silent[0]}"
+            reasons.append(Reason(code="adapter_without_gradient", text=text))
+    reasons += [_disagreement(signal) for signal in numerics.agreement if not signal.agrees]
     return reasons
+
+
+def _disagreement(signal: Signal) -> Reason:
+    measured = ", ".join("not finite" if v is None else f"{v:.6g}" for v in signal.measured)
+    wanted = ", ".join(f"{v:.6g}" for v in signal.reference)
+    text = f"{signal.name} is {measured}; the reference has {wanted} (band {signal.band:.2g})"
+    return Reason(code="reference_disagrees", text=text)
 
 
 def _memory(profile: MemoryProfile | None, kind: str) -> list[Reason]:

@@ -18,8 +18,9 @@ _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 def serve(connection: Connection, output: str, born: float) -> None:
     """Answer ``(verb, *arguments)`` with ``("ok", result)`` or ``("failed", status, code, text)``.
 
-    Everything the process prints goes to the file ``output``: the parent quotes its end if the
-    process dies. ``born`` is the parent's wall clock when it asked for the process.
+    Most verbs are methods of `Workload`. Everything the process prints goes to the file ``output``:
+    the parent quotes its end if the process dies. ``born`` is the parent's wall clock when it asked
+    for the process.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     _die_with_parent()
@@ -28,6 +29,7 @@ def serve(connection: Connection, output: str, born: float) -> None:
     os.dup2(handle, 2)
     connection.send(("ok", time.time() - born))
     workload: Any = None
+    result: object
     while True:
         try:
             verb, *arguments = connection.recv()
@@ -36,12 +38,14 @@ def serve(connection: Connection, output: str, born: float) -> None:
         if verb == "finish":
             return
         try:
-            if verb == "build":
+            if verb == "open":
                 from alignmeter.session.workload import Workload
 
-                start = time.perf_counter()
-                workload = Workload(*arguments)
-                result: object = time.perf_counter() - start
+                workload, result = Workload(*arguments), None
+            elif verb == "reference":
+                from alignmeter.session.agreement import make_reference
+
+                result = make_reference(*arguments)
             else:
                 result = getattr(workload, verb)(*arguments)
             answer: tuple[object, ...] = ("ok", result)

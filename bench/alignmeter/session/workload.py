@@ -2,9 +2,8 @@
 
 __all__ = ["StepReport", "Workload"]
 
-import math
+import gc
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +11,13 @@ import psutil
 import torch
 
 from alignmeter.accelerators import open_accelerator
-from alignmeter.batches import open_batches
+from alignmeter.batches import Batch, open_batches
 from alignmeter.cell import Cell
 from alignmeter.methods import Outcome, Probe, open_method, open_setup
 from alignmeter.methods.base import SilentProbe
-from alignmeter.peft.adapters import adapter_parameters
 from alignmeter.provenance import collect, host_load
 from alignmeter.record import Energy, Provenance
+from alignmeter.session.agreement import AGREEMENT_STEPS, Observed, observe
 from alignmeter.session.energy import measure_energy
 from alignmeter.session.ledger import MemoryProfile, profile_step
 from alignmeter.session.phases import PhaseClock
@@ -47,19 +46,52 @@ class Workload:
 
     def __init__(self, cell: Cell, seed: int, index: int = 0) -> None:
         """``index`` is the replicate's number; it changes nothing that is measured."""
-        self.cell, self.index = cell, index
+        self.cell, self.index, self.seed = cell, index, seed
         self.accelerator = open_accelerator(cell.accelerator)
         self.device = self.accelerator.torch_device()
         self.method = open_method(cell.method)
         self.setup = open_setup(cell, self.device, seed=seed)
-        vocab = int(self.setup.architecture.shape(cell.size)["vocab_size"])
-        self.batches = open_batches(cell, vocab_size=vocab, seed=seed)
-        self.step_object = self.method.build(self.setup)
+        self.batches = open_batches(cell, vocab_size=self.setup.vocab_size, seed=seed)
         self.steps_done = 0
+
+    def build(self) -> float:
+        """Make models and optimizers; returns the time that took in s."""
+        start = time.perf_counter()
+        self.step_object = self.method.build(self.setup)
+        self.accelerator.synchronise()
+        return time.perf_counter() - start
+
+    def prepare(self) -> dict[str, float]:
+        """The method's work before its first step: phase -> s."""
+        clock = PhaseClock(self.accelerator)
+        self.step_object.prepare(self.batches, clock)
+        self.accelerator.synchronise()
+        return clock.seconds()
+
+    def agreement(self, replay: list[list[list[int]]]) -> Observed:
+        """The agreement steps: the first that the models take."""
+        self.steps_done += AGREEMENT_STEPS
+        return observe(self.step_object, self.batches, self.method, self.device, replay)
+
+    def sliced_agreement(self, layers: int, replay: list[list[list[int]]]) -> Observed:
+        """The same on backbones cut to ``layers``, before the whole ones are built."""
+        setup = open_setup(self.cell, self.device, seed=self.seed, layers=layers)
+        step = self.method.build(setup)
+        step.prepare(self.batches, SilentProbe())
+        observed = observe(step, self.batches, self.method, self.device, replay)
+        del step
+        gc.collect()
+        self.accelerator.release()
+        return observed
+
+    def _take(self) -> Batch:
+        batch = self.batches.take(self.steps_done, self.device, self.method.rows)
+        self.steps_done += 1
+        return batch
 
     def step(self) -> StepReport:
         """One timed step on the next batch; synchronised at both edges and nowhere between."""
-        batch = self.batches.take(self.steps_done, self.device)
+        batch = self._take()
         clock = PhaseClock(self.accelerator)
         self.accelerator.synchronise()
         busy = _Busy()
@@ -67,7 +99,6 @@ class Workload:
         outcome = self.step_object.run(batch, clock)
         self.accelerator.synchronise()
         seconds = time.perf_counter() - start
-        self.steps_done += 1
         return StepReport(
             seconds=seconds,
             phases=clock.seconds(),
@@ -78,27 +109,9 @@ class Workload:
             others_share=busy.others_share(seconds),
         )
 
-    def first_step(self) -> tuple[StepReport, list[str]]:
-        """The first warm-up step, and the names of adapters whose ``lora_B`` got no gradient."""
-        silent: dict[str, bool] = {}
-        handles = []
-        for owner, model in self.step_object.models().items():
-            for name, parameter in adapter_parameters(model).items():
-                if parameter.requires_grad and ".lora_B." in name:
-                    key = f"{owner}:{name}"
-                    silent[key] = True
-                    hook = _gradient_watch(silent, key)
-                    handles.append(parameter.register_post_accumulate_grad_hook(hook))
-        report = self.step()
-        for handle in handles:
-            handle.remove()
-        return report, [key for key, still in silent.items() if still]
-
     def memory_step(self) -> MemoryProfile:
         """One untimed step with its ledger."""
-        batch = self.batches.take(self.steps_done, self.device)
-        self.steps_done += 1
-        return profile_step(self.step_object, batch, self.accelerator, self.device)
+        return profile_step(self.step_object, self._take(), self.accelerator, self.device)
 
     def energy_window(self) -> Energy:
         """Energy per step, or the reason why there is none."""
@@ -109,9 +122,7 @@ class Workload:
 
     def run_once(self, probe: Probe) -> Outcome:
         """One step that nobody times."""
-        batch = self.batches.take(self.steps_done, self.device)
-        self.steps_done += 1
-        outcome = self.step_object.run(batch, probe)
+        outcome = self.step_object.run(self._take(), probe)
         self.accelerator.synchronise()
         return outcome
 
@@ -133,6 +144,8 @@ class Workload:
         more = {
             "hyperparameters": dict(self.method.hyperparameters),
             "lora_targets": list(architecture.lora_targets) if self.setup.peft.adapters else [],
+            "peft": self.setup.peft.settings(self.cell),
+            "tokenizer": self.batches.tokenizer,
             "data": {"pairs_kept": self.batches.kept, "pairs_dropped": self.batches.dropped},
             "kernel_path": {"model": "transformers", "token_logprob": "torch"},
             "load_after": host_load(),
@@ -144,16 +157,6 @@ def _replaced(provenance: Provenance, more: dict[str, object]) -> Provenance:
     import msgspec
 
     return msgspec.structs.replace(provenance, **more)
-
-
-def _gradient_watch(silent: dict[str, bool], key: str) -> Callable[[torch.Tensor], None]:
-    def watch(parameter: torch.Tensor) -> None:
-        if parameter.grad is not None:
-            size = float(parameter.grad.abs().max())
-            if size > 0 or math.isnan(size):
-                silent[key] = False
-
-    return watch
 
 
 class _Busy:

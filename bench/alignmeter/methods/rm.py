@@ -1,0 +1,67 @@
+"""Reward modelling: a scalar head on the backbone learns to rank chosen above rejected answers."""
+
+__all__ = ["RM", "RmSettings", "RmStep"]
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+
+from alignmeter.batches import Batch
+from alignmeter.losses import rm_loss
+from alignmeter.methods.base import Method, Outcome, Probe, TrainingStep
+from alignmeter.methods.setup import Setup
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RmSettings:
+    """A learning rate that no architecture diverges at."""
+
+    learning_rate: float = 1e-5
+
+
+class RmStep(TrainingStep):
+    """The reward model of one cell, in training."""
+
+    def __init__(self, setup: Setup, settings: RmSettings) -> None:
+        self.setup = setup
+        self.reward = setup.trained_reward()
+        self.optimizer = setup.optimizer(
+            self.reward.parameters(), learning_rate=settings.learning_rate
+        )
+
+    def models(self) -> dict[str, nn.Module]:
+        """The reward model."""
+        return {"reward": self.reward}
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """One."""
+        return [self.optimizer]
+
+    def run(self, batch: Batch, probe: Probe) -> Outcome:
+        """One step on 2B rows: an answer's score is read at its last real token."""
+        with probe.phase("forward"):
+            with self.setup.forward():
+                scores = self.reward(batch.ids)
+            scores = scores.gather(1, batch.last_token.unsqueeze(1)).squeeze(1)
+            loss, accuracy = rm_loss(scores)
+        with probe.phase("backward"):
+            loss.backward()
+        with probe.phase("optimizer"):
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+        return Outcome(
+            loss=loss.detach(),
+            trained_tokens=batch.real_tokens,
+            padded_tokens=batch.ids.numel() - batch.real_tokens,
+            metrics={"score": scores.detach().mean()},
+            accuracy=accuracy,
+        )
+
+
+RM = Method(
+    name="rm",
+    phases=("forward", "backward", "optimizer"),
+    hyperparameters=asdict(RmSettings()),
+    build=lambda setup: RmStep(setup, RmSettings()),
+)

@@ -1,0 +1,66 @@
+"""SFT: one forward and one backward over demonstrations, the chosen answers of 2B pairs."""
+
+__all__ = ["SFT", "SftSettings", "SftStep"]
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+
+from alignmeter.batches import Batch
+from alignmeter.losses import sft_loss
+from alignmeter.methods.base import Method, Outcome, Probe, TrainingStep
+from alignmeter.methods.logprobs import response_logprobs
+from alignmeter.methods.setup import Setup
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SftSettings:
+    """A learning rate that no architecture diverges at."""
+
+    learning_rate: float = 1e-5
+
+
+class SftStep(TrainingStep):
+    """The policy of one cell."""
+
+    def __init__(self, setup: Setup, settings: SftSettings) -> None:
+        self.setup = setup
+        self.policy = setup.policy()
+        self.optimizer = setup.optimizer(
+            self.policy.parameters(), learning_rate=settings.learning_rate
+        )
+
+    def models(self) -> dict[str, nn.Module]:
+        """The policy."""
+        return {"policy": self.policy}
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """One."""
+        return [self.optimizer]
+
+    def run(self, batch: Batch, probe: Probe) -> Outcome:
+        """One SFT step on 2B rows."""
+        with probe.phase("forward"):
+            with self.setup.forward():
+                logprobs = response_logprobs(self.policy, batch.ids, batch.prompt_len)
+            loss = sft_loss(logprobs, batch.response_mask)
+        with probe.phase("backward"):
+            loss.backward()
+        with probe.phase("optimizer"):
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+        return Outcome(
+            loss=loss.detach(),
+            trained_tokens=batch.real_tokens,
+            padded_tokens=batch.ids.numel() - batch.real_tokens,
+        )
+
+
+SFT = Method(
+    name="sft",
+    phases=("forward", "backward", "optimizer"),
+    rows="chosen",
+    hyperparameters=asdict(SftSettings()),
+    build=lambda setup: SftStep(setup, SftSettings()),
+)

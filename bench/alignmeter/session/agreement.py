@@ -1,0 +1,150 @@
+"""The agreement check: the first optimisation steps of a cell against its reference."""
+
+__all__ = [
+    "AGREEMENT_STEPS",
+    "Observed",
+    "compare",
+    "is_rounded",
+    "make_reference",
+    "observe",
+    "sliced_layers",
+]
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import torch
+
+from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
+from alignmeter.batches import Batch, BatchSource, open_batches
+from alignmeter.cell import Cell
+from alignmeter.methods import Method, TrainingStep, open_method, open_setup
+from alignmeter.methods.base import SilentProbe
+from alignmeter.peft import open_peft
+from alignmeter.precision import precision_of
+from alignmeter.record import Signal
+from alignmeter.reference import Reference, Signals
+from alignmeter.session.gradients import GradientWatch
+
+AGREEMENT_STEPS = 2
+"""The first sees the weights as they were drawn, the second what the first made of them."""
+
+_WHOLE = ("tiny", "130m", "370m")
+_WHOLE_PARAMETERS = 500_000_000
+_SLICE_LAYERS = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Observed:
+    """What the agreement steps gave. ``rollouts``: response tokens [2B, N] of each, for PPO."""
+
+    signals: Signals
+    rollouts: list[list[list[int]]]
+    silent_adapters: list[str]
+
+
+def sliced_layers(cell: Cell) -> int | None:
+    """How many layers the check keeps: two above 370m, where a CPU would take too long."""
+    if cell.model == RANDOM:
+        return None if cell.size in _WHOLE else _SLICE_LAYERS
+    return None if find_checkpoint(cell.model).parameters <= _WHOLE_PARAMETERS else _SLICE_LAYERS
+
+
+def is_rounded(cell: Cell) -> bool:
+    """Whether the cell stores its base weights in bf16: the reference then starts from the same."""
+    return precision_of(cell.precision).base == torch.bfloat16
+
+
+def observe(
+    step: TrainingStep,
+    batches: BatchSource,
+    method: Method,
+    device: torch.device,
+    replay: Sequence[Sequence[Sequence[int]]] = (),
+) -> Observed:
+    """Run the agreement steps. ``replay`` holds rollouts of a reference for PPO to take."""
+    watch = GradientWatch(step)
+    signals: Signals = {}
+    rollouts = []
+    silent: list[str] = []
+    for number in range(AGREEMENT_STEPS):
+        batch = batches.take(number, device, method.rows)
+        if replay:
+            batch = _with_rollout(batch, replay[number])
+        outcome = step.run(batch, SilentProbe())
+        found = {"loss": outcome.loss, **outcome.metrics}
+        for name, value in found.items():
+            signals.setdefault(name, []).append(float(value))
+        signals.setdefault("grad_norm", []).append(watch.take_norm())
+        if number == 0:
+            silent = watch.silent()
+        if outcome.rollout is not None:
+            rollouts.append(outcome.rollout[:, batch.prompt_len :].tolist())
+    watch.close()
+    return Observed(signals=signals, rollouts=rollouts, silent_adapters=silent)
+
+
+def _with_rollout(batch: Batch, responses: Sequence[Sequence[int]]) -> Batch:
+    tokens = torch.tensor(responses, device=batch.ids.device)
+    return dataclasses.replace(batch, rollout=torch.cat([batch.prompts, tokens], dim=1))
+
+
+def make_reference(cell: Cell, seed: int, layers: int | None, rounded: bool) -> Reference:
+    """The reference of ``cell``, computed now: fp32, stock operators, on the CPU.
+
+    ``rounded``: from weights that passed through bf16, as the cell stores them.
+    """
+    cpu = torch.device("cpu")
+    plain = msgspec.structs.replace(
+        cell,
+        accelerator="cpu",
+        precision="fp32",
+        kernels="stock",
+        checkpointing="off",
+        ref=open_peft(cell.peft).default_ref,
+    )
+    method = open_method(cell.method)
+    setup = open_setup(
+        plain, cpu, seed=seed, layers=layers, rounded=torch.bfloat16 if rounded else None
+    )
+    batches = open_batches(plain, vocab_size=setup.vocab_size, seed=seed)
+    observed = observe(method.build(setup), batches, method, cpu)
+    return Reference(signals=observed.signals, rollouts=observed.rollouts, layers=layers)
+
+
+_BANDS = {"fp32": 2e-4, "bf16-mixed": 0.04, "bf16-base": 0.04, "bf16": 0.04}
+"""How far rounding can move a signal, as a share of its size (`docs/how-it-measures.md`).
+
+A path of n roundings with unit roundoff u moves a figure by about u sqrt(n). 48 layers with eight
+rounded operators each give 20 u. bf16 rounds results only (u = 2**-9): 0.04. fp32 (u = 2**-24) also
+rounds within dot products of up to 14336 terms, another sqrt(14336) = 120: 1.4e-4.
+"""
+
+
+def compare(observed: Signals, reference: Reference, cell: Cell) -> list[Signal]:
+    """Each signal beside its reference and the band that rounding explains."""
+    steps = _comparable_steps(cell)
+    return [
+        Signal(
+            name=name,
+            measured=[v if math.isfinite(v) else None for v in observed.get(name, [])[:steps]],
+            reference=values[:steps],
+            band=_BANDS[cell.precision] * _size(name, values[:steps]),
+        )
+        for name, values in reference.signals.items()
+    ]
+
+
+def _size(name: str, values: Sequence[float]) -> float:
+    # Losses and scores are differences of larger figures and may come near zero; a norm does not.
+    largest = max(map(abs, values))
+    return largest if name == "grad_norm" else max(1.0, largest)
+
+
+def _comparable_steps(cell: Cell) -> int:
+    # Weights of size 0.02 kept in bf16 alone cannot take an update of 1e-5: after the first step
+    # such a cell is right to differ from fp32.
+    return 1 if cell.peft == "full" and cell.precision == "bf16" else AGREEMENT_STEPS

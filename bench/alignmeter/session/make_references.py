@@ -1,0 +1,67 @@
+"""Compute the packaged references: ``python -m alignmeter.session.make_references``.
+
+Every tiny cell of the packaged matrices, once as fp32 keeps its weights and once as bf16 does. Run
+it when a method, a matrix or the pinned libraries change; a test finds the ones that are missing.
+"""
+
+__all__ = ["main", "packaged_cells"]
+
+from importlib import resources
+from pathlib import Path
+
+import click
+import msgspec
+from rich.progress import track
+
+from alignmeter.cell import Cell
+from alignmeter.matrix import expand, packaged_names, read_matrix
+from alignmeter.methods import open_method
+from alignmeter.reference import Reference, reference_key
+from alignmeter.session.agreement import make_reference, sliced_layers
+from alignmeter.session.resolve import resolve_plan
+
+_SEED = 0
+_DIGITS = 9
+"""Of fp32's figures; no band comes near the last one."""
+
+
+def packaged_cells() -> dict[str, tuple[Cell, bool]]:
+    """Reference key -> cell and whether its weights are rounded, for all tiny packaged cells."""
+    found = {}
+    for name in packaged_names():
+        choices = expand(read_matrix(name), {"accelerator": ("cpu",)})
+        for planned in resolve_plan(choices):
+            cell = planned.cell
+            if cell.size != "tiny" or planned.unsupported is not None:
+                continue
+            # Full fine-tuning keeps fp32 weights in every precision that is a default somewhere.
+            for rounded in (False,) if cell.peft == "full" else (False, True):
+                key = reference_key(
+                    cell,
+                    open_method(cell.method).hyperparameters,
+                    seed=_SEED,
+                    layers=sliced_layers(cell),
+                    rounded=rounded,
+                )
+                found[key] = cell, rounded
+    return found
+
+
+def main() -> None:
+    """Write ``data/references.json`` of the package that is installed."""
+    path = Path(str(resources.files("alignmeter") / "data" / "references.json"))
+    made: dict[str, Reference] = {}
+    for key, (cell, rounded) in track(packaged_cells().items(), description="references"):
+        reference = make_reference(cell, _SEED, sliced_layers(cell), rounded)
+        signals = {
+            name: [float(f"{value:.{_DIGITS}g}") for value in values]
+            for name, values in reference.signals.items()
+        }
+        made[key] = msgspec.structs.replace(reference, signals=signals)
+    lines = (f'"{key}": {msgspec.json.encode(made[key]).decode()}' for key in sorted(made))
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    click.echo(f"{len(made)} references in {path}")
+
+
+if __name__ == "__main__":
+    main()
