@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from alignmeter.cli import cli
 
@@ -40,8 +41,8 @@ def test_alignmeter_commands_parse(command):
 def test_tox_environments_exist(command):
     words = shlex.split(command)
     if "-e" in words:
-        name = words[words.index("-e") + 1]
-        assert f"[testenv:{name}]" in (ROOT / "tox.ini").read_text()
+        for name in words[words.index("-e") + 1].split(","):
+            assert f"[testenv:{name}]" in (ROOT / "tox.ini").read_text()
 
 
 @pytest.mark.parametrize("command", commands("pytest"))
@@ -56,6 +57,13 @@ def test_ci_runs_the_readmes_test_commands_and_nothing_else():
     run = [line.removeprefix(".tox/ci/bin/") for line in lines if line.startswith(".tox/ci/bin/")]
     assert run == ["pip install --quiet tox", "tox"]
     assert "pip install tox && tox\n" in (ROOT / "README.md").read_text()
+
+
+def test_the_table_of_sizes_is_what_the_command_prints():
+    """If this fails: alignmeter sizes, and put the table into docs/sizes.md."""
+    printed = CliRunner().invoke(cli, ["sizes"]).output
+    assert "| 8b | 128256 |" in printed
+    assert printed in (ROOT / "docs" / "sizes.md").read_text()
 
 
 def test_links_between_pages_lead_somewhere():

@@ -27,16 +27,9 @@ PARAMETERS = {
 }
 
 
-def count(family, size):
-    architecture = open_architecture(family)
-    with torch.device("meta"):
-        model = architecture.make(architecture.shape(size))
-    return sum(p.numel() for p in model.parameters())
-
-
 @pytest.mark.parametrize("size", PARAMETERS)
 def test_sizes_match_across_families(size):
-    counts = {family: count(family, size) for family in FAMILIES}
+    counts = {family: open_architecture(family).parameters(size) for family in FAMILIES}
     for family, found in counts.items():
         assert found / 1e6 == pytest.approx(PARAMETERS[size][family], abs=0.06)
         assert abs(found / counts["llama"] - 1) <= 0.02

@@ -45,6 +45,12 @@ class Architecture:
             raise InputError(f"{self.name} has no size {size!r}; {known(self.shapes)}")
         return self.shapes[size]
 
+    def parameters(self, size: str) -> int:
+        """Number of weights of ``size``, tied ones once; nothing is allocated."""
+        with torch.device("meta"):
+            model = self.make(self.shape(size))
+        return sum(parameter.numel() for parameter in model.parameters())
+
     def digest(self, size: str) -> str:
         """Identity of the randomly initialised model: its family and shape."""
         return digest([self.name, dict(self.shape(size))])

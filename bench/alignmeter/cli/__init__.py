@@ -11,6 +11,7 @@ from alignmeter.cli.cell import cell
 from alignmeter.cli.devices import devices
 from alignmeter.cli.report import report
 from alignmeter.cli.run import run
+from alignmeter.cli.sizes import sizes
 from alignmeter.errors import InputError
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
@@ -29,7 +30,7 @@ def cli() -> None:
     """
 
 
-for _command in (devices, run, cell, report):
+for _command in (devices, run, cell, report, sizes):
     cli.add_command(_command)
 
 

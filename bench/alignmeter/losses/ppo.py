@@ -39,8 +39,11 @@ def gae(
 
 
 def whiten(values: torch.Tensor) -> torch.Tensor:
-    """Zero mean and unit variance over all tokens of the batch."""
-    return (values - values.mean()) * torch.rsqrt(values.var(correction=0) + 1e-8)
+    """Zero mean and unit variance over all tokens of the batch.
+
+    The variance is the unbiased one, as in TRL; OpenAI's first code took the biased one.
+    """
+    return (values - values.mean()) * torch.rsqrt(values.var() + 1e-8)
 
 
 def ppo_policy_loss(

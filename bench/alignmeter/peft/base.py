@@ -1,6 +1,6 @@
 """What a PEFT mode does to a model."""
 
-__all__ = ["PeftMode"]
+__all__ = ["PEFT_AXES", "PeftMode"]
 
 from typing import Protocol
 
@@ -9,12 +9,20 @@ from torch import nn
 from alignmeter.architectures import Architecture
 from alignmeter.cell import Cell
 
+PEFT_AXES = ("lora_rank", "quantiser")
+"""Axes that some modes ignore; there they stay at their defaults, so that cells are unique."""
+
 
 class PeftMode(Protocol):
-    """One way to train. Both calls change the model in place and return it."""
+    """One way to train. `store` and `train` change the model in place and return it.
+
+    ``adapters``: it trains adapters on a frozen base, which without them is the ref_model.
+    ``axes``: those of `PEFT_AXES` that change what it does.
+    """
 
     name: str
     adapters: bool
+    axes: tuple[str, ...]
     default_ref: str
 
     def missing(self) -> str | None:

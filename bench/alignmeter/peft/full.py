@@ -11,6 +11,7 @@ from alignmeter.cell import Cell
 class _Full:
     name = "full"
     adapters = False
+    axes = ()
     default_ref = "resident"
 
     def missing(self) -> str | None:

@@ -12,6 +12,7 @@ from alignmeter.peft.adapters import adapter_settings, inject_adapters
 class _Lora:
     name = "lora"
     adapters = True
+    axes = ("lora_rank",)
     default_ref = "adapter-off"
 
     def missing(self) -> str | None:

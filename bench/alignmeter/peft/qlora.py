@@ -16,6 +16,7 @@ from alignmeter.precision import precision_of
 class _Qlora:
     name = "qlora"
     adapters = True
+    axes = ("lora_rank", "quantiser")
     default_ref = "adapter-off"
 
     def missing(self) -> str | None:

@@ -16,6 +16,7 @@ from rich.progress import track
 from alignmeter.cell import Cell
 from alignmeter.matrix import expand, packaged_names, read_matrix
 from alignmeter.methods import open_method
+from alignmeter.peft import open_peft
 from alignmeter.reference import Reference, reference_key
 from alignmeter.session.agreement import make_reference, sliced_layers
 from alignmeter.session.resolve import resolve_plan
@@ -35,7 +36,7 @@ def packaged_cells() -> dict[str, tuple[Cell, bool]]:
             if cell.size != "tiny" or planned.unsupported is not None:
                 continue
             # Full fine-tuning keeps fp32 weights in every precision that is a default somewhere.
-            for rounded in (False,) if cell.peft == "full" else (False, True):
+            for rounded in (False, True) if open_peft(cell.peft).adapters else (False,):
                 key = reference_key(
                     cell,
                     open_method(cell.method).hyperparameters,

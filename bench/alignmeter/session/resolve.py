@@ -14,7 +14,7 @@ from alignmeter.batches import data_digest
 from alignmeter.cell import Cell, make_cell
 from alignmeter.matrix import Choice
 from alignmeter.methods import METHOD_AXES, open_method
-from alignmeter.peft import open_peft
+from alignmeter.peft import PEFT_AXES, open_peft
 from alignmeter.record import Reason
 
 
@@ -51,12 +51,8 @@ def _filled(axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
 def _without_effect(full: Mapping[str, AxisValue | None]) -> list[str]:
     """Axes that change nothing here: they go back to their defaults, so that cells stay unique."""
     used = open_method(str(full["method"])).axes
-    idle = [name for name in METHOD_AXES if name not in used]
-    if full["peft"] == "full":
-        idle += ["lora_rank"]
-    if full["peft"] != "qlora":
-        idle += ["quantiser"]
-    return idle
+    used += open_peft(str(full["peft"])).axes
+    return [name for name in (*METHOD_AXES, *PEFT_AXES) if name not in used]
 
 
 @cache
@@ -102,17 +98,18 @@ def _model_digest(full: Mapping[str, AxisValue]) -> str:
 
 
 def _contradictions(cell: Cell) -> Iterable[tuple[bool, str]]:
+    adapters = open_peft(cell.peft).adapters
     yield (
         cell.prompt_len >= cell.seq_len,
         f"prompt_len {cell.prompt_len} leaves no room for a response in seq_len {cell.seq_len}",
     )
     yield (
-        cell.peft == "full" and cell.ref == "adapter-off",
-        "full fine-tuning has no adapter to switch off for the ref_model; use ref = resident",
+        not adapters and cell.ref == "adapter-off",
+        f"{cell.peft} has no adapter to switch off for the ref_model; use ref = resident",
     )
     yield (
-        cell.peft == "full" and cell.precision == "bf16-base",
-        "full fine-tuning has no frozen base to keep in bf16; use bf16-mixed or bf16",
+        not adapters and cell.precision == "bf16-base",
+        f"{cell.peft} has no frozen base to keep in bf16; use bf16-mixed or bf16",
     )
     yield (
         cell.method == "ppo" and cell.ref == "precomputed",

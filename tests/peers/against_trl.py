@@ -1,0 +1,268 @@
+"""This project's steps beside TRL's trainers: same weights, shapes and threads.
+
+Run through tox: ``tox -e peers`` (DPO, SFT and RM, TRL 1.16) and ``tox -e peers-ppo`` (TRL 1.12,
+the last with PPO). Every figure is a fresh process; the two sides take turns, so that a busy
+machine slows both. Printed: seconds per step (median of the processes' medians), bytes that a step
+adds to what is resident at its peak, and the ratio with its 95 % interval over processes.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from alignmeter.statistics import ratio
+from alignmeter.units import bytes_text, seconds_text
+
+SEQ_LEN, PAIRS, VOCAB = 256, 2, 32000
+STEPS, WARMUP = 6, 2
+SHAPE = {
+    "vocab_size": VOCAB, "hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4,
+    "num_key_value_heads": 4, "intermediate_size": 1024, "max_position_embeddings": 2048,
+    "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+
+
+@click.command()
+@click.argument("methods", nargs=-1, required=True)
+@click.option("--rounds", default=5, show_default=True, help="Fresh processes per side.")
+@click.option("--threads", default=2, show_default=True)
+def main(methods: tuple[str, ...], rounds: int, threads: int) -> None:
+    """Compare METHODS (dpo sft rm, or ppo) with TRL."""
+    table = Table("method", "", "time", "added peak", title=f"{threads} threads, {rounds} rounds")
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(folder)
+        for method in methods:
+            found = {"alignmeter": [], "TRL": []}
+            for _ in range(rounds):
+                for side, results in found.items():
+                    results.append(in_a_process(side, method, folder, threads))
+            add_rows(table, method, found)
+    Console(width=80).print(table)
+
+
+def in_a_process(side: str, method: str, folder: str, threads: int) -> dict:
+    environment = {
+        **os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1",
+        "TRL_EXPERIMENTAL_SILENCE": "1", "TRANSFORMERS_VERBOSITY": "error",
+    }  # fmt: skip
+    command = [sys.executable, "-P", "-W", "ignore", __file__, "--worker", side, method, folder]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise click.ClickException(f"{side} {method} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def add_rows(table: Table, method: str, found: dict[str, list[dict]]) -> None:
+    ours, theirs = found["alignmeter"], found["TRL"]
+    for side, results in found.items():
+        seconds = statistics.median(r["median_s"] for r in results)
+        peak = max(r["added_bytes"] for r in results)
+        table.add_row(method, side, seconds_text(seconds), bytes_text(peak))
+    times = ratio([r["median_s"] for r in ours], [r["median_s"] for r in theirs])
+    interval = "" if times.low is None else f" [{times.low:.2f}, {times.high:.2f}]"
+    peaks = max(r["added_bytes"] for r in ours) / max(r["added_bytes"] for r in theirs)
+    table.add_row("", "ratio", f"{times.value:.2f}{interval}", f"{peaks:.2f}", end_section=True)
+
+
+def save_model(folder: str) -> None:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    LlamaForCausalLM(LlamaConfig(**SHAPE)).save_pretrained(folder)
+
+
+# What follows runs in the fresh process of one side.
+
+
+def ours(method: str, folder: str) -> dict:
+    import torch
+
+    from alignmeter.batches import open_batches
+    from alignmeter.methods import open_method, open_setup
+    from alignmeter.methods.base import SilentProbe
+    from alignmeter.session.cpu_events import record_events
+    from alignmeter.session.resolve import resolve_cell
+
+    axes = {"accelerator": "cpu", "data": "synthetic", "method": method, "batch": PAIRS}
+    if method == "ppo":
+        axes |= {"seq_len": 64}
+    else:
+        axes |= {"seq_len": SEQ_LEN, "model": folder}
+    cell = resolve_cell(axes).cell
+    setup = open_setup(cell, torch.device("cpu"), seed=0)
+    step = open_method(method).build(setup)
+    batches = open_batches(cell, vocab_size=setup.vocab_size, seed=0)
+    seconds = []
+    for number in range(WARMUP + STEPS):
+        batch = batches.take(number, setup.device, open_method(method).rows)
+        start = time.perf_counter()
+        step.run(batch, SilentProbe())
+        seconds.append(time.perf_counter() - start)
+    batch = batches.take(0, setup.device, open_method(method).rows)
+    with record_events() as events:
+        step.run(batch, SilentProbe())
+    return report(seconds[WARMUP:], events)
+
+
+def report(seconds: list[float], events) -> dict:
+    live = peak = 0
+    for delta in events.deltas:
+        live += delta
+        peak = max(peak, live)
+    return {"median_s": statistics.median(seconds), "added_bytes": peak}
+
+
+def watching(mark_begin: bool):
+    """A trainer callback that times steps and records the allocations of the last one."""
+    from transformers import TrainerCallback
+
+    from alignmeter.session.cpu_events import record_events
+
+    class Watch(TrainerCallback):
+        def __init__(self):
+            self.seconds, self.start, self.recording, self.events = [], None, None, None
+
+        def begin(self):
+            self.start = time.perf_counter()
+            if len(self.seconds) == WARMUP + STEPS:
+                self.recording = record_events()
+                self.events = self.recording.__enter__()
+
+        def on_step_begin(self, *_, **__):
+            self.begin()
+
+        def on_step_end(self, *_, **__):
+            if self.recording is not None:
+                self.recording.__exit__(None, None, None)
+                self.recording = None
+                return
+            if self.start is not None:
+                self.seconds.append(time.perf_counter() - self.start)
+            if not mark_begin:  # PPO's trainer announces only the ends of its updates
+                self.begin()
+
+    return Watch()
+
+
+def words(vocab: int):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {"<pad>": 0, "<s>": 1, "</s>": 2} | {f"w{i}": i for i in range(3, vocab)}
+    raw = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw, pad_token="<pad>", eos_token="</s>", bos_token="<s>",
+        padding_side="left" if vocab == 512 else "right",
+    )  # fmt: skip
+
+
+def text(count: int, seed: int, vocab: int = VOCAB) -> str:
+    import random
+
+    draw = random.Random(seed)
+    return " ".join(f"w{draw.randrange(3, vocab)}" for _ in range(count))
+
+
+def theirs(method: str, folder: str) -> dict:
+    import datasets
+    import trl
+    from transformers import AutoModelForCausalLM, LlamaForSequenceClassification
+
+    datasets.disable_progress_bars()
+    half = SEQ_LEN // 2
+    columns = ("prompt", "completion") if method == "sft" else ("prompt", "chosen", "rejected")
+    rows = [
+        {c: text(half if c == "prompt" else half - 1, 9 * i + j) for j, c in enumerate(columns)}
+        for i in range(64)
+    ]
+    settings = {
+        "per_device_train_batch_size": 2 * PAIRS if method == "sft" else PAIRS,
+        "max_steps": WARMUP + STEPS + 1, "report_to": [], "use_cpu": True, "save_strategy": "no",
+        "gradient_checkpointing": False, "bf16": False, "disable_tqdm": True, "max_length": SEQ_LEN,
+        "logging_strategy": "no", "learning_rate": 1e-5, "output_dir": tempfile.mkdtemp(),
+    }  # fmt: skip
+    watch = watching(mark_begin=True)
+    common = {
+        "processing_class": words(VOCAB), "train_dataset": datasets.Dataset.from_list(rows),
+        "callbacks": [watch],
+    }  # fmt: skip
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    if method == "dpo":
+        ref = AutoModelForCausalLM.from_pretrained(folder)
+        trainer = trl.DPOTrainer(
+            model=model, ref_model=ref, args=trl.DPOConfig(**settings), **common
+        )
+    elif method == "sft":
+        trainer = trl.SFTTrainer(model=model, args=trl.SFTConfig(**settings), **common)
+    else:
+        model = LlamaForSequenceClassification.from_pretrained(folder, num_labels=1)
+        trainer = trl.RewardTrainer(model=model, args=trl.RewardConfig(**settings), **common)
+    trainer.train()
+    return report(watch.seconds[WARMUP : WARMUP + STEPS], watch.events)
+
+
+def their_ppo() -> dict:
+    import datasets
+    from transformers import LlamaForSequenceClassification
+    from trl.experimental.ppo import PPOConfig, PPOTrainer
+
+    from alignmeter.architectures import open_architecture
+
+    datasets.disable_progress_bars()
+    family = open_architecture("llama")
+
+    def lm():
+        import torch
+
+        return family.build("tiny", seed=0, dtype=torch.float32)
+
+    def scalar():
+        config = lm().config
+        config.num_labels = 1
+        return LlamaForSequenceClassification(config)
+
+    rows, prompt, response = 2 * PAIRS, 32, 32
+    updates = WARMUP + STEPS + 2  # the first only starts the clock
+    settings = PPOConfig(
+        output_dir=tempfile.mkdtemp(), per_device_train_batch_size=rows, num_mini_batches=1,
+        num_ppo_epochs=1, total_episodes=rows * updates, response_length=response, report_to=[],
+        use_cpu=True, num_sample_generations=0, save_strategy="no", learning_rate=1e-5, bf16=False,
+        gradient_checkpointing=False, disable_tqdm=True, local_rollout_forward_batch_size=rows,
+    )  # fmt: skip
+    tokenizer = words(512)
+    data = datasets.Dataset.from_list(
+        [{"input_ids": tokenizer(text(prompt, i, 512))["input_ids"]} for i in range(64)]
+    )
+    watch = watching(mark_begin=False)
+    trainer = PPOTrainer(
+        args=settings, processing_class=tokenizer, model=lm(), ref_model=lm(),
+        reward_model=scalar(), value_model=scalar(), train_dataset=data, eval_dataset=data,
+        callbacks=[watch],
+    )  # fmt: skip
+    trainer.train()
+    return report(watch.seconds[WARMUP : WARMUP + STEPS], watch.events)
+
+
+def worker(side: str, method: str, folder: str) -> None:
+    if side == "alignmeter":
+        found = ours(method, folder)
+    else:
+        found = their_ppo() if method == "ppo" else theirs(method, folder)
+    click.echo(json.dumps(found))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--worker":
+        worker(*sys.argv[2:])
+    else:
+        main()

@@ -1,0 +1,101 @@
+"""CONTRIBUTING's examples are whole: each a new file and a row, and a cell runs with them."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "CONTRIBUTING.md").read_text()
+BLOCKS = re.findall(r"```python\n# (.*?)\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory):
+    """A copy of the sources with the new files and rows, as the environment of a process."""
+    copy = tmp_path_factory.mktemp("extended")
+    for folder in ("bench", "kernels", "reports"):
+        shutil.copytree(ROOT / folder, copy / folder)
+    registry = copy / "bench" / "alignmeter" / "registry.py"
+    for place, text in BLOCKS:
+        if place.startswith("a row of "):
+            head = f"{place.removeprefix('a row of ')}: dict[str, str] = {{\n"
+            assert head in registry.read_text()
+            registry.write_text(registry.read_text().replace(head, f"{head}    {text}"))
+        else:
+            assert not (copy / place).exists()
+            (copy / place).write_text(text)
+    path = os.pathsep.join(str(copy / folder) for folder in ("bench", "kernels", "reports"))
+    return copy, {**os.environ, "PYTHONPATH": path}
+
+
+def python(extended, code, *arguments):
+    copy, environment = extended
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, *arguments],
+        env=environment, cwd=copy, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_there_is_an_example_of_each():
+    rows = [place.split()[-1] for place, _ in BLOCKS if place.startswith("a row")]
+    assert rows == ["METHODS", "ARCHITECTURES", "PEFT_MODES", "TELEMETRY"]
+    assert len(BLOCKS) == 2 * len(rows)
+
+
+def test_a_cell_of_new_names_is_measured(extended, tmp_path):
+    """SimPO on GPT-NeoX, training norms only: nothing but the registry has heard of them."""
+    code = "from alignmeter.cli import main; main()"
+    out = python(
+        extended, code, "cell", "--method", "simpo", "--architecture", "gpt_neox", "--peft",
+        "norms", "--accelerator", "cpu", "--precision", "bf16-mixed", "--seq-len", "16", "--data",
+        "synthetic", "--steps", "3", "--warmup", "1", "--out", str(tmp_path),
+    )  # fmt: skip
+    (record,) = records_of(extended, tmp_path)
+    assert record["id"] in out
+    assert record["status"] == "ok"
+    assert record["agrees"] is True
+    assert record["phases"] == ["forward", "backward", "optimizer"]
+
+
+def records_of(extended, folder):
+    """This process does not know the new names; the copy reads its own record."""
+    code = (
+        "import json, sys; from pathlib import Path; from alignmeter.folder import load_folders; "
+        "print(json.dumps([{'id': r.cell.id, 'status': r.status, 'agrees': r.numerics.agrees, "
+        "'phases': list(r.phases)} for r in load_folders([Path(sys.argv[1])]).records]))"
+    )
+    return json.loads(python(extended, code, str(folder)))
+
+
+def test_a_new_vendor_answers(extended, tmp_path):
+    counter = tmp_path / "hwmon0" / "energy1_input"
+    counter.parent.mkdir()
+    counter.write_text("2500000\n")
+    code = (
+        "import sys; from pathlib import Path; from alignmeter.telemetry.hwmon import open_hwmon; "
+        "from alignmeter.registry import TELEMETRY, load; "
+        "assert load(TELEMETRY, 'xpu') is open_hwmon; "
+        "print(open_hwmon(Path(sys.argv[1])).read_j(), open_hwmon(Path('/none')).missing())"
+    )
+    assert python(extended, code, str(tmp_path)).startswith("2.5 no energy1_input under /none")
+
+
+def test_examples_pass_the_projects_own_checks(extended):
+    """Formatted, typed and linted like the code they stand beside."""
+    copy, _ = extended
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    files = [place for place, _ in BLOCKS if not place.startswith("a row")]
+    for command in (["ruff", "check", *files], ["ruff", "format", "--check", *files]):
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", *command], cwd=copy, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
