@@ -90,10 +90,13 @@ def write_record(folder: Path, record: Record) -> Path:
 def load_folders(folders: Iterable[Path]) -> Loaded:
     """All records below ``folders``; a bad file is refused by name and the rest is still read.
 
+    A record that is there more than once, in copies or because folders overlap, is read once: its
+    copies would otherwise pass for replicates.
     Raises `InputError` if a folder does not exist.
     """
     records: list[Record] = []
     refused: list[str] = []
+    seen: set[bytes] = set()
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; give one that `alignmeter run` wrote")
@@ -101,11 +104,14 @@ def load_folders(folders: Iterable[Path]) -> Loaded:
             if path.name == RUN_FILE:
                 continue
             try:
-                record = decode_record(path.read_bytes(), str(path))
+                data = path.read_bytes()
+                record = decode_record(data, str(path))
             except InputError as error:
                 refused.append(str(error))
             except OSError as error:
                 refused.append(f"{path}: cannot be read: {error.strerror or error}")
             else:
-                records.append(record)
+                if data not in seen:
+                    records.append(record)
+                seen.add(data)
     return Loaded(records=records, refused=refused)

@@ -17,6 +17,11 @@ def write_report(
     from alignmeter_reports.page import render_page
     from alignmeter_reports.table import csv_text
 
-    write_bytes(html, render_page(loaded, title).encode())
+    write_bytes(html, _utf8(render_page(loaded, title)))
     if csv is not None:
-        write_bytes(csv, csv_text(loaded.records).encode())
+        write_bytes(csv, _utf8(csv_text(loaded.records)))
+
+
+def _utf8(text: str) -> bytes:
+    # The name of a refused file may hold bytes that are not UTF-8, as surrogates: show them.
+    return text.encode("utf-8", "backslashreplace")

@@ -2,6 +2,7 @@
 
 __all__ = ["CellRow", "cell_rows", "layout"]
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def cell_rows(records: Sequence[Record]) -> list[CellRow]:
 def _cell_row(group: list[Record]) -> CellRow:
     good = [record for record in group if record.status == "ok"]
     last = group[-1]
-    times = [r.timing.median_s for r in good if r.timing.median_s]
+    times = _positive([r.timing.median_s for r in good])
     statuses: dict[str, int] = {}
     for record in group:
         statuses[record.status] = statuses.get(record.status, 0) + 1
@@ -72,8 +73,13 @@ def _cell_row(group: list[Record]) -> CellRow:
     )
 
 
+def _positive(values: Sequence[float | None]) -> list[float]:
+    # Records are untrusted: a time or rate that is not above zero is none, and has no logarithm.
+    return [value for value in values if value is not None and 0 < value < math.inf]
+
+
 def _mean(values: Sequence[float | None]) -> float | None:
-    found = [value for value in values if value]
+    found = _positive(values)
     return estimate(found).value if found else None
 
 

@@ -4,6 +4,7 @@ __all__ = ["Bar", "stacked_bars"]
 
 import html
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ _PALETTE = [
     "#B8BDC4",
     "#5C6470",
 ]
+_LARGEST = 1e15
+"""A part above it is no measurement, and matplotlib's sums would overflow."""
 _INK = "#7a7f87"
 """Legible on the light and the dark page alike."""
 
@@ -39,8 +42,12 @@ def stacked_bars(bars: Sequence[Bar], *, title: str, unit: str) -> str:
     """Horizontal stacked bars, top to bottom, as one ``<svg>`` element with title and role.
 
     Parts are stacked in the order in which they first appear; those beyond the palette's nine
-    colours share the last one.
+    colours share the last one. A bar with a part of 1e15 or more is left out; without
+    bars the text is empty.
     """
+    bars = [bar for bar in bars if all(abs(v) < _LARGEST for v in bar.parts.values())]
+    if not bars:
+        return ""
     names = list(dict.fromkeys(name for bar in bars for name in bar.parts))
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "alignmeter", "font.size": 9}):
         figure = Figure(figsize=(8.2, 0.9 + 0.3 * len(bars)), layout="constrained")
@@ -52,6 +59,7 @@ def stacked_bars(bars: Sequence[Bar], *, title: str, unit: str) -> str:
             axes.barh(range(len(bars)), widths, left=left, color=colour, label=name, height=0.72)
             left = [a + b for a, b in zip(left, widths, strict=True)]
         axes.set_yticks(range(len(bars)), [bar.label.replace("$", r"\$") for bar in bars])
+        axes.margins(y=0.4 / len(bars))
         axes.invert_yaxis()
         axes.set_xlabel(unit)
         figure.legend(loc="outside upper left", ncols=5, frameon=False, labelcolor=_INK)
@@ -66,7 +74,10 @@ def stacked_bars(bars: Sequence[Bar], *, title: str, unit: str) -> str:
 
 def _svg(figure: Figure, title: str) -> str:
     buffer = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+    with warnings.catch_warnings():
+        # matplotlib's own font only measures the text; the reader's browser draws it.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     before, _, after = text.partition("<metadata>")

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from alignmeter import __version__
+from alignmeter.axes import AXES
 from alignmeter.delta import PARTS, Delta, deltas
 from alignmeter.errors import REASONS
 from alignmeter.folder import Loaded
@@ -21,9 +22,16 @@ from alignmeter_reports.charts import Bar, stacked_bars
 
 _LONGEST = 300
 """Characters of a text cell that the page shows; records may hold anything."""
-_PHASES = ("rollout", "scoring", "ref_forward", "forward", "backward", "optimizer")
+_MOST_SENTENCES = 12
+_PHASES = (
+    "ref_precompute", "rollout", "scoring", "ref_forward", "forward", "backward", "optimizer",
+)  # fmt: skip
 """The order of a step; a phase of another name comes after them."""
-_LAYOUTS = ("separate, sequential", "separate, joint")
+_LAYOUTS = tuple(
+    f"{topology}, {backward}"
+    for topology in AXES["ppo_topology"].choices
+    for backward in AXES["ppo_backward"].choices
+)
 
 
 def _short(text: object) -> str:
@@ -57,7 +65,7 @@ def render_page(loaded: Loaded, title: str) -> str:
         rows=rows,
         layout=layout,
         deltas=found,
-        sentences=[_sentence(delta) for delta in found],
+        sentences=_sentences(found),
         parts=list(PARTS),
         unmeasured=_unmeasured_layouts(records),
         ledger_chart=_ledger_chart(records, found),
@@ -75,6 +83,22 @@ def render_page(loaded: Loaded, title: str) -> str:
 
 def _measured(records: Sequence[Record]) -> set[str]:
     return {record.cell.accelerator for record in records if record.status == "ok"}
+
+
+def _sentences(found: Sequence[Delta]) -> list[str]:
+    """One per delta; of many, the range within each architecture."""
+    if len(found) <= _MOST_SENTENCES:
+        return [_sentence(delta) for delta in found]
+    sentences = []
+    for name in dict.fromkeys(delta.ppo.architecture for delta in found):
+        mine = sorted((d for d in found if d.ppo.architecture == name), key=lambda d: d.percent)
+        least, most = (
+            f"{d.percent:.1f} % ({d.ppo.peft}, {layout(d.ppo)})" for d in (mine[0], mine[-1])
+        )
+        sentences.append(
+            f"{name}: over {len(mine)} pairs DPO saves from {least} to {most} of PPO's peak."
+        )
+    return sentences
 
 
 def _sentence(delta: Delta) -> str:
@@ -96,7 +120,7 @@ def _ledger_chart(records: Sequence[Record], found: Sequence[Delta]) -> Markup:
         for cell in (delta.dpo, delta.ppo):
             if cell not in seen and cell in ledgers:
                 seen.add(cell)
-                tail = f" ({cell.ppo_backward})" if cell.method == "ppo" else ""
+                tail = f" ({layout(cell)})" if cell.method == "ppo" else ""
                 label = f"{cell.architecture} {cell.peft} {cell.method.upper()}{tail}"
                 bars.append(Bar(label=label, parts=_ledger_parts(ledgers[cell])))
     if not bars:
@@ -122,7 +146,8 @@ def _phase_chart(rows: Sequence[CellRow]) -> Markup:
     order = [*(name for name in _PHASES if name in found), *(n for n in found if n not in _PHASES)]
     bars = [
         Bar(
-            label=f"{r.cell.architecture} {r.cell.peft} {r.cell.method.upper()}",
+            label=f"{r.cell.architecture} {r.cell.peft} {r.cell.method.upper()}"
+            + (f" ({layout(r.cell)})" if r.cell.method == "ppo" else ""),
             parts={name: 1e3 * r.phases_s.get(name, 0.0) for name in order},
         )
         for r in rows

@@ -89,10 +89,14 @@ _LONGEST = 32_000
 
 
 def _guarded(value: object) -> object:
-    """Text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    """Text that a spreadsheet would run as a formula gets an apostrophe in front.
+
+    A carriage return would end the row in some readers: it becomes a newline, which is quoted.
+    """
     if not isinstance(value, str):
         return value
-    formula = value.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+    value = value.replace("\r\n", "\n").replace("\r", "\n")
+    formula = value.startswith(("=", "+", "-", "@", "\t", "\n"))
     return ("'" if formula else "") + value[:_LONGEST]
 
 

@@ -45,6 +45,13 @@ def test_the_ledger_holds_what_can_be_counted_by_hand(make_cell):
     assert set(ledger) == {f"{owner}_bytes" for owner in OWNERS}
 
 
+def test_shared_backbones_belong_to_policy_and_ref_model(make_cell):
+    """Only their heads, 192 weights each, are the value and the reward model's own."""
+    ledger = ready(make_cell(method="ppo", ppo_topology="shared")).memory_step().ledger
+    assert ledger["ref_weights_bytes"] == ledger["policy_weights_bytes"] > 1e6
+    assert ledger["reward_weights_bytes"] == ledger["value_weights_bytes"] == 4 * 192
+
+
 def test_the_rollout_cache_has_its_size(make_cell):
     """llama tiny: keys and values, 3 layers, 4 rows, 192 wide, fp32, for 12 of T = 16 tokens."""
     load = Workload(make_cell(method="ppo", prompt_len=8), 0)

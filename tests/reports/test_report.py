@@ -9,11 +9,13 @@ import pytest
 from made_records import make_record
 
 from alignmeter.errors import InputError
-from alignmeter.folder import Loaded
+from alignmeter.folder import Loaded, load_folders, write_record
 from alignmeter.record import OWNERS, Phase, Provenance, Reason, Verdict
 from alignmeter.units import MIB
 from alignmeter_reports import write_report
 from alignmeter_reports.table import COLUMNS
+
+DASH = "\N{EN DASH}"
 
 
 class Page(HTMLParser):
@@ -63,6 +65,63 @@ def pair():
     return [dpo, ppo]
 
 
+def test_a_carriage_return_does_not_split_a_row(tmp_path):
+    reason = Reason(code="exception", text="one\rtwo\r\nthree")
+    _, _, rows = report(tmp_path, [make_record(status="crashed", reason=reason)])
+    assert [row["reason_text"] for row in rows] == ["one\ntwo\nthree"]
+    assert b"\r" not in (tmp_path / "r.csv").read_bytes()
+
+
+def test_a_file_name_that_is_not_utf8_is_shown(tmp_path):
+    name = b"caf\xe9.json".decode("utf-8", "surrogateescape")
+    _, page, _ = report(tmp_path, pair(), refused=[f"{name}: not a record"])
+    assert "caf\\udce9.json: not a record" in page.text
+
+
+def test_a_time_that_cannot_be_is_no_time(tmp_path):
+    record = make_record()
+    for wrong in (-1.0, 0.0):
+        timing = msgspec.structs.replace(record.timing, median_s=wrong)
+        phases = {"forward": Phase(median_s=wrong)}
+        bad = msgspec.structs.replace(record, timing=timing, phases=phases)
+        _, page, _ = report(tmp_path, [bad])
+        (row,) = [row for row in page.rows if row and row[0] == record.cell.id]
+        assert row[5:7] == [DASH, DASH]
+
+
+def test_any_script_and_any_size_can_be_drawn(tmp_path):
+    """Labels in a script that matplotlib's font lacks; bytes beyond what a float sums."""
+    records = []
+    for record, seconds in zip(pair(), (0.1, 1e300), strict=True):
+        cell = msgspec.structs.replace(record.cell, architecture="骆驼")
+        phases = {"forward": Phase(median_s=0.1), "backward": Phase(median_s=seconds)}
+        records.append(msgspec.structs.replace(record, cell=cell, phases=phases))
+    text, _, _ = report(tmp_path, records)
+    assert "骆驼 full DPO" in text
+
+
+def test_the_same_record_twice_is_one_replicate(tmp_path):
+    """Else three copies of one file would make an interval of width zero."""
+    for copy in ("a", "a/b", "c"):
+        write_record(tmp_path / copy, make_record())
+    write_record(tmp_path / "c", make_record(replicate=1))
+    loaded = load_folders([tmp_path / "a", tmp_path, tmp_path / "c"])
+    assert sorted(record.replicate for record in loaded.records) == [0, 1]
+
+
+def test_many_deltas_are_told_as_a_range(tmp_path):
+    """13 pairs of 6 and 10 to 22 MiB: 40.0 to 72.7 % saved."""
+    records = []
+    for i in range(13):
+        dpo = make_record(peak=6 * MIB, batch=i + 1)
+        records += [dpo, make_record(peak=(10 + i) * MIB, method="ppo", batch=i + 1)]
+    _, page, _ = report(tmp_path, records)
+    assert (
+        "llama: over 13 pairs DPO saves from 40.0 % (full, separate, sequential) to 72.7 % (full, "
+        "separate, sequential) of PPO's peak."
+    ) in page.text
+
+
 def test_golden_figures(tmp_path):
     _, page, rows = report(tmp_path, pair())
     (delta,) = [row for row in page.rows if row[:2] == ["llama", "full"]]
@@ -89,7 +148,7 @@ def test_dpo_above_ppo_is_said(tmp_path):
 def test_what_was_not_measured_is_said(tmp_path):
     _, page, _ = report(tmp_path, pair())
     text = " ".join(page.text.split())
-    assert "Not measured: separate, joint." in text
+    assert "Not measured: separate, joint; shared, sequential; shared, joint." in text
     assert "Nothing in this report was measured on: cuda, rocm, xpu." in text
 
 

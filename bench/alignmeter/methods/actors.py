@@ -67,9 +67,12 @@ class Actors:
         self.value_optimizer = setup.optimizer(theirs.values(), learning_rate=rates[1])
 
     def models(self) -> dict[str, nn.Module]:
-        """Policy, reward and value model, and the ref_model where it is resident."""
-        models = {"policy": self.policy, "reward": self.reward, "value": self.value}
-        return models | ({} if self.ref is None else {"ref": self.ref})
+        """Policy, the ref_model where it is resident, reward and value model.
+
+        In this order: a backbone that two of them share belongs to the first.
+        """
+        models = {"policy": self.policy} | ({} if self.ref is None else {"ref": self.ref})
+        return models | {"reward": self.reward, "value": self.value}
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """The policy's and the value model's."""
