@@ -61,6 +61,8 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
         [Path(sys.executable).parent / "alignmeter", "run", *SMALL, "--architecture", "mamba",
          "--seq-len", "64", "--out", "out"],
         stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+        # A test run that a shell started in the background hands down an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while len(list((tmp_path / "out").glob("*.r0.json"))) < 1:
