@@ -54,7 +54,12 @@ _ROWS = (
         default="auto",
         help="device; auto takes the first of cuda, rocm, xpu, cpu that is here",
     ),
-    Axis(name="kernels", choices=("stock",), default="stock", help="operators of the model"),
+    Axis(
+        name="kernels",
+        choices=("stock", "custom"),
+        default="stock",
+        help="operators of the model: transformers as installed, or this project's kernels",
+    ),
     Axis(name="seq_len", integer=True, default=64, minimum=4, help="tokens per sequence, T"),
     Axis(name="prompt_len", integer=True, help="prompt tokens per sequence, P (default T/2)"),
     Axis(name="batch", integer=True, default=2, help="pairs per step, B: 2B sequences of T tokens"),

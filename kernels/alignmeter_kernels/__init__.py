@@ -3,10 +3,24 @@
 Imports torch (and triton) only. `KERNELS` is the registry: operator -> its folder's package.
 """
 
-__all__ = ["KERNELS", "token_logprob"]
+__all__ = [
+    "KERNELS",
+    "causal_conv1d",
+    "linear_logprob",
+    "paths_run",
+    "selective_scan",
+    "token_logprob",
+]
 
+from alignmeter_kernels.causal_conv1d import causal_conv1d
+from alignmeter_kernels.linear_logprob import linear_logprob
+from alignmeter_kernels.paths import paths_run
+from alignmeter_kernels.selective_scan import selective_scan
 from alignmeter_kernels.token_logprob.reference import token_logprob
 
 KERNELS: dict[str, str] = {
     "token_logprob": "alignmeter_kernels.token_logprob",
+    "linear_logprob": "alignmeter_kernels.linear_logprob",
+    "causal_conv1d": "alignmeter_kernels.causal_conv1d",
+    "selective_scan": "alignmeter_kernels.selective_scan",
 }

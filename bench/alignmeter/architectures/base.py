@@ -3,7 +3,8 @@
 __all__ = ["EOS_TOKEN", "PAD_TOKEN", "SPECIAL_TOKENS", "Architecture", "Shape"]
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from alignmeter.errors import InputError, known
 PAD_TOKEN, EOS_TOKEN = 0, 2
 SPECIAL_TOKENS = {"pad_token_id": PAD_TOKEN, "bos_token_id": 1, "eos_token_id": EOS_TOKEN}
 """What every config is told, to match the byte-level tokenizer."""
+_STOCK: dict[tuple[str, str], Callable[..., Any]] = {}
+"""What transformers' modules held before a custom operator took its place."""
 Shape = Mapping[str, int | bool]
 """Keyword arguments of the transformers config."""
 
@@ -24,6 +27,7 @@ class Architecture:
     """One family. ``make(shape)`` builds its randomly initialised transformers causal LM.
 
     ``modeling``: the transformers module behind it, imported once before workers are forked.
+    ``operators``: functions of that module and what takes their place with ``kernels = custom``.
     ``checkpoints``: the ``model_type`` of checkpoints that count as this family.
     ``lora_targets``: modules that get adapters on every backend, by last name.
     ``nf4_skip``: linear modules that stay unquantised, by last name, because the model reads their
@@ -38,12 +42,20 @@ class Architecture:
     lora_targets: tuple[str, ...]
     nf4_skip: tuple[str, ...]
     cache_argument: str
+    operators: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
 
     def shape(self, size: str) -> Shape:
         """The config of ``size``. Raises `InputError` listing the known sizes."""
         if size not in self.shapes:
             raise InputError(f"{self.name} has no size {size!r}; {known(self.shapes)}")
         return self.shapes[size]
+
+    def use_kernels(self, kernels: str) -> None:
+        """Put the custom operators into the modelling module of this process, or take them out."""
+        module = import_module(self.modeling)
+        for name, custom in self.operators.items():
+            stock = _STOCK.setdefault((self.modeling, name), getattr(module, name))
+            setattr(module, name, custom if kernels == "custom" else stock)
 
     def parameters(self, size: str) -> int:
         """Number of weights of ``size``, tied ones once; nothing is allocated."""

@@ -4,9 +4,12 @@ __all__ = ["MAMBA"]
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from alignmeter.architectures.base import SPECIAL_TOKENS, Architecture, Shape
+from alignmeter.architectures.convolution import convolution
+from alignmeter_kernels import selective_scan
 
 
 def _shape(vocab: int, layers: int, width: int) -> Shape:
@@ -20,6 +23,24 @@ def _shape(vocab: int, layers: int, width: int) -> Shape:
         "time_step_rank": -(-width // 16),
         "tie_word_embeddings": vocab != 128256,
     }
+
+
+def scan(
+    u: torch.Tensor,
+    delta: torch.Tensor,
+    A: torch.Tensor,  # noqa: N803 - transformers' names
+    B: torch.Tensor,  # noqa: N803
+    C: torch.Tensor,  # noqa: N803
+    D: torch.Tensor | None = None,  # noqa: N803
+    z: torch.Tensor | None = None,
+    delta_bias: torch.Tensor | None = None,
+    delta_softplus: bool = False,
+    return_last_state: bool = False,
+    **_: Any,
+) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+    """transformers' ``mamba_selective_scan`` on this project's kernel."""
+    y, last = selective_scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus=delta_softplus)
+    return (y, last) if return_last_state else y
 
 
 def _make(shape: Shape) -> nn.Module:
@@ -49,4 +70,6 @@ MAMBA = Architecture(
     # Read as raw weights by the torch path (dt_proj) or by the fused one (x_proj, out_proj).
     nf4_skip=("x_proj", "dt_proj", "out_proj", "lm_head", "score"),
     cache_argument="cache_params",
+    # transformers 5.17 and 5.23 both call these by name; kernels of the hub would go there too.
+    operators={"mamba_selective_scan": scan, "causal_conv1d_fn": convolution},
 )

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from alignmeter.architectures.base import SPECIAL_TOKENS, Architecture, Shape
+from alignmeter.architectures.convolution import convolution
 
 
 def _shape(
@@ -60,4 +61,5 @@ MAMBA2 = Architecture(
     # The fused CUDA path reads out_proj's weight without calling it.
     nf4_skip=("out_proj", "lm_head", "score"),
     cache_argument="cache_params",
+    operators={"causal_conv1d_fn": convolution},
 )

@@ -89,7 +89,10 @@ class Actors:
     def logprobs(self, ids: torch.Tensor, prompt_len: int) -> torch.Tensor:
         """The policy's [R, N]."""
         with self.setup.forward():
-            return response_logprobs(self.policy, ids, prompt_len)
+            return self._logprobs_of(self.policy, ids, prompt_len)
+
+    def _logprobs_of(self, model: nn.Module, ids: torch.Tensor, prompt_len: int) -> torch.Tensor:
+        return response_logprobs(model, ids, prompt_len, kernels=self.setup.cell.kernels)
 
     def values(self, ids: torch.Tensor, prompt_len: int) -> torch.Tensor:
         """[R, N]: the value of a state is read at the token before the action."""
@@ -110,7 +113,7 @@ class Actors:
         """All four models' word on sampled ``ids`` [R, T]."""
         logprobs = self.logprobs(ids, prompt_len)
         with self.as_ref() as ref:
-            ref_logprobs = response_logprobs(ref, ids, prompt_len)
+            ref_logprobs = self._logprobs_of(ref, ids, prompt_len)
         with self.setup.forward():
             scores = self.reward(ids)[:, -1]
         return Scores(
@@ -161,7 +164,9 @@ class OneBackbone(Actors):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probs [R, N], and the scalar model's word [R, T]."""
         hidden = hidden_states(model, ids)
-        return head_logprobs(model, hidden, ids, prompt_len), scalar.score_of(hidden)
+        kernels = self.setup.cell.kernels
+        logprobs = head_logprobs(model, hidden, ids, prompt_len, kernels=kernels)
+        return logprobs, scalar.score_of(hidden)
 
     @torch.no_grad()
     def score(self, ids: torch.Tensor, prompt_len: int) -> Scores:

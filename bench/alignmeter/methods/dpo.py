@@ -59,7 +59,9 @@ class DpoStep(TrainingStep):
         self._precomputed = sums
 
     def _response_sums(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        logprobs = response_logprobs(model, batch.ids, batch.prompt_len)
+        logprobs = response_logprobs(
+            model, batch.ids, batch.prompt_len, kernels=self.setup.cell.kernels
+        )
         return (logprobs * batch.response_mask).sum(1)
 
     def _ref_sums(self, batch: Batch, probe: Probe) -> torch.Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from alignmeter_kernels import token_logprob
+from alignmeter_kernels import linear_logprob, token_logprob
 
 
 def hidden_states(model: Any, ids: torch.Tensor) -> torch.Tensor:
@@ -17,17 +17,31 @@ def hidden_states(model: Any, ids: torch.Tensor) -> torch.Tensor:
 
 
 def head_logprobs(
-    model: Any, hidden: torch.Tensor, ids: torch.Tensor, prompt_len: int
+    model: Any, hidden: torch.Tensor, ids: torch.Tensor, prompt_len: int, *, kernels: str
 ) -> torch.Tensor:
     """Log-prob [rows, T-P] of each token of ``ids`` [rows, T] after the prompt.
 
-    Only the T-P logits from the last prompt token on are computed.
+    Only the T-P logits from the last prompt token on are computed; with ``kernels = custom`` a few
+    at a time. Raises `ValueError` if the custom kernel does not know the model's output head.
     """
-    head = model.get_output_embeddings()
-    logits = head(hidden[:, prompt_len - 1 : -1].to(head.weight.dtype))
-    return token_logprob(logits, ids[:, prompt_len:])
+    head, labels = model.get_output_embeddings(), ids[:, prompt_len:]
+    states = hidden[:, prompt_len - 1 : -1]
+    if kernels == "stock":
+        return token_logprob(head(states.to(head.weight.dtype)), labels)
+    if type(head) is not nn.Linear or head.bias is not None:
+        raise ValueError(f"linear_logprob knows a plain linear head without bias, not {head}")
+    dtype = _product_dtype(head.weight)
+    return linear_logprob(states.to(dtype), head.weight.to(dtype), labels)[0]
 
 
-def response_logprobs(model: nn.Module, ids: torch.Tensor, prompt_len: int) -> torch.Tensor:
+def _product_dtype(weight: torch.Tensor) -> torch.dtype:
+    """What a matrix product with ``weight`` is computed in here: autocast's choice, if it is on."""
+    device = weight.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+
+
+def response_logprobs(
+    model: nn.Module, ids: torch.Tensor, prompt_len: int, *, kernels: str = "stock"
+) -> torch.Tensor:
     """`head_logprobs` of the model's own hidden states."""
-    return head_logprobs(model, hidden_states(model, ids), ids, prompt_len)
+    return head_logprobs(model, hidden_states(model, ids), ids, prompt_len, kernels=kernels)

@@ -30,7 +30,8 @@ def open_setup(
     layers: int | None = None,
     rounded: torch.dtype | None = None,
 ) -> "Setup":
-    """Look up the cell's registries."""
+    """Look up the cell's registries and put the cell's kernels in place, for the whole process."""
+    open_architecture(cell.architecture).use_kernels(cell.kernels)
     return Setup(
         cell=cell,
         device=device,

@@ -43,7 +43,9 @@ class SftStep(TrainingStep):
         """One SFT step on 2B rows."""
         with probe.phase("forward"):
             with self.setup.forward():
-                logprobs = response_logprobs(self.policy, batch.ids, batch.prompt_len)
+                logprobs = response_logprobs(
+                    self.policy, batch.ids, batch.prompt_len, kernels=self.setup.cell.kernels
+                )
             loss = sft_loss(logprobs, batch.response_mask)
         with probe.phase("backward"):
             loss.backward()

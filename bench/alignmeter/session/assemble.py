@@ -58,6 +58,7 @@ class Findings:
     energy: Energy = _NO_ENERGY
     provenance: Provenance | None = None
     load_after: float | None = None
+    kernel_path: dict[str, str] = field(default_factory=dict)
     failure: tuple[str, Reason] | None = None
 
 
@@ -89,7 +90,9 @@ def assemble(found: Findings) -> Record:
             "throughput": _throughput(found.steps),
             "numerics": numerics,
             "validity": _validity(found, numerics, kind, status),
-            "provenance": msgspec.structs.replace(found.provenance, load_after=found.load_after),
+            "provenance": msgspec.structs.replace(
+                found.provenance, load_after=found.load_after, kernel_path=found.kernel_path
+            ),
         },
         Record,
         from_attributes=True,

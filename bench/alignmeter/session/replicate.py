@@ -101,6 +101,7 @@ class Replicate:
                     found.energy = energy
                     provenance: Provenance = self._call("provenance")
                     found.load_after = provenance.load_after
+                    found.kernel_path = provenance.kernel_path
             except CellError:
                 pass  # noted: the record says so
         self.close()

@@ -22,6 +22,7 @@ from alignmeter.session.energy import measure_energy
 from alignmeter.session.ledger import MemoryProfile, profile_step
 from alignmeter.session.phases import PhaseClock
 from alignmeter.telemetry import open_telemetry
+from alignmeter_kernels import paths_run
 
 _STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -147,7 +148,7 @@ class Workload:
             "peft": self.setup.peft.settings(self.cell),
             "tokenizer": self.batches.tokenizer,
             "data": {"pairs_kept": self.batches.kept, "pairs_dropped": self.batches.dropped},
-            "kernel_path": {"model": "transformers", "token_logprob": "torch"},
+            "kernel_path": {"model": "transformers", **paths_run()},
             "load_after": host_load(),
         }
         return _replaced(found, more)

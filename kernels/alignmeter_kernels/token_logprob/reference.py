@@ -4,6 +4,8 @@ __all__ = ["token_logprob"]
 
 import torch
 
+from alignmeter_kernels.paths import note
+
 
 def token_logprob(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """``log softmax(logits)[label]`` for each token.
@@ -25,5 +27,6 @@ def token_logprob(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         )
     if labels.dtype != torch.int64:
         raise ValueError(f"labels are {labels.dtype}; want torch.int64")
+    note("token_logprob", "torch")
     wide = logits if logits.dtype == torch.float64 else logits.float()
     return wide.log_softmax(-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)

@@ -1,0 +1,25 @@
+"""The convolution of both Mambas on this project's kernel."""
+
+__all__ = ["convolution"]
+
+from typing import Any
+
+import torch
+
+from alignmeter_kernels import causal_conv1d
+
+
+def convolution(
+    hidden_states: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    activation: str | None = None,
+    **_: Any,
+) -> torch.Tensor:
+    """transformers' ``causal_conv1d_fn``: [rows, D, T] through [D, K].
+
+    Raises `ValueError` for an activation that the kernel does not have.
+    """
+    if activation not in (None, "silu", "swish"):
+        raise ValueError(f"activation is {activation!r}; the kernel knows silu or none")
+    return causal_conv1d(hidden_states, weight, bias, silu=activation is not None)

@@ -1,0 +1,106 @@
+"""Selective scan through the C++ library: fp32 on the CPU."""
+
+__all__ = ["CHUNK", "scan_backward", "scan_forward", "usable"]
+
+from ctypes import CDLL, c_int, c_int64, c_void_p
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from alignmeter_kernels.cpp import CppLibrary, address
+
+CHUNK = 64
+"""Tokens between kept states: 64 states of 16 and their decays fill 8 KiB of the L1 cache."""
+_STATES = (8, 16, 32, 64)
+_SCAN = CppLibrary(Path(__file__).with_name("scan.cpp"))
+
+Tensor = torch.Tensor
+
+
+def usable(state_size: int) -> bool:
+    """Whether the library is there (it is built now, if need be) and knows this state size."""
+    return state_size in _STATES and _library() is not None
+
+
+@cache
+def _library() -> CDLL | None:
+    library = _SCAN.library
+    if library is not None:
+        shape, threads = [c_int64] * 5, c_int64
+        library.scan_forward.argtypes = [
+            *shape, *[c_void_p] * 9, c_int, *[c_void_p] * 3, threads,
+        ]  # fmt: skip
+        library.scan_backward.argtypes = [
+            *shape, *[c_void_p] * 8, c_int, *[c_void_p] * 12, threads,
+        ]  # fmt: skip
+    return library
+
+
+def scan_forward(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    bias: Tensor | None,
+    first: Tensor | None,
+    *,
+    softplus: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``y``, the last state and the kept ones. All contiguous fp32; B, C: [rows, T, N]."""
+    rows, width, length = u.shape
+    n, chunks = A.shape[1], -(-length // CHUNK)
+    y = torch.empty_like(u)
+    last, kept = u.new_empty(rows, width, n), u.new_empty(rows, chunks, width, n)
+    _call(
+        "scan_forward", (rows, width, length, n, CHUNK), (u, delta, A, B, C, D, z, bias, first),
+        softplus, (y, last, kept),
+    )  # fmt: skip
+    return y, last, kept
+
+
+def scan_backward(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    bias: Tensor | None,
+    kept: Tensor,
+    dy: Tensor,
+    dlast: Tensor | None,
+    *,
+    softplus: bool,
+) -> list[Tensor]:
+    """Gradients of u, delta, A, B, C, D, z, bias and the first state; B, C: [rows, T, N]."""
+    rows, width, length = u.shape
+    n, threads = A.shape[1], torch.get_num_threads()
+    du, ddelta, dz = (torch.empty_like(u) for _ in range(3))
+    dA, dD, dbias = torch.zeros_like(A), u.new_zeros(width), u.new_zeros(width)
+    dB, dC = (u.new_zeros(threads, rows, length, n) for _ in range(2))
+    dfirst = u.new_empty(rows, width, n)
+    _call(
+        "scan_backward", (rows, width, length, n, CHUNK), (u, delta, A, B, C, D, z, bias), softplus,
+        (kept, dy, dlast, du, ddelta, dA, dB, dC, dD, dz if z is not None else None, dbias, dfirst),
+    )  # fmt: skip
+    return [du, ddelta, dA, dB.sum(0), dC.sum(0), dD, dz, dbias, dfirst]
+
+
+def _call(
+    name: str,
+    shape: tuple[int, ...],
+    before: tuple[Tensor | None, ...],
+    softplus: bool,
+    after: tuple[Tensor | None, ...],
+) -> None:
+    function = getattr(_library(), name)
+    status = function(
+        *shape, *map(address, before), int(softplus), *map(address, after), torch.get_num_threads()
+    )
+    if status:
+        raise ValueError(f"{name} knows no state size {shape[3]}; known: {_STATES}")
