@@ -54,8 +54,12 @@ class Architecture:
         """Put the custom operators into the modelling module of this process, or take them out."""
         module = import_module(self.modeling)
         for name, custom in self.operators.items():
-            stock = _STOCK.setdefault((self.modeling, name), getattr(module, name))
-            setattr(module, name, custom if kernels == "custom" else stock)
+            there, key = getattr(module, name), (self.modeling, name)
+            if kernels == "custom" and there is not custom:
+                _STOCK[key] = there
+                setattr(module, name, custom)
+            elif kernels != "custom" and there is custom:
+                setattr(module, name, _STOCK[key])
 
     def parameters(self, size: str) -> int:
         """Number of weights of ``size``, tied ones once; nothing is allocated."""
