@@ -43,6 +43,8 @@ def test_the_wheel_holds_exactly_the_three_packages(tmp_path):
         "alignmeter/data/preferences.jsonl",
         "alignmeter/data/references.json",
         "alignmeter_reports/templates/report.html.j2",
+        "alignmeter_kernels/cpu.h",
+        "alignmeter_kernels/selective_scan/scan.cpp",
     ):
         assert needed in names
 

@@ -29,6 +29,8 @@ _FLAGS = (
     "-fassociative-math",
 )  # fmt: skip
 _BUILD_S = 300
+_SHARED = Path(__file__).with_name("cpu.h")
+"""Included by the sources: a change of it is a change of theirs."""
 
 
 def address(tensor: torch.Tensor | None) -> ctypes.c_void_p:
@@ -83,7 +85,7 @@ class CppLibrary:
         version = subprocess.run(
             [compiler, "--version"], capture_output=True, text=True, timeout=20, check=True
         ).stdout
-        found = hashlib.sha256(self._source.read_bytes())
+        found = hashlib.sha256(self._source.read_bytes() + _SHARED.read_bytes())
         found.update("\n".join([*_FLAGS, version, torch.__version__, _cpu()]).encode())
         return found.hexdigest()[:16]
 

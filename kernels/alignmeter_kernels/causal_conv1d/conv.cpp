@@ -1,46 +1,9 @@
 // Causal depthwise convolution with SiLU for the CPU, forward and backward, fp32.
 //
 // x, y, dy, dx: [rows, D, T] contiguous. w: [D, K]. Work is split over channels.
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <thread>
-#include <vector>
+#include "../cpu.h"
 
 namespace {
-
-// exp as in selective_scan/scan.cpp: vectorised without -ffast-math, NaN stays NaN.
-inline float exp_(float x) {
-  const float c = std::min(std::max(x, -87.0f), 88.0f);
-  const float k = std::nearbyint(c * 1.44269504f);
-  const float r = (c - k * 0.693359375f) - k * -2.12194440e-4f;
-  float p = 1.38888889e-3f;
-  p = p * r + 8.33333333e-3f;
-  p = p * r + 4.16666667e-2f;
-  p = p * r + 1.66666667e-1f;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  const int32_t bits = (static_cast<int32_t>(k) + 127) << 23;
-  float scale;
-  std::memcpy(&scale, &bits, sizeof scale);
-  const float result = p * scale;
-  return x != x ? x : result;
-}
-
-inline float sigmoid(float x) { return 1.0f / (1.0f + exp_(-x)); }
-
-template <class Body>
-void over_channels(int64_t channels, int64_t threads, Body body) {
-  threads = std::max<int64_t>(1, std::min(threads, channels));
-  const int64_t each = (channels + threads - 1) / threads;
-  std::vector<std::thread> pool;
-  for (int64_t t = 1; t < threads; t++)
-    pool.emplace_back([=] { body(t * each, std::min(channels, (t + 1) * each)); });
-  body(0, std::min(channels, each));
-  for (auto& thread : pool) thread.join();
-}
 
 // One channel of one row: taps are added one after the other, so that each pass is a plain loop.
 void convolve(const float* x, const float* w, float add, int64_t taps, int64_t length, float* y) {
@@ -59,7 +22,7 @@ void convolve(const float* x, const float* w, float add, int64_t taps, int64_t l
 extern "C" void conv_forward(int64_t rows, int64_t width, int64_t length, int64_t taps,
                              const float* x, const float* w, const float* bias, int silu, float* y,
                              int64_t threads) {
-  over_channels(width, threads, [=](int64_t begin, int64_t end) {
+  over_channels(width, threads, [=](int64_t, int64_t begin, int64_t end) {
     for (int64_t row = 0; row < rows; row++)
       for (int64_t d = begin; d < end; d++) {
         float* to = y + (row * width + d) * length;
@@ -77,7 +40,7 @@ extern "C" void conv_backward(int64_t rows, int64_t width, int64_t length, int64
                               const float* dy, float* dx, float* dw, float* dbias,
                               int64_t threads) {
   // dw, dbias: zero.
-  over_channels(width, threads, [=](int64_t begin, int64_t end) {
+  over_channels(width, threads, [=](int64_t, int64_t begin, int64_t end) {
     std::vector<float> g(length);
     for (int64_t row = 0; row < rows; row++)
       for (int64_t d = begin; d < end; d++) {

@@ -2,6 +2,7 @@
 
 __all__ = ["CHUNK", "scan_backward", "scan_forward", "usable"]
 
+from collections.abc import Sequence
 from ctypes import CDLL, c_int, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,8 @@ from alignmeter_kernels.cpp import CppLibrary, address
 
 CHUNK = 64
 """Tokens between kept states: 64 states of 16 and their decays fill 8 KiB of the L1 cache."""
+_Z = 6
+"""Place of z among the tensors."""
 _STATES = (8, 16, 32, 64)
 _SCAN = CppLibrary(Path(__file__).with_name("scan.cpp"))
 
@@ -37,66 +40,57 @@ def _library() -> CDLL | None:
     return library
 
 
-def scan_forward(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    bias: Tensor | None,
-    first: Tensor | None,
-    *,
-    softplus: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """``y``, the last state and the kept ones. All contiguous fp32; B, C: [rows, T, N]."""
+def scan_forward(*tensors: Tensor | None, softplus: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """``y``, the last state and the kept ones.
+
+    ``tensors``: u, delta, A, B, C, D, z, bias and the first state, contiguous fp32; B, C are
+    [rows, T, N].
+    """
+    u, n, shape = _shape(tensors)
     rows, width, length = u.shape
-    n, chunks = A.shape[1], -(-length // CHUNK)
     y = torch.empty_like(u)
-    last, kept = u.new_empty(rows, width, n), u.new_empty(rows, chunks, width, n)
-    _call(
-        "scan_forward", (rows, width, length, n, CHUNK), (u, delta, A, B, C, D, z, bias, first),
-        softplus, (y, last, kept),
-    )  # fmt: skip
+    last, kept = u.new_empty(rows, width, n), u.new_empty(rows, -(-length // CHUNK), width, n)
+    _call("scan_forward", shape, tensors, softplus, (y, last, kept))
     return y, last, kept
 
 
 def scan_backward(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    bias: Tensor | None,
-    kept: Tensor,
-    dy: Tensor,
-    dlast: Tensor | None,
-    *,
-    softplus: bool,
+    *tensors: Tensor | None, results: tuple[Tensor, Tensor, Tensor], softplus: bool
 ) -> list[Tensor]:
-    """Gradients of u, delta, A, B, C, D, z, bias and the first state; B, C: [rows, T, N]."""
+    """Gradients of u, delta, A, B, C, D, z, bias and the first state; B, C are [rows, T, N].
+
+    ``tensors``: the first eight of `scan_forward`. ``results``: the kept states, and the gradients
+    of y and of the last state.
+    """
+    u, n, shape = _shape(tensors)
     rows, width, length = u.shape
-    n, threads = A.shape[1], torch.get_num_threads()
+    threads = torch.get_num_threads()
     du, ddelta, dz = (torch.empty_like(u) for _ in range(3))
-    dA, dD, dbias = torch.zeros_like(A), u.new_zeros(width), u.new_zeros(width)
+    dA, dD, dbias = u.new_zeros(width, n), u.new_zeros(width), u.new_zeros(width)
     dB, dC = (u.new_zeros(threads, rows, length, n) for _ in range(2))
     dfirst = u.new_empty(rows, width, n)
+    gated = dz if tensors[_Z] is not None else None
     _call(
-        "scan_backward", (rows, width, length, n, CHUNK), (u, delta, A, B, C, D, z, bias), softplus,
-        (kept, dy, dlast, du, ddelta, dA, dB, dC, dD, dz if z is not None else None, dbias, dfirst),
+        "scan_backward", shape, tensors, softplus,
+        (*results, du, ddelta, dA, dB, dC, dD, gated, dbias, dfirst),
     )  # fmt: skip
     return [du, ddelta, dA, dB.sum(0), dC.sum(0), dD, dz, dbias, dfirst]
+
+
+def _shape(tensors: Sequence[Tensor | None]) -> tuple[Tensor, int, tuple[int, ...]]:
+    u, A = tensors[0], tensors[2]
+    if u is None or A is None:
+        raise ValueError("u and A must be given")
+    n = A.shape[1]
+    return u, n, (*u.shape, n, CHUNK)
 
 
 def _call(
     name: str,
     shape: tuple[int, ...],
-    before: tuple[Tensor | None, ...],
+    before: Sequence[Tensor | None],
     softplus: bool,
-    after: tuple[Tensor | None, ...],
+    after: Sequence[Tensor | None],
 ) -> None:
     function = getattr(_library(), name)
     status = function(

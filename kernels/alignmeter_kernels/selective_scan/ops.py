@@ -2,6 +2,8 @@
 
 __all__ = ["selective_scan"]
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
@@ -107,7 +109,7 @@ def _forward(
     if _native(u, A):
         note("selective_scan", "cpp")
         wide = [_wide(t) for t in (u, delta, A, B.mT, C.mT, D, z, delta_bias, initial_state)]
-        y, last, kept = native.scan_forward(*wide, softplus=delta_softplus)  # type: ignore[arg-type]
+        y, last, kept = native.scan_forward(*wide, softplus=delta_softplus)
         return y.to(u.dtype), last, kept
     note("selective_scan", "torch")
     first = u.new_zeros(rows, width, A.shape[1], dtype=torch.float32)
@@ -123,18 +125,7 @@ def _forward(
 
 
 @_forward.register_fake
-def _(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    initial_state: Tensor | None,
-    delta_softplus: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _(u: Tensor, delta: Tensor, A: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor]:
     (rows, width, length), n = u.shape, A.shape[1]
     chunks = (length + portable.CHUNK - 1) // portable.CHUNK
     return (
@@ -160,8 +151,9 @@ def _backward(
     dlast: Tensor,
 ) -> list[Tensor]:
     if _native(u, A):
-        wide = [_wide(t) for t in (u, delta, A, B.mT, C.mT, D, z, delta_bias, kept, dy, dlast)]
-        found = native.scan_backward(*wide, softplus=delta_softplus)  # type: ignore[arg-type]
+        wide = [_wide(t) for t in (u, delta, A, B.mT, C.mT, D, z, delta_bias)]
+        results = kept, dy.float().contiguous(), dlast.contiguous()
+        found = native.scan_backward(*wide, results=results, softplus=delta_softplus)
         found[3:5] = [found[3].mT, found[4].mT]
     else:
         found = _portable_backward(
@@ -209,22 +201,9 @@ def _portable_backward(
 
 
 @_backward.register_fake
-def _(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    delta_softplus: bool,
-    kept: Tensor,
-    dy: Tensor,
-    dlast: Tensor,
-) -> list[Tensor]:
-    takers = (u, delta, A, B, C, D, z, delta_bias)
-    found = [u.new_empty(0) if t is None else t.new_empty(t.shape) for t in takers]
+def _(u: Tensor, *more: Any) -> list[Tensor]:
+    *takers, _softplus, _kept, _dy, dlast = more
+    found = [u.new_empty(0) if t is None else t.new_empty(t.shape) for t in (u, *takers)]
     return [*found, dlast.new_empty(dlast.shape)]
 
 

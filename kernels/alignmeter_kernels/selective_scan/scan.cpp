@@ -4,36 +4,9 @@
 // The state of every CHUNK-th token is kept; the backward pass recomputes the states in between, so
 // that memory is O(rows T D), not O(rows T D N). Work is split over channels: each thread owns a
 // range of them for all rows, so that only the gradients of B and C need a partial sum per thread.
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <thread>
-#include <vector>
+#include "../cpu.h"
 
 namespace {
-
-// exp by range reduction and a polynomial of degree 6 (relative error below 2e-7), because calls of
-// std::exp are not vectorised without -ffast-math. NaN stays NaN.
-inline float exp_(float x) {
-  const float c = std::min(std::max(x, -87.0f), 88.0f);
-  const float k = std::nearbyint(c * 1.44269504f);
-  const float r = (c - k * 0.693359375f) - k * -2.12194440e-4f;
-  float p = 1.38888889e-3f;
-  p = p * r + 8.33333333e-3f;
-  p = p * r + 4.16666667e-2f;
-  p = p * r + 1.66666667e-1f;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  const int32_t bits = (static_cast<int32_t>(k) + 127) << 23;
-  float scale;
-  std::memcpy(&scale, &bits, sizeof scale);
-  const float result = p * scale;
-  return x != x ? x : result;
-}
-
-inline float sigmoid(float x) { return 1.0f / (1.0f + exp_(-x)); }
 
 // max(x, 0) + log1p(exp(-|x|)), the logarithm as 2 atanh(v / (2 + v)), v in (0, 1].
 inline float softplus(float x) {
@@ -46,17 +19,6 @@ inline float softplus(float x) {
   p = p * w + 3.33333333e-1f;
   p = p * w + 1.0f;
   return std::max(x, 0.0f) + 2.0f * q * p;
-}
-
-template <class Body>
-void over_channels(int64_t channels, int64_t threads, Body body) {
-  threads = std::max<int64_t>(1, std::min(threads, channels));
-  const int64_t each = (channels + threads - 1) / threads;
-  std::vector<std::thread> pool;
-  for (int64_t t = 1; t < threads; t++)
-    pool.emplace_back([=] { body(t, t * each, std::min(channels, (t + 1) * each)); });
-  body(0, 0, std::min(channels, each));
-  for (auto& thread : pool) thread.join();
 }
 
 struct Shape {
