@@ -42,6 +42,11 @@ class Batch:
         return self.ids[:, : self.prompt_len]
 
     @property
+    def padded_tokens(self) -> int:
+        """How many of ``ids`` are padding."""
+        return self.ids.numel() - self.real_tokens
+
+    @property
     def last_token(self) -> torch.Tensor:
         """[2B]: position of each row's last real token."""
         return self.prompt_len - 1 + self.response_mask.sum(1).long()

@@ -9,6 +9,7 @@ from alignmeter.architectures.base import EOS_TOKEN as EOS
 from alignmeter.architectures.base import PAD_TOKEN as PAD
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.cell import Cell
+from alignmeter.errors import CellError
 
 FIRST_BYTE = 3
 """Ids 0, 1 and 2 are padding, begin and end of text."""
@@ -61,7 +62,10 @@ class _CheckpointTokenizer:
 
 
 def open_tokenizer(cell: Cell) -> Tokenizer:
-    """The tokenizer of the cell's checkpoint where it brings one that ends texts, else bytes."""
+    """The tokenizer of the cell's checkpoint where it brings one, else bytes.
+
+    Raises `CellError` for a tokenizer that cannot end a text.
+    """
     if cell.model == RANDOM:
         return ByteTokenizer()
     checkpoint = find_checkpoint(cell.model)
@@ -71,5 +75,9 @@ def open_tokenizer(cell: Cell) -> Tokenizer:
 
     tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
     if tokenizer.eos_token_id is None:
-        return ByteTokenizer()
+        raise CellError(
+            "unsupported",
+            "impossible",
+            f"the tokenizer of {cell.model} has no end-of-text token; use --data synthetic",
+        )
     return _CheckpointTokenizer(tokenizer)

@@ -1,6 +1,14 @@
 """What a method promises, and what it tells the harness while it runs."""
 
-__all__ = ["METHOD_AXES", "Method", "Outcome", "Probe", "SilentProbe", "TrainingStep"]
+__all__ = [
+    "METHOD_AXES",
+    "Method",
+    "Outcome",
+    "Probe",
+    "SilentProbe",
+    "TrainingStep",
+    "descend",
+]
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
@@ -78,6 +86,19 @@ class TrainingStep(Protocol):
     def run(self, batch: Batch, probe: Probe) -> Outcome:
         """One whole step on ``batch``, gradients released at its end."""
         ...
+
+
+def descend(
+    loss: torch.Tensor, optimizers: Iterable[torch.optim.Optimizer], probe: Probe
+) -> torch.Tensor:
+    """Backward pass and steps, in their phases, gradients released; the loss without its graph."""
+    with probe.phase("backward"):
+        loss.backward()
+    with probe.phase("optimizer"):
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+    return loss.detach()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ from torch import nn
 
 from alignmeter.batches import Batch, BatchSource
 from alignmeter.losses import dpo_loss
-from alignmeter.methods.base import Method, Outcome, Probe, TrainingStep
+from alignmeter.methods.base import Method, Outcome, Probe, TrainingStep, descend
 from alignmeter.methods.logprobs import response_logprobs
 from alignmeter.methods.setup import Setup
 
@@ -77,15 +77,10 @@ class DpoStep(TrainingStep):
             with self.setup.forward():
                 sums = self._response_sums(self.policy, batch)
             loss, accuracy = dpo_loss(sums, ref_sums, beta=self.settings.beta)
-        with probe.phase("backward"):
-            loss.backward()
-        with probe.phase("optimizer"):
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
         return Outcome(
-            loss=loss.detach(),
+            loss=descend(loss, self.optimizers(), probe),
             trained_tokens=batch.real_tokens,
-            padded_tokens=batch.ids.numel() - batch.real_tokens,
+            padded_tokens=batch.padded_tokens,
             metrics={"logprob": sums.detach().sum() / batch.response_mask.sum()},
             accuracy=accuracy,
         )

@@ -11,7 +11,7 @@ from torch import nn
 from alignmeter.batches import Batch
 from alignmeter.losses import gae, kl_rewards, ppo_policy_loss, ppo_value_loss, whiten
 from alignmeter.methods.actors import open_actors
-from alignmeter.methods.base import Method, Outcome, Probe, TrainingStep
+from alignmeter.methods.base import Method, Outcome, Probe, TrainingStep, descend
 from alignmeter.methods.rollout import rollout
 from alignmeter.methods.setup import Setup
 
@@ -83,7 +83,6 @@ class PpoStep(TrainingStep):
                 self.actors.policy,
                 batch.prompts,
                 new_tokens=self.setup.cell.seq_len - batch.prompt_len,
-                architecture=self.setup.architecture,
                 generator=self._sampling,
                 probe=probe,
             )
@@ -127,32 +126,19 @@ class PpoStep(TrainingStep):
         loss = ppo_value_loss(values, part.values, part.returns, clip=self.settings.value_clip)
         return self.settings.value_coef * loss
 
-    def _descend(
-        self, loss: torch.Tensor, optimizers: list[torch.optim.Optimizer], probe: Probe
-    ) -> None:
-        with probe.phase("backward"):
-            loss.backward()
-        with probe.phase("optimizer"):
-            for optimizer in optimizers:
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-
     def _joint(self, part: Rollout, prompt_len: int, probe: Probe) -> torch.Tensor:
         with probe.phase("forward"):
             logprobs, values = self.actors.both(part.ids, prompt_len)
             loss = self._policy_loss(logprobs, part) + self._value_loss(values, part)
-        self._descend(loss, self.actors.optimizers(), probe)
-        return loss.detach()
+        return descend(loss, self.actors.optimizers(), probe)
 
     def _sequential(self, part: Rollout, prompt_len: int, probe: Probe) -> torch.Tensor:
         with probe.phase("forward"):
             policy_loss = self._policy_loss(self.actors.logprobs(part.ids, prompt_len), part)
-        self._descend(policy_loss, self.actors.after_policy(), probe)
-        policy_loss = policy_loss.detach()
+        policy_loss = descend(policy_loss, self.actors.after_policy(), probe)
         with probe.phase("forward"):
             value_loss = self._value_loss(self.actors.values(part.ids, prompt_len), part)
-        self._descend(value_loss, self.actors.after_value(), probe)
-        return policy_loss + value_loss.detach()
+        return policy_loss + descend(value_loss, self.actors.after_value(), probe)
 
     def run(self, batch: Batch, probe: Probe) -> Outcome:
         """One PPO step: 2B rollouts, scoring, epochs x minibatches of optimisation."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from alignmeter.batches import Batch
 from alignmeter.losses import rm_loss
-from alignmeter.methods.base import Method, Outcome, Probe, TrainingStep
+from alignmeter.methods.base import Method, Outcome, Probe, TrainingStep, descend
 from alignmeter.methods.setup import Setup
 
 
@@ -45,15 +45,10 @@ class RmStep(TrainingStep):
                 scores = self.reward(batch.ids)
             scores = scores.gather(1, batch.last_token.unsqueeze(1)).squeeze(1)
             loss, accuracy = rm_loss(scores)
-        with probe.phase("backward"):
-            loss.backward()
-        with probe.phase("optimizer"):
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
         return Outcome(
-            loss=loss.detach(),
+            loss=descend(loss, self.optimizers(), probe),
             trained_tokens=batch.real_tokens,
-            padded_tokens=batch.ids.numel() - batch.real_tokens,
+            padded_tokens=batch.padded_tokens,
             metrics={"score": scores.detach().mean()},
             accuracy=accuracy,
         )

@@ -9,7 +9,7 @@ from torch import nn
 
 from alignmeter.batches import Batch
 from alignmeter.losses import sft_loss
-from alignmeter.methods.base import Method, Outcome, Probe, TrainingStep
+from alignmeter.methods.base import Method, Outcome, Probe, TrainingStep, descend
 from alignmeter.methods.logprobs import response_logprobs
 from alignmeter.methods.setup import Setup
 
@@ -47,15 +47,10 @@ class SftStep(TrainingStep):
                     self.policy, batch.ids, batch.prompt_len, kernels=self.setup.cell.kernels
                 )
             loss = sft_loss(logprobs, batch.response_mask)
-        with probe.phase("backward"):
-            loss.backward()
-        with probe.phase("optimizer"):
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
         return Outcome(
-            loss=loss.detach(),
+            loss=descend(loss, self.optimizers(), probe),
             trained_tokens=batch.real_tokens,
-            padded_tokens=batch.ids.numel() - batch.real_tokens,
+            padded_tokens=batch.padded_tokens,
         )
 
 
