@@ -267,7 +267,7 @@ def test_rollout_samples_from_the_policy(make_cell):
         policy.model.norm.weight.zero_()
     prompts = torch.full((64, 4), 9)
     ids = rollout(
-        policy, prompts, new_tokens=8, architecture=setup.architecture,
+        policy, prompts, new_tokens=8,
         generator=torch.Generator().manual_seed(0), probe=SilentProbe(),
     )  # fmt: skip
     assert ids.shape == (64, 12)

@@ -7,6 +7,7 @@ from alignmeter.architectures import ScalarModel, open_architecture
 from alignmeter.errors import InputError
 from alignmeter.methods import open_setup
 from alignmeter.methods.logprobs import response_logprobs
+from alignmeter.methods.rollout import decoding_cache
 from alignmeter.peft import adapters_off, open_peft
 from alignmeter.peft.adapters import adapter_parameters
 from alignmeter.peft.nf4 import quantisation_tensors
@@ -65,8 +66,8 @@ def test_cached_decoding_equals_the_full_forward(family, make_cell):
     with torch.no_grad():
         output = model(input_ids=ids[:, :8], use_cache=True)
         for t in range(8, 12):
-            cache = {setup.architecture.cache_argument: setup.architecture.cache_of(output)}
-            output = model(input_ids=ids[:, t : t + 1], use_cache=True, **cache)
+            argument, cache = decoding_cache(output)
+            output = model(input_ids=ids[:, t : t + 1], use_cache=True, **{argument: cache})
         full = model(input_ids=ids).logits[:, -1]
     # fp32 in another order of summation over a few hundred terms of size 1
     torch.testing.assert_close(output.logits[:, -1], full, rtol=0, atol=5e-5)

@@ -41,7 +41,6 @@ class Architecture:
     checkpoints: tuple[str, ...]
     lora_targets: tuple[str, ...]
     nf4_skip: tuple[str, ...]
-    cache_argument: str
     operators: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
 
     def shape(self, size: str) -> Shape:
@@ -84,7 +83,3 @@ class Architecture:
             shape["num_hidden_layers"] = layers
         torch.manual_seed(seed)
         return self.make(shape).to(dtype)
-
-    def cache_of(self, output: Any) -> Any:
-        """The decoding cache inside a model output."""
-        return getattr(output, self.cache_argument)

@@ -53,5 +53,4 @@ LLAMA = Architecture(
         "down_proj",
     ),
     nf4_skip=("lm_head", "score"),
-    cache_argument="past_key_values",
 )

@@ -69,7 +69,6 @@ MAMBA = Architecture(
     lora_targets=("in_proj",),
     # Read as raw weights by the torch path (dt_proj) or by the fused one (x_proj, out_proj).
     nf4_skip=("x_proj", "dt_proj", "out_proj", "lm_head", "score"),
-    cache_argument="cache_params",
     # transformers 5.17 and 5.23 both call these by name; kernels of the hub would go there too.
     operators={"mamba_selective_scan": scan, "causal_conv1d_fn": convolution},
 )

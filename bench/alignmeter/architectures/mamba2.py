@@ -60,6 +60,5 @@ MAMBA2 = Architecture(
     lora_targets=("in_proj",),
     # The fused CUDA path reads out_proj's weight without calling it.
     nf4_skip=("out_proj", "lm_head", "score"),
-    cache_argument="cache_params",
     operators={"causal_conv1d_fn": convolution},
 )

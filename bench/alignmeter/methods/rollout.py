@@ -1,6 +1,6 @@
 """The one rollout of every method: sampled, cached, of fixed length."""
 
-__all__ = ["rollout"]
+__all__ = ["decoding_cache", "rollout"]
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from alignmeter.architectures import Architecture
 from alignmeter.methods.base import Probe
+
+_CACHES = ("cache", "past_key_values", "cache_params")
+"""transformers 5.24's name, and what attention and state-space models called it before."""
 
 
 def rollout(
@@ -17,7 +19,6 @@ def rollout(
     prompts: torch.Tensor,
     *,
     new_tokens: int,
-    architecture: Architecture,
     generator: torch.Generator,
     probe: Probe,
 ) -> torch.Tensor:
@@ -29,7 +30,7 @@ def rollout(
     model: Any = policy.eval()
     output = model(input_ids=prompts, use_cache=True, logits_to_keep=1)
     for step in range(new_tokens):
-        cache = architecture.cache_of(output)
+        argument, cache = decoding_cache(output)
         probe.owns("rollout_cache", _cache_tensors(cache))
         probabilities = output.logits[:, -1].float().softmax(-1)
         token = torch.multinomial(probabilities, 1, generator=generator)
@@ -39,10 +40,21 @@ def rollout(
                 input_ids=token,
                 use_cache=True,
                 logits_to_keep=1,
-                **{architecture.cache_argument: cache},
+                **{argument: cache},
             )
     policy.train()
     return ids
+
+
+def decoding_cache(output: Any) -> tuple[str, Any]:
+    """The cache in a model's output, and the argument that takes it in the next call.
+
+    Raises `ValueError` if the output holds none under a name that is known.
+    """
+    for name in _CACHES:
+        if name in output:
+            return name, output[name]
+    raise ValueError(f"no cache in the model's output {list(output)}; known names: {_CACHES}")
 
 
 def _cache_tensors(cache: Any) -> Iterator[torch.Tensor]:
