@@ -1,5 +1,29 @@
 """Log-probabilities of labels from hidden states and the output head."""
 
-__all__ = ["linear_logprob"]
+__all__ = ["KERNEL", "linear_logprob"]
 
+from typing import Any
+
+import torch
+
+from alignmeter_kernels.kernel import Kernel
+from alignmeter_kernels.linear_logprob import gpu
+from alignmeter_kernels.linear_logprob.inputs import CASES
 from alignmeter_kernels.linear_logprob.ops import linear_logprob
+from alignmeter_kernels.linear_logprob.reference import linear_logprob_reference
+
+
+def _on_chip(inputs: dict[str, torch.Tensor], options: dict[str, Any]) -> None:
+    trained = inputs["weight"].requires_grad
+    logprobs, _, lse = gpu.forward(**inputs)
+    gpu.backward(**inputs, lse=lse, grad=logprobs, trained=trained)
+
+
+KERNEL = Kernel(
+    name="linear_logprob",
+    operator=linear_logprob,
+    reference=linear_logprob_reference,
+    cases=CASES,
+    on_chip=_on_chip,
+    matmul=frozenset({"partial_softmax", "slopes"}),
+)

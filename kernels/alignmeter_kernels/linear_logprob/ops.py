@@ -4,7 +4,8 @@ __all__ = ["linear_logprob"]
 
 import torch
 
-from alignmeter_kernels.linear_logprob import portable
+from alignmeter_kernels.launch import launchable
+from alignmeter_kernels.linear_logprob import gpu, portable
 from alignmeter_kernels.paths import note
 
 Tensor = torch.Tensor
@@ -26,8 +27,9 @@ def linear_logprob(hidden: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tens
     """
     _check(hidden, weight, labels)
     flat, wanted = hidden.reshape(-1, hidden.shape[-1]), labels.reshape(-1)
-    # A frozen head is told apart here: an operator sees no requires_grad.
-    frozen = not weight.requires_grad
+    # A frozen head is told apart here: an operator sees no requires_grad. On Triton the backward
+    # pass is as cheap without the direction, and a pass without gradient need not compute it.
+    frozen = not weight.requires_grad and not launchable(hidden.device)
     direction = frozen and hidden.requires_grad and torch.is_grad_enabled()
     logprobs, entropy, _, _ = _forward(flat, weight, wanted, direction)
     return logprobs.view(labels.shape), entropy.view(labels.shape)
@@ -54,6 +56,9 @@ def _check(hidden: Tensor, weight: Tensor, labels: Tensor) -> None:
 def _forward(
     hidden: Tensor, weight: Tensor, labels: Tensor, direction: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    if launchable(hidden.device):
+        note("linear_logprob", "triton")
+        return (*gpu.forward(hidden.contiguous(), weight.contiguous(), labels), hidden.new_empty(0))
     note("linear_logprob", "torch")
     return portable.forward(hidden, weight, labels, direction=direction)
 
@@ -69,16 +74,19 @@ def _(
 
 @torch.library.custom_op("alignmeter::linear_logprob_backward", mutates_args=())
 def _backward(
-    hidden: Tensor, weight: Tensor, labels: Tensor, lse: Tensor, grad: Tensor
+    hidden: Tensor, weight: Tensor, labels: Tensor, lse: Tensor, grad: Tensor, trained: bool
 ) -> tuple[Tensor, Tensor]:
-    return portable.backward(hidden, weight, labels, lse, grad.contiguous())
+    if launchable(hidden.device):
+        dense = hidden.contiguous(), weight.contiguous(), labels, lse, grad.contiguous()
+        return gpu.backward(*dense, trained=trained)
+    return portable.backward(hidden, weight, labels, lse, grad.contiguous(), trained=trained)
 
 
 @_backward.register_fake
 def _(
-    hidden: Tensor, weight: Tensor, labels: Tensor, lse: Tensor, grad: Tensor
+    hidden: Tensor, weight: Tensor, labels: Tensor, lse: Tensor, grad: Tensor, trained: bool
 ) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(hidden), torch.empty_like(weight)
+    return torch.empty_like(hidden), weight.new_empty(weight.shape if trained else 0)
 
 
 def _setup(ctx: object, inputs: tuple[object, ...], output: tuple[Tensor, ...]) -> None:
@@ -97,7 +105,9 @@ def _gradients(ctx: object, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ..
         (directions,) = ctx.saved_tensors  # type: ignore[attr-defined]
         return (directions * grad.unsqueeze(-1)).to(directions.dtype), None, None, None
     hidden, weight, labels, lse = ctx.saved_tensors  # type: ignore[attr-defined]
-    return (*_backward(hidden, weight, labels, lse, grad), None, None)
+    trained = ctx.needs_input_grad[1]  # type: ignore[attr-defined]
+    dhidden, dweight = _backward(hidden, weight, labels, lse, grad, trained)
+    return dhidden, dweight if trained else None, None, None
 
 
 _forward.register_autograd(_gradients, setup_context=_setup)

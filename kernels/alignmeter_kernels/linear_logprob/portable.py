@@ -44,15 +44,17 @@ def forward(
 
 
 def backward(
-    hidden: Tensor, weight: Tensor, labels: Tensor, lse: Tensor, grad: Tensor
+    hidden: Tensor, weight: Tensor, labels: Tensor, lse: Tensor, grad: Tensor, *, trained: bool
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of ``hidden`` and of a trained ``weight``; logits are computed a second time."""
-    dhidden, dweight = torch.empty_like(hidden), torch.zeros_like(weight)
+    """Gradients of ``hidden`` and of a ``trained`` weight (else empty); logits come again."""
+    dhidden = torch.empty_like(hidden)
+    dweight = torch.zeros_like(weight) if trained else weight.new_empty(0)
     for part in _parts(hidden.shape[0], weight.shape[0]):
         slope = (hidden[part] @ weight.mT).float()
         slope.sub_(lse[part].unsqueeze(-1)).exp_().mul_(-grad[part].unsqueeze(-1))
         slope.scatter_add_(-1, labels[part].unsqueeze(-1), grad[part].unsqueeze(-1))
         slope = slope.to(hidden.dtype)
         torch.mm(slope, weight, out=dhidden[part])
-        dweight.addmm_(slope.mT, hidden[part])
+        if trained:
+            dweight.addmm_(slope.mT, hidden[part])
     return dhidden, dweight

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from alignmeter_kernels.launch import launchable
 from alignmeter_kernels.paths import note
-from alignmeter_kernels.selective_scan import native, portable
+from alignmeter_kernels.selective_scan import gpu, native, portable
 
 Tensor = torch.Tensor
 
@@ -86,6 +87,10 @@ def _wide(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.float().contiguous()
 
 
+def _dense(*tensors: Tensor | None) -> list[Any]:
+    return [None if tensor is None else tensor.contiguous() for tensor in tensors]
+
+
 def _sizes(delta: Tensor, bias: Tensor | None, softplus: bool) -> Tensor:
     """Step sizes in fp32, and with softplus their derivative is `torch.sigmoid` of the input."""
     total = delta.float() if bias is None else delta.float() + bias.float()[:, None]
@@ -106,6 +111,10 @@ def _forward(
     delta_softplus: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     rows, width, _ = u.shape
+    if launchable(u.device):
+        note("selective_scan", "triton")
+        dense = _dense(u, delta, A, B, C, D, z, delta_bias, initial_state)
+        return gpu.forward(*dense, softplus=delta_softplus)
     if _native(u, A):
         note("selective_scan", "cpp")
         wide = [_wide(t) for t in (u, delta, A, B.mT, C.mT, D, z, delta_bias, initial_state)]
@@ -150,7 +159,11 @@ def _backward(
     dy: Tensor,
     dlast: Tensor,
 ) -> list[Tensor]:
-    if _native(u, A):
+    if launchable(u.device):
+        results = kept, dy.contiguous(), dlast.contiguous()
+        dense = _dense(u, delta, A, B, C, D, z, delta_bias)
+        found = gpu.backward(*dense, results=results, softplus=delta_softplus)
+    elif _native(u, A):
         wide = [_wide(t) for t in (u, delta, A, B.mT, C.mT, D, z, delta_bias)]
         results = kept, dy.float().contiguous(), dlast.contiguous()
         found = native.scan_backward(*wide, results=results, softplus=delta_softplus)

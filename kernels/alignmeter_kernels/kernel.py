@@ -1,0 +1,29 @@
+"""What a kernel's folder offers to the rest: one `Kernel` each, listed in `KERNELS`."""
+
+__all__ = ["Kernel"]
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from alignmeter_kernels.inputs import Case
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kernel:
+    """An operator beside its plain reference.
+
+    ``operator`` and ``reference`` take the tensors and options of a case by keyword and return a
+    tensor or a tuple of them. ``on_chip(tensors, options)`` makes every Triton launch of a forward
+    and a backward pass; ``None`` where there is no Triton version. ``matmul``: its Triton functions
+    that must use the matrix unit.
+    """
+
+    name: str
+    operator: Callable[..., Any]
+    reference: Callable[..., Any]
+    cases: tuple[Case, ...] = ()
+    on_chip: Callable[[dict[str, torch.Tensor], dict[str, Any]], None] | None = None
+    matmul: frozenset[str] = frozenset()

@@ -1,0 +1,100 @@
+"""`selective_scan` on Triton: tiles for each chip, grids, and the sums over programs."""
+
+__all__ = ["backward", "forward"]
+
+import torch
+
+from alignmeter_kernels.launch import Tile, launch, pick
+from alignmeter_kernels.selective_scan.portable import CHUNK
+
+Tensor = torch.Tensor
+
+_PER_PROGRAM = 64
+"""Channels of a program of the backward pass. The partial sums of dB and dC then take 2 N / 64 of
+what ``u`` takes, in fp32; fewer channels would mean more programs and more bytes."""
+
+_FORWARD = {
+    "default": Tile(blocks={"BD": 2}, warps=4),
+    "sm_": Tile(blocks={"BD": 1}, warps=4),
+    "interpreter": Tile(blocks={"BD": 2}),
+}
+_BACKWARD = {
+    "default": Tile(blocks={}, warps=4),
+}
+
+
+def _table(A: Tensor, D: Tensor | None, bias: Tensor | None) -> Tensor:
+    """[D, N + 2]: what belongs to a channel, in one place; each pointer costs scalar registers."""
+    none = A.new_zeros(A.shape[0])
+    columns = [none if column is None else column for column in (D, bias)]
+    return torch.cat([A, torch.stack(columns, 1)], 1).float()
+
+
+def _padded(states: int) -> int:
+    return 1 << (states - 1).bit_length()
+
+
+def forward(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    bias: Tensor | None,
+    first: Tensor | None,
+    *,
+    softplus: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``y``, the last state and the kept ones [rows, chunks, D, N]; all inputs contiguous."""
+    from alignmeter_kernels.selective_scan import kernel
+
+    (rows, width, length), n, tile = u.shape, A.shape[1], pick(_FORWARD)
+    y = torch.empty_like(u)
+    last = u.new_empty(rows, width, n, dtype=torch.float32)
+    kept = u.new_empty(rows, -(-length // CHUNK), width, n, dtype=torch.float32)
+    launch(
+        kernel.scan_forward, (rows, -(-width // tile.blocks["BD"])),
+        u, delta, _table(A, D, bias), B, C, z, first, y, last, kept, width, length,
+        tile=tile, N=n, SOFTPLUS=softplus, BN=_padded(n), BL=CHUNK,
+    )  # fmt: skip
+    return y, last, kept
+
+
+def backward(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    bias: Tensor | None,
+    *,
+    results: tuple[Tensor, Tensor, Tensor],
+    softplus: bool,
+) -> list[Tensor]:
+    """Gradients of u, delta, A, B, C, D, z, bias and the first state.
+
+    ``results``: the kept states, and the gradients of y and of the last state.
+    """
+    from alignmeter_kernels.selective_scan import kernel
+
+    kept, dy, dlast = results
+    (rows, width, length), n, tile = u.shape, A.shape[1], pick(_BACKWARD)
+    programs = -(-width // _PER_PROGRAM)
+    into = u.new_empty(2 if z is None else 3, *u.shape)
+    partial = u.new_empty(2, rows, programs, n, length, dtype=torch.float32)
+    sums = u.new_zeros(rows, width, 2 * n + 2, dtype=torch.float32)
+    sums[:, :, :n] = dlast
+    launch(
+        kernel.scan_backward, (rows, programs), u, delta, _table(A, D, bias), B, C, z, kept, dy,
+        into, partial, sums, width, length, _PER_PROGRAM,
+        tile=tile, N=n, SOFTPLUS=softplus, BN=_padded(n), BL=CHUNK,
+    )  # fmt: skip
+    dB, dC = partial.sum(2)
+    by_channel = sums.sum(0)
+    dA, dD, dbias = by_channel[:, n : 2 * n], by_channel[:, 2 * n], by_channel[:, 2 * n + 1]
+    dz = u.new_empty(0) if z is None else into[2]
+    return [into[0], into[1], dA, dB, dC, dD, dz, dbias, sums[:, :, :n]]
