@@ -14,22 +14,29 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from alignmeter.errors import InputError
+from alignmeter.portability import Portability, decode_portability
 from alignmeter.record import Record, decode_record, encode_record
 
 RUN_FILE = "run.json"
+KERNELS_FILE = "kernels.json"
+"""What `alignmeter kernels --out DIR/kernels.json` stored beside the records."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loaded:
-    """What a set of folders held: the records, and one sentence per file that was refused."""
+    """What a set of folders held: the records, and one sentence per file that was refused.
+
+    ``portability``: the tables that `alignmeter kernels` stored there.
+    """
 
     records: list[Record]
     refused: list[str]
+    portability: list[Portability] = field(default_factory=list)
 
 
 def default_folder() -> Path:
@@ -90,12 +97,11 @@ def write_record(folder: Path, record: Record) -> Path:
 def load_folders(folders: Iterable[Path]) -> Loaded:
     """All records below ``folders``; a bad file is refused by name and the rest is still read.
 
-    A record that is there more than once, in copies or because folders overlap, is read once: its
-    copies would otherwise pass for replicates.
+    A file ``kernels.json`` is read as a portability table. What is there more than once, in copies
+    or because folders overlap, is read once: a record's copies would otherwise pass for replicates.
     Raises `InputError` if a folder does not exist.
     """
-    records: list[Record] = []
-    refused: list[str] = []
+    loaded = Loaded(records=[], refused=[])
     seen: set[bytes] = set()
     for folder in folders:
         if not folder.is_dir():
@@ -105,13 +111,18 @@ def load_folders(folders: Iterable[Path]) -> Loaded:
                 continue
             try:
                 data = path.read_bytes()
-                record = decode_record(data, str(path))
-            except InputError as error:
-                refused.append(str(error))
-            except OSError as error:
-                refused.append(f"{path}: cannot be read: {error.strerror or error}")
-            else:
                 if data not in seen:
-                    records.append(record)
+                    _add(loaded, data, path)
                 seen.add(data)
-    return Loaded(records=records, refused=refused)
+            except InputError as error:
+                loaded.refused.append(str(error))
+            except OSError as error:
+                loaded.refused.append(f"{path}: cannot be read: {error.strerror or error}")
+    return loaded
+
+
+def _add(loaded: Loaded, data: bytes, path: Path) -> None:
+    if path.name == KERNELS_FILE:
+        loaded.portability.append(decode_portability(data, str(path)))
+    else:
+        loaded.records.append(decode_record(data, str(path)))

@@ -9,6 +9,7 @@ import click
 from alignmeter import __version__
 from alignmeter.cli.cell import cell
 from alignmeter.cli.devices import devices
+from alignmeter.cli.kernels import kernels
 from alignmeter.cli.report import report
 from alignmeter.cli.run import run
 from alignmeter.cli.sizes import sizes
@@ -30,7 +31,7 @@ def cli() -> None:
     """
 
 
-for _command in (devices, run, cell, report, sizes):
+for _command in (devices, run, cell, report, sizes, kernels):
     cli.add_command(_command)
 
 
