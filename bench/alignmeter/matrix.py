@@ -13,13 +13,16 @@ from typing import Any
 from alignmeter.axes import AXES, AxisValue, check_value
 from alignmeter.errors import InputError, known
 
-_TOP = ("schema", "defaults", "grid", "exclude", "steps", "warmup")
+_TOP = ("schema", "defaults", "grid", "exclude", "steps", "warmup", "operators")
 Grid = dict[str, tuple[AxisValue, ...]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Matrix:
-    """A matrix file: grids whose products add up, and exclusions with their reasons."""
+    """A matrix file: grids whose products add up, and exclusions with their reasons.
+
+    ``operators``: one more step of each replicate is profiled by family of operators.
+    """
 
     name: str
     defaults: Grid
@@ -27,6 +30,7 @@ class Matrix:
     excludes: tuple[tuple[Grid, str], ...]
     steps: int = 5
     warmup: int = 2
+    operators: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +90,7 @@ def _parse(name: str, where: str, text: str) -> Matrix:
         ),
         steps=_count(document, "steps", 5, 1, where),
         warmup=_count(document, "warmup", 2, 0, where),
+        operators=_switch(document, "operators", where),
     )
 
 
@@ -93,6 +98,13 @@ def _count(document: Mapping[str, Any], key: str, default: int, least: int, wher
     value = document.get(key, default)
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise InputError(f"{where}: {key} is {value!r}; give a whole number of at least {least}")
+    return value
+
+
+def _switch(document: Mapping[str, Any], key: str, where: str) -> bool:
+    value = document.get(key, False)
+    if not isinstance(value, bool):
+        raise InputError(f"{where}: {key} is {value!r}; give true or false")
     return value
 
 

@@ -60,7 +60,11 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Wall times of whole steps, in s; ``compile_s`` is ``None`` where nothing is compiled."""
+    """Wall times of whole steps, in s; ``compile_s`` is ``None`` where nothing is compiled.
+
+    ``operator_s``: seconds of one profiled step by family of operators (``attention scan
+    convolution rest``); empty where it was not asked for.
+    """
 
     warmup_s: list[float] = []
     compile_s: float | None = None
@@ -68,6 +72,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     median_s: float | None = None
     build_s: float | None = None
     worker_start_s: float | None = None
+    operator_s: dict[str, float] = {}
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -137,13 +142,16 @@ class Numerics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Losses of every step in order (``None``: not finite), and the reference they agree with.
 
     The agreement steps come first. ``agreement_layers``: they ran on backbones cut to so many
-    layers and their losses stand in ``agreement`` only (``None``: whole backbones).
+    layers (``None``: whole backbones); ``agreement_seq_len``: on sequences cut to so many tokens
+    (``None``: whole sequences). After a cut of either kind their losses stand in ``agreement``
+    only.
     """
 
     losses: list[float | None] = []
     reference_losses: list[float] = []
     agreement: list[Signal] = []
     agreement_layers: int | None = None
+    agreement_seq_len: int | None = None
     agrees: bool | None = None
     reason: str | None = None
 

@@ -1,6 +1,6 @@
 """Intervals over replicates: computed here once, for `compare`, terminal and reports alike."""
 
-__all__ = ["Estimate", "estimate", "ratio"]
+__all__ = ["Estimate", "estimate", "mean", "ratio"]
 
 import math
 import statistics
@@ -43,6 +43,15 @@ def estimate(medians: Sequence[float]) -> Estimate:
         high=math.exp(centre + half),
         n=len(logs),
     )
+
+
+def mean(values: Sequence[float]) -> Estimate:
+    """Arithmetic mean of one figure per replicate, of any sign, with a t-interval."""
+    centre = statistics.fmean(values)
+    if len(values) < LEAST_REPLICATES:
+        return Estimate(value=centre, low=None, high=None, n=len(values))
+    half = _t(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    return Estimate(value=centre, low=centre - half, high=centre + half, n=len(values))
 
 
 def ratio(new: Sequence[float], base: Sequence[float]) -> Estimate:

@@ -1,16 +1,30 @@
-"""The answer in the terminal: the DPO-vs-PPO delta as plain lines of at most 80 columns."""
+"""The answer in the terminal, in lines of at most 80 columns: delta, scaling, repeatability."""
 
 __all__ = ["summary_lines"]
 
 import statistics
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from alignmeter.delta import Delta, deltas
 from alignmeter.record import Record
+from alignmeter.scaling import (
+    STEP_MEMORY,
+    STEP_TIME,
+    Fit,
+    Ladder,
+    crossings,
+    exponent_text,
+    fits,
+    ladders,
+)
 from alignmeter.units import bytes_text, seconds_text
 
 _FORMAT = "{:<12} {:<6} {:<20} {:>9} {:>9} {:>9} {:>6}"
+_COLUMNS = 80
+_SCALING = "{:<4.4} {:<6.6} {:>10.10} {:>11.11} {:>20.20} {:>11.11} {:>11.11}"
+_MIXERS = ("attention", "scan")
 
 
 def summary_lines(records: Sequence[Record]) -> list[str]:
@@ -20,9 +34,61 @@ def summary_lines(records: Sequence[Record]) -> list[str]:
     rows = deltas(records)
     for kind in sorted({row.kind for row in rows}):
         lines += ["", *_table([row for row in rows if row.kind == kind], kind)]
-    lines += ["", *_isolation(records), *_repeatability(records)]
+    lines += [*_scaling(records), "", *_isolation(records), *_repeatability(records)]
     if not rows:
         lines.append("no DPO-vs-PPO delta: it needs a dpo and a ppo cell alike in all else")
+    return lines
+
+
+def _scaling(records: Sequence[Record]) -> list[str]:
+    """Exponents over sequence length, and from where on a state-space model is cheaper."""
+    found = ladders(records)
+    lines = []
+    for head in dict.fromkeys((ladder.device, ladder.settings) for ladder in found):
+        mine = [ladder for ladder in found if (ladder.device, ladder.settings) == head]
+        lines += [
+            "",
+            "Exponents k of T, the tokens per sequence: cost grows as T^k",
+            f"({', '.join(head)})"[:_COLUMNS],
+            _SCALING.format("step", "model", "T", "time", "its mixer", "its rest", "peak memory"),
+            *(_exponents(ladder) for ladder in mine),
+            *_crossing_lines(mine),
+        ]
+    if any(codes for ladder in found for codes in ladder.spoiled.values()):
+        lines.append("*: some of these figures must not be ranked; the report says why.")
+    return lines
+
+
+def _exponents(ladder: Ladder) -> str:
+    found = fits(ladder)
+    if not found:
+        return f"{ladder.cell.method} {ladder.cell.architecture}: no replicate has all lengths"
+    by_quantity = {fit.quantity: fit for fit in found}
+    operators = {q.name: fit for q, fit in by_quantity.items() if q.part == "operators"}
+    mixer = next((f"{name} {_exponent(operators[name])}" for name in _MIXERS if name in operators),
+                 "-")  # fmt: skip
+    time, memory = ("*" if ladder.spoiled[metric] else "" for metric in ("time", "memory"))
+    return _SCALING.format(
+        ladder.cell.method,
+        ladder.cell.architecture,
+        f"{found[0].lengths[0]}-{found[0].lengths[-1]}",
+        _exponent(by_quantity.get(STEP_TIME)) + time,
+        mixer,
+        _exponent(operators.get("rest")),
+        _exponent(by_quantity.get(STEP_MEMORY)) + memory,
+    )
+
+
+def _exponent(fit: Fit | None) -> str:
+    return "-" if fit is None else exponent_text(fit.exponent)
+
+
+def _crossing_lines(found: Sequence[Ladder]) -> list[str]:
+    lines: list[str] = []
+    for row in crossings(found):
+        what = f"{row.other.cell.method}: {row.other.cell.architecture} is cheaper in {row.metric}"
+        star = "*" if row.spoiled else ""
+        lines += textwrap.wrap(f"{what}: {row.text}{star}", _COLUMNS, subsequent_indent="  ")
     return lines
 
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from alignmeter import __version__
 from alignmeter.axes import AXES
+from alignmeter.cell import Cell
 from alignmeter.delta import PARTS, Delta, deltas
 from alignmeter.errors import REASONS
 from alignmeter.folder import Loaded
@@ -19,6 +20,8 @@ from alignmeter.statistics import Estimate
 from alignmeter.units import MIB, bytes_text, seconds_text
 from alignmeter_reports.cells import CellRow, cell_rows, layout
 from alignmeter_reports.charts import Bar, stacked_bars
+from alignmeter_reports.portability import portability_views
+from alignmeter_reports.scaling import scaling_views
 
 _LONGEST = 300
 """Characters of a text cell that the page shows; records may hold anything."""
@@ -77,6 +80,8 @@ def render_page(loaded: Loaded, title: str) -> str:
         machines=_machines(records),
         kinds=sorted({record.memory.kind for record in records}),
         absent=[name for name in ACCELERATORS if name not in _measured(records)],
+        portability=portability_views(loaded.portability),
+        scaling=scaling_views(records),
         started=sorted(r.provenance.started for r in records if r.provenance.started),
     )
 
@@ -116,17 +121,23 @@ def _unmeasured_layouts(records: Sequence[Record]) -> list[str]:
 def _ledger_chart(records: Sequence[Record], found: Sequence[Delta]) -> Markup:
     ledgers = {record.cell: record.ledger for record in records if record.ledger}
     bars, seen = [], set()
+    several = len({delta.ppo.seq_len for delta in found}) > 1
     for delta in found:
         for cell in (delta.dpo, delta.ppo):
             if cell not in seen and cell in ledgers:
                 seen.add(cell)
-                tail = f" ({layout(cell)})" if cell.method == "ppo" else ""
-                label = f"{cell.architecture} {cell.peft} {cell.method.upper()}{tail}"
+                label = _bar_label(cell, several_lengths=several)
                 bars.append(Bar(label=label, parts=_ledger_parts(ledgers[cell])))
     if not bars:
         return Markup()
     title = "Bytes at the peak of one step by owner, DPO beside PPO"
     return _as_markup(stacked_bars(bars, title=title, unit="MiB at the peak of one step"))
+
+
+def _bar_label(cell: Cell, *, several_lengths: bool) -> str:
+    length = f" T={cell.seq_len}" if several_lengths else ""
+    tail = f" ({layout(cell)})" if cell.method == "ppo" else ""
+    return f"{cell.architecture} {cell.peft} {cell.method.upper()}{length}{tail}"
 
 
 def _ledger_parts(ledger: dict[str, int]) -> dict[str, float]:
@@ -144,10 +155,10 @@ def _ledger_parts(ledger: dict[str, int]) -> dict[str, float]:
 def _phase_chart(rows: Sequence[CellRow]) -> Markup:
     found = dict.fromkeys(name for row in rows for name in row.phases_s)
     order = [*(name for name in _PHASES if name in found), *(n for n in found if n not in _PHASES)]
+    several = len({row.cell.seq_len for row in rows}) > 1
     bars = [
         Bar(
-            label=f"{r.cell.architecture} {r.cell.peft} {r.cell.method.upper()}"
-            + (f" ({layout(r.cell)})" if r.cell.method == "ppo" else ""),
+            label=_bar_label(r.cell, several_lengths=several),
             parts={name: 1e3 * r.phases_s.get(name, 0.0) for name in order},
         )
         for r in rows

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from alignmeter.reference import Reference, packaged_references
 from alignmeter.session import Planned, Settings, measure
 from alignmeter.session.agreement import (
+    checked_cell,
     compare,
     is_rounded,
     make_reference,
@@ -185,6 +186,40 @@ def test_a_slice_agrees_and_leaves_the_whole_model_alone(make_cell):
     load.build()
     assert load.steps_done == 0
     assert len(load.step_object.models()["policy"].model.layers) == 3
+
+
+@pytest.mark.parametrize(
+    ("seq_len", "prompt_len", "cut"),
+    [
+        (256, 128, (256, 128)),  # not cut
+        (8192, 4096, (256, 128)),  # in proportion
+        (1024, 256, (256, 64)),
+        (8192, 8176, (256, 240)),  # in proportion half a token would be left of 16
+        (8192, 8190, (256, 254)),  # 2 tokens of response: both stay
+        (257, 1, (256, 1)),
+    ],
+)
+def test_long_sequences_are_checked_at_256_tokens(seq_len, prompt_len, cut, make_cell):
+    cell = checked_cell(make_cell(seq_len=seq_len, prompt_len=prompt_len))
+    assert (cell.seq_len, cell.prompt_len) == cut
+
+
+def test_a_long_cell_is_checked_on_a_cut_and_says_so(tmp_path, monkeypatch, launcher, make_cell):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    short, long = (
+        make_cell(method="ppo", precision="bf16-mixed", seq_len=t, prompt_len=t - 16)
+        for t in (256, 320)
+    )
+    record = measure(planned(long), 0, QUICK, launcher)
+    numerics = record.numerics
+    assert (numerics.agrees, numerics.agreement_seq_len) == (True, 256)
+    assert numerics.agreement_layers is None
+    assert len(numerics.losses) == QUICK.warmup + QUICK.steps  # those of the cut are not among them
+    whole = measure(planned(short), 0, QUICK, launcher)
+    assert (whole.numerics.agrees, whole.numerics.agreement_seq_len) == (True, None)
+    assert len(whole.numerics.losses) == 2 + QUICK.warmup + QUICK.steps
+    assert whole.numerics.reference_losses == numerics.reference_losses
+    assert len(list((tmp_path / "alignmeter" / "references").iterdir())) == 1
 
 
 def test_bands_follow_the_size_of_a_signal(make_cell):

@@ -146,6 +146,7 @@ def test_grids_add_up_and_defaults_apply(tmp_path):
         ("schema = 1\ngrid = 3", "[[grid]]"),
         ("schema = 1\ndefaults = 3", "[defaults]"),
         ("schema = 1\nsteps = 0", "steps is 0"),
+        ("schema = 1\noperators = 1", "operators is 1; give true or false"),
     ],
 )
 def test_a_wrong_matrix_file_is_one_sentence_with_its_name(tmp_path, text, words):

@@ -68,10 +68,12 @@ def test_benchmark_measures_reports_and_prints_the_delta(project):
 def test_axis_flags_change_the_matrix(project):
     result = project.runpytest_subprocess(
         "--benchmark", "--method", "dpo", "--batch", "1,3", "--ref", "resident", "--steps", "1",
-        "--results", "out",
+        "--operators", "--results", "out",
     )  # fmt: skip
     result.assert_outcomes(passed=2)
-    assert {r.cell.batch for r in load_folders([project.path / "out"]).records} == {1, 3}
+    records = load_folders([project.path / "out"]).records
+    assert {r.cell.batch for r in records} == {1, 3}
+    assert all(r.timing.operator_s["attention"] > 0 for r in records)
 
 
 def test_without_the_flag_a_suite_is_skipped_with_a_reason(project):

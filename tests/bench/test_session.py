@@ -9,11 +9,15 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from alignmeter.folder import load_folders
 from alignmeter.record import Reason, encode_record
 from alignmeter.session import Planned, Replicate, Settings, measure, resolve_plan, run_matrix
 from alignmeter.session.launcher import Launcher
+from alignmeter.session.operators import profile_operators
 from alignmeter.session.run import rounds
 
 QUICK = Settings(steps=3, warmup=1, seed=0, timeout_s=120)
@@ -70,6 +74,40 @@ def test_a_replicate_gives_a_whole_record(method, architecture, peft, launcher, 
     assert (record.provenance.lora_targets == []) == (peft == "full")
     if record.energy.source == "none":
         assert record.energy.reason.code == "energy_unavailable"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "kernels", "families"),
+    [
+        ("llama", "stock", {"attention", "rest"}),
+        ("mamba", "custom", {"scan", "convolution", "rest"}),
+    ],
+)
+def test_operators_are_timed_where_asked_for(architecture, kernels, families, launcher, make_cell):
+    plan = planned(make_cell, architecture=architecture, kernels=kernels)
+    settings = dataclasses.replace(QUICK, operators=True)
+    found = measure(plan, 0, settings, launcher).timing.operator_s
+    assert set(found) == families
+    assert all(seconds > 0 for seconds in found.values())
+    assert measure(plan, 0, QUICK, launcher).timing.operator_s == {}
+
+
+def test_what_an_operator_calls_counts_with_it():
+    """Plain attention is matrix products and a softmax: they are attention, a product apart not."""
+    q = torch.randn(1, 1, 1024, 64)
+
+    def attention():
+        with sdpa_kernel(SDPBackend.MATH):
+            F.scaled_dot_product_attention(q, q, q)
+
+    def both():
+        attention()
+        _ = q[0, 0] @ q[0, 0].T
+
+    cpu = torch.device("cpu")
+    alone = profile_operators(attention, cpu)
+    assert alone["attention"] > 0.9 * sum(alone.values())
+    assert profile_operators(both, cpu)["rest"] > alone["rest"]
 
 
 def test_identical_seeds_give_identical_losses_and_bytes(launcher, make_cell):
@@ -223,6 +261,10 @@ def test_a_stopped_run_resumes(tmp_path, launcher, make_cell):
     fourth = Listening()
     run(fourth, dataclasses.replace(QUICK, seed=5))
     assert fourth.resumed == [False, False]
+    for resumed in (False, True):  # a record without operators is not one with them
+        fifth = Listening()
+        run(fifth, dataclasses.replace(QUICK, seed=5, operators=True))
+        assert fifth.resumed == [resumed, resumed]
 
 
 def test_a_damaged_record_is_measured_again(tmp_path, launcher, make_cell):

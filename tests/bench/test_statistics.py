@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from alignmeter.statistics import estimate, ratio
+from alignmeter.statistics import estimate, mean, ratio
 
 
 def test_no_interval_below_three_replicates():
@@ -21,6 +21,16 @@ def test_interval_of_three_by_hand():
     assert found.value == pytest.approx(2.0)
     assert found.low == pytest.approx(2 * math.exp(-half), rel=1e-6)
     assert found.high == pytest.approx(2 * math.exp(half), rel=1e-6)
+
+
+def test_a_mean_of_any_sign_by_hand():
+    """-1, 0, 1: mean 0, s = 1; half 4.302653 / sqrt 3."""
+    found = mean([-1.0, 0.0, 1.0])
+    assert found.value == pytest.approx(0.0)
+    assert found.high == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
+    assert found.low == pytest.approx(-found.high)
+    assert mean([1.0, 3.0]).value == pytest.approx(2.0)
+    assert (mean([1.0, 3.0]).low, mean([1.0, 3.0]).n) == (None, 2)
 
 
 def test_ratio_by_hand():

@@ -29,6 +29,7 @@ def cell(
     warmup: int | None,
     seed: int,
     timeout: float,
+    operators: bool,
     replicate: int,
     out: Path,
     **axes: str | None,
@@ -52,7 +53,13 @@ def cell(
             f"{spec}: this is {given.id}, but with this machine's data and models its axes "
             f"make {planned.cell.id}"
         )
-    settings = Settings(steps=steps or 5, warmup=warmup or 2, seed=seed, timeout_s=timeout)
+    settings = Settings(
+        steps=steps or 5,
+        warmup=warmup or 2,
+        seed=seed,
+        timeout_s=timeout,
+        operators=operators,
+    )
     launcher = Launcher()
     launcher.begin_round(replicate)
     try:

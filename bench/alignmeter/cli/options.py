@@ -40,6 +40,11 @@ def measure_options(command: Command) -> Command:
             metavar="SEC",
             help="Time limit of one replicate.",
         ),
+        click.option(
+            "--operators",
+            is_flag=True,
+            help="Profile one more step: seconds in attention, scan, convolution, rest.",
+        ),
     )
     for option in reversed(options):
         command = option(command)

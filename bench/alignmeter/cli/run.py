@@ -33,6 +33,7 @@ def run(
     warmup: int | None,
     seed: int,
     timeout: float,
+    operators: bool,
     replicates: int,
     out: Path | None,
     dry_run: bool,
@@ -63,6 +64,7 @@ def run(
         warmup=warmup or _warmup(chosen),
         seed=seed,
         timeout_s=timeout,
+        operators=operators or chosen.operators,
     )
     start = time.monotonic()
     records = _measure(plan, folder, settings, replicates)

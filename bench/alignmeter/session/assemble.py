@@ -38,7 +38,10 @@ _NO_ENERGY = Energy(
 
 @dataclass(kw_only=True, slots=True)
 class Findings:
-    """What is known of a replicate so far. ``failure`` is its status and reason, if it failed."""
+    """What is known of a replicate so far. ``failure`` is its status and reason, if it failed.
+
+    ``layers``, ``seq_len``: what the agreement steps were cut to (``None``: not).
+    """
 
     cell: Cell
     replicate: int
@@ -50,9 +53,11 @@ class Findings:
     unchecked: str = "unchecked: the agreement steps were not reached"
     observed: Observed | None = None
     layers: int | None = None
+    seq_len: int | None = None
     warmup: list[StepReport] = field(default_factory=list)
     steps: list[StepReport] = field(default_factory=list)
     profile: MemoryProfile | None = None
+    operator_s: dict[str, float] = field(default_factory=dict)
     reserved_peak_bytes: int | None = None
     rss_peak_bytes: int | None = None
     energy: Energy = _NO_ENERGY
@@ -103,7 +108,7 @@ def _numerics(found: Findings) -> Numerics:
     losses = [report.loss for report in (*found.warmup, *found.steps)]
     if found.observed is None:
         return Numerics(losses=_finite(losses), reason=found.unchecked)
-    if found.layers is None:
+    if found.layers is None and found.seq_len is None:
         losses = found.observed.signals["loss"] + losses
     if found.reference is None:
         return Numerics(losses=_finite(losses), reason=found.unchecked)
@@ -114,6 +119,7 @@ def _numerics(found: Findings) -> Numerics:
         reference_losses=found.reference.signals["loss"],
         agreement=signals,
         agreement_layers=found.layers,
+        agreement_seq_len=found.seq_len,
         agrees=not apart,
         reason=f"outside the band: {', '.join(apart)}" if apart else None,
     )
@@ -145,6 +151,7 @@ def _timing(found: Findings) -> Timing:
         median_s=_median(report.seconds for report in found.steps),
         build_s=found.build_s,
         worker_start_s=found.worker_start_s,
+        operator_s=found.operator_s,
     )
 
 

@@ -18,7 +18,7 @@ from alignmeter.matrix import expand, packaged_names, read_matrix
 from alignmeter.methods import open_method
 from alignmeter.peft import open_peft
 from alignmeter.reference import Reference, reference_key
-from alignmeter.session.agreement import make_reference, sliced_layers
+from alignmeter.session.agreement import checked_cell, make_reference, sliced_layers
 from alignmeter.session.resolve import resolve_plan
 
 _SEED = 0
@@ -32,7 +32,7 @@ def packaged_cells() -> dict[str, tuple[Cell, bool]]:
     for name in packaged_names():
         choices = expand(read_matrix(name), {"accelerator": ("cpu",)})
         for planned in resolve_plan(choices):
-            cell = planned.cell
+            cell = checked_cell(planned.cell)
             if cell.size != "tiny" or planned.unsupported is not None:
                 continue
             # Full fine-tuning keeps fp32 weights in every precision that is a default somewhere.

@@ -16,7 +16,7 @@ from alignmeter.reference import (
     packaged_references,
     reference_key,
 )
-from alignmeter.session.agreement import is_rounded, sliced_layers
+from alignmeter.session.agreement import checked_cell, is_rounded, sliced_layers
 from alignmeter.session.launcher import Launcher
 
 
@@ -24,6 +24,7 @@ def obtain_reference(
     cell: Cell, *, seed: int, launcher: Launcher, timeout_s: float
 ) -> tuple[Reference | None, str]:
     """The cell's reference, or ``None`` and why there is none. Never raises for the cell's sake."""
+    cell = checked_cell(cell)
     layers, rounded = sliced_layers(cell), is_rounded(cell)
     key = reference_key(
         cell, open_method(cell.method).hyperparameters, seed=seed, layers=layers, rounded=rounded

@@ -10,7 +10,7 @@ from alignmeter.accelerators import missing_text, open_accelerator
 from alignmeter.errors import CellError
 from alignmeter.provenance import collect
 from alignmeter.record import Energy, Provenance, Reason, Record
-from alignmeter.session.agreement import sliced_layers
+from alignmeter.session.agreement import checked_cell, sliced_layers
 from alignmeter.session.assemble import Findings, assemble
 from alignmeter.session.launcher import Launcher, Worker
 from alignmeter.session.ledger import MemoryProfile
@@ -21,12 +21,16 @@ from alignmeter.session.workload import StepReport
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """How to measure. ``timeout_s`` bounds one replicate; every replicate has the same ``seed``."""
+    """How to measure. ``timeout_s`` bounds one replicate; every replicate has the same ``seed``.
+
+    ``operators``: profile one more step, after the memory step.
+    """
 
     steps: int = 5
     warmup: int = 2
     seed: int = 0
     timeout_s: float = 600.0
+    operators: bool = False
 
 
 @dataclass(kw_only=True)
@@ -70,18 +74,23 @@ class Replicate:
                 self._found.warmup.append(self._call("step"))
             profile: MemoryProfile = self._call("memory_step")
             self._found.profile = profile
+            if self.settings.operators:
+                self._found.operator_s = self._call("operator_step")
             self._call("begin_timed")
 
     def _build_and_check(self) -> None:
-        found, layers = self._found, sliced_layers(self.planned.cell)
+        found, cell = self._found, self.planned.cell
+        layers, checked = sliced_layers(cell), checked_cell(cell)
+        whole = layers is None and checked == cell
         replay = [] if found.reference is None else found.reference.rollouts
-        if layers is not None:
+        if not whole:
             found.observed = self._call("sliced_agreement", layers, replay)
         found.build_s = self._call("build")
         found.prepared = self._call("prepare")
-        if layers is None:
+        if whole:
             found.observed = self._call("agreement", replay)
         found.layers = layers
+        found.seq_len = None if checked == cell else checked.seq_len
 
     def step(self) -> StepReport:
         """One timed step."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from alignmeter.accelerators import available, missing_text
-from alignmeter.architectures import open_architecture
+from alignmeter.architectures import open_architecture, vendor_missing
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.axes import AXES, AxisValue
 from alignmeter.batches import data_digest
@@ -133,4 +133,7 @@ def _obstacle(cell: Cell) -> Reason | None:
     if absent is not None:
         return Reason(code="accelerator_missing", text=absent)
     absent = open_peft(cell.peft).missing()
+    if absent is None and cell.kernels == "vendor":
+        vendor = open_architecture(cell.architecture).vendor
+        absent = vendor_missing(vendor, cell.architecture, cell.accelerator)
     return None if absent is None else Reason(code="library_missing", text=absent)

@@ -93,6 +93,7 @@ def _stored(folder: Path, job: Job, settings: Settings) -> Record | None:
         and record.cell == job.planned.cell
         and record.seed == settings.seed
         and len(record.timing.step_s) in (0, settings.steps)
+        and (not settings.operators or record.status != "ok" or bool(record.timing.operator_s))
         and record.provenance.commit == source_commit()
         and record.provenance.environment_digest == _environment(job.planned.cell, record)
     )

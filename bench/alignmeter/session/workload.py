@@ -17,9 +17,10 @@ from alignmeter.methods import Outcome, Probe, open_method, open_setup
 from alignmeter.methods.base import SilentProbe
 from alignmeter.provenance import collect, host_load
 from alignmeter.record import Energy, Provenance
-from alignmeter.session.agreement import AGREEMENT_STEPS, Observed, observe
+from alignmeter.session.agreement import AGREEMENT_STEPS, Observed, checked_cell, observe
 from alignmeter.session.energy import measure_energy
 from alignmeter.session.ledger import MemoryProfile, profile_step
+from alignmeter.session.operators import profile_operators
 from alignmeter.session.phases import PhaseClock
 from alignmeter.telemetry import open_telemetry
 from alignmeter_kernels import paths_run
@@ -74,12 +75,17 @@ class Workload:
         self.steps_done += AGREEMENT_STEPS
         return observe(self.step_object, self.batches, self.method, self.device, replay)
 
-    def sliced_agreement(self, layers: int, replay: list[list[list[int]]]) -> Observed:
-        """The same on backbones cut to ``layers``, before the whole ones are built."""
-        setup = open_setup(self.cell, self.device, seed=self.seed, layers=layers)
+    def sliced_agreement(self, layers: int | None, replay: list[list[list[int]]]) -> Observed:
+        """The same on backbones cut to ``layers`` and on short sequences, with models of its own.
+
+        It comes before the whole models are built.
+        """
+        cell = checked_cell(self.cell)
+        setup = open_setup(cell, self.device, seed=self.seed, layers=layers)
+        batches = open_batches(cell, vocab_size=setup.vocab_size, seed=self.seed)
         step = self.method.build(setup)
-        step.prepare(self.batches, SilentProbe())
-        observed = observe(step, self.batches, self.method, self.device, replay)
+        step.prepare(batches, SilentProbe())
+        observed = observe(step, batches, self.method, self.device, replay)
         del step
         gc.collect()
         self.accelerator.release()
@@ -113,6 +119,10 @@ class Workload:
     def memory_step(self) -> MemoryProfile:
         """One untimed step with its ledger."""
         return profile_step(self.step_object, self._take(), self.accelerator, self.device)
+
+    def operator_step(self) -> dict[str, float]:
+        """One untimed step: family of operators -> s."""
+        return profile_operators(lambda: self.run_once(SilentProbe()), self.device)
 
     def energy_window(self) -> Energy:
         """Energy per step, or the reason why there is none."""

@@ -1,0 +1,147 @@
+"""The section on sequence length: a chart, a table of exponents, and where curves cross."""
+
+__all__ = ["ExponentRow", "ScalingView", "scaling_views"]
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from alignmeter.record import Record
+from alignmeter.scaling import (
+    STEP_MEMORY,
+    STEP_TIME,
+    Crossing,
+    Fit,
+    Ladder,
+    Quantity,
+    crossings,
+    exponent_text,
+    fits,
+    ladders,
+)
+from alignmeter.statistics import estimate
+from alignmeter.units import MIB
+from alignmeter_reports.charts import Curve, Panel, log_log
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExponentRow:
+    """One part of a step: exponents of its time and of its memory, where it has them."""
+
+    method: str
+    architecture: str
+    part: str
+    time: Fit | None
+    memory: Fit | None
+    lengths: str
+    replicates: int
+    time_spoiled: bool
+    memory_spoiled: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScalingView:
+    """All ladders of a machine that share their settings. ``spoiled``: why figures are starred."""
+
+    device: str
+    settings: str
+    chart: Markup
+    rows: list[ExponentRow]
+    crossings: list[Crossing]
+    spoiled: list[str]
+
+
+def scaling_views(records: Sequence[Record]) -> list[ScalingView]:
+    """One per machine and settings; none where no cell was measured at three lengths."""
+    found = ladders(records)
+    heads = dict.fromkeys((ladder.device, ladder.settings) for ladder in found)
+    return [
+        _view([ladder for ladder in found if (ladder.device, ladder.settings) == head])
+        for head in heads
+    ]
+
+
+def _view(found: Sequence[Ladder]) -> ScalingView:
+    return ScalingView(
+        device=found[0].device,
+        settings=found[0].settings,
+        chart=_chart(found),
+        rows=[row for ladder in found for row in _rows(ladder)],
+        crossings=crossings(found),
+        spoiled=sorted({c for f in found for codes in f.spoiled.values() for c in codes}),
+    )
+
+
+def _rows(ladder: Ladder) -> list[ExponentRow]:
+    by_part: dict[tuple[str, str], dict[str, Fit]] = {}
+    for fit in fits(ladder):
+        key = fit.quantity.part, fit.quantity.name
+        by_part.setdefault(key, {})[fit.quantity.metric] = fit
+    rows = []
+    for (part, name), found in by_part.items():
+        any_fit = next(iter(found.values()))
+        rows.append(
+            ExponentRow(
+                method=ladder.cell.method,
+                architecture=ladder.cell.architecture,
+                part={"step": "whole step", "phase": name}.get(part, f"operators: {name}"),
+                time=found.get("time"),
+                memory=found.get("memory"),
+                lengths=f"{any_fit.lengths[0]} to {any_fit.lengths[-1]}",
+                replicates=any_fit.exponent.n,
+                time_spoiled=bool(ladder.spoiled["time"]),
+                memory_spoiled=bool(ladder.spoiled["memory"]),
+            )
+        )
+    return rows
+
+
+def _chart(found: Sequence[Ladder]) -> Markup:
+    colours = {name: i for i, name in enumerate(dict.fromkeys(f.cell.architecture for f in found))}
+    panels = []
+    for method in dict.fromkeys(ladder.cell.method for ladder in found):
+        mine = [ladder for ladder in found if ladder.cell.method == method]
+        time = [c for f in mine for c in _time_curves(f, colours[f.cell.architecture])]
+        memory = [_curve(f, STEP_MEMORY, "", colours[f.cell.architecture], unit=MIB) for f in mine]
+        panels.append(
+            [
+                Panel(title=f"{method.upper()}: time of a step in s", curves=time),
+                Panel(title=f"{method.upper()}: peak memory in MiB", curves=memory),
+            ]
+        )
+    title = "Time and peak memory of a step against sequence length, both axes logarithmic"
+    # matplotlib writes the SVG and escapes the labels; nothing of a record gets here unescaped.
+    return Markup(log_log(panels, title=title, x_label="tokens per sequence, T"))  # noqa: S704
+
+
+def _time_curves(ladder: Ladder, colour: int) -> list[Curve]:
+    """The step, and its mixer dashed."""
+    curves = [_curve(ladder, STEP_TIME, "", colour)]
+    for name in ("attention", "scan"):
+        quantity = Quantity(metric="time", part="operators", name=name)
+        if ladder.lengths_of(quantity):
+            curves.append(_curve(ladder, quantity, f" {name}", colour, dashed=True))
+    return curves
+
+
+def _curve(
+    ladder: Ladder,
+    quantity: Quantity,
+    name: str,
+    colour: int,
+    *,
+    unit: float = 1.0,
+    dashed: bool = False,
+) -> Curve:
+    fit = next((fit for fit in fits(ladder) if fit.quantity == quantity), None)
+    exponent = "" if fit is None else f", exponent {exponent_text(fit.exponent)}"
+    return Curve(
+        label=f"{ladder.cell.architecture}{name}{exponent}",
+        points=[
+            (length, estimate(ladder.figures(quantity, length)).value / unit)
+            for length in ladder.lengths_of(quantity)
+        ],
+        colour=colour,
+        dashed=dashed,
+    )
