@@ -28,14 +28,15 @@ def run(function, labels):
 
 
 @pytest.fixture
-def small_chunks(monkeypatch):
-    """Parts of 16 tokens, so that a short test crosses their borders."""
-    monkeypatch.setattr(portable, "_CHUNK_BYTES", 1)
+def small_slices(monkeypatch):
+    """Slices of 48 words, so that a small vocabulary has several."""
+    monkeypatch.setattr(portable, "_SLICE_BYTES", 1)
+    monkeypatch.setattr(portable, "_LEAST_WORDS", 48)
 
 
 @pytest.mark.parametrize("tokens", [1, 16, 60, 63])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_trained_head(small_chunks, tokens, dtype):
+def test_a_trained_head(small_slices, tokens, dtype):
     hidden, weight, labels = made(tokens=tokens, dtype=dtype)
     assert_close_to_float64(
         run(linear_logprob, labels), run(rounded_logits(dtype), labels),
@@ -62,7 +63,7 @@ def rounded_logits(dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_frozen_head(small_chunks, dtype):
+def test_a_frozen_head(small_slices, dtype):
     hidden, weight, labels = made(dtype=dtype)
     wide = weight.double()
     assert_close_to_float64(

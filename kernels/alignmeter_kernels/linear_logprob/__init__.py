@@ -8,7 +8,7 @@ import torch
 
 from alignmeter_kernels.kernel import Kernel
 from alignmeter_kernels.linear_logprob import gpu
-from alignmeter_kernels.linear_logprob.inputs import CASES
+from alignmeter_kernels.linear_logprob.inputs import CASES, CHECK
 from alignmeter_kernels.linear_logprob.ops import linear_logprob
 from alignmeter_kernels.linear_logprob.reference import linear_logprob_reference
 
@@ -23,6 +23,7 @@ KERNEL = Kernel(
     name="linear_logprob",
     operator=linear_logprob,
     reference=linear_logprob_reference,
+    check=CHECK,
     cases=CASES,
     on_chip=_on_chip,
     matmul=frozenset({"partial_softmax", "slopes"}),

@@ -1,6 +1,6 @@
 """Inputs of `linear_logprob`: T tokens, width H, vocabulary V."""
 
-__all__ = ["CASES"]
+__all__ = ["CASES", "CHECK"]
 
 from alignmeter_kernels.inputs import Case, TensorSpec
 
@@ -19,6 +19,7 @@ def _case(
     )
 
 
+CHECK = _case("check", 63, 60, 1000, frozen=False, chips=False)
 CASES = (
     _case("t1024-h256-v128256-trained", 1024, 256, 128256, frozen=False, chips=False),
     _case("t1024-h256-v128256-frozen", 1024, 256, 128256, frozen=True, chips=False),

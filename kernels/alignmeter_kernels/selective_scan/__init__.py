@@ -8,7 +8,7 @@ import torch
 
 from alignmeter_kernels.kernel import Kernel
 from alignmeter_kernels.selective_scan import gpu
-from alignmeter_kernels.selective_scan.inputs import CASES
+from alignmeter_kernels.selective_scan.inputs import CASES, CHECK
 from alignmeter_kernels.selective_scan.ops import selective_scan
 from alignmeter_kernels.selective_scan.reference import selective_scan_reference
 
@@ -25,6 +25,7 @@ KERNEL = Kernel(
     name="selective_scan",
     operator=selective_scan,
     reference=selective_scan_reference,
+    check=CHECK,
     cases=CASES,
     on_chip=_on_chip,
 )

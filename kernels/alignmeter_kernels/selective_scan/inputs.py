@@ -1,6 +1,6 @@
 """Inputs of `selective_scan`: rows, width D, T tokens, N states, as a Mamba layer makes them."""
 
-__all__ = ["CASES"]
+__all__ = ["CASES", "CHECK"]
 
 from alignmeter_kernels.inputs import Case, TensorSpec
 
@@ -24,6 +24,7 @@ def _case(name: str, rows: int, width: int, length: int, *, chips: bool = False)
     )
 
 
+CHECK = _case("check", 2, 5, 67)
 CASES = (
     _case("b1-d512-l256", 1, 512, 256),
     _case("b1-d512-l1024", 1, 512, 1024),

@@ -95,6 +95,81 @@ def scan_forward(
 
 
 @triton.jit
+def _states_again(u, delta, at, inside, a, b, add, state, SOFTPLUS: tl.constexpr):
+    """What the forward pass knew of one channel's chunk: step sizes and what they were before
+    softplus, inputs, decays, what each token adds to the states, and the states.
+    """
+    dt, raw = _inputs(delta, add, at, inside, SOFTPLUS)
+    x = _load(u, at, inside)
+    decay = tl.exp(dt[None, :] * a[:, None])
+    value = (dt * x)[None, :] * b
+    so_far, states = tl.associative_scan((decay, value), 1, _follow)
+    return dt, raw, x, decay, value, states + so_far * state[:, None]
+
+
+@triton.jit
+def _state_gradients(gradient, c, dt, a, t0, carried, BL: tl.constexpr):
+    """Each state hears its own output, and the next state through the next token's decay; after the
+    chunk's last token the carry takes the decay's place.
+    """
+    next_dt = tl.gather(dt, tl.minimum(t0 + 1, BL - 1), 0)
+    next_dt = tl.where(t0 < BL - 1, next_dt, 0.0)
+    next_decay = tl.exp(next_dt[None, :] * a[:, None])
+    own = gradient[None, :] * c
+    so_far, grads = tl.associative_scan((next_decay, own), 1, _follow, reverse=True)
+    return grads + so_far * carried[:, None]
+
+
+@triton.jit
+def _gate_gradient(z, into, at, inside, gradient, out):
+    """Stores dz; returns the gradient below the gate."""
+    gate = _load(z, at, inside)
+    open_ = _sigmoid(gate)
+    by_gate = gradient * out * open_ * (1.0 + gate * (1.0 - open_))
+    tl.store(into + at, by_gate.to(into.dtype.element_ty), mask=inside)
+    return gradient * gate * open_
+
+
+@triton.jit
+def _one_channel(
+    u, delta, own, z, kept, dy, into, sums, b, c, channel, t, t0, n, length, plane,
+    N: tl.constexpr, SOFTPLUS: tl.constexpr, BL: tl.constexpr,
+):  # fmt: skip
+    """One chunk of one channel: stores what belongs to it, returns its part of dB and dC."""
+    real, inside, at = n < N, t < length, channel * length + t
+    mine = sums + channel * (2 * N + 2)
+    carried, of_a = _load(mine, n, real), _load(mine, N + n, real)
+    of_d, of_bias = tl.load(mine + 2 * N), tl.load(mine + 2 * N + 1)
+    a, skip, add = _load(own, n, real), tl.load(own + N), tl.load(own + N + 1)
+    dt, raw, x, decay, value, states = _states_again(
+        u, delta, at, inside, a, b, add, _load(kept, n, real), SOFTPLUS
+    )
+    gradient = _load(dy, at, inside)
+    if z is not None:
+        out = tl.sum(states * c, 0) + skip * x
+        gradient = _gate_gradient(z, into + 2 * plane, at, inside, gradient, out)
+    grads = _state_gradients(gradient, c, dt, a, t0, carried, BL)
+    through = tl.sum(grads * b, 0)
+    # What a state took over from the one before it, times its gradient.
+    taken = grads * (states - value)
+    of_dt = through * x + tl.sum(taken * a[:, None], 0)
+    if SOFTPLUS:
+        of_dt *= _sigmoid(raw)
+    of_dt = tl.where(inside, of_dt, 0.0)
+    of_u = through * dt + gradient * skip
+    tl.store(into + at, of_u.to(into.dtype.element_ty), mask=inside)
+    tl.store(into + at + plane, of_dt.to(into.dtype.element_ty), mask=inside)
+    # No thread may write a sum before every thread has read it.
+    tl.debug_barrier()
+    passed = tl.where((t0 == 0)[None, :], decay * grads, 0.0)
+    tl.store(mine + n, tl.sum(passed, 1), mask=real)
+    tl.store(mine + N + n, of_a + tl.sum(taken * dt[None, :], 1), mask=real)
+    tl.store(mine + 2 * N, of_d + tl.sum(gradient * x, 0))
+    tl.store(mine + 2 * N + 1, of_bias + tl.sum(of_dt, 0))
+    return grads * (dt * x)[None, :], gradient[None, :] * states
+
+
+@triton.jit
 def scan_backward(
     u, delta, table, B, C, z, kept, dy, into, partial, sums, width, length, per_program,
     N: tl.constexpr, SOFTPLUS: tl.constexpr, BN: tl.constexpr, BL: tl.constexpr,
@@ -107,74 +182,27 @@ def scan_backward(
     the last state and go out as that of the first; dA, dD and dbias of the row come in as zero.
     Only this program touches its channels.
     """
-    row, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    row, part, programs = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.num_programs(1)
     n, t0 = tl.arange(0, BN), tl.arange(0, BL)
     real, chunks = n < N, tl.cdiv(length, BL)
-    begin = part * per_program
     plane = tl.num_programs(0).to(tl.int64) * width * length
+    first_d = part * per_program
     for back in range(chunks):
         chunk = chunks - 1 - back
         t = chunk * BL + t0
-        inside = t < length
         by_state = (row * N + n)[:, None] * length + t[None, :]
-        here = real[:, None] & inside[None, :]
+        here = real[:, None] & (t < length)[None, :]
         b, c = _load(B, by_state, here), _load(C, by_state, here)
         sum_b = tl.zeros((BN, BL), tl.float32)
         sum_c = tl.zeros((BN, BL), tl.float32)
-        for d in range(begin, tl.minimum(begin + per_program, width)):
-            mine = row * width + d
-            mine_sums = sums + mine * (2 * N + 2)
-            carry = mine_sums + n
-            carried, so_far_a = _load(carry, 0, real), _load(carry, N, real)
-            so_far_d, so_far_bias = tl.load(mine_sums + 2 * N), tl.load(mine_sums + 2 * N + 1)
-            own = table + d * (N + 2)
-            a = _load(own, n, real)
-            skip, add = tl.load(own + N), tl.load(own + N + 1)
-            state = _load(kept + ((row * chunks + chunk) * width + d) * N, n, real)
-            at = mine * length + t
-            dt, raw = _inputs(delta, add, at, inside, SOFTPLUS)
-            x, gradient = _load(u, at, inside), _load(dy, at, inside)
-            # The states again.
-            decay = tl.exp(dt[None, :] * a[:, None])
-            value = (dt * x)[None, :] * b
-            so_far, states = tl.associative_scan((decay, value), 1, _follow)
-            states += so_far * state[:, None]
-            if z is not None:
-                out = tl.sum(states * c, 0) + skip * x
-                gate = _load(z, at, inside)
-                open_ = _sigmoid(gate)
-                by_gate = gradient * out * open_ * (1.0 + gate * (1.0 - open_))
-                tl.store(into + at + 2 * plane, by_gate.to(into.dtype.element_ty), mask=inside)
-                gradient *= gate * open_
-            sum_c += gradient[None, :] * states
-            # Gradients of the states: each hears its own output, and the next state through the
-            # next token's decay; after the chunk's last token the carry takes the decay's place.
-            next_dt = tl.gather(dt, tl.minimum(t0 + 1, BL - 1), 0)
-            next_dt = tl.where(t0 < BL - 1, next_dt, 0.0)
-            next_decay = tl.exp(next_dt[None, :] * a[:, None])
-            through_all, grads = tl.associative_scan(
-                (next_decay, gradient[None, :] * c), 1, _follow, reverse=True
-            )
-            grads += through_all * carried[:, None]
-            sum_b += grads * (dt * x)[None, :]
-            through = tl.sum(grads * b, 0)
-            # What a state took over from the one before it, times its gradient.
-            taken = grads * (states - value)
-            of_dt = through * x + tl.sum(taken * a[:, None], 0)
-            if SOFTPLUS:
-                of_dt *= _sigmoid(raw)
-            of_dt = tl.where(inside, of_dt, 0.0)
-            of_u = through * dt + gradient * skip
-            tl.store(into + at, of_u.to(into.dtype.element_ty), mask=inside)
-            tl.store(into + at + plane, of_dt.to(into.dtype.element_ty), mask=inside)
-            # No thread may write a sum before every thread has read it.
-            tl.debug_barrier()
-            passed = tl.where((t0 == 0)[None, :], decay * grads, 0.0)
-            tl.store(carry, tl.sum(passed, 1), mask=real)
-            tl.store(carry + N, so_far_a + tl.sum(taken * dt[None, :], 1), mask=real)
-            tl.store(mine_sums + 2 * N, so_far_d + tl.sum(gradient * x, 0))
-            tl.store(mine_sums + 2 * N + 1, so_far_bias + tl.sum(of_dt, 0))
-        programs = tl.num_programs(1)
+        for d in range(first_d, tl.minimum(first_d + per_program, width)):
+            of_chunk = kept + ((row * chunks + chunk) * width + d) * N
+            by_b, by_c = _one_channel(
+                u, delta, table + d * (N + 2), z, of_chunk, dy, into, sums, b, c,
+                row * width + d, t, t0, n, length, plane, N, SOFTPLUS, BL,
+            )  # fmt: skip
+            sum_b += by_b
+            sum_c += by_c
         to = partial + (row * programs + part) * N * length + n[:, None] * length + t[None, :]
         tl.store(to, sum_b, mask=here)
         tl.store(to + tl.num_programs(0).to(tl.int64) * programs * N * length, sum_c, mask=here)

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from alignmeter_kernels.cpp import CppLibrary, address
+from alignmeter_kernels.paths import is_portable_only
 
 CHUNK = 64
 """Tokens between kept states: 64 states of 16 and their decays fill 8 KiB of the L1 cache."""
@@ -23,7 +24,7 @@ Tensor = torch.Tensor
 
 def usable(state_size: int) -> bool:
     """Whether the library is there (it is built now, if need be) and knows this state size."""
-    return state_size in _STATES and _library() is not None
+    return state_size in _STATES and not is_portable_only() and _library() is not None
 
 
 @cache
