@@ -56,9 +56,10 @@ _ROWS = (
     ),
     Axis(
         name="kernels",
-        choices=("stock", "custom"),
-        default="stock",
-        help="operators of the model: transformers as installed, or this project's kernels",
+        choices=("custom", "stock", "vendor"),
+        default="custom",
+        help="operators of the model: this project's kernels, transformers as installed, or "
+        "mamba-ssm, causal-conv1d, flash-attn and Liger",
     ),
     Axis(name="seq_len", integer=True, default=64, minimum=4, help="tokens per sequence, T"),
     Axis(name="prompt_len", integer=True, help="prompt tokens per sequence, P (default T/2)"),

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from alignmeter.architectures.vendor import Vendor
 from alignmeter.cell import digest
 from alignmeter.errors import InputError, known
 
@@ -28,6 +29,7 @@ class Architecture:
 
     ``modeling``: the transformers module behind it, imported once before workers are forked.
     ``operators``: functions of that module and what takes their place with ``kernels = custom``.
+    ``vendor``: what it takes from other projects with ``kernels = vendor``.
     ``checkpoints``: the ``model_type`` of checkpoints that count as this family.
     ``lora_targets``: modules that get adapters on every backend, by last name.
     ``nf4_skip``: linear modules that stay unquantised, by last name, because the model reads their
@@ -42,6 +44,7 @@ class Architecture:
     lora_targets: tuple[str, ...]
     nf4_skip: tuple[str, ...]
     operators: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    vendor: Vendor | None = None
 
     def shape(self, size: str) -> Shape:
         """The config of ``size``. Raises `InputError` listing the known sizes."""

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from alignmeter.architectures.base import SPECIAL_TOKENS, Architecture, Shape
+from alignmeter.architectures.vendor import Vendor
 
 
 def _shape(vocab: int, layers: int, width: int, heads: int, kv_heads: int, mlp: int) -> Shape:
@@ -28,6 +29,24 @@ def _make(shape: Shape) -> nn.Module:
     config: Any = {**shape, **SPECIAL_TOKENS}
     model: nn.Module = LlamaForCausalLM(LlamaConfig(**config))
     return model
+
+
+def _use_vendor(model: Any) -> None:
+    """Liger's norm, rotary embedding and MLP, and flash-attn's attention.
+
+    Liger's losses stay out: log-probs per token are this project's own operator.
+    """
+    from liger_kernel.transformers import apply_liger_kernel_to_llama
+
+    apply_liger_kernel_to_llama(
+        rope=True,
+        swiglu=True,
+        rms_norm=True,
+        cross_entropy=False,
+        fused_linear_cross_entropy=False,
+        model=model,
+    )
+    model.set_attn_implementation("flash_attention_2")
 
 
 LLAMA = Architecture(
@@ -53,4 +72,9 @@ LLAMA = Architecture(
         "down_proj",
     ),
     nf4_skip=("lm_head", "score"),
+    vendor=Vendor(
+        packages={"flash_attn": "flash-attn", "liger_kernel": "liger-kernel"},
+        operators={"attention": "flash_attn", "rms_norm": "liger_kernel", "mlp": "liger_kernel"},
+        patch=_use_vendor,
+    ),
 )

@@ -9,6 +9,7 @@ from torch import nn
 
 from alignmeter.architectures.base import SPECIAL_TOKENS, Architecture, Shape
 from alignmeter.architectures.convolution import convolution
+from alignmeter.architectures.vendor import Vendor
 from alignmeter_kernels import selective_scan
 
 
@@ -68,6 +69,11 @@ MAMBA = Architecture(
     # fused CUDA path, which takes its raw weight. in_proj is called as a module everywhere.
     lora_targets=("in_proj",),
     # Read as raw weights by the torch path (dt_proj) or by the fused one (x_proj, out_proj).
+    # transformers takes both packages by itself where they can be imported.
+    vendor=Vendor(
+        packages={"mamba_ssm": "mamba-ssm", "causal_conv1d": "causal-conv1d"},
+        operators={"selective_scan": "mamba_ssm", "causal_conv1d": "causal_conv1d"},
+    ),
     nf4_skip=("x_proj", "dt_proj", "out_proj", "lm_head", "score"),
     # transformers 5.17 and 5.23 both call these by name; kernels of the hub would go there too.
     operators={"mamba_selective_scan": scan, "causal_conv1d_fn": convolution},

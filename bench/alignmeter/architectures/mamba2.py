@@ -2,12 +2,16 @@
 
 __all__ = ["MAMBA2"]
 
+import math
 from typing import Any
 
+import torch
 from torch import nn
 
 from alignmeter.architectures.base import SPECIAL_TOKENS, Architecture, Shape
 from alignmeter.architectures.convolution import convolution
+from alignmeter.architectures.vendor import Vendor
+from alignmeter_kernels.ssd_scan import ssd_scan
 
 
 def _shape(
@@ -35,6 +39,30 @@ def _shape(
     }
 
 
+def scan(
+    hidden_states: torch.Tensor,
+    dt: torch.Tensor,
+    A: torch.Tensor,  # noqa: N803 - transformers' names
+    B: torch.Tensor,  # noqa: N803
+    C: torch.Tensor,  # noqa: N803
+    *,
+    D: torch.Tensor | None = None,  # noqa: N803
+    dt_bias: torch.Tensor | None = None,
+    initial_states: torch.Tensor | None = None,
+    dt_softplus: bool = False,
+    dt_limit: tuple[float, float] = (0.0, math.inf),
+    return_final_states: bool = False,
+    **_: Any,
+) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+    """transformers' ``mamba2_chunk_scan`` on this project's kernel, which picks its own chunks."""
+    low, high = dt_limit
+    y, last = ssd_scan(
+        hidden_states, dt, A, B, C, D, dt_bias,
+        dt_softplus=dt_softplus, dt_limit=(low, high), initial_state=initial_states,
+    )  # fmt: skip
+    return (y, last) if return_final_states else y
+
+
 def _make(shape: Shape) -> nn.Module:
     from transformers import Mamba2Config, Mamba2ForCausalLM
 
@@ -59,6 +87,12 @@ MAMBA2 = Architecture(
     # peft refuses out_proj and conv1d; in_proj is called as a module on every path.
     lora_targets=("in_proj",),
     # The fused CUDA path reads out_proj's weight without calling it.
+    # transformers takes both packages by itself where they can be imported.
+    vendor=Vendor(
+        packages={"mamba_ssm": "mamba-ssm", "causal_conv1d": "causal-conv1d"},
+        operators={"ssd_scan": "mamba_ssm", "causal_conv1d": "causal_conv1d"},
+    ),
     nf4_skip=("out_proj", "lm_head", "score"),
-    operators={"causal_conv1d_fn": convolution},
+    # transformers 5.17 and 5.23 both call these by name; kernels of the hub would go there too.
+    operators={"mamba2_chunk_scan": scan, "causal_conv1d_fn": convolution},
 )

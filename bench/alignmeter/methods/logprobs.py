@@ -26,7 +26,7 @@ def head_logprobs(
     """
     head, labels = model.get_output_embeddings(), ids[:, prompt_len:]
     states = hidden[:, prompt_len - 1 : -1]
-    if kernels == "stock":
+    if kernels != "custom":
         return token_logprob(head(states.to(head.weight.dtype)), labels)
     if type(head) is not nn.Linear or head.bias is not None:
         raise ValueError(f"linear_logprob knows a plain linear head without bias, not {head}")
@@ -41,7 +41,7 @@ def _product_dtype(weight: torch.Tensor) -> torch.dtype:
 
 
 def response_logprobs(
-    model: nn.Module, ids: torch.Tensor, prompt_len: int, *, kernels: str = "stock"
+    model: nn.Module, ids: torch.Tensor, prompt_len: int, *, kernels: str = "custom"
 ) -> torch.Tensor:
     """`head_logprobs` of the model's own hidden states."""
     return head_logprobs(model, hidden_states(model, ids), ids, prompt_len, kernels=kernels)

@@ -124,7 +124,10 @@ class Setup:
             model = self.architecture.build(
                 self.cell.size, seed=seed, dtype=first, layers=self.layers
             )
-        return model.to(self.precision.base)
+        model = model.to(self.precision.base)
+        if self.cell.kernels == "vendor" and self.architecture.vendor is not None:
+            self.architecture.vendor.apply(model)
+        return model
 
     def _scalar(self, seed: int) -> nn.Module:
         return ScalarModel(self._causal_lm(seed), seed=seed, dtype=self.precision.base)
