@@ -12,7 +12,7 @@ asks for the fixture ``cell``::
 __all__ = ["CellBench"]
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from alignmeter.summary import summary_lines
 # A pytest that measures nothing should not wait for torch: `alignmeter.session` is imported where
 # it is used.
 if TYPE_CHECKING:
+    from alignmeter.kernelbench.fixture import KernelBench
     from alignmeter.session import Planned, Settings
     from alignmeter.session.launcher import Launcher
 
@@ -48,6 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--warmup", type=int, help="warm-up steps per cell (default: the matrix's)")
     group.addoption("--seed", type=int, default=0, help="seed of data, weights and sampling")
     group.addoption("--cell-timeout", type=float, default=600.0, help="time limit per cell, in s")
+    group.addoption("--operators", action="store_true", help="profile one more step by operator")
     group.addoption("--results", type=Path, help="folder of the records and the report")
 
 
@@ -59,6 +61,7 @@ class _Run:
     overrides: dict[str, tuple[str | int, ...]]
     launcher: "Launcher"
     records: list[Record] = field(default_factory=list)
+    comparisons: list[dict[str, Any]] = field(default_factory=list)
 
 
 _RUN = pytest.StashKey[_Run]()
@@ -117,6 +120,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         warmup=option("warmup") or max(matrix.warmup, 1),
         seed=option("seed"),
         timeout_s=option("cell_timeout"),
+        operators=option("operators") or matrix.operators,
     )
     cells = [pytest.param((p, settings), id=p.cell.id) for p in plan]
     metafunc.parametrize("cell", cells, indirect=True)
@@ -177,6 +181,28 @@ class CellBench:
 
 
 @pytest.fixture
+def kernel_bench(request: pytest.FixtureRequest) -> "Callable[[str], KernelBench]":
+    """A function of ``cpu``, ``gpu`` or ``any`` that gives the bench on the chosen device.
+
+    Skips without ``--benchmark``, and where the row is for another kind of device.
+    """
+    from alignmeter.kernelbench.fixture import KernelBench
+
+    run = request.config.stash.get(_RUN, None)
+    if run is None:
+        pytest.skip(_HOW)
+    device = str(run.overrides.get("accelerator", ("cpu",))[0])
+    device = {"rocm": "cuda", "auto": "cpu"}.get(device, device)
+
+    def bench(kind: str) -> KernelBench:
+        if kind != "any" and (kind == "cpu") != (device == "cpu"):
+            pytest.skip(f"this row is for a {kind}; choose it with --accelerator")
+        return KernelBench(request.getfixturevalue("benchmark"), run.comparisons, device)
+
+    return bench
+
+
+@pytest.fixture
 def cell(request: pytest.FixtureRequest) -> Iterator[CellBench]:
     """The cell that this test measures."""
     planned, settings = request.param
@@ -190,7 +216,15 @@ def pytest_terminal_summary(
 ) -> None:
     """Write the report and say what it says, the DPO-vs-PPO delta first."""
     run = config.stash.get(_RUN, None)
-    if run is None or not run.records:
+    if run is None:
+        return
+    if run.comparisons:
+        from alignmeter.kernelbench.fixture import comparison_lines
+
+        terminalreporter.section("kernels")
+        for line in comparison_lines(run.comparisons):
+            terminalreporter.write_line(line)
+    if not run.records:
         return
     from alignmeter_reports import write_report
 

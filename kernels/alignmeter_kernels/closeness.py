@@ -1,9 +1,20 @@
 """How near a kernel must be to its reference in float64, derived from its dtype."""
 
+__all__ = ["assert_close_to_float64", "check_kernel", "gradients_of"]
+
+from collections.abc import Callable, Mapping
+
 import torch
 
+from alignmeter_kernels.inputs import Case
+from alignmeter_kernels.kernel import Kernel
 
-def gradients_of(function, inputs):
+Tensors = dict[str, torch.Tensor]
+
+
+def gradients_of(
+    function: Callable[[Tensors], Tensors], inputs: Mapping[str, torch.Tensor]
+) -> Tensors:
     """Outputs and, as ``d <input>``, gradients of a fixed random functional of them."""
     leaves = {
         name: value.detach().clone(memory_format=torch.preserve_format).requires_grad_()
@@ -11,32 +22,69 @@ def gradients_of(function, inputs):
     }
     outputs = function(leaves)
     draw = torch.Generator().manual_seed(9)
-    total = sum(
-        (out.double() * torch.randn(out.shape, generator=draw, dtype=torch.float64)).sum()
+    parts = [
+        (out.double() * torch.randn(out.shape, generator=draw, dtype=torch.float64).to(out.device))
         for out in outputs.values()
         if out.requires_grad
-    )
-    total.backward()
+    ]
+    torch.stack([part.sum() for part in parts]).sum().backward()
     found = {name: out.detach() for name, out in outputs.items()}
-    found |= {f"d {name}": leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
-    return found
+    return found | {
+        f"d {name}": leaf.grad for name, leaf in leaves.items() if leaf.grad is not None
+    }
 
 
-def assert_close_to_float64(kernel, reference, inputs):
+def assert_close_to_float64(
+    kernel: Callable[[Tensors], Tensors],
+    reference: Callable[[Tensors], Tensors],
+    inputs: Mapping[str, torch.Tensor],
+) -> None:
     """Every output and gradient within rounding of the float64 reference's.
 
     A result of n summed terms errs by about u sqrt(n) of their size; with n up to some thousand
     that is 64 u of the largest entry. Half-precision results are rounded once more: 2 u of theirs.
+
+    Raises:
+        AssertionError: naming the output or gradient that is too far away.
     """
     wide = {name: value.double() for name, value in inputs.items()}
     wanted, found = gradients_of(reference, wide), gradients_of(kernel, inputs)
-    assert found.keys() == wanted.keys()
+    if found.keys() != wanted.keys():
+        raise AssertionError(f"results are {sorted(found)}; want {sorted(wanted)}")
     for name, value in found.items():
         target = wanted[name]
-        assert value.shape == target.shape, name
+        if value.shape != target.shape:
+            raise AssertionError(f"{name} is {tuple(value.shape)}; want {tuple(target.shape)}")
         size = target.abs().max().clamp(min=1e-6).item()
         bound = 64 * torch.finfo(torch.float32).eps * size
         if value.dtype != torch.float32:
             bound += 2 * torch.finfo(value.dtype).eps * size
         apart = (value.double() - target).abs().max().item()
-        assert apart <= bound, f"{name}: {apart:.2e} apart, bound {bound:.2e}"
+        if not apart <= bound:
+            raise AssertionError(f"{name}: {apart:.2e} apart, bound {bound:.2e}")
+
+
+def check_kernel(kernel: Kernel, case: Case, device: str, dtype: torch.dtype) -> None:
+    """Hold ``kernel`` on ``device`` against its reference, on one case.
+
+    Raises:
+        AssertionError: as `assert_close_to_float64`.
+    """
+    made = case.make(device, dtype)
+    moving = {name: value for name, value in made.items() if value.requires_grad}
+    fixed = {name: value for name, value in made.items() if not value.requires_grad}
+
+    def run(function: Callable[..., object]) -> Callable[[Tensors], Tensors]:
+        def call(inputs: Tensors) -> Tensors:
+            wide = any(value.dtype == torch.float64 for value in inputs.values())
+            rest = {
+                name: value.double() if wide and value.is_floating_point() else value
+                for name, value in fixed.items()
+            }
+            given = function(**{name: (inputs | rest)[name] for name in made}, **case.options)
+            outputs = given if isinstance(given, tuple) else (given,)
+            return {f"output {i}": out for i, out in enumerate(outputs) if out is not None}
+
+        return call
+
+    assert_close_to_float64(run(kernel.operator), run(kernel.reference), moving)

@@ -16,7 +16,8 @@ class Kernel:
     """An operator beside its plain reference.
 
     ``operator`` and ``reference`` take the tensors and options of a case by keyword and return a
-    tensor or a tuple of them. ``on_chip(tensors, options)`` makes every Triton launch of a forward
+    tensor or a tuple of them. ``check`` is small and of odd sizes: a timing counts only after it
+    passed. ``on_chip(tensors, options)`` makes every Triton launch of a forward
     and a backward pass; ``None`` where there is no Triton version. ``matmul``: its Triton functions
     that must use the matrix unit.
     """
@@ -24,6 +25,7 @@ class Kernel:
     name: str
     operator: Callable[..., Any]
     reference: Callable[..., Any]
+    check: Case = Case(name="none", tensors={})
     cases: tuple[Case, ...] = ()
     on_chip: Callable[[dict[str, torch.Tensor], dict[str, Any]], None] | None = None
     matmul: frozenset[str] = frozenset()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from alignmeter_kernels.causal_conv1d import gpu
-from alignmeter_kernels.causal_conv1d.inputs import CASES
+from alignmeter_kernels.causal_conv1d.inputs import CASES, CHECK
 from alignmeter_kernels.causal_conv1d.ops import causal_conv1d
 from alignmeter_kernels.causal_conv1d.reference import causal_conv1d_reference
 from alignmeter_kernels.kernel import Kernel
@@ -23,6 +23,7 @@ KERNEL = Kernel(
     name="causal_conv1d",
     operator=causal_conv1d,
     reference=causal_conv1d_reference,
+    check=CHECK,
     cases=CASES,
     on_chip=_on_chip,
 )

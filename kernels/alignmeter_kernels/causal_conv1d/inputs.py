@@ -1,6 +1,6 @@
 """Inputs of `causal_conv1d`: rows, width D, T tokens, four taps as in every published Mamba."""
 
-__all__ = ["CASES"]
+__all__ = ["CASES", "CHECK"]
 
 from alignmeter_kernels.inputs import Case, TensorSpec
 
@@ -18,6 +18,7 @@ def _case(name: str, rows: int, width: int, length: int, *, chips: bool = False)
     )
 
 
+CHECK = _case("check", 2, 5, 63)
 CASES = (
     _case("b1-d512-l1024", 1, 512, 1024),
     _case("b1-d512-l4096", 1, 512, 4096),

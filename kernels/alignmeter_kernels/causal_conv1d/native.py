@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from alignmeter_kernels.cpp import CppLibrary, address
+from alignmeter_kernels.paths import is_portable_only
 
 _CONV = CppLibrary(Path(__file__).with_name("conv.cpp"))
 Tensor = torch.Tensor
@@ -16,7 +17,7 @@ Tensor = torch.Tensor
 
 def usable() -> bool:
     """Whether the library is there; it is built now, if need be."""
-    return _library() is not None
+    return not is_portable_only() and _library() is not None
 
 
 @cache

@@ -1,0 +1,83 @@
+"""A whole training step with this project's kernels beside the same step without them."""
+
+__all__ = ["STEP_BASELINES", "compare_step"]
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from alignmeter.architectures import open_architecture
+from alignmeter.batches import Batch, open_batches
+from alignmeter.cell import Cell
+from alignmeter.kernelbench.compare import Comparison
+from alignmeter.methods import TrainingStep, open_method, open_setup
+from alignmeter.methods.base import SilentProbe
+from alignmeter.session.resolve import resolve_cell
+
+STEP_BASELINES: dict[str, str | None] = {"transformers": None, "mambapy": "mambapy"}
+"""Baseline -> the module that must be importable."""
+_TOLERANCE = 1e-4
+"""Of the loss: two summation orders over a thousand tokens in fp32."""
+
+
+def compare_step(
+    method: str, architecture: str, seq_len: int, baseline: str, *, device: str
+) -> Comparison:
+    """A step of ``method`` at tiny, custom kernels beside stock ones; same weights, same batch.
+
+    Raises:
+        AssertionError: if the two losses of the first step differ.
+        KeyError: for an unknown baseline.
+        ModuleNotFoundError: if the baseline's module is not installed.
+    """
+    module = STEP_BASELINES[baseline]
+    if module is not None and find_spec(module) is None:
+        raise ModuleNotFoundError(f"{module} is not installed")
+    axes: dict[str, str | int] = {
+        "method": method, "architecture": architecture, "seq_len": seq_len, "data": "synthetic",
+        "batch": 1, "accelerator": device,
+    }  # fmt: skip
+    runs = []
+    for kernels in ("stock", "custom"):
+        step, batch = _built(resolve_cell({**axes, "kernels": kernels}).cell)
+        if kernels == "stock" and module is not None:
+            _use_mambapy(step)
+        runs.append(_runner(architecture, kernels, step, batch))
+    theirs, ours = runs
+    apart = abs(ours() - theirs())
+    if not apart <= _TOLERANCE:
+        raise AssertionError(f"the losses of the first step are {apart:.2e} apart")
+    return Comparison(ours=lambda: _drop(ours), theirs=lambda: _drop(theirs), device=device)
+
+
+def _drop(run: Callable[[], float]) -> None:
+    run()
+
+
+def _built(cell: Cell) -> tuple[TrainingStep, Batch]:
+    device = torch.device(cell.accelerator)
+    setup = open_setup(cell, device, seed=0)
+    batches = open_batches(cell, vocab_size=setup.vocab_size, seed=0)
+    method = open_method(cell.method)
+    return method.build(setup), batches.take(0, device, method.rows)
+
+
+def _use_mambapy(step: TrainingStep) -> None:
+    for model in step.models().values():
+        mixers: list[Any] = [part for part in model.modules() if hasattr(part, "use_mambapy")]
+        for mixer in mixers:
+            mixer.use_mambapy = True
+
+
+def _runner(
+    architecture: str, kernels: str, step: TrainingStep, batch: Batch
+) -> Callable[[], float]:
+    family = open_architecture(architecture)
+
+    def run() -> float:
+        family.use_kernels(kernels)  # both sides live in one process and take turns
+        return float(step.run(batch, SilentProbe()).loss)
+
+    return run

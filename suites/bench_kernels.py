@@ -1,0 +1,55 @@
+"""Each kernel beside what it replaces: ``pytest --benchmark suites/bench_kernels.py``.
+
+One thread on a CPU, fp32; ``--accelerator cuda`` takes the other table, in bf16. A row is timed
+only after its kernel agreed with the float64 reference, and both sides take turns in every round.
+"""
+
+import pytest
+
+CPU = (
+    # kernel, case, path, passes, beside, rounds
+    ("selective_scan", "b1-d512-l256", "best", "fwd+bwd", "transformers", 7),
+    ("selective_scan", "b1-d512-l256", "torch", "fwd+bwd", "transformers", 7),
+    ("selective_scan", "b1-d512-l1024", "best", "fwd+bwd", "mambapy", 7),
+    ("selective_scan", "b1-d512-l1024", "torch", "fwd+bwd", "mambapy", 7),
+    ("selective_scan", "b1-d512-l4096", "best", "fwd+bwd", "mambapy", 3),
+    ("selective_scan", "b1-d512-l4096", "best", "fwd", "mambapy", 3),
+    ("causal_conv1d", "b1-d512-l1024", "best", "fwd+bwd", "transformers", 21),
+    ("causal_conv1d", "b1-d512-l4096", "best", "fwd+bwd", "transformers", 11),
+    ("ssd_scan", "b2-h24-l1024", "best", "fwd+bwd", "transformers", 5),
+    ("linear_logprob", "t1024-h256-v128256-trained", "best", "fwd+bwd", "all logits", 5),
+    ("linear_logprob", "t1024-h256-v128256-frozen", "best", "fwd+bwd", "all logits", 5),
+    ("linear_logprob", "t1024-h256-v128256-trained", "best", "fwd+bwd", "trl", 5),
+    ("linear_logprob", "t1024-h256-v128256-frozen", "best", "fwd+bwd", "trl", 5),
+    ("nf4_linear", "m1024-k4096-n4096", "best", "fwd+bwd", "bitsandbytes", 5),
+)
+GPU = (
+    ("selective_scan", "mamba-2.8b", "best", "fwd", "mamba-ssm", 50),
+    ("selective_scan", "mamba-2.8b", "best", "fwd+bwd", "mamba-ssm", 50),
+    ("causal_conv1d", "mamba-2.8b", "best", "fwd+bwd", "causal-conv1d", 50),
+    ("ssd_scan", "mamba2-2.8b", "best", "fwd", "mamba-ssm", 50),
+    ("ssd_scan", "mamba2-2.8b", "best", "fwd+bwd", "mamba-ssm", 50),
+    ("linear_logprob", "llama-3-8b", "best", "fwd+bwd", "all logits", 20),
+    ("linear_logprob", "llama-3-8b", "best", "fwd+bwd", "liger", 20),
+    ("nf4_linear", "llama-3-8b", "best", "fwd+bwd", "bitsandbytes", 20),
+)
+STEPS = (
+    # method, architecture, tokens, beside, rounds; one round of transformers' loop takes minutes
+    ("dpo", "mamba", 1024, "mambapy", 3),
+    ("dpo", "mamba", 1024, "transformers", 1),
+)
+
+
+@pytest.mark.parametrize("row", CPU, ids=lambda row: "-".join(map(str, row[:5])))
+def bench_kernels_on_a_cpu(kernel_bench, row):
+    kernel_bench("cpu").kernel(*row)
+
+
+@pytest.mark.parametrize("row", GPU, ids=lambda row: "-".join(map(str, row[:5])))
+def bench_kernels_on_a_gpu(kernel_bench, row):
+    kernel_bench("gpu").kernel(*row)
+
+
+@pytest.mark.parametrize("row", STEPS, ids=lambda row: "-".join(map(str, row[:4])))
+def bench_steps(kernel_bench, row):
+    kernel_bench("any").step(*row)
