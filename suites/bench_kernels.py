@@ -21,7 +21,7 @@ CPU = (
     ("linear_logprob", "t1024-h256-v128256-frozen", "best", "fwd+bwd", "all logits", 5),
     ("linear_logprob", "t1024-h256-v128256-trained", "best", "fwd+bwd", "trl", 5),
     ("linear_logprob", "t1024-h256-v128256-frozen", "best", "fwd+bwd", "trl", 5),
-    ("nf4_linear", "m1024-k4096-n4096", "best", "fwd+bwd", "bitsandbytes", 5),
+    ("nf4_linear", "t1024-4096x4096", "best", "fwd+bwd", "bitsandbytes", 5),
 )
 GPU = (
     ("selective_scan", "mamba-2.8b", "best", "fwd", "mamba-ssm", 50),
@@ -31,7 +31,15 @@ GPU = (
     ("ssd_scan", "mamba2-2.8b", "best", "fwd+bwd", "mamba-ssm", 50),
     ("linear_logprob", "llama-3-8b", "best", "fwd+bwd", "all logits", 20),
     ("linear_logprob", "llama-3-8b", "best", "fwd+bwd", "liger", 20),
-    ("nf4_linear", "llama-3-8b", "best", "fwd+bwd", "bitsandbytes", 20),
+    ("nf4_linear", "llama-3-8b-up", "best", "fwd+bwd", "bitsandbytes", 20),
+)
+LENGTHS = (
+    # kernel, short, long, times as long, rounds
+    ("selective_scan", "b1-d512-l1024", "b1-d512-l16384", 16, 5),
+)
+PROCESSES = (
+    # kernel, case, beside
+    ("selective_scan", "b1-d512-l4096", "mambapy"),
 )
 STEPS = (
     # method, architecture, tokens, beside, rounds; one round of transformers' loop takes minutes
@@ -48,6 +56,16 @@ def bench_kernels_on_a_cpu(kernel_bench, row):
 @pytest.mark.parametrize("row", GPU, ids=lambda row: "-".join(map(str, row[:5])))
 def bench_kernels_on_a_gpu(kernel_bench, row):
     kernel_bench("gpu").kernel(*row)
+
+
+@pytest.mark.parametrize("row", LENGTHS, ids=lambda row: "-".join(map(str, row[:3])))
+def bench_lengths(kernel_bench, row):
+    kernel_bench("cpu").lengths(*row)
+
+
+@pytest.mark.parametrize("row", PROCESSES, ids="-".join)
+def bench_process_peaks(kernel_bench, row):
+    kernel_bench("cpu").process(*row)
 
 
 @pytest.mark.parametrize("row", STEPS, ids=lambda row: "-".join(map(str, row[:4])))

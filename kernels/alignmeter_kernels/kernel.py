@@ -19,13 +19,15 @@ class Kernel:
     tensor or a tuple of them. ``check`` is small and of odd sizes: a timing counts only after it
     passed. ``on_chip(tensors, options)`` makes every Triton launch of a forward
     and a backward pass; ``None`` where there is no Triton version. ``matmul``: its Triton functions
-    that must use the matrix unit.
+    that must use the matrix unit. ``flops(case, backward)``: operations of its matrix products, at
+    the least that a pass can do; ``None`` where there are none to speak of.
     """
 
     name: str
     operator: Callable[..., Any]
     reference: Callable[..., Any]
-    check: Case = Case(name="none", tensors={})
+    check: Case
     cases: tuple[Case, ...] = ()
     on_chip: Callable[[dict[str, torch.Tensor], dict[str, Any]], None] | None = None
     matmul: frozenset[str] = frozenset()
+    flops: Callable[[Case, bool], float] | None = None

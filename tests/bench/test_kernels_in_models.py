@@ -4,11 +4,14 @@ import importlib
 
 import pytest
 import torch
+from bitsandbytes.nn import Linear4bit
 
 from alignmeter.architectures import open_architecture
 from alignmeter.batches import open_batches
 from alignmeter.methods import open_method, open_setup
 from alignmeter.methods.base import SilentProbe
+from alignmeter.methods.logprobs import response_logprobs
+from alignmeter.peft.nf4 import quantise
 from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES
 from alignmeter.session import Planned, Settings, measure
 from alignmeter.session.agreement import compare, is_rounded, make_reference
@@ -59,7 +62,7 @@ def gradients(cell):
     return found
 
 
-@pytest.mark.parametrize("peft", ["full", "lora"])
+@pytest.mark.parametrize("peft", PEFT_MODES)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_gradient_is_the_stock_paths(architecture, peft, make_cell):
     stock, custom = (
@@ -72,14 +75,72 @@ def test_every_gradient_is_the_stock_paths(architecture, peft, make_cell):
         assert apart <= 1e-4, f"{name}: {apart:.2e}"
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_an_eval_pass_leaves_custom_qlora_alone(architecture, make_cell):
+    """Not even without the guard in `alignmeter.peft.nf4`: bitsandbytes' forward never runs."""
+    cell = make_cell(architecture=architecture, peft="qlora", kernels="custom")
+    model = open_setup(cell, CPU, seed=0).policy()
+    layers = [module for module in model.modules() if isinstance(module, Linear4bit)]
+    assert layers
+    for layer in layers:
+        layer.support_avx512bf16_for_cpu = True
+    ids = torch.randint(3, 500, (2, 16), generator=torch.Generator().manual_seed(0))
+    before = response_logprobs(model, ids, 8)
+    model.eval()
+    with torch.no_grad():
+        within = response_logprobs(model, ids, 8)
+    model.train()
+    assert torch.equal(response_logprobs(model, ids, 8), before)
+    assert torch.equal(within, before)
+
+
+def test_the_ledger_owns_the_same_nf4_tensors(make_cell):
+    """The custom layers hold bitsandbytes' tensors and no copy of them."""
+    ledgers = []
+    for kernels in ("stock", "custom"):
+        load = Workload(make_cell(peft="qlora", kernels=kernels), 0)
+        load.build()
+        load.agreement([])
+        ledgers.append(load.memory_step().ledger)
+    stock, custom = ledgers
+    for owner in ("policy_weights", "ref_weights", "quantisation_state", "adapters"):
+        assert custom[f"{owner}_bytes"] == stock[f"{owner}_bytes"]
+    assert custom["quantisation_state_bytes"] > 0
+    table = 256 * 2 * 4
+    assert custom["unattributed_bytes"] <= stock["unattributed_bytes"] + table
+
+
+def test_nf4_layers_compute_in_their_own_dtype():
+    """As `Linear4bit` does: cast to the compute dtype, the bias too, and back to the input's."""
+    stock, custom = (
+        quantise(
+            torch.nn.Sequential(torch.nn.Linear(64, 5)), skip=(), compute=torch.bfloat16, kernels=k
+        )
+        for k in ("stock", "custom")
+    )
+    custom.load_state_dict(stock.state_dict())
+    stock, custom = stock.to(CPU), custom.to(CPU)
+    x = torch.randn(3, 64)
+    assert custom(x).dtype == torch.float32
+    torch.testing.assert_close(custom(x), stock(x), rtol=2**-7, atol=2**-7)
+    assert torch.equal(custom(x), custom(x).bfloat16().float())
+
+
+def test_an_unquantised_weight_is_refused():
+    linear = torch.nn.Sequential(torch.nn.Linear(64, 5))
+    model = quantise(linear, skip=(), compute=torch.float32, kernels="custom")
+    with pytest.raises(ValueError, match="the weight is not NF4"):
+        model(torch.zeros(1, 64))
+
+
 def test_stock_comes_back(make_cell):
     mamba = open_architecture("mamba")
     module = importlib.import_module(mamba.modeling)
-    open_setup(make_cell(architecture="mamba"), CPU, seed=0)
+    open_setup(make_cell(architecture="mamba", kernels="stock"), CPU, seed=0)
     before = module.mamba_selective_scan
     open_setup(make_cell(architecture="mamba", kernels="custom"), CPU, seed=0)
     assert module.mamba_selective_scan is mamba.operators["mamba_selective_scan"]
-    open_setup(make_cell(architecture="mamba"), CPU, seed=0)
+    open_setup(make_cell(architecture="mamba", kernels="stock"), CPU, seed=0)
     assert module.mamba_selective_scan is before
 
 
@@ -89,9 +150,10 @@ def test_an_unknown_activation_is_refused():
         convolution(torch.zeros(1, 2, 3), torch.zeros(2, 4), activation="gelu")
 
 
-def test_the_record_says_which_path_ran(tmp_path, monkeypatch, launcher, make_cell):
+@pytest.mark.parametrize(("peft", "nf4"), [("full", None), ("qlora", "torch")])
+def test_the_record_says_which_path_ran(tmp_path, monkeypatch, launcher, make_cell, peft, nf4):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    cell = make_cell(architecture="mamba", kernels="custom")
+    cell = make_cell(architecture="mamba", peft=peft, kernels="custom")
     settings = Settings(steps=1, warmup=1, seed=0, timeout_s=120)
     record = measure(Planned(cell=cell, unsupported=None), 0, settings, launcher)
     assert record.status == "ok"
@@ -100,4 +162,5 @@ def test_the_record_says_which_path_ran(tmp_path, monkeypatch, launcher, make_ce
     assert paths["model"] == "transformers"
     assert paths["linear_logprob"] == "torch"
     assert paths["selective_scan"] in ("cpp", "torch")
-    assert "custom" in record.cell.id
+    assert paths.get("nf4_linear") == nf4
+    assert record.cell.kernels == "custom"

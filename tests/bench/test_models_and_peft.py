@@ -147,14 +147,16 @@ def loss_and_gradients(model, ids):
     return loss.detach(), gradients
 
 
+@pytest.mark.parametrize("kernels", ["stock", "custom"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_an_eval_pass_leaves_qlora_training_alone(family, make_cell):
+def test_an_eval_pass_leaves_qlora_training_alone(family, kernels, make_cell):
     """bitsandbytes 0.50 repacks NF4 weights in the first no-grad eval forward on AVX512-BF16 CPUs.
 
     Where the CPU has no such instructions, the test holds trivially; where it has, it fails if
     the guard in `alignmeter.peft.nf4` goes.
     """
-    model = open_setup(make_cell(architecture=family, peft="qlora"), CPU, seed=0).policy()
+    cell = make_cell(architecture=family, peft="qlora", kernels=kernels)
+    model = open_setup(cell, CPU, seed=0).policy()
     with torch.no_grad():
         for name, parameter in adapter_parameters(model).items():
             if ".lora_B." in name:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from alignmeter.architectures import open_architecture
+from alignmeter_kernels.nf4_linear.reference import NESTED
 
 Tensor = torch.Tensor
 
@@ -101,6 +102,28 @@ def _liger(*, hidden: Tensor, weight: Tensor, labels: Tensor) -> Any:
     return module.LigerFusedLinearCrossEntropyLoss(reduction="sum")(weight, hidden, labels)
 
 
+def _bitsandbytes(*, x: Tensor, shape: tuple[int, int], blocksize: int, **parts: Tensor) -> Any:
+    functional = import_module("bitsandbytes.functional")
+    nested = functional.QuantState(
+        absmax=parts["nested_absmax"],
+        code=parts["levels"],
+        blocksize=NESTED,
+        dtype=torch.float32,
+    )
+    state = functional.QuantState(
+        absmax=parts["absmax"],
+        shape=torch.Size(shape),
+        code=functional.get_4bit_type("nf4", device=x.device),
+        blocksize=blocksize,
+        quant_type="nf4",
+        dtype=x.dtype,
+        offset=parts["offset"],
+        state2=nested,
+    )
+    product = import_module("bitsandbytes.autograd._functions").MatMul4Bit
+    return product.apply(x, parts["packed"].unsqueeze(1), None, None, state)
+
+
 BASELINES: dict[str, dict[str, Baseline]] = {
     "selective_scan": {
         "transformers": Baseline(run=_loop),
@@ -120,4 +143,5 @@ BASELINES: dict[str, dict[str, Baseline]] = {
         "trl": Baseline(run=_trl, module="trl"),
         "liger": Baseline(run=_liger, module="liger_kernel"),
     },
+    "nf4_linear": {"bitsandbytes": Baseline(run=_bitsandbytes, module="bitsandbytes")},
 }

@@ -1,6 +1,13 @@
 """Two ways to compute one thing, timed in turns: each round runs the baseline, then the kernel."""
 
-__all__ = ["Comparison", "compare_kernel"]
+__all__ = [
+    "Comparison",
+    "compare_kernel",
+    "compare_lengths",
+    "find_case",
+    "find_kernel",
+    "one_pass",
+]
 
 import gc
 import statistics
@@ -110,9 +117,11 @@ def find_case(kernel: Kernel, name: str) -> Case:
     return {case.name: case for case in kernel.cases}[name]
 
 
-def _pass(
+def one_pass(
     run: Callable[..., Any], case: Case, inputs: dict[str, torch.Tensor], backward: bool
 ) -> Call:
+    """A call of ``run`` on the inputs: without gradients, or forward and backward."""
+
     def forward() -> None:
         with torch.no_grad():
             run(**inputs, **case.options)
@@ -143,7 +152,24 @@ def compare_kernel(
     case = find_case(kernel, case_name)
     inputs = case.make(device, dtype)
     return Comparison(
-        ours=_pass(kernel.operator, case, inputs, backward),
-        theirs=_pass(baseline.run, case, inputs, backward),
+        ours=one_pass(kernel.operator, case, inputs, backward),
+        theirs=one_pass(baseline.run, case, inputs, backward),
         device=device,
     )
+
+
+def compare_lengths(name: str, short: str, long: str, *, device: str) -> Comparison:
+    """``name`` on its ``long`` case, beside itself on the ``short`` one; forward and backward.
+
+    Raises:
+        AssertionError: if the kernel is wrong on its check case.
+        KeyError: for an unknown kernel or case.
+    """
+    kernel = find_kernel(name)
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    check_kernel(kernel, kernel.check, device, dtype)
+    ours, theirs = (
+        one_pass(kernel.operator, case, case.make(device, dtype), backward=True)
+        for case in (find_case(kernel, long), find_case(kernel, short))
+    )
+    return Comparison(ours=ours, theirs=theirs, device=device)

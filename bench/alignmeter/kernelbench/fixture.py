@@ -2,7 +2,7 @@
 
 __all__ = ["KernelBench", "comparison_lines"]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -36,6 +36,51 @@ class KernelBench:
             )
             about = {"row": f"{name} {case}", "passes": passes, "baseline": baseline}
             self._measure(found, rounds, about, path_of=name)
+            if self._device != "cpu":
+                self._add_rates(name, case, passes)
+
+    def _add_rates(self, name: str, case: str, passes: str) -> None:
+        """What share of the device the kernel reached."""
+        from alignmeter.kernelbench import achieved
+        from alignmeter.kernelbench.compare import find_case, find_kernel
+
+        kernel, row = find_kernel(name), self._rows[-1]
+        row |= achieved(
+            kernel, find_case(kernel, case), backward=passes == "fwd+bwd",
+            seconds=row["ours_s"], device=self._device,
+        )  # fmt: skip
+        self._benchmark.extra_info.update(row)
+
+    def lengths(self, name: str, short: str, long: str, times: int, rounds: int) -> None:
+        """A case of ``times`` the tokens beside a short one: ``1 / times`` as fast if linear."""
+        from alignmeter.kernelbench import compare_lengths
+
+        found = compare_lengths(name, short, long, device=self._device)
+        about = {"row": f"{name} {long}", "passes": f"{times}x as long", "baseline": short}
+        self._measure(found, rounds, about, path_of=name)
+        row = self._rows[-1]
+        row["time_per_token"] = 1 / row["speedup"] / times
+        row["memory_per_token"] = 1 / row["memory_ratio"] / times
+        self._benchmark.extra_info.update(row)
+
+    def process(self, name: str, case: str, baseline: str) -> None:
+        """Peak of a fresh process that runs the kernel, beside one that runs the baseline."""
+        from alignmeter.kernelbench import BASELINES, process_peak_bytes
+
+        missing = BASELINES[name][baseline].missing()
+        if missing is not None:
+            pytest.skip(f"{missing}; install it to compare with it")
+        theirs = process_peak_bytes(name, case, baseline)
+        ours = self._benchmark.pedantic(
+            process_peak_bytes, args=(name, case, None), rounds=1, iterations=1
+        )
+        row = {
+            "row": f"{name} {case}", "passes": "process", "baseline": baseline, "path": "best",
+            "device": self._device, "ours_added_bytes": ours, "theirs_added_bytes": theirs,
+            "memory_ratio": theirs / ours,
+        }  # fmt: skip
+        self._benchmark.extra_info.update(row)
+        self._rows.append(row)
 
     def step(
         self, method: str, architecture: str, seq_len: int, baseline: str, rounds: int
@@ -93,12 +138,25 @@ def comparison_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _line(row: dict[str, Any]) -> str:
-    return _FORMAT.format(
+    line = _FORMAT.format(
         f"  {row['passes']}, {row['path']}, beside {row['baseline']}",
-        seconds_text(row["ours_s"]),
-        seconds_text(row["theirs_s"]),
-        f"{row['speedup']:.2f}x",
-        bytes_text(row["ours_added_bytes"] or 0),
-        bytes_text(row["theirs_added_bytes"] or 0),
-        f"{row.get('memory_ratio', 0):.1f}x",
+        _text(seconds_text, row.get("ours_s")),
+        _text(seconds_text, row.get("theirs_s")),
+        _text("{:.2f}x".format, row.get("speedup")),
+        _text(bytes_text, row.get("ours_added_bytes")),
+        _text(bytes_text, row.get("theirs_added_bytes")),
+        _text("{:.1f}x".format, row.get("memory_ratio")),
     )
+    if "time_per_token" in row:
+        line += f"\n    per token: time {row['time_per_token']:.2f}x,"
+        line += f" memory {row['memory_per_token']:.2f}x"
+    if "share_of_copy" in row:
+        line += f"\n    {row['bytes_per_s'] / 1e9:.0f} GB/s, {row['share_of_copy']:.0%} of a copy"
+    if "share_of_product" in row:
+        line += f"; {row['flops_per_s'] / 1e12:.0f} TFLOP/s, {row['share_of_product']:.0%} of a"
+        line += " plain product"
+    return line
+
+
+def _text(form: Callable[[Any], str], value: Any) -> str:
+    return "-" if value is None else form(value)

@@ -1,8 +1,9 @@
 """NF4 weights through bitsandbytes, on the CPU too."""
 
-__all__ = ["nf4_settings", "quantisation_tensors", "quantise"]
+__all__ = ["nf4_settings", "nf4_weight", "quantisation_tensors", "quantise"]
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from alignmeter.cell import Cell
 from alignmeter.precision import precision_of
+from alignmeter_kernels.nf4_linear import Nf4Weight, nf4_linear
 
 BLOCKSIZE = 64
 """bitsandbytes' default has been 128 on CDNA and 64 elsewhere, depending on the version."""
@@ -26,22 +28,26 @@ def nf4_settings(cell: Cell) -> dict[str, float | int | str]:
     }
 
 
-def quantise(model: nn.Module, *, skip: tuple[str, ...], compute: torch.dtype) -> nn.Module:
+def quantise(
+    model: nn.Module, *, skip: tuple[str, ...], compute: torch.dtype, kernels: str
+) -> nn.Module:
     """Replace every linear layer not named in ``skip`` by an NF4 one with double quantisation.
 
     The weights are packed when the model moves to its device (bitsandbytes does it in ``to``).
+    ``kernels``: with ``custom`` the layers run `nf4_linear` on bitsandbytes' tensors.
     """
     for name, module in list(model.named_modules()):
         if type(module) is nn.Linear and name.rpartition(".")[2] not in skip:
             parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, _packed(module, compute))
+            setattr(model.get_submodule(parent), child, _packed(module, compute, kernels))
     return model
 
 
-def _packed(linear: nn.Linear, compute: torch.dtype) -> nn.Module:
+def _packed(linear: nn.Linear, compute: torch.dtype, kernels: str) -> nn.Module:
     from bitsandbytes.nn.modules import Linear4bit, Params4bit
 
-    packed: Any = Linear4bit(
+    layer: Any = _custom_layer() if kernels == "custom" else Linear4bit
+    packed = layer(
         linear.in_features,
         linear.out_features,
         bias=linear.bias is not None,
@@ -60,9 +66,52 @@ def _packed(linear: nn.Linear, compute: torch.dtype) -> nn.Module:
         packed.bias = linear.bias
     # On CPUs with AVX512-BF16, bitsandbytes 0.50 repacks the weights for good in the first no-grad
     # eval forward, and later training forwards use a kernel without a gradient: log-probs shift
-    # and lora_B gradients vanish in silence. tests/bench/test_peft.py compares both sides.
+    # and lora_B gradients vanish in silence. tests/bench/test_models_and_peft.py compares both
+    # sides.
     packed.support_avx512bf16_for_cpu = False
     return packed  # type: ignore[no-any-return]
+
+
+@cache
+def _custom_layer() -> type[nn.Module]:
+    """bitsandbytes' layer with `nf4_linear` as its product; late, as bitsandbytes is an extra."""
+    from bitsandbytes.nn.modules import Linear4bit
+
+    class Nf4Linear(Linear4bit):
+        """A `Linear4bit` to peft and to checkpoints; dtypes are cast as it casts them."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            """[..., in] to [..., out] in ``x``'s dtype, computed in ``compute_dtype``."""
+            bias = None if self.bias is None else self.bias.to(self.compute_dtype)
+            y = nf4_linear(x.to(self.compute_dtype), nf4_weight(self.weight), bias)
+            return y.to(x.dtype)
+
+    return Nf4Linear
+
+
+def nf4_weight(parameter: Any) -> Nf4Weight:
+    """The tensors of a quantised ``Params4bit``, none of them copied.
+
+    Cheap enough for each forward pass, so that nothing goes stale when a model moves.
+
+    Raises:
+        ValueError: if it is not quantised yet, or in another format.
+    """
+    state = parameter.quant_state
+    if state is None or state.quant_type != "nf4":
+        raise ValueError("the weight is not NF4; a model is quantised when it moves to its device")
+    levels = nested = offset = None
+    if state.nested:
+        levels, nested, offset = state.state2.code, state.state2.absmax, state.offset
+    return Nf4Weight(
+        packed=parameter.data,
+        absmax=state.absmax,
+        shape=(state.shape[0], state.shape[1]),
+        blocksize=state.blocksize,
+        levels=levels,
+        nested_absmax=nested,
+        offset=offset,
+    )
 
 
 def quantisation_tensors(model: nn.Module) -> Iterator[torch.Tensor]:

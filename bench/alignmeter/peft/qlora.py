@@ -29,7 +29,10 @@ class _Qlora:
 
     def store(self, model: nn.Module, architecture: Architecture, cell: Cell) -> nn.Module:
         return quantise(
-            model, skip=architecture.nf4_skip, compute=precision_of(cell.precision).compute
+            model,
+            skip=architecture.nf4_skip,
+            compute=precision_of(cell.precision).compute,
+            kernels=cell.kernels,
         )
 
     def train(

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from alignmeter_kernels.inputs import Case
 from alignmeter_kernels.kernel import Kernel
 from alignmeter_kernels.linear_logprob import gpu
 from alignmeter_kernels.linear_logprob.inputs import CASES, CHECK
@@ -19,6 +20,13 @@ def _on_chip(inputs: dict[str, torch.Tensor], options: dict[str, Any]) -> None:
     gpu.backward(**inputs, lse=lse, grad=logprobs, trained=trained)
 
 
+def _flops(case: Case, backward: bool) -> float:
+    """One product forward; backward one for ``hidden`` and one for a trained weight."""
+    (tokens, width), (vocabulary, _) = (case.tensors[n].shape for n in ("hidden", "weight"))
+    products = 1 + (backward and 1 + (not case.tensors["weight"].frozen))
+    return 2.0 * products * tokens * width * vocabulary
+
+
 KERNEL = Kernel(
     name="linear_logprob",
     operator=linear_logprob,
@@ -27,4 +35,5 @@ KERNEL = Kernel(
     cases=CASES,
     on_chip=_on_chip,
     matmul=frozenset({"partial_softmax", "slopes"}),
+    flops=_flops,
 )
