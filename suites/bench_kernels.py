@@ -16,7 +16,7 @@ CPU = (
     ("selective_scan", "b1-d512-l4096", "best", "fwd", "mambapy", 3),
     ("causal_conv1d", "b1-d512-l1024", "best", "fwd+bwd", "transformers", 21),
     ("causal_conv1d", "b1-d512-l4096", "best", "fwd+bwd", "transformers", 11),
-    ("ssd_scan", "b2-h24-l1024", "best", "fwd+bwd", "transformers", 5),
+    ("ssd_scan", "mamba2-130m-t1024", "best", "fwd+bwd", "transformers", 5),
     ("linear_logprob", "t1024-h256-v128256-trained", "best", "fwd+bwd", "all logits", 5),
     ("linear_logprob", "t1024-h256-v128256-frozen", "best", "fwd+bwd", "all logits", 5),
     ("linear_logprob", "t1024-h256-v128256-trained", "best", "fwd+bwd", "trl", 5),

@@ -11,7 +11,7 @@ from torch import nn
 from alignmeter.architectures.base import SPECIAL_TOKENS, Architecture, Shape
 from alignmeter.architectures.convolution import convolution
 from alignmeter.architectures.vendor import Vendor
-from alignmeter_kernels.ssd_scan import ssd_scan
+from alignmeter_kernels import ssd_scan
 
 
 def _shape(

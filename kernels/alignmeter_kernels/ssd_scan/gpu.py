@@ -1,0 +1,146 @@
+"""`ssd_scan` on Triton: tiles for each chip, grids, and the sums of parts."""
+
+__all__ = ["backward", "forward"]
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from alignmeter_kernels.launch import Tile, launch, pick
+
+Tensor = torch.Tensor
+
+_CARRY = {
+    "default": Tile(blocks={"Q": 64, "BP": 32, "BN": 128}, warps=8, stages=1),
+    "sm_": Tile(blocks={"Q": 64, "BP": 32, "BN": 128}, warps=4, stages=2),
+    "gfx9": Tile(blocks={"Q": 64, "BP": 32, "BN": 128}, warps=4, stages=2),
+    "interpreter": Tile(blocks={"Q": 16, "BP": 16, "BN": 16}),
+}
+"""Q is the chunk and BN the block of states of every function."""
+_CHUNK = {
+    "default": Tile(blocks={"BP": 32}, warps=8, stages=1),
+    "sm_": Tile(blocks={"BP": 64}, warps=4, stages=2),
+    "gfx9": Tile(blocks={"BP": 64}, warps=8, stages=1),
+    "interpreter": Tile(blocks={"BP": 16}),
+}
+_GRADIENTS = {
+    "default": Tile(blocks={"BP": 32}, warps=8, stages=1),
+    "sm_": Tile(blocks={"BP": 32}, warps=4, stages=2),
+    "sm_80": Tile(blocks={"BP": 16}, warps=4, stages=2),
+    "sm_120": Tile(blocks={"BP": 16}, warps=4, stages=1),
+    "gfx9": Tile(blocks={"BP": 32}, warps=4, stages=1),
+    "interpreter": Tile(blocks={"BP": 16}),
+}
+_WIDE_CARRY = {
+    "default": Tile(blocks={"Q": 32, "BP": 32, "BN": 32}, warps=4, stages=2),
+    "interpreter": Tile(blocks={"Q": 16, "BP": 16, "BN": 16}),
+}
+"""Wide: for fp32, whose operands take twice the room, and on NVIDIA no matrix unit."""
+_WIDE_CHUNK = {
+    "default": Tile(blocks={"BP": 16}, warps=8, stages=1),
+    "gfx9": Tile(blocks={"BP": 32}, warps=8, stages=1),
+    "interpreter": Tile(blocks={"BP": 16}),
+}
+_WIDE_GRADIENTS = {
+    "default": Tile(blocks={"BP": 16}, warps=4, stages=1),
+    "gfx9": Tile(blocks={"BP": 32}, warps=4, stages=1),
+    "interpreter": Tile(blocks={"BP": 16}),
+}
+_PROGRAMS = 512
+"""Wanted at least: two to four for each of the 80 to 304 compute units of today's chips."""
+
+
+def forward(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, first: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """``y`` and the last state, as `portable.forward`."""
+    from alignmeter_kernels.ssd_scan import kernel
+
+    x, dt, B, C = (t.contiguous() for t in (x, dt, B, C))
+    entries, last = _carry(kernel.chunk_states, x, dt, A, B, first)
+    y = torch.empty_like(x)
+    _per_chunk(kernel.chunk_outputs, x, B, _splits(x, B), (x, dt, A, B, C, D, entries, y))
+    return y, last
+
+
+def backward(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, first: Tensor | None,
+    dy: Tensor, dlast: Tensor,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """Gradients of x, dt, A, B, C, D and the first state, as `portable.backward`."""
+    from alignmeter_kernels.ssd_scan import kernel, kernel_gradients
+
+    x, dt, B, C, dy = (t.contiguous() for t in (x, dt, B, C, dy))
+    entries, _ = _carry(kernel.chunk_states, x, dt, A, B, first)
+    exits, dfirst = _carry(kernel.chunk_state_grads, dy, dt, A, C, dlast)
+    (rows, chunks, heads), groups, splits = entries.shape[:3], B.shape[2], _splits(x, B)
+    size = _tile(x, _CARRY, _WIDE_CARRY).blocks["Q"]
+    pairs = dt.new_empty(rows, chunks, groups * splits, size, size)
+    dx, ddt, crossing = torch.empty_like(x), torch.empty_like(dt), torch.empty_like(dt)
+    dA, dD = (dt.new_empty(rows, chunks, heads) for _ in range(2))
+    dB, dC = (dt.new_empty(*B.shape[:3], splits, B.shape[3]) for _ in range(2))
+    tensors: tuple[Tensor | None, ...] = x, dt, A, B, C, dy, pairs, crossing
+    _per_chunk(kernel_gradients.chunk_pairs, x, B, splits, tensors)
+    tensors = x, dt, A, B, C, D, dy, entries, exits, crossing, dx, ddt, dA, dD
+    tile = _tile(x, _GRADIENTS, _WIDE_GRADIENTS)
+    _per_chunk(kernel_gradients.chunk_gradients, x, B, heads // groups, tensors, tile=tile)
+    tensors = x, dt, A, C, exits, pairs, dB
+    _per_chunk(kernel_gradients.b_gradients, x, B, splits, tensors, whole=False)
+    tensors = dy, dt, A, B, entries, pairs, dC
+    _per_chunk(kernel_gradients.c_gradients, x, B, splits, tensors, whole=False)
+    dD = torch.zeros_like(A) if D is None else dD.sum((0, 1))
+    return dx, ddt, dA.sum((0, 1)), dB.sum(3).to(B.dtype), dC.sum(3).to(C.dtype), dD, dfirst
+
+
+def _tile(values: Tensor, narrow: Mapping[str, Tile], wide: Mapping[str, Tile]) -> Tile:
+    return pick(wide if values.dtype == torch.float32 else narrow)
+
+
+def _carry(
+    function: Any, values: Tensor, dt: Tensor, A: Tensor, keys: Tensor, first: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """States between chunks, in the dtype of the products that they enter, and the last in fp32."""
+    (rows, length, heads, width), (groups, n) = values.shape, keys.shape[2:]
+    tile = _tile(values, _CARRY, _WIDE_CARRY)
+    bp, bn = _block(tile, "BP", width), _block(tile, "BN", n)
+    kept = values.new_empty(rows, -(-length // tile.blocks["Q"]), heads, width, n)
+    last = dt.new_empty(rows, heads, width, n)
+    launch(
+        function, (heads, rows, -(-width // bp) * -(-n // bn)), values, dt, A, keys,
+        None if first is None else first.contiguous(), kept, last, length, heads, width, groups, n,
+        tile=tile, BP=bp, BN=bn, PRECISION="ieee",
+    )  # fmt: skip
+    return kept, last
+
+
+def _splits(x: Tensor, B: Tensor) -> int:
+    """Programs that share the heads of a group, in one chunk of a row."""
+    (rows, length, heads, _), groups = x.shape, B.shape[2]
+    shared, chunks = heads // groups, -(-length // _tile(x, _CARRY, _WIDE_CARRY).blocks["Q"])
+    wanted = min(shared, -(-_PROGRAMS // max(1, rows * chunks * groups)))
+    return -(-shared // -(-shared // wanted))
+
+
+def _per_chunk(
+    function: Any, x: Tensor, B: Tensor, splits: int, tensors: tuple[Tensor | None, ...], *,
+    tile: Tile | None = None, whole: bool = True,
+) -> None:  # fmt: skip
+    """A program for each chunk of a row, and for each of the ``splits`` of a group's heads.
+
+    ``whole``: it goes through all blocks of the states; otherwise each block has its own.
+    """
+    (rows, length, heads, width), (groups, n) = x.shape, B.shape[2:]
+    tile, carry = tile or _tile(x, _CHUNK, _WIDE_CHUNK), _tile(x, _CARRY, _WIDE_CARRY)
+    bp, bn, size = _block(tile, "BP", width), _block(carry, "BN", n), carry.blocks["Q"]
+    blocks = -(-n // bn)
+    grid = -(-length // size) * (1 if whole else blocks), rows, groups * splits
+    launch(
+        function, grid, *tensors, length, heads, width, groups, n, -(-(heads // groups) // splits),
+        tile=tile, Q=size, BP=bp, BN=bn, PB=-(-width // bp), NB=blocks, PRECISION="ieee",
+    )  # fmt: skip
+
+
+def _block(tile: Tile, name: str, size: int) -> int:
+    """The tile's block, or the power of two that holds ``size``; no matrix unit takes under 16."""
+    return min(tile.blocks[name], max(16, 1 << (size - 1).bit_length()))

@@ -1,0 +1,110 @@
+"""The Triton functions of Mamba-2's scan under the interpreter, against float64.
+
+Chunks of 16 tokens and blocks of 16 entries, so that short sequences cross their borders.
+"""
+
+import pytest
+import torch
+
+from alignmeter_kernels.closeness import assert_close_to_float64, gradients_of
+
+pytest.importorskip("triton", reason="no Triton; pip install triton")
+
+from alignmeter_kernels.ssd_scan import gpu, portable, ssd_scan
+from alignmeter_kernels.ssd_scan.reference import ssd_scan_reference
+
+NAMES = ("x", "dt", "A", "B", "C", "D", "initial_state")
+
+
+@pytest.fixture(autouse=True)
+def on_triton(monkeypatch):
+    """The operator takes the Triton path; the CPU's own must not answer for it."""
+    monkeypatch.setattr("alignmeter_kernels.ssd_scan.ops.launchable", lambda _: True)
+    for name in ("forward", "backward"):
+        monkeypatch.delattr(portable, name)
+
+
+def made(
+    rows=1, length=33, heads=4, width=7, groups=2, states=5, dtype=torch.float32, options=NAMES[5:]
+):
+    draw = torch.Generator().manual_seed(0)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=draw).to(dtype)
+
+    found = {
+        "x": normal(rows, length, heads, width),
+        "dt": 0.1 * torch.rand(rows, length, heads, generator=draw),
+        "A": -torch.arange(1.0, heads + 1),
+        "B": normal(rows, length, groups, states),
+        "C": normal(rows, length, groups, states),
+        "D": normal(heads).float(),
+        "initial_state": normal(rows, heads, width, states).float(),
+    }
+    return {name: v for name, v in found.items() if name in NAMES[:5] or name in options}
+
+
+def run(scan):
+    def call(inputs):
+        y, last = scan(**inputs)
+        return {"y": y, "last": last}
+
+    return call
+
+
+def assert_agrees(inputs):
+    assert_close_to_float64(run(ssd_scan), run(ssd_scan_reference), inputs)
+
+
+@pytest.mark.parametrize("length", [1, 15, 16, 17, 60])
+@pytest.mark.parametrize("options", [(), NAMES[5:]])
+def test_outputs_and_every_gradient(length, options):
+    assert_agrees(made(length=length, options=options))
+
+
+@pytest.mark.parametrize(
+    ("heads", "groups", "width", "states"), [(1, 1, 1, 1), (2, 1, 33, 20), (3, 3, 16, 33)]
+)
+def test_blocks_of_entries_and_of_states(heads, groups, width, states):
+    assert_agrees(made(length=20, heads=heads, groups=groups, width=width, states=states))
+
+
+@pytest.mark.parametrize("programs", [1, 6, 9])
+def test_heads_of_a_group_in_parts(monkeypatch, programs):
+    """5 heads of each of 2 groups in one part, in two, and in three, the last of one head."""
+    monkeypatch.setattr(gpu, "_PROGRAMS", programs)
+    assert_agrees(made(length=20, rows=1, heads=10, groups=2))
+
+
+def test_half_precision():
+    """fp16 only: the interpreter multiplies bf16 wrongly. Weights of the products are rounded."""
+    inputs = made(dtype=torch.float16)
+    wanted = gradients_of(run(ssd_scan_reference), {n: v.double() for n, v in inputs.items()})
+    for name, value in gradients_of(run(ssd_scan), inputs).items():
+        bound = 4 * torch.finfo(torch.float16).eps * wanted[name].abs().max()
+        assert (value.double() - wanted[name]).abs().max() <= bound, name
+
+
+def test_inputs_need_not_be_contiguous():
+    inputs = {
+        name: value.transpose(1, -1).contiguous().transpose(1, -1) if value.dim() > 2 else value
+        for name, value in made().items()
+    }
+    assert not inputs["x"].is_contiguous()
+    assert_agrees(inputs)
+
+
+def test_nan_stays_nan():
+    inputs = made(groups=1)
+    inputs["dt"][0, 5, 0] = torch.nan
+    y, last = ssd_scan(**inputs)
+    assert y[0, 5:, 0].isnan().all()
+    assert last[0, 0].isnan().all()
+    assert not y[0, :, 1:].isnan().any()
+
+
+def test_results_are_bitwise_repeatable():
+    inputs = made()
+    first, second = (gradients_of(run(ssd_scan), inputs) for _ in range(2))
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
