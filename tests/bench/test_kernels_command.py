@@ -170,7 +170,7 @@ def test_a_process_that_dies_is_a_row_and_the_others_still_count(tmp_path, monke
     (tmp_path / "dies.py").write_text("import os; os._exit(9)")
     (tmp_path / "lives.py").write_text(
         "from alignmeter_kernels.kernel import Kernel\n"
-        "KERNEL = Kernel(name='lives', operator=min, reference=min)\n"
+        "KERNEL = Kernel(name='lives', operator=min, reference=min, check=None)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     jobs = [

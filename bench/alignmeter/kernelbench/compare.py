@@ -27,6 +27,7 @@ from alignmeter_kernels.inputs import Case
 from alignmeter_kernels.kernel import Kernel
 
 Call = Callable[[], None]
+_LEAST_S = 0.05
 
 
 @dataclass(kw_only=True)
@@ -60,11 +61,17 @@ class Comparison:
         self.ours_added_bytes = _added_bytes(self.ours, self.device)
 
     def _timed(self, call: Call) -> float:
+        """Mean of as many calls as last 50 ms: a single short one would pay for the caches and
+        pages that the other side has just taken."""
         _synchronise(self.device)
-        start = time.perf_counter()
-        call()
-        _synchronise(self.device)
-        return time.perf_counter() - start
+        start, calls = time.perf_counter(), 0
+        while True:
+            call()
+            calls += 1
+            _synchronise(self.device)
+            seconds = time.perf_counter() - start
+            if seconds >= _LEAST_S:
+                return seconds / calls
 
     def summary(self) -> dict[str, Any]:
         """What a reader needs: medians, the ratio theirs/ours with its quartiles over rounds."""
