@@ -42,9 +42,12 @@ PROCESSES = (
     ("selective_scan", "b1-d512-l4096", "mambapy"),
 )
 STEPS = (
-    # method, architecture, tokens, beside, rounds; one round of transformers' loop takes minutes
+    # method, architecture, tokens, beside, rounds
     ("dpo", "mamba", 1024, "mambapy", 3),
-    ("dpo", "mamba", 1024, "transformers", 1),
+)
+BOUNDED_STEPS = (
+    # method, architecture, tokens, beside, seconds after which theirs is ended
+    ("dpo", "mamba", 1024, "transformers", 90),
 )
 
 
@@ -71,3 +74,8 @@ def bench_process_peaks(kernel_bench, row):
 @pytest.mark.parametrize("row", STEPS, ids=lambda row: "-".join(map(str, row[:4])))
 def bench_steps(kernel_bench, row):
     kernel_bench("any").step(*row)
+
+
+@pytest.mark.parametrize("row", BOUNDED_STEPS, ids=lambda row: "-".join(map(str, row[:4])))
+def bench_bounded_steps(kernel_bench, row):
+    kernel_bench("cpu").bounded_step(*row)

@@ -4,14 +4,16 @@ __all__ = [
     "BASELINES",
     "Comparison",
     "achieved",
+    "bounded_step_s",
     "compare_kernel",
     "compare_lengths",
     "compare_step",
     "process_peak_bytes",
+    "step_runner",
 ]
 
 from alignmeter.kernelbench.baselines import BASELINES
 from alignmeter.kernelbench.compare import Comparison, compare_kernel, compare_lengths
-from alignmeter.kernelbench.process import process_peak_bytes
+from alignmeter.kernelbench.process import bounded_step_s, process_peak_bytes
 from alignmeter.kernelbench.rates import achieved
-from alignmeter.kernelbench.steps import compare_step
+from alignmeter.kernelbench.steps import compare_step, step_runner

@@ -85,7 +85,7 @@ class KernelBench:
     def step(
         self, method: str, architecture: str, seq_len: int, baseline: str, rounds: int
     ) -> None:
-        """A whole step at tiny. With one round the check of the losses warms up; no memory."""
+        """A whole step at tiny."""
         from alignmeter.kernelbench import compare_step
 
         try:
@@ -96,6 +96,37 @@ class KernelBench:
         about = {"row": name, "passes": "step", "baseline": baseline}
         self._measure(found, rounds, about, path_of="selective_scan")
 
+    def bounded_step(
+        self, method: str, architecture: str, seq_len: int, baseline: str, limit_s: int
+    ) -> None:
+        """One step of a baseline that may take minutes, ended at ``limit_s``, beside ours.
+
+        The two losses are compared at an eighth of the length, in seconds.
+        """
+        import torch
+
+        from alignmeter.kernelbench import bounded_step_s, compare_step, step_runner
+        from alignmeter_kernels.paths import paths_run
+
+        compare_step(method, architecture, seq_len // 8, baseline, device="cpu")
+        theirs_s, ended = bounded_step_s(method, architecture, seq_len, baseline, limit_s)
+        run = step_runner(method, architecture, seq_len, None, device="cpu")
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            self._benchmark.pedantic(run, rounds=3, iterations=1, warmup_rounds=1)
+        finally:
+            torch.set_num_threads(threads)
+        ours_s = self._benchmark.stats.stats.median
+        row = {
+            "row": f"{method} step of {architecture} tiny, T {seq_len}", "passes": "step",
+            "baseline": baseline, "path": paths_run().get("selective_scan", "torch"),
+            "device": "cpu", "ours_s": ours_s, "theirs_s": theirs_s,
+            "speedup": theirs_s / ours_s, "theirs_ended": ended,
+        }  # fmt: skip
+        self._benchmark.extra_info.update(row)
+        self._rows.append(row)
+
     def _measure(self, found: Any, rounds: int, about: dict[str, str], *, path_of: str) -> None:
         import torch
 
@@ -105,14 +136,12 @@ class KernelBench:
         if self._device == "cpu":
             torch.set_num_threads(1)
         try:
-            if rounds > 1:
-                found.warm_up()
+            found.warm_up()
             self._benchmark.pedantic(
                 found.run_ours, setup=found.run_theirs, rounds=rounds, iterations=1,
                 warmup_rounds=0,
             )  # fmt: skip
-            if rounds > 1:  # where one call takes minutes, recording its allocations takes an hour
-                found.measure_memory()
+            found.measure_memory()
         finally:
             torch.set_num_threads(threads)
         summary = {
@@ -148,6 +177,8 @@ def _line(row: dict[str, Any]) -> str:
         _text(bytes_text, row.get("theirs_added_bytes")),
         _text("{:.1f}x".format, row.get("memory_ratio")),
     )
+    if not row.get("theirs_ended", True):
+        line += "\n    theirs was ended before the step was done: it takes longer"
     if "time_per_token" in row:
         line += f"\n    per token: time {row['time_per_token']:.2f}x,"
         line += f" memory {row['memory_per_token']:.2f}x"

@@ -1,13 +1,16 @@
-"""Peak of a whole process that runs one kernel once: ``python -m alignmeter.kernelbench.process``.
+"""Work in a fresh process: ``python -m alignmeter.kernelbench.process``.
 
-What the allocator's events leave out is in it: the libraries' own memory, and pages kept.
+The peak of a process holds what the allocator's events leave out: the libraries' own memory, and
+pages kept. And a process can be ended when a step would take too long to wait for.
 """
 
-__all__ = ["process_peak_bytes"]
+__all__ = ["bounded_step_s", "process_peak_bytes"]
 
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 _LIMIT_S = 600
@@ -18,16 +21,48 @@ def process_peak_bytes(kernel: str, case: str, baseline: str | None) -> int:
 
     ``baseline``: what runs in place of the kernel. Raises `RuntimeError` if the process fails.
     """
-    command = [sys.executable, "-P", "-m", __name__, kernel, case, baseline or ""]
+    return int(_answer(["peak", kernel, case, baseline or ""], _LIMIT_S)["peak_bytes"])
+
+
+def bounded_step_s(
+    method: str, architecture: str, seq_len: int, baseline: str, limit_s: float
+) -> tuple[float, bool]:
+    """Seconds of the baseline's first step on one thread, and whether it ended within ``limit_s``.
+
+    If it did not, ``limit_s`` is what it took at least. Building the models counts against the
+    limit, not in the seconds. Raises `RuntimeError` if the process fails.
+    """
+    words = ["step", method, architecture, str(seq_len), baseline]
+    try:
+        return float(_answer(words, limit_s)["seconds"]), True
+    except subprocess.TimeoutExpired:
+        return limit_s, False
+
+
+def _answer(words: list[str], limit_s: float) -> dict[str, float]:
+    command = [sys.executable, "-P", "-m", __name__, *words]
     done = subprocess.run(  # noqa: S603 - this module
-        command, capture_output=True, text=True, timeout=_LIMIT_S, check=False
+        command, capture_output=True, text=True, timeout=limit_s, check=False
     )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed: {done.stderr.strip()[-500:]}")
-    return int(json.loads(done.stdout.splitlines()[-1])["peak_bytes"])
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
-def _main(kernel: str, case: str, baseline: str) -> None:
+def _step(method: str, architecture: str, seq_len: str, baseline: str) -> None:
+    import torch
+
+    from alignmeter.kernelbench.steps import step_runner
+
+    torch.set_num_threads(1)
+    run = step_runner(method, architecture, int(seq_len), baseline, device="cpu")
+    start = time.perf_counter()
+    run()
+    sys.stdout.write(json.dumps({"seconds": time.perf_counter() - start}) + "\n")
+
+
+def _peak(kernel: str, case: str, baseline: str) -> None:
     import torch
 
     from alignmeter.kernelbench.baselines import BASELINES
@@ -48,5 +83,7 @@ def _own_peak_bytes() -> int:
     return int(line.split()[1]) * 1024
 
 
+_TASKS: dict[str, Callable[..., None]] = {"peak": _peak, "step": _step}
+
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    _TASKS[sys.argv[1]](*sys.argv[2:])

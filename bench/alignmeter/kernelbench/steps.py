@@ -1,6 +1,6 @@
 """A whole training step with this project's kernels beside the same step without them."""
 
-__all__ = ["STEP_BASELINES", "compare_step"]
+__all__ = ["STEP_BASELINES", "compare_step", "step_runner"]
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -32,24 +32,34 @@ def compare_step(
         KeyError: for an unknown baseline.
         ModuleNotFoundError: if the baseline's module is not installed.
     """
-    module = STEP_BASELINES[baseline]
-    if module is not None and find_spec(module) is None:
-        raise ModuleNotFoundError(f"{module} is not installed")
-    axes: dict[str, str | int] = {
-        "method": method, "architecture": architecture, "seq_len": seq_len, "data": "synthetic",
-        "batch": 1, "accelerator": device,
-    }  # fmt: skip
-    runs = []
-    for kernels in ("stock", "custom"):
-        step, batch = _built(resolve_cell({**axes, "kernels": kernels}).cell)
-        if kernels == "stock" and module is not None:
-            _use_mambapy(step)
-        runs.append(_runner(architecture, kernels, step, batch))
-    theirs, ours = runs
+    theirs = step_runner(method, architecture, seq_len, baseline, device=device)
+    ours = step_runner(method, architecture, seq_len, None, device=device)
     apart = abs(ours() - theirs())
     if not apart <= _TOLERANCE:
         raise AssertionError(f"the losses of the first step are {apart:.2e} apart")
     return Comparison(ours=lambda: _drop(ours), theirs=lambda: _drop(theirs), device=device)
+
+
+def step_runner(
+    method: str, architecture: str, seq_len: int, baseline: str | None, *, device: str
+) -> Callable[[], float]:
+    """A function that takes one step on a fixed batch and returns its loss.
+
+    ``baseline``: stock kernels in that variant; ``None``: custom ones. Raises `KeyError` for an
+    unknown baseline, `ModuleNotFoundError` if its module is not installed.
+    """
+    module = None if baseline is None else STEP_BASELINES[baseline]
+    if module is not None and find_spec(module) is None:
+        raise ModuleNotFoundError(f"{module} is not installed")
+    kernels = "custom" if baseline is None else "stock"
+    axes: dict[str, str | int] = {
+        "method": method, "architecture": architecture, "seq_len": seq_len, "data": "synthetic",
+        "batch": 1, "accelerator": device, "kernels": kernels,
+    }  # fmt: skip
+    step, batch = _built(resolve_cell(axes).cell)
+    if module is not None:
+        _use_mambapy(step)
+    return _runner(architecture, kernels, step, batch)
 
 
 def _drop(run: Callable[[], float]) -> None:

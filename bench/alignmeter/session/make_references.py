@@ -1,7 +1,8 @@
 """Compute the packaged references: ``python -m alignmeter.session.make_references``.
 
 Every tiny cell of the packaged matrices, once as fp32 keeps its weights and once as bf16 does. Run
-it when a method, a matrix or the pinned libraries change; a test finds the ones that are missing.
+it when a method, a matrix or the pinned libraries change; a test finds the ones that are missing,
+and ``--missing`` computes only those.
 """
 
 __all__ = ["main", "packaged_cells"]
@@ -17,7 +18,7 @@ from alignmeter.cell import Cell
 from alignmeter.matrix import expand, packaged_names, read_matrix
 from alignmeter.methods import open_method
 from alignmeter.peft import open_peft
-from alignmeter.reference import Reference, reference_key
+from alignmeter.reference import Reference, packaged_references, reference_key
 from alignmeter.session.agreement import checked_cell, make_reference, sliced_layers
 from alignmeter.session.resolve import resolve_plan
 
@@ -48,11 +49,15 @@ def packaged_cells() -> dict[str, tuple[Cell, bool]]:
     return found
 
 
-def main() -> None:
+@click.command()
+@click.option("--missing", is_flag=True, help="Keep those that are there and still wanted.")
+def main(missing: bool) -> None:
     """Write ``data/references.json`` of the package that is installed."""
     path = Path(str(resources.files("alignmeter") / "data" / "references.json"))
-    made: dict[str, Reference] = {}
-    for key, (cell, rounded) in track(packaged_cells().items(), description="references"):
+    wanted, there = packaged_cells(), packaged_references() if missing else {}
+    made: dict[str, Reference] = {key: there[key] for key in wanted if key in there}
+    absent = {key: cell for key, cell in wanted.items() if key not in made}
+    for key, (cell, rounded) in track(absent.items(), description="references"):
         reference = make_reference(cell, _SEED, sliced_layers(cell), rounded)
         signals = {
             name: [float(f"{value:.{_DIGITS}g}") for value in values]
