@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from alignmeter.kernelbench import BASELINES, Comparison, compare_kernel, compare_step
+from alignmeter.kernelbench import (
+    BASELINES,
+    Comparison,
+    achieved,
+    bounded_step_s,
+    compare_kernel,
+    compare_step,
+    process_peak_bytes,
+)
 from alignmeter.kernelbench.compare import find_kernel
 from alignmeter_kernels.closeness import check_kernel
 
@@ -90,6 +98,13 @@ def bench_one(kernel_bench):
     row = "causal_conv1d", "b1-d512-l1024", "torch", "fwd+bwd", "transformers", 2
     kernel_bench("cpu").kernel(*row)
 
+def bench_lengths(kernel_bench):
+    row = "causal_conv1d", "b1-d512-l1024", "b1-d512-l4096", 4, 2
+    kernel_bench("cpu").lengths(*row)
+
+def bench_bounded(kernel_bench):
+    kernel_bench("cpu").bounded_step("dpo", "mamba", 128, "transformers", 1)
+
 def bench_on_a_gpu(kernel_bench):
     row = "causal_conv1d", "mamba-2.8b", "best", "fwd", "causal-conv1d", 2
     kernel_bench("gpu").kernel(*row)
@@ -103,7 +118,7 @@ def test_the_suite_prints_its_table(pytester):
         "python_files = bench_*.py\npython_functions = bench_*\n"
     )
     result = pytester.runpytest_subprocess("--benchmark", "-rs", "bench_few.py")
-    result.assert_outcomes(passed=1, skipped=1)
+    result.assert_outcomes(passed=3, skipped=1)
     result.stdout.re_match_lines(
         [
             r"=+ kernels =+",
@@ -111,7 +126,44 @@ def test_the_suite_prints_its_table(pytester):
             r"  fwd\+bwd, torch, beside transformers +\d",
         ]
     )
-    result.stdout.fnmatch_lines(["*this row is for a gpu*"])
+    result.stdout.fnmatch_lines(
+        ["*4x as long*beside b1-d512-l1024*", "*per token: time *", "*theirs was ended before*",
+         "*this row is for a gpu*"]
+    )  # fmt: skip
     result = pytester.runpytest_subprocess("-rs", "bench_few.py")
-    result.assert_outcomes(skipped=2)
+    result.assert_outcomes(skipped=4)
     result.stdout.fnmatch_lines(["*run it with `pytest --benchmark`*"])
+
+
+def test_a_step_that_takes_too_long_is_ended():
+    seconds, ended = bounded_step_s("dpo", "mamba", 16, "transformers", 100)
+    assert ended
+    assert 0 < seconds < 100
+    assert bounded_step_s("dpo", "mamba", 16, "transformers", 0.5) == (0.5, False)
+
+
+def test_the_peak_of_a_process_holds_its_libraries():
+    """torch alone is more than 150 MiB; and it is the child's, not its parent's."""
+    kept = torch.ones(2**29, dtype=torch.uint8)
+    peak = process_peak_bytes("causal_conv1d", "b1-d512-l1024", None)
+    assert 150 * 2**20 < peak < 2**30
+    del kept
+    with pytest.raises(RuntimeError, match="KeyError: 'no-such-case'"):
+        process_peak_bytes("causal_conv1d", "no-such-case", None)
+
+
+def test_rates_are_shares_of_the_device(monkeypatch):
+    """The least traffic by hand: x, weight and bias read, y written; backward the same again, with
+    y's gradient in y's place, and one gradient per input. All bf16."""
+    monkeypatch.setattr("alignmeter.kernelbench.rates._copy_rate", lambda _: 1e6)
+    monkeypatch.setattr("alignmeter.kernelbench.rates._product_rate", lambda _: 1e9)
+    kernel = find_kernel("causal_conv1d")
+    sizes = {"x": 2 * 5 * 63, "weight": 5 * 4, "bias": 5}
+    inputs, y = 2 * sum(sizes.values()), 2 * sizes["x"]
+    found = achieved(kernel, kernel.check, backward=True, seconds=2.0, device="cuda")
+    assert found["bytes_per_s"] == (2 * (inputs + y) + inputs) / 2
+    assert found["share_of_copy"] == found["bytes_per_s"] / 1e6
+    kernel = find_kernel("linear_logprob")
+    found = achieved(kernel, kernel.check, backward=True, seconds=2.0, device="cuda")
+    assert found["flops_per_s"] == 3 * 2 * 63 * 60 * 1000 / 2
+    assert found["share_of_product"] == found["flops_per_s"] / 1e9
