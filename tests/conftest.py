@@ -1,8 +1,20 @@
 """What every test may use. `pytest --benchmark` loads this too: no test library, no settings."""
 
+import os
+
 import pytest
 
 pytest_plugins = ["pytester"]
+
+
+def pytest_configure(config):
+    """Triton's functions run under its interpreter in tests.
+
+    Triton reads this when it is imported, for its own functions too, and bitsandbytes imports it:
+    so it must be set before any test module is. `alignmeter kernels` compiles without it.
+    """
+    if not config.getoption("benchmark"):
+        os.environ["TRITON_INTERPRET"] = "1"
 
 
 def pytest_collection_modifyitems(config, items):

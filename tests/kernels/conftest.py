@@ -1,13 +1,7 @@
-"""Triton's functions run under its interpreter here, and new tensors hold NaN until written."""
-
-import os
+"""New tensors hold NaN until they are written."""
 
 import pytest
 import torch
-
-# Triton reads it when a function is decorated, so it must be set before any kernel.py is imported.
-# `alignmeter kernels` compiles in processes of its own, without it.
-os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(autouse=True)

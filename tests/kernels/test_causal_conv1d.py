@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from closeness import assert_close_to_float64
 
 from alignmeter_kernels import causal_conv1d
 from alignmeter_kernels.causal_conv1d import native
 from alignmeter_kernels.causal_conv1d.reference import causal_conv1d_reference
+from alignmeter_kernels.closeness import assert_close_to_float64
 
 
 @pytest.fixture(params=["cpp", "torch"])

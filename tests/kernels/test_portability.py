@@ -133,7 +133,7 @@ def on_chip(inputs, options):
 
 CASE = Case(name="case", tensors={"x": TensorSpec(shape=(4096,))}, chips=True)
 KERNEL = Kernel(
-    name="faulty", operator=min, reference=min, cases=(CASE,), on_chip=on_chip,
+    name="faulty", operator=min, reference=min, check=CASE, cases=(CASE,), on_chip=on_chip,
     matmul=frozenset({"product", "idle"}),
 )
 """

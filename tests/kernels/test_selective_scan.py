@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from closeness import assert_close_to_float64, gradients_of
 
 from alignmeter_kernels import selective_scan
+from alignmeter_kernels.closeness import assert_close_to_float64, gradients_of
 from alignmeter_kernels.selective_scan import native
 from alignmeter_kernels.selective_scan.reference import selective_scan_reference
 
@@ -55,6 +55,13 @@ def run(scan, inputs):
 @pytest.mark.parametrize("options", [(), ("D", "z"), ("delta_bias",), NAMES[5:]])
 def test_outputs_and_every_gradient(path, length, options):
     inputs = made(length=length, options=options)
+    assert_close_to_float64(
+        lambda i: run(selective_scan, i), lambda i: run(selective_scan_reference, i), inputs
+    )
+
+
+def test_a_long_sequence(path):
+    inputs = made(rows=1, length=1000)
     assert_close_to_float64(
         lambda i: run(selective_scan, i), lambda i: run(selective_scan_reference, i), inputs
     )

@@ -10,7 +10,7 @@ from alignmeter_kernels.closeness import assert_close_to_float64, gradients_of
 
 pytest.importorskip("triton", reason="no Triton; pip install triton")
 
-from alignmeter_kernels.ssd_scan import gpu, portable, ssd_scan
+from alignmeter_kernels.ssd_scan import gpu, ops, portable, ssd_scan
 from alignmeter_kernels.ssd_scan.reference import ssd_scan_reference
 
 NAMES = ("x", "dt", "A", "B", "C", "D", "initial_state")
@@ -19,7 +19,7 @@ NAMES = ("x", "dt", "A", "B", "C", "D", "initial_state")
 @pytest.fixture(autouse=True)
 def on_triton(monkeypatch):
     """The operator takes the Triton path; the CPU's own must not answer for it."""
-    monkeypatch.setattr("alignmeter_kernels.ssd_scan.ops.launchable", lambda _: True)
+    monkeypatch.setattr(ops, "launchable", lambda _: True)
     for name in ("forward", "backward"):
         monkeypatch.delattr(portable, name)
 

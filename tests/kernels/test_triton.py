@@ -7,9 +7,10 @@ import math
 
 import pytest
 import torch
-from closeness import assert_close_to_float64
 from test_selective_scan import NAMES
 from test_selective_scan import made as scan_inputs
+
+from alignmeter_kernels.closeness import assert_close_to_float64
 
 pytest.importorskip("triton", reason="no Triton; pip install triton")
 
