@@ -8,7 +8,7 @@ GIB = 2**30
 
 
 def bytes_text(count: float) -> str:
-    """A byte count with three significant digits in KiB, MiB or GiB: ``12.3 MiB``."""
+    """A byte count with three significant digits in KiB, MiB or GiB: ``12.3 MiB``, ``32 B``."""
     for unit, name in ((GIB, "GiB"), (MIB, "MiB")):
         if abs(count) >= unit:
             return (
@@ -16,7 +16,7 @@ def bytes_text(count: float) -> str:
                 if abs(count) < 1000 * unit
                 else f"{count / unit:.0f} {name}"
             )
-    return f"{count / KIB:.3g} KiB"
+    return f"{count:.0f} B" if 0 < abs(count) < KIB else f"{count / KIB:.3g} KiB"
 
 
 def seconds_text(seconds: float) -> str:
