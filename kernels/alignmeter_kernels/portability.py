@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from alignmeter_kernels import KERNELS
-from alignmeter_kernels.chips import CHIPS, Chip, register_warps
+from alignmeter_kernels.chips import Chip, register_warps
 from alignmeter_kernels.kernel import Kernel
 from alignmeter_kernels.launch import Launched, recording
 
@@ -218,8 +218,3 @@ def _resources(cubin: bytes) -> str:
 def _number(pattern: str, text: str) -> int | None:
     """The largest match: a function that is called but not inlined is listed beside its caller."""
     return max((int(number) for number in re.findall(pattern, text, re.MULTILINE)), default=None)
-
-
-def chosen(names: str | None) -> list[Chip]:
-    """The chips of a comma-separated list; all without one. Raises `KeyError`."""
-    return [CHIPS[name] for name in (names.split(",") if names else CHIPS)]
