@@ -191,8 +191,14 @@ def kernel_bench(request: pytest.FixtureRequest) -> "Callable[[str], KernelBench
     run = request.config.stash.get(_RUN, None)
     if run is None:
         pytest.skip(_HOW)
-    device = str(run.overrides.get("accelerator", ("cpu",))[0])
-    device = {"rocm": "cuda", "auto": "cpu"}.get(device, device)
+    from alignmeter.accelerators import available, missing_text, open_accelerator
+
+    name = str(run.overrides.get("accelerator", ("cpu",))[0])
+    name = available()[0] if name == "auto" else name
+    absent = missing_text(name)
+    if absent is not None:
+        pytest.skip(absent)
+    device = open_accelerator(name).torch_device().type
 
     def bench(kind: str) -> KernelBench:
         if kind != "any" and (kind == "cpu") != (device == "cpu"):

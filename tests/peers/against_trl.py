@@ -92,7 +92,11 @@ def ours(method: str, folder: str) -> dict:
     from alignmeter.session.cpu_events import record_events
     from alignmeter.session.resolve import resolve_cell
 
-    axes = {"accelerator": "cpu", "data": "synthetic", "method": method, "batch": PAIRS}
+    # Stock kernels, as TRL's side has: the steps are compared, kernels apart from them.
+    axes = {
+        "accelerator": "cpu", "data": "synthetic", "method": method, "batch": PAIRS,
+        "kernels": "stock",
+    }  # fmt: skip
     if method == "ppo":
         axes |= {"seq_len": 64}
     else:

@@ -2,12 +2,12 @@
 
 __all__ = ["causal_conv1d"]
 
-from typing import Any
 
 import torch
 
 from alignmeter_kernels.causal_conv1d import gpu, native, portable
 from alignmeter_kernels.launch import launchable
+from alignmeter_kernels.layout import dense, wide
 from alignmeter_kernels.paths import note
 
 Tensor = torch.Tensor
@@ -41,23 +41,15 @@ def causal_conv1d(
     return y
 
 
-def _wide(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.float().contiguous()
-
-
-def _dense(*tensors: Tensor | None) -> list[Any]:
-    return [None if tensor is None else tensor.contiguous() for tensor in tensors]
-
-
 @torch.library.custom_op("alignmeter::causal_conv1d", mutates_args=())
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tensor:
     if launchable(x.device):
         note("causal_conv1d", "triton")
-        return gpu.forward(*_dense(x, weight, bias), silu=silu)
+        return gpu.forward(*dense(x, weight, bias), silu=silu)
     cpp = x.device.type == "cpu" and native.usable()
     note("causal_conv1d", "cpp" if cpp else "torch")
     run = native.forward if cpp else portable.forward
-    return run(_wide(x), _wide(weight), _wide(bias), silu=silu).to(x.dtype)  # type: ignore[arg-type]
+    return run(wide(x), wide(weight), wide(bias), silu=silu).to(x.dtype)  # type: ignore[arg-type]
 
 
 @_forward.register_fake
@@ -70,11 +62,11 @@ def _backward(
     x: Tensor, weight: Tensor, bias: Tensor | None, dy: Tensor, silu: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     if launchable(x.device):
-        dx, dweight, dbias = gpu.backward(*_dense(x, weight, bias, dy), silu=silu)
+        dx, dweight, dbias = gpu.backward(*dense(x, weight, bias, dy), silu=silu)
     else:
         run = native.backward if x.device.type == "cpu" and native.usable() else portable.backward
-        wide = [_wide(tensor) for tensor in (x, weight, bias, dy)]
-        dx, dweight, dbias = run(*wide, silu=silu)  # type: ignore[arg-type]
+        made = [wide(tensor) for tensor in (x, weight, bias, dy)]
+        dx, dweight, dbias = run(*made, silu=silu)  # type: ignore[arg-type]
     of_bias = weight.dtype if bias is None else bias.dtype
     return dx.to(x.dtype), dweight.to(weight.dtype), dbias.to(of_bias)
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from alignmeter_kernels.launch import launchable
+from alignmeter_kernels.layout import dense, wide
 from alignmeter_kernels.paths import note
 from alignmeter_kernels.selective_scan import gpu, native, portable
 
@@ -83,14 +84,6 @@ def _native(u: Tensor, A: Tensor) -> bool:
     return u.device.type == "cpu" and native.usable(A.shape[1])
 
 
-def _wide(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.float().contiguous()
-
-
-def _dense(*tensors: Tensor | None) -> list[Any]:
-    return [None if tensor is None else tensor.contiguous() for tensor in tensors]
-
-
 def _sizes(delta: Tensor, bias: Tensor | None, softplus: bool) -> Tensor:
     """Step sizes in fp32, and with softplus their derivative is `torch.sigmoid` of the input."""
     total = delta.float() if bias is None else delta.float() + bias.float()[:, None]
@@ -113,12 +106,12 @@ def _forward(
     rows, width, _ = u.shape
     if launchable(u.device):
         note("selective_scan", "triton")
-        dense = _dense(u, delta, A, B, C, D, z, delta_bias, initial_state)
-        return gpu.forward(*dense, softplus=delta_softplus)
+        tensors = dense(u, delta, A, B, C, D, z, delta_bias, initial_state)
+        return gpu.forward(*tensors, softplus=delta_softplus)
     if _native(u, A):
         note("selective_scan", "cpp")
-        wide = [_wide(t) for t in (u, delta, A, B.mT, C.mT, D, z, delta_bias, initial_state)]
-        y, last, kept = native.scan_forward(*wide, softplus=delta_softplus)
+        made = [wide(t) for t in (u, delta, A, B.mT, C.mT, D, z, delta_bias, initial_state)]
+        y, last, kept = native.scan_forward(*made, softplus=delta_softplus)
         return y.to(u.dtype), last, kept
     note("selective_scan", "torch")
     first = u.new_zeros(rows, width, A.shape[1], dtype=torch.float32)
@@ -161,12 +154,12 @@ def _backward(
 ) -> list[Tensor]:
     if launchable(u.device):
         results = kept, dy.contiguous(), dlast.contiguous()
-        dense = _dense(u, delta, A, B, C, D, z, delta_bias)
-        found = gpu.backward(*dense, results=results, softplus=delta_softplus)
+        tensors = dense(u, delta, A, B, C, D, z, delta_bias)
+        found = gpu.backward(*tensors, results=results, softplus=delta_softplus)
     elif _native(u, A):
-        wide = [_wide(t) for t in (u, delta, A, B.mT, C.mT, D, z, delta_bias)]
+        made = [wide(t) for t in (u, delta, A, B.mT, C.mT, D, z, delta_bias)]
         results = kept, dy.float().contiguous(), dlast.contiguous()
-        found = native.scan_backward(*wide, results=results, softplus=delta_softplus)
+        found = native.scan_backward(*made, results=results, softplus=delta_softplus)
         found[3:5] = [found[3].mT, found[4].mT]
     else:
         found = _portable_backward(
