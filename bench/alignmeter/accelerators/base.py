@@ -13,21 +13,28 @@ Mark = Any
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Device:
-    """Identity of one device. ``memory_bytes`` is its capacity, for a CPU the host's RAM."""
+    """Identity of one device, as torch has it. ``memory_bytes`` is its capacity, for a CPU the
+    host's RAM; ``pci_bus_id`` is ``dddd:bb:dd.f``.
+    """
 
     name: str
     memory_bytes: int | None
     uuid: str | None
+    pci_bus_id: str | None
     driver: str | None
     runtime: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Peaks:
-    """Allocator peaks in bytes since the last reset."""
+    """Allocator peaks in bytes since the last reset.
+
+    ``device_used_bytes``: what is in use on the device now, by all processes, as its runtime says.
+    """
 
     allocated_bytes: int
     reserved_bytes: int
+    device_used_bytes: int | None
 
 
 class Accelerator(Protocol):

@@ -31,6 +31,7 @@ class Cpu:
                 name=_model_name(),
                 memory_bytes=psutil.virtual_memory().total,
                 uuid=None,
+                pci_bus_id=None,
                 driver=None,
                 runtime=None,
             )

@@ -51,6 +51,7 @@ class Gpu:
             name=properties.name,
             memory_bytes=properties.total_memory,
             uuid=None if uuid is None else str(uuid),
+            pci_bus_id=_pci_bus_id(properties),
             driver=getattr(properties, "driver_version", None),
             runtime=self._build,
         )
@@ -78,11 +79,27 @@ class Gpu:
         peaks = Peaks(
             allocated_bytes=self._module.max_memory_allocated(),
             reserved_bytes=self._module.max_memory_reserved(),
+            device_used_bytes=self._device_used_bytes(),
         )
         if reset:
             self._module.reset_peak_memory_stats()
         return peaks
 
+    def _device_used_bytes(self) -> int | None:
+        try:
+            free, total = self._module.mem_get_info()
+        except RuntimeError:
+            return None  # some Intel drivers do not tell
+        return int(total - free)
+
     def release(self) -> None:
         """Empty torch's caching allocator."""
         self._module.empty_cache()
+
+
+def _pci_bus_id(properties: Any) -> str | None:
+    """``dddd:bb:dd.0`` of torch's properties; XPU's have no such fields."""
+    if not hasattr(properties, "pci_bus_id"):
+        return None
+    domain, bus = properties.pci_domain_id, properties.pci_bus_id
+    return f"{domain:04x}:{bus:02x}:{properties.pci_device_id:02x}.0"

@@ -4,71 +4,80 @@ Source: Documentation/power/powercap/powercap.rst of the Linux kernel; ``energy_
 wraps at ``max_energy_range_uj``. Since CVE-2020-8694 the counter is readable by root only.
 """
 
-__all__ = ["Rapl", "open_rapl"]
+__all__ = ["Rapl", "open_rapl", "package_zones", "power_limit_w"]
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from alignmeter.telemetry.base import EnergyCounter, NoCounter
-
-POWERCAP = Path("/sys/class/powercap")
+from alignmeter.telemetry.kernel_files import KeptOpen, numbers, text
 
 
 @dataclass(kw_only=True, slots=True)
 class _Package:
     """One socket's counter, unwrapped."""
 
-    file: Path
+    counter: KeptOpen
     wraps_at_uj: int
     last_uj: int
     turns: int = 0
 
     def read_uj(self) -> int:
-        now = int(self.file.read_text())
+        now = int(self.counter.read())
         if now < self.last_uj:
             self.turns += 1
         self.last_uj = now
         return self.turns * self.wraps_at_uj + now
 
 
-@dataclass(kw_only=True, slots=True)
 class Rapl:
-    """The sum of all CPU packages. A window must be shorter than one wrap (hours at 100 W)."""
+    """The sum of all CPU packages. Two readings must be closer than one wrap: hours at 100 W.
 
-    packages: list[_Package]
-    scope: str = field(default="socket", init=False)
-    tick_s: float = field(default=0.001, init=False)
-    """Intel SDM vol. 3B, 16.10: the counter is updated about every 1 ms."""
+    The counter is updated about every 1 ms (Intel SDM vol. 3B, section 16.10).
+    """
 
-    def missing(self) -> str | None:
-        """``None``: it was read when it was opened."""
-        return None
+    def __init__(self, packages: list[_Package]) -> None:
+        self._packages = packages
 
     def read_j(self) -> float:
         """Energy of all packages since the counters' start, in J. Raises `OSError`."""
-        return sum(package.read_uj() for package in self.packages) / 1e6
+        return sum(package.read_uj() for package in self._packages) / 1e6
 
 
-def open_rapl(powercap: Path | None = None) -> EnergyCounter:
-    """The host's packages, or the null counter that says what is in the way.
-
-    ``powercap`` is the folder to look in, the kernel's own by default.
-    """
-    powercap = powercap or POWERCAP
-    zones = [zone for zone in sorted(powercap.glob("intel-rapl:*")) if zone.name.count(":") == 1]
-    zones = [zone for zone in zones if (zone / "name").read_text().startswith("package")]
+def open_rapl(powercap: Path) -> Rapl | str:
+    """The packages below ``powercap``, or the sentence that says what is in the way."""
+    zones = package_zones(powercap)
     if not zones:
-        return NoCounter(f"no RAPL package below {powercap}: usual on virtual machines")
+        return f"no RAPL package below {powercap}: usual on virtual machines"
     try:
-        return Rapl(packages=[_open(zone) for zone in zones])
+        return Rapl([_open(zone) for zone in zones])
     except PermissionError as error:
-        return NoCounter(f"{error.filename} is readable by root only")
+        return f"{error.filename} is readable by root only: run as root, or let an admin chmod it"
+    except (OSError, ValueError) as error:
+        return f"RAPL cannot be read: {error}"
+
+
+def package_zones(powercap: Path) -> list[Path]:
+    """The zones of whole CPU packages: not their cores, not the platform (``psys``)."""
+    zones = [zone for zone in sorted(powercap.glob("intel-rapl:*")) if zone.name.count(":") == 1]
+    return [zone for zone in zones if text(zone / "name").startswith("package")]
+
+
+def power_limit_w(powercap: Path) -> float | None:
+    """The largest power limit of each package, summed, in W; ``None`` where a package has none."""
+    largest = [_largest_limit_uw(zone) for zone in package_zones(powercap)]
+    if not largest or 0 in largest:
+        return None
+    return sum(largest) / 1e6
+
+
+def _largest_limit_uw(zone: Path) -> int:
+    """0 without one: a constraint that the platform does not have answers with ENODATA."""
+    return max(numbers(zone.glob("constraint_*_power_limit_uw")), default=0)
 
 
 def _open(zone: Path) -> _Package:
-    file = zone / "energy_uj"
     return _Package(
-        file=file,
+        counter=KeptOpen(zone / "energy_uj"),
         wraps_at_uj=int((zone / "max_energy_range_uj").read_text()),
-        last_uj=int(file.read_text()),
+        last_uj=int((zone / "energy_uj").read_text()),
     )
