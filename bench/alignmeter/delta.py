@@ -36,11 +36,12 @@ class Delta:
     """peak(PPO) - peak(DPO) over one full step, every other axis held equal.
 
     ``parts`` maps each of `PARTS` to its bytes and sums to ``bytes``; it is empty where one side
-    has no ledger. Peaks are the maximum over replicates.
+    has no ledger. Peaks are the maximum over replicates, all on one ``device``.
     """
 
     dpo: Cell
     ppo: Cell
+    device: str
     dpo_peak_bytes: int
     ppo_peak_bytes: int
     kind: str
@@ -55,7 +56,11 @@ class Delta:
     @property
     def percent(self) -> float:
         """Per cent of PPO's peak that DPO saves."""
-        return 100 * self.bytes / self.ppo_peak_bytes
+        return self.share(self.bytes)
+
+    def share(self, count: int) -> float:
+        """``count`` bytes in per cent of PPO's peak."""
+        return 100 * count / self.ppo_peak_bytes
 
 
 def _partner_key(record: Record) -> tuple[object, ...]:
@@ -102,6 +107,7 @@ def _delta(dpo_records: list[Record], ppo_records: list[Record]) -> Delta:
     return Delta(
         dpo=dpo.cell,
         ppo=ppo.cell,
+        device=ppo.provenance.device,
         dpo_peak_bytes=_peak(dpo),
         ppo_peak_bytes=_peak(ppo),
         kind=ppo.memory.kind,

@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from alignmeter_kernels.planning import is_planning, planned_chip, plans_triton
+
 _POINTERS = {
     torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.int64: "*i64",
     torch.int32: "*i32", torch.uint8: "*u8",
@@ -82,6 +84,8 @@ def recording(chip_name: str) -> Iterator[list[Launched]]:
 
 def launchable(device: torch.device) -> bool:
     """Whether Triton functions run on tensors of this device: dispatch asks here."""
+    if is_planning():
+        return plans_triton()
     return device.type in ("cuda", "xpu") and find_spec("triton") is not None
 
 
@@ -90,6 +94,9 @@ def chip() -> str:
     record = _RECORDING.get()
     if record is not None:
         return record.chip
+    planned = planned_chip()
+    if planned is not None:
+        return planned
     from triton import knobs
 
     if knobs.runtime.interpret:
@@ -120,6 +127,8 @@ def launch(
     record = _RECORDING.get()
     if record is not None:
         record.launches.append(_recorded(function, grid, arguments, tile, chosen))
+        return
+    if is_planning():
         return
     with _on_device(arguments):
         function[grid](*arguments, **chosen, **tile.options)

@@ -7,6 +7,7 @@ allocates and frees inside itself it cannot see; `session.cpu_events` adds that 
 __all__ = ["MARKER_BYTES", "AllocationLog", "Storage"]
 
 import contextlib
+import itertools
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -41,13 +42,14 @@ class Storage:
 class AllocationLog(TorchDispatchMode):
     """Log of one step; also the step's probe."""
 
-    def __init__(self, device: torch.device, *, markers: bool) -> None:
+    def __init__(self, device: torch.device, *, markers: bool, block: int = 1) -> None:
+        """``block``: sizes are rounded up to a multiple of it, as an allocator does."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         self.storages: list[Storage] = []
         self.operators: list[str] = []
         self.phase_of: list[str | None] = []
         self._device = device.type
-        self._markers = markers
+        self._markers, self._block = markers, block
         self._phase: str | None = None
         self._live: dict[int, tuple[Storage, weakref.ref[Any]]] = {}
 
@@ -79,6 +81,15 @@ class AllocationLog(TorchDispatchMode):
         """Bytes of the storages known and alive now."""
         return sum(storage.nbytes for storage, _ in self._live.values())
 
+    def live_curve(self) -> list[int]:
+        """Bytes known to the log at the begin of each operator, and after the last one."""
+        change = [0] * (len(self.operators) + 2)
+        for storage in self.storages:
+            change[storage.born + 1] += storage.nbytes
+            if storage.died is not None:
+                change[storage.died] -= storage.nbytes
+        return list(itertools.accumulate(change[:-1]))
+
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Operators inside belong to ``name``."""
@@ -93,7 +104,8 @@ class AllocationLog(TorchDispatchMode):
         key = storage._cdata
         if key in self._live:
             return self._live[key][0]
-        entry = Storage(nbytes=storage.nbytes(), born=len(self.operators) - 1, phase=self._phase)
+        nbytes = -(-storage.nbytes() // self._block) * self._block
+        entry = Storage(nbytes=nbytes, born=len(self.operators) - 1, phase=self._phase)
 
         def died(_: object) -> None:
             entry.died = len(self.operators)

@@ -1,6 +1,6 @@
 """The memory step: one untimed step with every byte at its peak given an owner."""
 
-__all__ = ["MemoryProfile", "profile_step"]
+__all__ = ["MemoryProfile", "default_owner", "logged", "own_residents", "profile_step", "rows"]
 
 import gc
 from collections.abc import Callable, Iterator
@@ -41,11 +41,11 @@ def profile_step(
     if device.type != "cpu":
         return _on_accelerator(step, batch, accelerator, device)
     log = AllocationLog(device, markers=True)
-    _own_residents(log, step, batch)
+    own_residents(log, step, batch)
     log.own("unattributed", _live_tensors())
     base = log.live_bytes()
     with record_events() as events:
-        _logged(log, lambda: step.run(batch, log), step)
+        logged(log, lambda: step.run(batch, log), step)
     return _reconciled(log, events, base)
 
 
@@ -54,13 +54,13 @@ def _on_accelerator(
 ) -> MemoryProfile:
     """The allocator's peak is the truth; the log's largest moment gives the owners."""
     log = AllocationLog(device, markers=False)
-    _own_residents(log, step, batch)
+    own_residents(log, step, batch)
     accelerator.synchronise()
     accelerator.peaks(reset=True)
-    _logged(log, lambda: step.run(batch, log), step)
+    logged(log, lambda: step.run(batch, log), step)
     accelerator.synchronise()
     peaks = accelerator.peaks(reset=False)
-    live = _live_curve(log)
+    live = log.live_curve()
     at = max(range(len(live)), key=live.__getitem__)
     peak = live[at] if peaks is None else peaks.allocated_bytes
     ledger = _owners_at(log, at)
@@ -70,11 +70,12 @@ def _on_accelerator(
         phase=log.phase_of[at - 1] if at else None,
         operator=log.operators[at - 1] if at else None,
         phase_peaks=_phase_peaks(log, live),
-        ledger=_rows(ledger),
+        ledger=rows(ledger),
     )
 
 
-def _logged(log: AllocationLog, run: Callable[[], object], step: TrainingStep) -> None:
+def logged(log: AllocationLog, run: Callable[[], object], step: TrainingStep) -> None:
+    """Run with the log on; gradients of what trains are owned as they come."""
     parameters = [p for m in step.models().values() for p in m.parameters() if p.requires_grad]
     stop = log.own_gradients(parameters)
     try:
@@ -84,7 +85,8 @@ def _logged(log: AllocationLog, run: Callable[[], object], step: TrainingStep) -
         stop()
 
 
-def _own_residents(log: AllocationLog, step: TrainingStep, batch: Batch) -> None:
+def own_residents(log: AllocationLog, step: TrainingStep, batch: Batch) -> None:
+    """Name the owners of all that is there between steps."""
     for name, model in step.models().items():
         log.own("adapters", adapter_parameters(model).values())
         log.own("quantisation_state", quantisation_tensors(model))
@@ -104,7 +106,8 @@ def _live_tensors() -> list[torch.Tensor]:
     return [o for o in gc.get_objects() if issubclass(type(o), (torch.Tensor, nn.Parameter))]
 
 
-def _default_owner(phase: str | None) -> str:
+def default_owner(phase: str | None) -> str:
+    """Who owns what nobody claimed and a phase made."""
     return "workspace" if phase == "optimizer" else "activations"
 
 
@@ -112,26 +115,13 @@ def _owners_at(log: AllocationLog, operator: int) -> dict[str, int]:
     ledger = dict.fromkeys(OWNERS, 0)
     for storage in log.storages:
         if storage.alive_at(operator):
-            ledger[storage.owner or _default_owner(storage.phase)] += storage.nbytes
+            ledger[storage.owner or default_owner(storage.phase)] += storage.nbytes
     return ledger
 
 
-def _rows(ledger: dict[str, int]) -> dict[str, int]:
-    return {f"{owner}_bytes": count for owner, count in ledger.items()}
-
-
-def _live_curve(log: AllocationLog) -> list[int]:
-    """Bytes known to the log at the begin of each operator, and after the last one."""
-    change = [0] * (len(log.operators) + 2)
-    for storage in log.storages:
-        change[storage.born + 1] += storage.nbytes
-        if storage.died is not None:
-            change[storage.died] -= storage.nbytes
-    curve, live = [], 0
-    for delta in change[:-1]:
-        live += delta
-        curve.append(live)
-    return curve
+def rows(ledger: dict[str, int]) -> dict[str, int]:
+    """A record's rows: every owner, with its unit in the name."""
+    return {f"{owner}_bytes": ledger.get(owner, 0) for owner in OWNERS}
 
 
 def _phase_peaks(log: AllocationLog, after: list[int]) -> dict[str, int]:
@@ -143,22 +133,23 @@ def _phase_peaks(log: AllocationLog, after: list[int]) -> dict[str, int]:
 
 
 def _reconciled(log: AllocationLog, events: CpuEvents, base: int) -> MemoryProfile:
-    rows = events.replay()
-    if len(rows) != len(log.operators) + 1:
+    moments = events.replay()
+    if len(moments) != len(log.operators) + 1:
         raise RuntimeError(
-            f"{len(rows) - 1} operators in the allocator's events, {len(log.operators)} dispatched"
+            f"{len(moments) - 1} operators in the allocator's events, "
+            f"{len(log.operators)} dispatched"
         )
-    peaks = [base + peak for _, peak in rows]
-    at = max(range(1, len(rows)), key=peaks.__getitem__)
+    peaks = [base + peak for _, peak in moments]
+    at = max(range(1, len(moments)), key=peaks.__getitem__)
     operator = at - 1
-    entry, peak = base + rows[at][0], peaks[at]
+    entry, peak = base + moments[at][0], peaks[at]
     ledger = _owners_at(log, operator)
     ledger["unattributed"] += entry - sum(ledger.values())
     made = [s for s in log.storages if s.born == operator]
     room = peak - entry
     for storage in made:
         count = min(room, storage.nbytes)
-        ledger[storage.owner or _default_owner(storage.phase)] += count
+        ledger[storage.owner or default_owner(storage.phase)] += count
         room -= count
     ledger["workspace"] += room
     return MemoryProfile(
@@ -166,5 +157,5 @@ def _reconciled(log: AllocationLog, events: CpuEvents, base: int) -> MemoryProfi
         phase=log.phase_of[operator],
         operator=log.operators[operator],
         phase_peaks=_phase_peaks(log, peaks),
-        ledger=_rows(ledger),
+        ledger=rows(ledger),
     )

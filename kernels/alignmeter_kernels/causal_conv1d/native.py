@@ -10,6 +10,7 @@ import torch
 
 from alignmeter_kernels.cpp import CppLibrary, address
 from alignmeter_kernels.paths import is_portable_only
+from alignmeter_kernels.planning import is_planning
 
 _CONV = CppLibrary(Path(__file__).with_name("conv.cpp"))
 Tensor = torch.Tensor
@@ -31,6 +32,8 @@ def _library() -> CDLL | None:
 
 
 def _call(name: str, x: Tensor, w: Tensor, bias: Tensor | None, silu: bool, *more: Tensor) -> None:
+    if is_planning():
+        return
     getattr(_library(), name)(
         *x.shape, w.shape[1], address(x), address(w), address(bias), int(silu),
         *map(address, more), torch.get_num_threads(),

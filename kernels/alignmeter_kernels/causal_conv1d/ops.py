@@ -9,6 +9,7 @@ from alignmeter_kernels.causal_conv1d import gpu, native, portable
 from alignmeter_kernels.launch import launchable
 from alignmeter_kernels.layout import dense, wide
 from alignmeter_kernels.paths import note
+from alignmeter_kernels.planning import fake
 
 Tensor = torch.Tensor
 
@@ -52,7 +53,7 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tens
     return run(wide(x), wide(weight), wide(bias), silu=silu).to(x.dtype)  # type: ignore[arg-type]
 
 
-@_forward.register_fake
+@fake(_forward)
 def _(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tensor:
     return x.new_empty(x.shape)
 
@@ -71,7 +72,7 @@ def _backward(
     return dx.to(x.dtype), dweight.to(weight.dtype), dbias.to(of_bias)
 
 
-@_backward.register_fake
+@fake(_backward)
 def _(
     x: Tensor, weight: Tensor, bias: Tensor | None, dy: Tensor, silu: bool
 ) -> tuple[Tensor, Tensor, Tensor]:

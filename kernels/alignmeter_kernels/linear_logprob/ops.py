@@ -7,6 +7,7 @@ import torch
 from alignmeter_kernels.launch import launchable
 from alignmeter_kernels.linear_logprob import gpu, portable
 from alignmeter_kernels.paths import note
+from alignmeter_kernels.planning import fake
 
 Tensor = torch.Tensor
 
@@ -63,7 +64,7 @@ def _forward(
     return portable.forward(hidden, weight, labels, direction=direction)
 
 
-@_forward.register_fake
+@fake(_forward)
 def _(
     hidden: Tensor, weight: Tensor, labels: Tensor, direction: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -82,7 +83,7 @@ def _backward(
     return portable.backward(hidden, weight, labels, lse, grad.contiguous(), trained=trained)
 
 
-@_backward.register_fake
+@fake(_backward)
 def _(
     hidden: Tensor, weight: Tensor, labels: Tensor, lse: Tensor, grad: Tensor, trained: bool
 ) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 import torch
 
+from alignmeter_kernels.planning import is_planning
+
 Tensor = torch.Tensor
 
 _SLICE_BYTES = 4 * 2**20
@@ -21,6 +23,13 @@ _LEAST_WORDS = 256
 def _slices(tokens: int, vocabulary: int) -> Iterator[tuple[int, int]]:
     size = max(_LEAST_WORDS, _SLICE_BYTES // (4 * max(tokens, 1)))
     return ((start, min(start + size, vocabulary)) for start in range(0, vocabulary, size))
+
+
+def _tokens_of(labels: Tensor, start: int, end: int) -> Tensor:
+    """Which tokens have their label in the slice; while planning all, the most there can be."""
+    if is_planning():
+        return torch.arange(labels.shape[0], device=labels.device)
+    return ((labels >= start) & (labels < end)).nonzero().squeeze(1)
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
@@ -47,7 +56,7 @@ def forward(
     picked = hidden.new_empty(tokens, dtype=torch.float32)
     for start, end in _slices(tokens, weight.shape[0]):
         logits = (hidden @ weight[start:end].mT).float()
-        here = ((labels >= start) & (labels < end)).nonzero().squeeze(1)
+        here = _tokens_of(labels, start, end)
         picked[here] = logits[here, labels[here] - start]
         highest = torch.maximum(top, logits.amax(1))
         drop = top - highest
@@ -56,7 +65,7 @@ def forward(
         share = shifted.exp()
         # Shares are relative to the maximum: moving it by ``drop`` moves their logits as well.
         weighted = (weighted + drop.nan_to_num(neginf=0.0) * total) * shrink
-        weighted += torch.linalg.vecdot(share, shifted)
+        weighted += shifted.mul_(share).sum(1)
         total = total.mul_(shrink).add_(share.sum(1))
         if mean is not None:
             _add_product(mean.mul_(shrink.unsqueeze(1)), share, weight[start:end])
@@ -80,7 +89,7 @@ def backward(
     for start, end in _slices(tokens, weight.shape[0]):
         slope = (hidden @ weight[start:end].mT).float()
         slope.sub_(lse.unsqueeze(1)).exp_().mul_(down)
-        here = ((labels >= start) & (labels < end)).nonzero().squeeze(1)
+        here = _tokens_of(labels, start, end)
         slope[here, labels[here] - start] += grad[here]
         slope = slope.to(hidden.dtype)
         _add_product(dhidden, slope, weight[start:end])

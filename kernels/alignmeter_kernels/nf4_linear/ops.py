@@ -11,6 +11,7 @@ from alignmeter_kernels.launch import launchable
 from alignmeter_kernels.nf4_linear import gpu, portable
 from alignmeter_kernels.nf4_linear.reference import NESTED, Nf4Weight
 from alignmeter_kernels.paths import note
+from alignmeter_kernels.planning import fake
 
 Tensor = torch.Tensor
 
@@ -113,7 +114,7 @@ def _forward(
     return y
 
 
-@_forward.register_fake
+@fake(_forward)
 def _(x: Tensor, *rest: object) -> Tensor:
     *_, out, _blocksize = rest
     return x.new_empty(x.shape[0], out)  # type: ignore[call-overload,no-any-return]
@@ -137,7 +138,7 @@ def _backward(
     return dx
 
 
-@_backward.register_fake
+@fake(_backward)
 def _(dy: Tensor, *rest: object) -> Tensor:
     *_, width, _blocksize = rest
     return dy.new_empty(dy.shape[0], width)  # type: ignore[call-overload,no-any-return]

@@ -11,6 +11,7 @@ import torch
 
 from alignmeter_kernels.cpp import CppLibrary, address
 from alignmeter_kernels.paths import is_portable_only
+from alignmeter_kernels.planning import is_planning
 
 CHUNK = 64
 """Tokens between kept states: 64 states of 16 and their decays fill 8 KiB of the L1 cache."""
@@ -93,6 +94,8 @@ def _call(
     softplus: bool,
     after: Sequence[Tensor | None],
 ) -> None:
+    if is_planning():
+        return
     function = getattr(_library(), name)
     status = function(
         *shape, *map(address, before), int(softplus), *map(address, after), torch.get_num_threads()

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from alignmeter_kernels.launch import launchable
 from alignmeter_kernels.layout import dense, wide
 from alignmeter_kernels.paths import note
+from alignmeter_kernels.planning import fake
 from alignmeter_kernels.selective_scan import gpu, native, portable
 
 Tensor = torch.Tensor
@@ -126,7 +127,7 @@ def _forward(
     return y.to(u.dtype, copy=False), last, kept
 
 
-@_forward.register_fake
+@fake(_forward)
 def _(u: Tensor, delta: Tensor, A: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor]:
     (rows, width, length), n = u.shape, A.shape[1]
     chunks = (length + portable.CHUNK - 1) // portable.CHUNK
@@ -206,7 +207,7 @@ def _portable_backward(
     return [du, ddt, dA, dB, dC, dD, dz, ddt.sum((0, 2)), dfirst]
 
 
-@_backward.register_fake
+@fake(_backward)
 def _(u: Tensor, *more: Any) -> list[Tensor]:
     *takers, _softplus, _kept, _dy, dlast = more
     found = [u.new_empty(0) if t is None else t.new_empty(t.shape) for t in (u, *takers)]

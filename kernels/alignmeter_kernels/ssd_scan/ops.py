@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from alignmeter_kernels.launch import launchable
 from alignmeter_kernels.paths import note
+from alignmeter_kernels.planning import fake
 from alignmeter_kernels.ssd_scan import gpu, portable
 
 Tensor = torch.Tensor
@@ -126,7 +127,7 @@ def _forward(
     return portable.forward(x, dt, A, B, C, D, first)
 
 
-@_forward.register_fake
+@fake(_forward)
 def _(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, *_: object) -> tuple[Tensor, Tensor]:
     last = x.new_empty(x.shape[0], *x.shape[2:], B.shape[3], dtype=torch.float32)
     return x.new_empty(x.shape), last
@@ -148,7 +149,7 @@ def _backward(
     return list(backward(x, dt, A, B, C, D, first, dy, dlast))
 
 
-@_backward.register_fake
+@fake(_backward)
 def _(*tensors: Any) -> list[Tensor]:
     x, dt, A, B, C, _, _, _, dlast = tensors
     return [t.new_empty(t.shape) for t in (x, dt, A, B, C, A, dlast)]

@@ -1,0 +1,105 @@
+"""What passes through a whole model cost, from its blocks and heads."""
+
+__all__ = ["Network", "Work"]
+
+from dataclasses import dataclass
+
+from alignmeter.flops.blocks import Block, Product
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What one model is given. ``pairs``: of a query and a key, in one layer and head.
+
+    ``masked``: those of them whose key comes after its query, which the causal mask throws away.
+    ``logits``: tokens that the LM head reads. ``scores``: tokens that a scalar head reads.
+    """
+
+    tokens: int
+    pairs: int
+    masked: int = 0
+    logits: int = 0
+    scores: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Network:
+    """A causal LM or scalar model. ``rank`` 0: every weight trains; else adapters on ``targets``.
+
+    Every block's ``first`` products are among the targets, so what comes after them needs
+    gradients in the first block too.
+    """
+
+    block: Block
+    layers: int
+    width: int
+    vocab: int
+    rank: int = 0
+    targets: tuple[str, ...] = ()
+
+    def forward(self, work: Work, *, adapted: bool = True) -> int:
+        """FLOPs of a forward pass, with the adapters or without them."""
+        return self._blocks(work, adapted=adapted) + self._heads(work.logits, work.scores)
+
+    def backward(self, work: Work) -> int:
+        """FLOPs of the backward pass after `forward`.
+
+        A product whose weight trains costs twice its forward: the gradients of its input and of
+        its weight. A frozen one costs its forward once: the gradient of its input, which in the
+        first block nothing needs. Attention's products have two inputs and cost twice their
+        forward either way.
+        """
+        attention = 2 * self._attention(work.pairs)
+        if not self.rank:
+            per_token = 2 * self._products() + self.block.mixing.backward
+            heads = 2 * self._heads(work.logits, work.scores)
+            return self.layers * per_token * work.tokens + attention + heads
+        per_token = self._products() + 2 * self._adapters() + self.block.mixing.backward_frozen
+        heads = self._heads(work.logits, 2 * work.scores)
+        blocks = self.layers * per_token * work.tokens - self._input_gradient(work)
+        return blocks + attention + heads
+
+    def recomputed(self, work: Work) -> int:
+        """FLOPs that checkpointing adds to `backward`.
+
+        Each block runs again, up to the last tensor that its backward pass wants: torch stops
+        there (``early_stop`` in torch.utils.checkpoint), so the block's last product does not run
+        again. transformers makes the embeddings' output want a gradient
+        (``enable_input_require_grads``), so with adapters the first block's input gets one.
+        """
+        last = self.block.products[-1]
+        spared = 2 * self.rank * last.outputs if self._adapter(last) else last.flops
+        again = self._blocks(work, adapted=True) - self.layers * spared * work.tokens
+        return again + (self._input_gradient(work) if self.rank else 0)
+
+    def masked(self, work: Work, *, trains: bool) -> int:
+        """FLOPs within `forward`, and `backward` if it ``trains``, of pairs that are masked."""
+        return (3 if trains else 1) * self._attention(work.masked)
+
+    def _products(self) -> int:
+        return sum(product.flops for product in self.block.products)
+
+    def _adapter(self, product: Product) -> int:
+        """FLOPs per token of ``B A x``, A [rank, inputs], B [outputs, rank]."""
+        adapted = product.name in self.targets
+        return 2 * self.rank * (product.inputs + product.outputs) if adapted else 0
+
+    def _adapters(self) -> int:
+        return sum(self._adapter(product) for product in self.block.products)
+
+    def _blocks(self, work: Work, *, adapted: bool) -> int:
+        per_token = self._products() + self.block.mixing.forward
+        per_token += self._adapters() if adapted else 0
+        return self.layers * per_token * work.tokens + self._attention(work.pairs)
+
+    def _attention(self, pairs: int) -> int:
+        """``Q K^T`` and its product with V: 2 FLOPs each for a pair and a channel."""
+        return self.layers * 4 * self.block.attention * pairs
+
+    def _heads(self, logits: int, scores: int) -> int:
+        return 2 * self.width * (self.vocab * logits + scores)
+
+    def _input_gradient(self, work: Work) -> int:
+        """Of the first products of one block: through the frozen weight and through A."""
+        first = [product for product in self.block.products if product.first]
+        return work.tokens * sum(p.flops + 2 * self.rank * p.inputs for p in first)

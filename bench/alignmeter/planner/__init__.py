@@ -1,0 +1,21 @@
+"""The planner: what a cell's step would need, for hardware that need not be here.
+
+The cell's own step runs on tensors without data (torch's FakeTensorMode), so no second description
+of it could drift from the first.
+"""
+
+__all__ = [
+    "ALLOWANCE",
+    "Allowance",
+    "NotPlannedError",
+    "fits",
+    "known_prediction",
+    "largest_batch",
+    "largest_seq_len",
+    "plan_cell",
+    "predict",
+]
+
+from alignmeter.planner.fit import ALLOWANCE, Allowance, fits, largest_batch, largest_seq_len
+from alignmeter.planner.store import known_prediction, plan_cell
+from alignmeter.planner.trace import NotPlannedError, predict

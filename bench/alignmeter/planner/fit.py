@@ -1,0 +1,102 @@
+"""Where a predicted peak fits, and how large a batch or a sequence would."""
+
+__all__ = ["ALLOWANCE", "Allowance", "fits", "largest_batch", "largest_seq_len"]
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from alignmeter.cell import Cell
+from alignmeter.peaks import Peak
+from alignmeter.prediction import Fit, Prediction
+from alignmeter.units import GIB
+
+Plan = Callable[[dict[str, int]], Prediction]
+"""The same cell with these axes changed -> its prediction."""
+_TOKENS = 64
+"""Sequence lengths are told in multiples of this."""
+_MOST = 2**20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Allowance:
+    """What a device needs beyond the allocator's peak."""
+
+    context_bytes: int
+    fragmentation: float
+
+    def needed_bytes(self, peak_bytes: int) -> int:
+        """Peak, fragmentation and context."""
+        return round(peak_bytes * (1 + self.fragmentation)) + self.context_bytes
+
+
+ALLOWANCE = Allowance(context_bytes=GIB, fragmentation=0.03)
+"""1 GiB for the runtime's context, its libraries and their workspaces, 3 % for gaps between blocks.
+Not measured: no GPU was at hand. A record's `reserved` and `process` peaks correct it.
+"""
+
+
+def fits(prediction: Prediction, chips: Mapping[str, Peak]) -> dict[str, Fit]:
+    """Chip -> whether the prediction fits, for those whose memory is known."""
+    needed = ALLOWANCE.needed_bytes(prediction.peak_bytes)
+    spare = {
+        name: chip.memory_bytes - needed
+        for name, chip in chips.items()
+        if chip.memory_bytes is not None
+    }
+    return {name: Fit(ok=left >= 0, spare_bytes=left) for name, left in spare.items()}
+
+
+def largest_batch(cell: Cell, memory_bytes: int, plan: Plan) -> int:
+    """The most pairs per step that fit, by a line through two plans and one that verifies it."""
+    first, second = cell.batch, 2 * cell.batch
+    low, high = plan({}).peak_bytes, plan({"batch": second}).peak_bytes
+    slope = (high - low) / (second - first)
+    room = _room(memory_bytes) - (low - slope * first)
+    guess = _MOST if slope <= 0 else min(_MOST, int(room // slope))
+    return _verified(guess, 1, memory_bytes, lambda batch: plan({"batch": batch}))
+
+
+def largest_seq_len(cell: Cell, memory_bytes: int, plan: Plan) -> int:
+    """The longest T that fits, prompts half of it: a parabola through three plans, one verifies."""
+    lengths = [cell.seq_len, 2 * cell.seq_len, 4 * cell.seq_len]
+
+    def of(length: int) -> Prediction:
+        return plan({"seq_len": length, "prompt_len": length // 2})
+
+    peaks = [of(length).peak_bytes for length in lengths]
+    curve = _parabola(lengths, peaks)
+    room = _room(memory_bytes)
+    low, high = 0, _MOST // _TOKENS
+    while low < high:  # the largest multiple at which the parabola stays within the room
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if curve(middle * _TOKENS) <= room else (low, middle - 1)
+    return _verified(low * _TOKENS, _TOKENS, memory_bytes, of)
+
+
+def _room(memory_bytes: int) -> float:
+    # A byte more: a division that rounds down must not lose what fits exactly. A plan verifies.
+    return (memory_bytes - ALLOWANCE.context_bytes) / (1 + ALLOWANCE.fragmentation) + 1
+
+
+def _parabola(xs: Sequence[int], ys: Sequence[int]) -> Callable[[int], float]:
+    """Lagrange's polynomial through three points."""
+
+    def value(x: int) -> float:
+        total = 0.0
+        for i, xi in enumerate(xs):
+            term = float(ys[i])
+            for j, xj in enumerate(xs):
+                if j != i:
+                    term *= (x - xj) / (xi - xj)
+            total += term
+        return total
+
+    return value
+
+
+def _verified(guess: int, step: int, memory_bytes: int, plan: Callable[[int], Prediction]) -> int:
+    """``guess`` if its own plan fits, else the next smaller ones; 0 if none of eight does."""
+    for value in range(guess, max(guess - 8 * step, 0), -step):
+        if ALLOWANCE.needed_bytes(plan(value).peak_bytes) <= memory_bytes:
+            return value
+    return 0

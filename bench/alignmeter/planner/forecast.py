@@ -1,0 +1,64 @@
+"""Before a run: a plan of each cell, and those that this machine's device cannot hold."""
+
+__all__ = ["forecast"]
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import psutil
+
+from alignmeter.accelerators import open_accelerator
+from alignmeter.errors import CellError
+from alignmeter.planner.fit import ALLOWANCE
+from alignmeter.planner.store import plan_cell
+from alignmeter.planner.trace import NotPlannedError
+from alignmeter.record import Reason
+from alignmeter.session.resolve import Planned
+from alignmeter.units import bytes_text
+
+
+def forecast(
+    plan: Sequence[Planned], warn: Callable[[str], None], planned: Callable[[], None] | None = None
+) -> list[Planned]:
+    """Each cell with its predicted peak, and a reason where that exceeds the device's memory.
+
+    A cell whose plan fails is measured without one: ``warn`` gets a sentence. ``planned`` is called
+    after each.
+    """
+    found = []
+    for item in plan:
+        found.append(item if item.unsupported is not None else _forecast_of(item, warn))
+        if planned is not None:
+            planned()
+    return found
+
+
+def _forecast_of(item: Planned, warn: Callable[[str], None]) -> Planned:
+    try:
+        peak = plan_cell(item.cell).peak_bytes
+    except (NotPlannedError, CellError) as error:
+        warn(f"{item.cell.id}: no plan: {error}")
+        return item
+    item = replace(item, predicted_peak_bytes=peak)
+    name, capacity, needed = _device(item, peak)
+    if capacity is None or needed <= capacity:
+        return item
+    text = (
+        f"{bytes_text(needed)} needed ({bytes_text(peak)} peak and an allowance), "
+        f"{bytes_text(capacity)} on {name}"
+    )
+    reason = Reason(code="predicted_out_of_memory", text=text)
+    return replace(item, predicted_oom=reason)
+
+
+def _device(item: Planned, peak: int) -> tuple[str, int | None, int]:
+    """Name and capacity of the cell's device, and what the cell needs there.
+
+    A CPU has what the host has free now, and no context to pay for.
+    """
+    accelerator = open_accelerator(item.cell.accelerator)
+    if item.cell.accelerator == "cpu":
+        return "this host now", psutil.virtual_memory().available, peak
+    index = accelerator.torch_device().index or 0
+    device = accelerator.devices()[index]
+    return device.name, device.memory_bytes, ALLOWANCE.needed_bytes(peak)

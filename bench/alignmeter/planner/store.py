@@ -1,0 +1,50 @@
+"""Plans that were made already, by cell and version: a plan depends on nothing else."""
+
+__all__ = ["known_prediction", "plan_cell", "plans_folder"]
+
+import contextlib
+import os
+from importlib import import_module
+from pathlib import Path
+
+import msgspec
+
+from alignmeter.cell import Cell, digest
+from alignmeter.errors import InputError
+from alignmeter.folder import write_bytes
+from alignmeter.planner.trace import predict
+from alignmeter.prediction import Prediction
+from alignmeter.provenance import package_versions, source_commit
+
+_VERSION = 1
+"""Of the planner: a change of what it counts makes earlier plans void."""
+
+
+def plans_folder() -> Path:
+    """Folder of the plans made on this machine, one file ``<key>.json`` each."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "alignmeter" / "plans"
+
+
+def _path(cell: Cell) -> Path:
+    key = digest([_VERSION, msgspec.structs.asdict(cell), package_versions(), source_commit()])
+    return plans_folder() / f"{key}.json"
+
+
+def known_prediction(cell: Cell) -> Prediction | None:
+    """The stored plan of that cell by these versions; ``None`` if there is none."""
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        return msgspec.json.decode(_path(cell).read_bytes(), type=Prediction)
+    return None
+
+
+def plan_cell(cell: Cell) -> Prediction:
+    """The stored plan, or a new one, then stored. Raises what `predict` raises."""
+    found = known_prediction(cell)
+    if found is None:
+        # The workers' imports, with what their libraries log on import kept quiet.
+        import_module("alignmeter.session.preload")
+        found = predict(cell)
+        with contextlib.suppress(InputError):  # a home that cannot be written costs a repetition
+            write_bytes(_path(cell), msgspec.json.encode(found))
+    return found

@@ -1,0 +1,186 @@
+"""One step of a cell on tensors without data: its peak, and whose bytes those are."""
+
+__all__ = ["PATHS", "NotPlannedError", "predict"]
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import torch
+
+from alignmeter.batches import Batch, BatchSource, open_batches
+from alignmeter.cell import Cell
+from alignmeter.errors import AlignmeterError
+from alignmeter.methods import TrainingStep, open_method, open_setup
+from alignmeter.methods.base import SilentProbe
+from alignmeter.planner.pretend import pretending
+from alignmeter.planner.workspace import cpu_workspace, gpu_workspace
+from alignmeter.prediction import Prediction
+from alignmeter.session.allocations import AllocationLog, Storage
+from alignmeter.session.ledger import default_owner, logged, own_residents, rows
+from alignmeter_kernels.planning import planning
+
+PATHS = {"cuda": "sm_90", "rocm": "gfx942", "xpu": "xpu", "cpu": None}
+"""Accelerator -> whose tiles the kernels are planned with; ``None``: the CPU's own paths."""
+_TEXT = 200
+_ROUNDED = {"cpu": 1}
+_BLOCK = 512
+"""torch's caching allocators hand out multiples of 512 bytes (``kMinBlockSize``)."""
+
+
+class NotPlannedError(AlignmeterError):
+    """A step cannot be traced on tensors without data; the text names the operator."""
+
+
+def predict(cell: Cell, *, seed: int = 0) -> Prediction:
+    """Trace one step of ``cell`` whose optimizers have state already.
+
+    A rollout is traced as its prefill and its first and last token at full cache. Raises
+    `CellError` if the cell's data do not fit it, and `NotPlannedError` if the step needs values
+    (control flow that depends on data) or an operator without a fake implementation.
+    """
+    device = torch.device("cpu")  # of the fake tensors: a build without CUDA has no fake CUDA ones
+    method = open_method(cell.method)
+    vocabulary = open_setup(cell, device, seed=seed).vocab_size
+    source = _source(cell, vocabulary, seed)
+    log = _PlanLog(device, cell.accelerator)
+    with _refusing(log), pretending(cell.accelerator):
+        batch = _batch(cell, cell.batch if method.rows == "pairs" else 2 * cell.batch)
+        step = method.build(open_setup(cell, device, seed=seed))
+        step.prepare(_OneBatch.of(source, batch), SilentProbe())
+        with planning(log, PATHS[cell.accelerator]):
+            _make_optimizer_state(step)
+            own_residents(log, step, batch)
+            logged(log, lambda: step.run(batch, log), step)
+    return _prediction(cell, log, step)
+
+
+@contextlib.contextmanager
+def _refusing(log: AllocationLog) -> Iterator[None]:
+    """Whatever stops the trace names its operator."""
+    try:
+        yield
+    except AlignmeterError:
+        raise
+    except Exception as error:
+        raise NotPlannedError(_refusal(log, error)) from error
+
+
+def _refusal(log: AllocationLog, error: Exception) -> str:
+    """Which operator it was. Nothing but tensors without values sets the trace apart."""
+    operator = log.operators[-1] if log.operators else "making the models"
+    said = next(iter(str(error).splitlines()), "")[:_TEXT]
+    return (
+        f"{operator} needs the values of its tensors or has no fake implementation "
+        f"({type(error).__name__}: {said}); only a measurement can tell"
+    )
+
+
+def _make_optimizer_state(step: TrainingStep) -> None:
+    """By the optimizers' own first step; what it computes has no values anyway."""
+    for optimizer in step.optimizers():
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.empty_like(parameter)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+
+def _source(cell: Cell, vocabulary: int, seed: int) -> BatchSource:
+    """The cell's data, if only to find that they do not fit it; synthetic ones always do.
+
+    Those are made short: nobody reads them, and a plan may have millions of tokens.
+    """
+    if cell.data == "synthetic":
+        cell = msgspec.structs.replace(cell, seq_len=2, prompt_len=1)
+    return open_batches(cell, vocab_size=vocabulary, seed=seed)
+
+
+def _batch(cell: Cell, pairs: int) -> Batch:
+    """A batch of the cell's shape, without padding."""
+    rows, seq_len = 2 * cell.batch, cell.seq_len
+    return Batch(
+        ids=torch.empty(rows, seq_len, dtype=torch.int64),
+        response_mask=torch.empty(rows, seq_len - cell.prompt_len),
+        prompt_len=cell.prompt_len,
+        real_tokens=rows * seq_len,
+        pairs=tuple(range(pairs)),
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _OneBatch(BatchSource):
+    """All pairs as one batch: what a method prepares is traced a single time."""
+
+    only: Batch
+
+    @classmethod
+    def of(cls, source: BatchSource, only: Batch) -> "_OneBatch":
+        """The source with that batch in place of any other."""
+        fields = {f.name: getattr(source, f.name) for f in dataclasses.fields(source)}
+        return cls(**{**fields, "batch": source.kept}, only=only)
+
+    def take(self, *_: object, **__: object) -> Batch:
+        """That of the step."""
+        return self.only
+
+
+class _PlanLog(AllocationLog):
+    """Sizes as the accelerator's allocator rounds them, and what operators hold inside."""
+
+    def __init__(self, device: torch.device, accelerator: str) -> None:
+        super().__init__(device, markers=False, block=_ROUNDED.get(accelerator, _BLOCK))
+        self._workspace = cpu_workspace if accelerator == "cpu" else gpu_workspace
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """As the log's, with the operator's workspace beside what it makes."""
+        if func.namespace == "prim":  # a fake tensor is asked for its device
+            return func(*args, **(kwargs or {}))
+        count = self._workspace(func, args, kwargs or {})
+        if count:
+            at = len(self.operators)
+            self.storages.append(
+                Storage(nbytes=count, born=at, died=at + 1, phase=self._phase, owner="workspace")
+            )
+        before = len(self.storages)
+        found = super().__torch_dispatch__(func, types, args, kwargs)
+        if func.namespace == "alignmeter":
+            for storage in self.storages[before:]:
+                if storage.died is not None:  # made and freed inside the operator
+                    storage.owner = "workspace"
+        return found
+
+
+def _prediction(cell: Cell, log: AllocationLog, step: TrainingStep) -> Prediction:
+    """The largest moment of the log: what was live when an operator began, and what it made."""
+    curve = log.live_curve()
+    made = [0] * len(log.operators)
+    for storage in log.storages:
+        if storage.born >= 0:
+            made[storage.born] += storage.nbytes
+    inside = [live + new for live, new in zip(curve, made, strict=False)]
+    at = max(range(len(inside)), key=inside.__getitem__)
+    ledger = dict.fromkeys((row.removesuffix("_bytes") for row in rows({})), 0)
+    phases: dict[str, int] = {}
+    for operator, phase in enumerate(log.phase_of):
+        if phase is not None:
+            phases[phase] = max(phases.get(phase, 0), inside[operator])
+    for storage in log.storages:
+        if storage.alive_at(at) or storage.born == at:
+            owner = storage.owner or default_owner(storage.phase)
+            ledger[owner] = ledger.get(owner, 0) + storage.nbytes
+    parameters = {id(p): p for model in step.models().values() for p in model.parameters()}
+    trained = [p for p in parameters.values() if p.requires_grad]
+    return Prediction(
+        cell=cell,
+        peak_bytes=inside[at],
+        peak_phase=log.phase_of[at],
+        peak_operator=log.operators[at],
+        phases=phases,
+        ledger=rows(ledger),
+        trained_parameters=sum(p.numel() for p in trained),
+    )
