@@ -7,11 +7,12 @@ asks for the fixture ``cell``::
 
     def bench_alignment(cell):
         cell.measure()
+
+``largest_batch`` and ``longest_sequence`` in its place search for what fits in memory.
 """
 
 __all__ = ["CellBench"]
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,13 @@ import pytest
 from alignmeter.axes import AXES
 from alignmeter.errors import CellError, InputError
 from alignmeter.folder import Loaded, default_folder, write_record, write_run_file
+from alignmeter.frontier import (
+    SearchedAxis,
+    Searches,
+    frontier_lines,
+    read_memory_limit,
+    search_key,
+)
 from alignmeter.matrix import expand, read_matrix, read_overrides
 from alignmeter.record import Record
 from alignmeter.summary import summary_lines
@@ -30,11 +38,14 @@ from alignmeter.summary import summary_lines
 # it is used.
 if TYPE_CHECKING:
     from alignmeter.kernelbench.fixture import KernelBench
+    from alignmeter.planner.fixture import FrontierBench
     from alignmeter.session import Planned, Settings
     from alignmeter.session.launcher import Launcher
 
 DEFAULT_SUITE = Path("suites") / "bench_alignment.py"
 _HOW = "measures hardware; run it with `pytest --benchmark`"
+_SEARCHES: dict[str, SearchedAxis] = {"largest_batch": "batch", "longest_sequence": "seq_len"}
+"""Fixture of a search -> the axis that it makes as large as fits."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,10 +57,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         text = (axis.help + known).replace("%", "%%")  # argparse formats its help texts
         group.addoption(axis.flag, dest=f"axis_{axis.name}", help=text)
     group.addoption("--steps", type=int, help="timed steps per cell (default: the matrix's)")
-    group.addoption("--warmup", type=int, help="warm-up steps per cell (default: the matrix's)")
+    group.addoption("--warmup", type=int, help="fewest warm-up steps (default: the matrix's)")
     group.addoption("--seed", type=int, default=0, help="seed of data, weights and sampling")
     group.addoption("--cell-timeout", type=float, default=600.0, help="time limit per cell, in s")
     group.addoption("--operators", action="store_true", help="profile one more step by operator")
+    group.addoption("--sample-hz", type=float, default=20.0, help="telemetry readings per second")
+    group.addoption("--memory-limit", help="limit of bench_frontier's searches, e.g. 512MiB")
     group.addoption("--results", type=Path, help="folder of the records and the report")
 
 
@@ -60,6 +73,7 @@ class _Run:
     folder: Path
     overrides: dict[str, tuple[str | int, ...]]
     launcher: "Launcher"
+    searches: Searches
     records: list[Record] = field(default_factory=list)
     comparisons: list[dict[str, Any]] = field(default_factory=list)
 
@@ -75,23 +89,29 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--benchmark measures one cell at a time; leave out -n")
     if config.getoption("benchmark_disable", None):
         raise pytest.UsageError("--benchmark measures; leave out --benchmark-disable")
-    for option, least in (("steps", 1), ("warmup", 1), ("cell_timeout", 0)):
+    for option, least in (("steps", 1), ("warmup", 1), ("cell_timeout", 0), ("sample_hz", 0)):
         value = config.getoption(option)
         if value is not None and not value >= least:
             flag = option.replace("_", "-")
             raise pytest.UsageError(f"--{flag} is {value}; give at least {least}")
+    from alignmeter.provenance import command_line
+
     try:
         flags = {name: config.getoption(f"axis_{name}") for name in AXES}
         overrides = read_overrides(flags)
+        limit = config.getoption("memory_limit")
+        limit_bytes = None if limit is None else read_memory_limit(limit)
         folder = config.getoption("results") or default_folder()
-        command = " ".join([Path(sys.argv[0]).name, *config.invocation_params.args])
+        command = command_line([str(argument) for argument in config.invocation_params.args])
         if not config.getoption("collectonly"):
             write_run_file(folder, "pytest", overrides, command)
     except InputError as error:
         raise pytest.UsageError(str(error)) from error
     from alignmeter.session.launcher import Launcher
 
-    config.stash[_RUN] = _Run(folder=folder, overrides=overrides, launcher=Launcher())
+    searches = Searches(folder=folder, limit_bytes=limit_bytes)
+    run = _Run(folder=folder, overrides=overrides, launcher=Launcher(), searches=searches)
+    config.stash[_RUN] = run
     named_nothing = config.args_source is not pytest.Config.ArgsSource.ARGS
     if named_nothing and (config.rootpath / DEFAULT_SUITE).is_file():
         config.args = [str(config.rootpath / DEFAULT_SUITE)]
@@ -99,13 +119,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test per cell of the module's ``MATRIX``; a skipped one without ``--benchmark``."""
-    if "cell" not in metafunc.fixturenames or not hasattr(metafunc.module, "MATRIX"):
+    wanted = [name for name in ("cell", *_SEARCHES) if name in metafunc.fixturenames]
+    if not wanted or not hasattr(metafunc.module, "MATRIX"):
         return
-    name = metafunc.module.MATRIX
+    fixture, name = wanted[0], metafunc.module.MATRIX
     run = metafunc.config.stash.get(_RUN, None)
     if run is None:
         skipped = pytest.param(None, id=name, marks=pytest.mark.skip(reason=_HOW))
-        metafunc.parametrize("cell", [skipped], indirect=True)
+        metafunc.parametrize(fixture, [skipped], indirect=True)
         return
     from alignmeter.session import Settings, resolve_plan
 
@@ -121,9 +142,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         seed=option("seed"),
         timeout_s=option("cell_timeout"),
         operators=option("operators") or matrix.operators,
+        sample_hz=option("sample_hz"),
     )
+    if fixture in _SEARCHES:  # cells that differ in the axis alone have one search between them
+        keyed = {search_key(p.cell, _SEARCHES[fixture]): p for p in reversed(plan)}
+        plan = list(keyed.values())[::-1]
     cells = [pytest.param((p, settings), id=p.cell.id) for p in plan]
-    metafunc.parametrize("cell", cells, indirect=True)
+    metafunc.parametrize(fixture, cells, indirect=True)
 
 
 class CellBench:
@@ -170,8 +195,9 @@ class CellBench:
         return record
 
     def _store(self) -> Record:
-        record = self._replicate.finish()
-        write_record(self._run.folder, record)
+        finished = self._replicate.finish()
+        record = finished.record
+        write_record(self._run.folder, record, finished.timeline)
         self._run.records.append(record)
         return record
 
@@ -217,6 +243,25 @@ def cell(request: pytest.FixtureRequest) -> Iterator[CellBench]:
     bench.close()
 
 
+def _search(request: pytest.FixtureRequest, axis: SearchedAxis) -> "FrontierBench":
+    from alignmeter.planner.fixture import FrontierBench
+
+    run, (planned, settings) = request.config.stash[_RUN], request.param
+    return FrontierBench(request, run.searches, planned, axis, settings, run.launcher)
+
+
+@pytest.fixture
+def largest_batch(request: pytest.FixtureRequest) -> "FrontierBench":
+    """The search for the most pairs per step of this cell."""
+    return _search(request, "batch")
+
+
+@pytest.fixture
+def longest_sequence(request: pytest.FixtureRequest) -> "FrontierBench":
+    """The search for the most tokens per sequence of this cell."""
+    return _search(request, "seq_len")
+
+
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
@@ -230,16 +275,20 @@ def pytest_terminal_summary(
         terminalreporter.section("kernels")
         for line in comparison_lines(run.comparisons):
             terminalreporter.write_line(line)
-    if not run.records:
+    points = run.searches.points
+    if points or run.searches.refused:
+        terminalreporter.section("frontier")
+        for line in [*sorted(run.searches.refused), *frontier_lines(points)]:
+            terminalreporter.write_line(line)
+    if not (run.records or points):
         return
     from alignmeter_reports import write_report
 
     html, csv = run.folder / "report.html", run.folder / "report.csv"
-    write_report(Loaded(records=run.records, refused=[]), html, csv)
+    write_report(Loaded(records=run.records, refused=[], frontier=points), html, csv)
     terminalreporter.section("alignmeter")
-    for line in summary_lines(run.records):
+    for line in [*summary_lines(run.records), ""] if run.records else []:
         terminalreporter.write_line(line)
-    terminalreporter.write_line("")
     terminalreporter.write_line(f"HTML  {html}")
     terminalreporter.write_line(f"CSV   {csv}")
 

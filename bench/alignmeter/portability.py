@@ -18,7 +18,7 @@ from typing import Annotated
 
 import msgspec
 
-from alignmeter.errors import InputError
+from alignmeter.versioned import decode_versioned, encode_document
 
 SCHEMA_VERSION = 1
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -61,30 +61,19 @@ class Portability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     rows: list[PortabilityRow]
 
 
-class _Version(msgspec.Struct):
-    schema_version: int | None = None
-
-
-_ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Portability)
 
 
 def encode_portability(table: Portability) -> bytes:
     """Strict JSON, indented for people, with a newline at the end."""
-    return msgspec.json.format(_ENCODER.encode(table), indent=1) + b"\n"
+    return encode_document(table)
 
 
 def decode_portability(data: bytes, where: str) -> Portability:
     """Parse and check one table. Raises `InputError` that names ``where`` and the wrong field."""
-    try:
-        version = msgspec.json.decode(data, type=_Version).schema_version
-        if version != SCHEMA_VERSION:
-            raise InputError(
-                f"{where}: schema_version is {version!r}; this version reads {SCHEMA_VERSION}"
-            )
-        return _DECODER.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{where}: not a table of `alignmeter kernels`: {error}") from error
+    return decode_versioned(
+        data, _DECODER, SCHEMA_VERSION, where, "a table of `alignmeter kernels`"
+    )
 
 
 def failure(row: PortabilityRow) -> str | None:

@@ -1,11 +1,20 @@
 """Where a record comes from: commit, versions, host, device, environment."""
 
-__all__ = ["collect", "environment_digest", "host_load", "source_commit"]
+__all__ = [
+    "collect",
+    "command_line",
+    "environment_digest",
+    "host_load",
+    "package_versions",
+    "source_commit",
+]
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -60,7 +69,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 @cache
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Name -> version of Python and of every package that decides what a step does."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -85,7 +95,7 @@ def environment_digest(device: Device, threads: int | None) -> str:
     Resume and comparison treat two records as made in one environment if this is equal.
     """
     return digest(
-        [_versions(), device.name, device.driver, device.runtime, threads, _environment()]
+        [package_versions(), device.name, device.driver, device.runtime, threads, _environment()]
     )[:12]
 
 
@@ -94,12 +104,20 @@ def host_load(exclude_own: float = 0.0) -> float:
     return max(0.0, os.getloadavg()[0] - exclude_own) / (psutil.cpu_count() or 1)
 
 
+def command_line(arguments: Sequence[str] | None = None) -> str:
+    """This process's command as a shell takes it; the program by its name, wherever it stands here.
+
+    ``arguments`` stand in for the process's own.
+    """
+    return shlex.join([Path(sys.argv[0]).name, *(sys.argv[1:] if arguments is None else arguments)])
+
+
 def collect(accelerator: Accelerator, threads: int | None) -> Provenance:
     """Provenance of this process on the first device of ``accelerator``; the worker adds to it."""
     device = accelerator.devices()[0]
     return Provenance(
         commit=source_commit(),
-        versions=dict(_versions()),
+        versions=dict(package_versions()),
         environment_digest=environment_digest(device, threads),
         host=platform.node(),
         os=platform.platform(),
@@ -111,6 +129,6 @@ def collect(accelerator: Accelerator, threads: int | None) -> Provenance:
         threads=threads,
         environment=_environment(),
         load_before=host_load(),
-        command=" ".join(sys.argv),
+        command=command_line(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )

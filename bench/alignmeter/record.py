@@ -16,6 +16,7 @@ __all__ = [
     "Record",
     "Signal",
     "Status",
+    "Telemetry",
     "Throughput",
     "Timing",
     "Verdict",
@@ -29,6 +30,7 @@ import msgspec
 
 from alignmeter.cell import Cell
 from alignmeter.errors import InputError
+from alignmeter.versioned import decode_versioned, encode_document
 
 SCHEMA_VERSION = 1
 Status = Literal["ok", "oom", "unsupported", "timeout", "crashed", "predicted_oom"]
@@ -53,7 +55,7 @@ OWNERS = (
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Why something is missing: ``code`` is a key of `alignmeter.errors.REASONS`."""
+    """Why something is missing: ``code`` is a key of `alignmeter.reasons.REASONS`."""
 
     code: str
     text: str
@@ -98,7 +100,12 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Energy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Energy per step in J with its bound; ``source`` is ``counter``, ``polled`` or ``none``."""
+    """Energy per step in J with its bound; ``source`` is ``counter``, ``polled`` or ``none``.
+
+    ``reason``: why there is nothing, or why the counter was not believed. ``polled_per_step_j``:
+    the power sensor's integral, beside the counter. ``phase_j``: phase -> J per step, the
+    counter's power apportioned over the phases' time, not measured phase by phase.
+    """
 
     source: Literal["counter", "polled", "none"]
     reason: Reason | None = None
@@ -106,16 +113,51 @@ class Energy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     bound_j: float | None = None
     mean_w: float | None = None
     scope: str | None = None
+    power_kind: str | None = None
     window_s: float | None = None
+    steps: int | None = None
+    tick_s: float | None = None
+    idle_before_w: float | None = None
+    idle_after_w: float | None = None
+    polled_per_step_j: float | None = None
+    phase_j: dict[str, float] = {}
+
+
+class Telemetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The sampler beside the replicate. ``source`` is the library with its version.
+
+    ``reason``: why there are no samples, or why the sampler ended early. ``missing``: figure -> why
+    it was missing. ``cpu_share``: of one core, what the sampler cost.
+    """
+
+    source: str | None = None
+    reason: Reason | None = None
+    rate_hz: float | None = None
+    samples: int = 0
+    overwritten: int = 0
+    longest_gap_s: float | None = None
+    cpu_share: float | None = None
+    missing: dict[str, str] = {}
 
 
 class Throughput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Tokens per s of the median step; trained tokens enter the loss's forward and backward."""
+    """Tokens per s of the median step; trained tokens enter the loss's forward and backward.
+
+    ``flops``: phase -> model FLOPs of one step, from `alignmeter.flops`; empty where nobody has
+    counted them. ``masked_flops``: what of them attention's causal mask throws away.
+    ``recomputed_flops``: what checkpointing adds, in none of them. ``mfu``: the sum of ``flops``
+    over the median step's time and the chip's dense BF16 peak, a share of 1; ``mfu_reason``: why
+    there is none.
+    """
 
     trained_tokens_per_s: float | None = None
     generated_tokens_per_s: float | None = None
     padded_tokens_per_s: float | None = None
+    flops: dict[str, int] = {}
+    masked_flops: int | None = None
+    recomputed_flops: int | None = None
     mfu: float | None = None
+    mfu_reason: str | None = None
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -177,6 +219,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     runtime: str | None = None
     form_factor: str | None = None
     uuid: str | None = None
+    pci_bus_id: str | None = None
+    partition: str | None = None
     power_cap_w: float | None = None
     clocks_mhz: dict[str, float] = {}
     throttle_reasons: list[str] = []
@@ -208,36 +252,24 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     memory: Memory
     ledger: dict[str, int]
     energy: Energy
+    telemetry: Telemetry = Telemetry()
     throughput: Throughput
     numerics: Numerics
     validity: dict[str, Verdict]
     provenance: Provenance
 
 
-_ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Record)
-
-
-class _Version(msgspec.Struct):
-    schema_version: int | None = None
 
 
 def encode_record(record: Record) -> bytes:
     """Strict JSON (no NaN), indented for people, with a newline at the end."""
-    return msgspec.json.format(_ENCODER.encode(record), indent=1) + b"\n"
+    return encode_document(record)
 
 
 def decode_record(data: bytes, where: str) -> Record:
     """Parse and check one record. Raises `InputError` that names ``where`` and the wrong field."""
-    try:
-        version = msgspec.json.decode(data, type=_Version).schema_version
-        if version != SCHEMA_VERSION:
-            raise InputError(
-                f"{where}: schema_version is {version!r}; this version reads {SCHEMA_VERSION}"
-            )
-        record = _DECODER.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{where}: not an alignmeter record: {error}") from error
+    record = decode_versioned(data, _DECODER, SCHEMA_VERSION, where, "an alignmeter record")
     _check_ledger(record, where)
     return record
 

@@ -38,9 +38,12 @@ ACCELERATORS: dict[str, str] = {
 """In the order in which ``auto`` looks for them."""
 
 TELEMETRY: dict[str, str] = {
-    "cpu": "alignmeter.telemetry.rapl:open_rapl",
+    "cuda": "alignmeter.telemetry.nvml:open_nvml",
+    "rocm": "alignmeter.telemetry.amd:open_amd",
+    "xpu": "alignmeter.telemetry.intel:open_intel",
+    "cpu": "alignmeter.telemetry.cpu:open_cpu",
 }
-"""Accelerator -> the function that opens its telemetry; without a row, the null object answers."""
+"""Accelerator -> the function that opens its telemetry for a process id."""
 
 
 def load(rows: dict[str, str], name: str) -> Any:

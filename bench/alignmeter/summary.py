@@ -1,14 +1,17 @@
 """The answer in the terminal, in lines of at most 80 columns: delta, scaling, repeatability."""
 
-__all__ = ["summary_lines"]
+__all__ = ["agreement_lines", "agreement_sentences", "summary_lines"]
 
 import statistics
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from alignmeter.compare.words import plain
+from alignmeter.crosscheck import CrossCheck, crosschecks
 from alignmeter.delta import Delta, deltas
-from alignmeter.record import Record
+from alignmeter.reasons import REASONS
+from alignmeter.record import Reason, Record
 from alignmeter.scaling import (
     STEP_MEMORY,
     STEP_TIME,
@@ -28,13 +31,15 @@ _MIXERS = ("attention", "scan")
 
 
 def summary_lines(records: Sequence[Record]) -> list[str]:
-    """A table of every pair, what was not measured, and what kind of memory it is."""
+    """A table of every pair, what kind of memory it is, and what was not measured or not ranked."""
     counts = Counter(record.status for record in records)
     lines = ["  ".join(f"{status} {count}" for status, count in sorted(counts.items()))]
     rows = deltas(records)
     for kind in sorted({row.kind for row in rows}):
         lines += ["", *_table([row for row in rows if row.kind == kind], kind)]
-    lines += [*_scaling(records), "", *_isolation(records), *_repeatability(records)]
+    lines += [*_scaling(records), *_not_ranked(records), ""]
+    lines += [*_isolation(records), *_warmup(records), *_repeatability(records)]
+    lines += agreement_lines(records)
     if not rows:
         lines.append("no DPO-vs-PPO delta: it needs a dpo and a ppo cell alike in all else")
     return lines
@@ -104,6 +109,14 @@ def _isolation(records: Sequence[Record]) -> list[str]:
     ]
 
 
+def _warmup(records: Sequence[Record]) -> list[str]:
+    counts = sorted({len(r.timing.warmup_s) for r in records if r.status == "ok"})
+    if not counts:
+        return []
+    steps = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    return [f"warm-up: {steps} steps per replicate, until they got no faster"]
+
+
 def _repeatability(records: Sequence[Record]) -> list[str]:
     """In how many cells all replicates gave the same losses and the same peak bytes."""
     seen: dict[tuple[str, int, str], list[tuple[object, ...]]] = defaultdict(list)
@@ -116,6 +129,66 @@ def _repeatability(records: Sequence[Record]) -> list[str]:
         return []
     same = sum(len(set(results)) == 1 for results in repeated)
     return [f"repeatability: same losses and same bytes in {same} of {len(repeated)} cells"]
+
+
+def agreement_lines(records: Iterable[Record]) -> list[str]:
+    """`agreement_sentences` for a terminal: the cells indented below the first."""
+    sentences = agreement_sentences(records)
+    return sentences[:1] + [line for said in sentences[1:] for line in _wrapped(said, "  ")]
+
+
+def agreement_sentences(records: Iterable[Record]) -> list[str]:
+    """Whether cells that ran on two devices computed the same on both; none without such.
+
+    First the counts, then the widest of those that agree and each that does not.
+    """
+    checks = crosschecks(records)
+    if not checks:
+        return []
+    counts = Counter(check.word for check in checks)
+    said = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
+    sentences = [f"numbers between devices: {said}"]
+    agreeing = [check for check in checks if check.agrees]
+    if agreeing:
+        widest = max(agreeing, key=lambda check: check.widest.share)
+        sentences.append(f"the farthest apart that agree, {_cell_text(widest)}")
+    return sentences + [_cell_text(check) for check in checks if not check.agrees]
+
+
+def _cell_text(check: CrossCheck) -> str:
+    return plain(f"{check.one.cell.id}: {check.text}")
+
+
+def _not_ranked(records: Sequence[Record]) -> list[str]:
+    """What is missing or must not be ranked: how often, what the code means and what helps."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for record in records:
+        counts.update({(what, reason.code) for what, reason in _reasons(record)})
+    lines = ["", "not measured, or not to be ranked:"] if counts else []
+    for (what, code), count in sorted(counts.items()):
+        text = f"{what}: {code} in {count} of {len(records)} replicates"
+        lines += _wrapped(plain(text), "  ")
+        known = REASONS.get(code)
+        if known is not None:
+            lines += _wrapped(f"{known.meaning}; what helps: {known.remedy}", "    ")
+    return lines
+
+
+def _reasons(record: Record) -> Iterable[tuple[str, Reason]]:
+    """Each with the metric that it spoils, or with the status."""
+    if record.status != "ok":
+        return [(record.status, record.reason)] if record.reason else []
+    return [(metric, r) for metric, verdict in record.validity.items() for r in verdict.reasons]
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        _COLUMNS,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_on_hyphens=False,
+    )
 
 
 def _table(rows: Sequence[Delta], kind: str) -> list[str]:

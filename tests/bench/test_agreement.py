@@ -130,7 +130,7 @@ def planned(cell):
 def test_a_record_holds_both_sides(launcher, make_cell):
     """A packaged tiny cell is checked against figures that another machine may have made."""
     record = measure(planned(make_cell(method="ppo", data="packaged", seq_len=64)), 0, QUICK,
-                     launcher)  # fmt: skip
+                     launcher).record  # fmt: skip
     assert record.numerics.agrees is True
     assert record.numerics.reason is None
     names = [signal.name for signal in record.numerics.agreement]
@@ -140,7 +140,7 @@ def test_a_record_holds_both_sides(launcher, make_cell):
 
 
 def test_a_cell_that_is_its_own_reference_is_unchecked(launcher, make_cell):
-    record = measure(planned(make_cell()), 0, QUICK, launcher)
+    record = measure(planned(make_cell()), 0, QUICK, launcher).record
     assert record.numerics.agrees is None
     assert record.numerics.reason.startswith("unchecked")
     assert record.validity["numerics"].ok
@@ -149,18 +149,18 @@ def test_a_cell_that_is_its_own_reference_is_unchecked(launcher, make_cell):
 def test_a_reference_is_computed_once_and_kept(tmp_path, monkeypatch, launcher, make_cell):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cell = make_cell(precision="bf16-mixed")
-    record = measure(planned(cell), 0, QUICK, launcher)
+    record = measure(planned(cell), 0, QUICK, launcher).record
     assert record.numerics.agrees is True
     (path,) = (tmp_path / "alignmeter" / "references").glob("*.json")
     kept = msgspec.json.decode(path.read_bytes(), type=Reference)
     spoilt = {**kept.signals, "loss": [value + 1 for value in kept.signals["loss"]]}
     path.write_bytes(msgspec.json.encode(msgspec.structs.replace(kept, signals=spoilt)))
-    again = measure(planned(cell), 1, QUICK, launcher)
+    again = measure(planned(cell), 1, QUICK, launcher).record
     assert again.numerics.agrees is False
     assert again.numerics.reason == "outside the band: loss"
     assert [r.code for r in again.validity["numerics"].reasons] == ["reference_disagrees"]
     path.write_text("{")
-    assert measure(planned(cell), 2, QUICK, launcher).numerics.agrees is True
+    assert measure(planned(cell), 2, QUICK, launcher).record.numerics.agrees is True
 
 
 def test_a_reference_that_fails_is_a_reason_not_a_crash(tmp_path, monkeypatch, launcher, make_cell):
@@ -204,18 +204,19 @@ def test_long_sequences_are_checked_at_256_tokens(seq_len, prompt_len, cut, make
     assert (cell.seq_len, cell.prompt_len) == cut
 
 
+@pytest.mark.full
 def test_a_long_cell_is_checked_on_a_cut_and_says_so(tmp_path, monkeypatch, launcher, make_cell):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     short, long = (
         make_cell(method="ppo", precision="bf16-mixed", seq_len=t, prompt_len=t - 16)
         for t in (256, 320)
     )
-    record = measure(planned(long), 0, QUICK, launcher)
+    record = measure(planned(long), 0, QUICK, launcher).record
     numerics = record.numerics
     assert (numerics.agrees, numerics.agreement_seq_len) == (True, 256)
     assert numerics.agreement_layers is None
     assert len(numerics.losses) == QUICK.warmup + QUICK.steps  # those of the cut are not among them
-    whole = measure(planned(short), 0, QUICK, launcher)
+    whole = measure(planned(short), 0, QUICK, launcher).record
     assert (whole.numerics.agrees, whole.numerics.agreement_seq_len) == (True, None)
     assert len(whole.numerics.losses) == 2 + QUICK.warmup + QUICK.steps
     assert whole.numerics.reference_losses == numerics.reference_losses

@@ -111,6 +111,7 @@ def bench_on_a_gpu(kernel_bench):
 """
 
 
+@pytest.mark.full
 def test_the_suite_prints_its_table(pytester):
     pytester.makepyfile(bench_few=SUITE)
     pytester.makeini(

@@ -155,7 +155,7 @@ def test_the_record_says_which_path_ran(tmp_path, monkeypatch, launcher, make_ce
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cell = make_cell(architecture="mamba", peft=peft, kernels="custom")
     settings = Settings(steps=1, warmup=1, seed=0, timeout_s=120)
-    record = measure(Planned(cell=cell, unsupported=None), 0, settings, launcher)
+    record = measure(Planned(cell=cell, unsupported=None), 0, settings, launcher).record
     assert record.status == "ok"
     assert record.numerics.agrees is True
     paths = record.provenance.kernel_path

@@ -1,4 +1,4 @@
-"""The ledger against hand counts, and the verdicts that a record carries."""
+"""The ledger against hand counts, and real runs that must not be ranked."""
 
 import dataclasses
 import math
@@ -7,14 +7,12 @@ import pytest
 import torch
 
 from alignmeter.architectures.mamba import MAMBA
-from alignmeter.errors import REASONS
-from alignmeter.record import OWNERS, Energy, Numerics, Signal, encode_record
+from alignmeter.record import OWNERS, encode_record
 from alignmeter.registry import ARCHITECTURES, METHODS
-from alignmeter.session.agreement import Observed
 from alignmeter.session.allocations import AllocationLog
 from alignmeter.session.assemble import Findings, assemble
 from alignmeter.session.cpu_events import record_events
-from alignmeter.session.validity import judge
+from alignmeter.session.sampling import Sampling
 from alignmeter.session.workload import Workload
 
 
@@ -77,47 +75,6 @@ def test_a_hidden_workspace_is_seen(make_cell):
     assert rows[-1][0] <= kept.nbytes + x.nbytes
 
 
-LN2 = math.log(2)
-
-
-def observed(first=LN2, silent=()):
-    return Observed(signals={"loss": [first]}, rollouts=[], silent_adapters=list(silent))
-
-
-def verdicts(make_cell, **changes):
-    load = ready(make_cell())
-    arguments = {
-        "cell": load.cell, "numerics": Numerics(losses=[math.log(2), 0.6, 0.5]),
-        "observed": observed(), "steps": 3, "others_share": 0.0, "profile": load.memory_step(),
-        "memory_kind": "cpu tensor storage", "energy": Energy(source="none"),
-    }  # fmt: skip
-    found = judge(**{**arguments, **changes})
-    return {m: [r.code for r in v.reasons] for m, v in found.items() if not v.ok}
-
-
-def test_validity_is_per_metric(make_cell):
-    assert verdicts(make_cell) == {}
-    assert verdicts(make_cell, numerics=Numerics(losses=[0.7, None])) == {
-        "numerics": ["non_finite_loss"]
-    }
-    assert verdicts(make_cell, observed=observed(first=0.7)) == {"numerics": ["first_loss"]}
-    assert verdicts(make_cell, steps=2) == {"time": ["too_few_steps"]}
-    assert verdicts(make_cell, others_share=0.4) == {"time": ["host_loaded"]}
-    assert verdicts(make_cell, profile=None) == {"memory": ["not_measured"]}
-    assert verdicts(make_cell, observed=observed(silent=["a"])) == {
-        "numerics": ["adapter_without_gradient"]
-    }
-    apart = Signal(name="grad_norm", measured=[1.5, None], reference=[1.0, 1.0], band=0.1)
-    assert verdicts(make_cell, numerics=Numerics(losses=[0.7], agreement=[apart])) == {
-        "numerics": ["reference_disagrees"]
-    }
-    good = ready(make_cell()).memory_step()
-    gap = {**good.ledger, "unattributed_bytes": good.peak_bytes // 50}
-    loose = dataclasses.replace(good, ledger=gap)
-    assert verdicts(make_cell, profile=loose) == {"memory": ["ledger_gap"]}
-    assert {"non_finite_loss", "first_loss", "ledger_gap", "reference_disagrees"} <= set(REASONS)
-
-
 def test_a_nan_loss_ends_as_a_record(launcher, make_cell):
     """Found in the losses whatever made it; here the assembled record of a diverged replicate."""
     load = ready(make_cell())
@@ -125,7 +82,9 @@ def test_a_nan_loss_ends_as_a_record(launcher, make_cell):
     with torch.no_grad():
         next(load.step_object.models()["policy"].parameters()).fill_(math.nan)
     steps = [load.step() for _ in range(3)]
-    found = Findings(cell=load.cell, replicate=0, seed=0, warmup=[first], steps=steps)
+    found = Findings(
+        cell=load.cell, replicate=0, seed=0, sampling=Sampling(0.0), warmup=[first], steps=steps
+    )
     found.provenance, found.profile = load.provenance(), load.memory_step()
     record = assemble(found)
     assert record.status == "ok"

@@ -65,6 +65,7 @@ def test_benchmark_measures_reports_and_prints_the_delta(project):
         assert row["stats"]["min"] >= min(record.timing.step_s)
 
 
+@pytest.mark.full
 def test_axis_flags_change_the_matrix(project):
     result = project.runpytest_subprocess(
         "--benchmark", "--method", "dpo", "--batch", "1,3", "--ref", "resident", "--steps", "1",
@@ -82,6 +83,7 @@ def test_without_the_flag_a_suite_is_skipped_with_a_reason(project):
     result.stdout.fnmatch_lines(["*measures hardware; run it with `pytest --benchmark`*"])
 
 
+@pytest.mark.full
 def test_only_the_default_suite_runs_unless_another_is_named(project):
     other = project.path / "suites" / "bench_other.py"
     other.write_text("def bench_other():\n    pass\n")
@@ -120,6 +122,7 @@ def test_xdist_is_refused(project):
     result.stderr.fnmatch_lines(["*one cell at a time*"])
 
 
+@pytest.mark.full
 def test_a_crash_fails_with_one_line(project):
     project.makeconftest(
         "import os, signal\nfrom alignmeter.session.launcher import Launcher\n"

@@ -4,8 +4,9 @@ import dataclasses
 import os
 import resource
 import signal
+import socket
 import threading
-import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -53,10 +54,10 @@ def planned(make_cell, **axes):
 )  # fmt: skip
 def test_a_replicate_gives_a_whole_record(method, architecture, peft, launcher, make_cell):
     plan = planned(make_cell, method=method, architecture=architecture, peft=peft)
-    record = measure(plan, 0, QUICK, launcher)
+    record = measure(plan, 0, QUICK, launcher).record
     assert (record.status, record.reason) == ("ok", None)
     assert record.cell == plan.cell
-    assert len(record.timing.warmup_s) == 1
+    assert 2 <= len(record.timing.warmup_s) <= 9  # one is asked for, and says nothing alone
     assert len(record.timing.step_s) == 3
     assert sum(p.median_s for p in record.phases.values()) <= 1.05 * max(record.timing.step_s)
     assert all(p.median_s > 0 and p.peak_bytes > 0 for p in record.phases.values())
@@ -86,10 +87,10 @@ def test_a_replicate_gives_a_whole_record(method, architecture, peft, launcher, 
 def test_operators_are_timed_where_asked_for(architecture, kernels, families, launcher, make_cell):
     plan = planned(make_cell, architecture=architecture, kernels=kernels)
     settings = dataclasses.replace(QUICK, operators=True)
-    found = measure(plan, 0, settings, launcher).timing.operator_s
+    found = measure(plan, 0, settings, launcher).record.timing.operator_s
     assert set(found) == families
     assert all(seconds > 0 for seconds in found.values())
-    assert measure(plan, 0, QUICK, launcher).timing.operator_s == {}
+    assert measure(plan, 0, QUICK, launcher).record.timing.operator_s == {}
 
 
 def test_what_an_operator_calls_counts_with_it():
@@ -112,42 +113,32 @@ def test_what_an_operator_calls_counts_with_it():
 
 def test_identical_seeds_give_identical_losses_and_bytes(launcher, make_cell):
     plan = planned(make_cell, method="ppo", peft="lora")
-    first, again = (measure(plan, k, QUICK, launcher) for k in (0, 1))
+    first, again = (measure(plan, k, QUICK, launcher).record for k in (0, 1))
     assert first.numerics.losses == again.numerics.losses
     assert first.ledger == again.ledger
     assert first.memory.peak_operator == again.memory.peak_operator
-    other = measure(plan, 0, dataclasses.replace(QUICK, seed=1), launcher)
+    other = measure(plan, 0, dataclasses.replace(QUICK, seed=1), launcher).record
     assert other.numerics.losses != first.numerics.losses
 
 
-@pytest.mark.parametrize("verb", ["build", "warm-up", "step"])
-def test_a_killed_worker_is_a_record_and_the_next_cell_runs(verb, spy, make_cell):
+def test_a_killed_worker_is_a_record_and_the_next_cell_runs(spy, make_cell):
+    """Killed in a step; test_faults_worker.py kills it everywhere else."""
     replicate = Replicate(
         planned=planned(make_cell, architecture="mamba", seq_len=64), index=0, settings=QUICK,
         launcher=spy,
     )  # fmt: skip
-    waits = {"build": 0.02, "warm-up": 0.4, "step": 0.0}
-
-    def kill():
-        while spy.worker is None:
-            time.sleep(0.005)
-        time.sleep(waits[verb])
-        os.kill(spy.worker.pid, signal.SIGKILL)
-
-    killer = threading.Thread(target=kill)
-    if verb != "step":
-        killer.start()
+    killer = threading.Thread(target=lambda: os.kill(spy.worker.pid, signal.SIGKILL))
     with pytest.raises(Exception, match="SIGKILL"):
         replicate.start()
         killer.start()
         for _ in range(100):
             replicate.step()
     killer.join()
-    record = replicate.finish()
+    record = replicate.finish().record
     assert (record.status, record.reason.code) == ("crashed", "worker_died")
     assert "SIGKILL" in record.reason.text
     assert encode_record(record)
-    assert measure(planned(make_cell), 0, QUICK, spy).status == "ok"
+    assert measure(planned(make_cell), 0, QUICK, spy).record.status == "ok"
 
 
 def test_a_hung_worker_is_killed(launcher):
@@ -162,7 +153,9 @@ def test_a_hung_worker_is_killed(launcher):
 
 def test_a_replicate_past_its_limit_is_a_record(launcher, make_cell):
     settings = dataclasses.replace(QUICK, timeout_s=0.3)  # building and warming up takes longer
-    record = measure(planned(make_cell, architecture="mamba", seq_len=128), 0, settings, launcher)
+    record = measure(
+        planned(make_cell, architecture="mamba", seq_len=128), 0, settings, launcher
+    ).record
     assert (record.status, record.reason.code) == ("timeout", "timeout")
     assert "0.3 s; raise it with --timeout" in record.reason.text
 
@@ -187,6 +180,20 @@ def test_an_interrupted_start_leaves_no_worker(monkeypatch):
         os.kill(pids[0], 0)
 
 
+def test_a_request_cut_short_ends_the_server_in_silence(capfd):
+    """Ctrl-C after connecting to the forkserver and before sending what to fork."""
+    launcher = Launcher()
+    launcher.begin_round(0)
+    launcher.start().close()
+    server = forkserver._forkserver
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(server._forkserver_address)
+    ended = os.waitid(os.P_PID, server._forkserver_pid, os.WEXITED | os.WNOWAIT)
+    launcher.close()
+    assert ended.si_status == 1
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_an_allocation_that_fails_is_out_of_memory(spy, make_cell):
     replicate = Replicate(
         planned=planned(make_cell, seq_len=512), index=0, settings=QUICK, launcher=spy
@@ -198,7 +205,7 @@ def test_an_allocation_that_fails_is_out_of_memory(spy, make_cell):
     with pytest.raises(Exception, match=r"(?i)memory"):
         for _ in range(20):
             replicate.step()
-    record = replicate.finish()
+    record = replicate.finish().record
     assert (record.status, record.reason.code) == ("oom", "out_of_memory")
 
 
@@ -213,7 +220,7 @@ def test_an_exception_in_the_worker_names_its_place(launcher):
 def test_data_that_is_too_short_is_unsupported(tmp_path, launcher, make_cell):
     path = tmp_path / "p.jsonl"
     path.write_text('{"prompt": "p", "chosen": "c", "rejected": "r"}')
-    record = measure(planned(make_cell, data=str(path)), 0, QUICK, launcher)
+    record = measure(planned(make_cell, data=str(path)), 0, QUICK, launcher).record
     assert (record.status, record.reason.code) == ("unsupported", "data_too_short")
 
 
@@ -221,7 +228,7 @@ def test_an_unsupported_cell_needs_no_worker(spy, make_cell):
     reason = Reason(code="excluded", text="not tonight")
     plan = Planned(cell=make_cell(), unsupported=reason)
     spy.worker = None
-    record = measure(plan, 0, QUICK, spy)
+    record = measure(plan, 0, QUICK, spy).record
     assert (record.status, record.reason) == ("unsupported", reason)
     assert spy.worker is None
 
@@ -240,6 +247,7 @@ class Listening:
         self.resumed.append(resumed)
 
 
+@pytest.mark.full
 def test_a_stopped_run_resumes(tmp_path, launcher, make_cell):
     plan = [planned(make_cell, peft=p) for p in ("full", "lora")]
 
@@ -291,6 +299,7 @@ def test_rounds_hold_every_cell_once_in_an_order_of_their_own(make_cell):
     assert again == orders
 
 
+@pytest.mark.full
 def test_each_round_has_a_forkserver_of_its_own():
     launcher = Launcher()
 

@@ -8,8 +8,11 @@ import click
 
 from alignmeter import __version__
 from alignmeter.cli.cell import cell
+from alignmeter.cli.compare import compare
 from alignmeter.cli.devices import devices
+from alignmeter.cli.history import history
 from alignmeter.cli.kernels import kernels
+from alignmeter.cli.plan import plan
 from alignmeter.cli.report import report
 from alignmeter.cli.run import run
 from alignmeter.cli.sizes import sizes
@@ -31,7 +34,7 @@ def cli() -> None:
     """
 
 
-for _command in (devices, run, cell, report, sizes, kernels):
+for _command in (devices, run, cell, plan, report, compare, history, sizes, kernels):
     cli.add_command(_command)
 
 

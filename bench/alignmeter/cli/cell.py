@@ -3,6 +3,7 @@
 __all__ = ["cell"]
 
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -30,6 +31,7 @@ def cell(
     seed: int,
     timeout: float,
     operators: bool,
+    sample_hz: float,
     replicate: int,
     out: Path,
     **axes: str | None,
@@ -39,8 +41,7 @@ def cell(
     The cell comes from axis options, or from SPEC.json: the `cell` object of
     a record. Lab engines run this command, one job each.
     """
-    from alignmeter.session import Settings, measure
-    from alignmeter.session.launcher import Launcher
+    from alignmeter.session import Settings
     from alignmeter.session.resolve import resolve_cell
 
     named = _one_value_each(axes)
@@ -59,18 +60,27 @@ def cell(
         seed=seed,
         timeout_s=timeout,
         operators=operators,
+        sample_hz=sample_hz,
     )
-    launcher = Launcher()
-    launcher.begin_round(replicate)
-    try:
-        record = measure(planned, replicate, settings, launcher)
-    finally:
-        launcher.close()
-    click.echo(write_record(out, record))
+    finished = _measured(planned, replicate, settings)
+    record = finished.record
+    click.echo(write_record(out, record, finished.timeline))
     if record.status != "ok":
         why = f"{record.reason.code}: {record.reason.text}" if record.reason else ""
         click.echo(f"{record.status}: {why}", err=True)
         raise click.exceptions.Exit(3)
+
+
+def _measured(planned: Any, replicate: int, settings: Any) -> Any:
+    from alignmeter.session import measure
+    from alignmeter.session.launcher import Launcher
+
+    launcher = Launcher()
+    launcher.begin_round(replicate)
+    try:
+        return measure(planned, replicate, settings, launcher)
+    finally:
+        launcher.close()
 
 
 def _one_value_each(axes: dict[str, str | None]) -> dict[str, AxisValue]:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from alignmeter.axes import AXES, Axis
+from alignmeter.telemetry.sampler import DEFAULT_HZ
 
 Command = Callable[..., Any]
 
@@ -30,7 +31,7 @@ def measure_options(command: Command) -> Command:
     """How a replicate is measured."""
     options = (
         click.option("--steps", type=click.IntRange(1), help="Timed steps per replicate."),
-        click.option("--warmup", type=click.IntRange(1), help="Warm-up steps before them."),
+        click.option("--warmup", type=click.IntRange(1), help="Least warm-up steps before them."),
         click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything."),
         click.option(
             "--timeout",
@@ -44,6 +45,14 @@ def measure_options(command: Command) -> Command:
             "--operators",
             is_flag=True,
             help="Profile one more step: seconds in attention, scan, convolution, rest.",
+        ),
+        click.option(
+            "--sample-hz",
+            type=click.FloatRange(0, 1000),
+            default=DEFAULT_HZ,
+            show_default=True,
+            metavar="HZ",
+            help="Readings of power, memory and clocks per second; 0 for none.",
         ),
     )
     for option in reversed(options):

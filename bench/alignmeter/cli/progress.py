@@ -1,7 +1,9 @@
 """What is running, what is left and how long it may take."""
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "counted"]
 
+import contextlib
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from rich.console import Console
@@ -17,6 +19,17 @@ from rich.progress import Progress as Bar
 from alignmeter.record import Record
 from alignmeter.session.run import Job
 from alignmeter.units import bytes_text, seconds_text
+
+
+@contextlib.contextmanager
+def counted(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """On a terminal a bar that the result advances by one; elsewhere nothing."""
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(bar_width=16), MofNCompleteColumn()
+    bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)
 
 
 class Progress:

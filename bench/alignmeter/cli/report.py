@@ -6,18 +6,32 @@ from pathlib import Path
 
 import click
 
-from alignmeter.folder import load_folders
+from alignmeter.errors import InputError
+from alignmeter.folder import Loaded, load_folders
+from alignmeter.prices import read_prices
 from alignmeter.summary import summary_lines
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_FOLDER = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("folders", nargs=-1, required=True, metavar="DIR...",
-                type=click.Path(path_type=Path))  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("report.html"),
-              show_default=True, metavar="FILE", help="The HTML page.")  # fmt: skip
-@click.option("--csv", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Also a CSV with one row per record.")  # fmt: skip
-def report(folders: tuple[Path, ...], out: Path, csv: Path | None) -> None:
+@click.argument("folders", nargs=-1, required=True, metavar="DIR...", type=_FOLDER)
+@click.option("--out", type=_FILE, default=Path("report.html"), show_default=True, metavar="FILE",
+              help="The HTML page.")  # fmt: skip
+@click.option("--csv", type=_FILE, metavar="FILE", help="Also a CSV with one row per record.")
+@click.option("--parquet", type=_FILE, metavar="FILE", help="Also every record, as Parquet.")
+@click.option("--md", type=_FILE, metavar="FILE", help="Also Markdown, for a job summary.")
+@click.option("--title", default="alignmeter report", metavar="TEXT", help="Title of the page.")
+@click.option("--prices", type=_FILE, metavar="FILE", help="TOML with the price of an hour of each "
+              "device and of a kWh: adds costs.")  # fmt: skip
+@click.option("--baseline", type=_FOLDER, metavar="RUN", help="Folder of an earlier run: adds a "
+              "verdict per cell, as `alignmeter compare` gives it.")  # fmt: skip
+@click.option("--open", "show", is_flag=True, help="Show the page in the browser.")
+def report(
+    folders: tuple[Path, ...], out: Path, csv: Path | None, parquet: Path | None, md: Path | None,
+    title: str, prices: Path | None, baseline: Path | None, show: bool,
+) -> None:  # fmt: skip
     """Write a report over the records in any number of folders.
 
     The folders may come from any number of machines. A file that is not a
@@ -26,15 +40,28 @@ def report(folders: tuple[Path, ...], out: Path, csv: Path | None) -> None:
     """
     from alignmeter_reports import write_report
 
+    rates = None if prices is None else read_prices(prices)
+    loaded = _loaded(folders)
+    base = None if baseline is None else _loaded((baseline,))
+    write_report(
+        loaded, out, csv, title, md=md, parquet=parquet, prices=rates,
+        baseline=None if base is None else base.records,
+    )  # fmt: skip
+    click.echo("\n".join([*summary_lines(loaded.records), "", f"HTML  {out}"]))
+    for name, path in (("CSV", csv), ("Parquet", parquet), ("Markdown", md)):
+        if path is not None:
+            click.echo(f"{name:<5} {path}")
+    if show and click.launch(out.absolute().as_uri()):
+        click.echo(f"Warning: {out}: nothing here opens a page; open it in a browser", err=True)
+    if loaded.refused or (base is not None and base.refused):
+        raise click.exceptions.Exit(2)
+
+
+def _loaded(folders: tuple[Path, ...]) -> Loaded:
+    """What they hold; sentences on bad files go to the error stream."""
     loaded = load_folders(folders)
     for sentence in loaded.refused:
         click.echo(f"Error: {sentence}", err=True)
     if not loaded.records:
-        click.echo(f"Error: no records in {', '.join(map(str, folders))}", err=True)
-        raise click.exceptions.Exit(2)
-    write_report(loaded, out, csv)
-    click.echo("\n".join([*summary_lines(loaded.records), "", f"HTML  {out}"]))
-    if csv is not None:
-        click.echo(f"CSV   {csv}")
-    if loaded.refused:
-        raise click.exceptions.Exit(2)
+        raise InputError(f"no records in {', '.join(map(str, folders))}")
+    return loaded

@@ -3,15 +3,15 @@
 __all__ = ["run"]
 
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 
+from alignmeter.claim import claimed
 from alignmeter.cli.options import axis_options, measure_options
-from alignmeter.folder import Loaded, default_folder, write_run_file
+from alignmeter.folder import Loaded, default_folder, record_path, write_run_file
 from alignmeter.matrix import Matrix, expand, read_matrix, read_overrides
 from alignmeter.record import Record
 from alignmeter.summary import summary_lines
@@ -27,6 +27,8 @@ from alignmeter.units import seconds_text
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Folder of the records (default results/<date-time>).")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="List the cells and stop.")
+@click.option("--no-plan", is_flag=True,
+              help="Predict no memory first, and try what would not fit.")  # fmt: skip
 def run(
     matrix: str,
     steps: int | None,
@@ -34,9 +36,11 @@ def run(
     seed: int,
     timeout: float,
     operators: bool,
+    sample_hz: float,
     replicates: int,
     out: Path | None,
     dry_run: bool,
+    no_plan: bool,
     **axes: str | None,
 ) -> None:
     """Measure every cell of MATRIX: a packaged one (quick) or a TOML file.
@@ -49,6 +53,7 @@ def run(
     """
     chosen = read_matrix(matrix)
     overrides = read_overrides(axes)
+    from alignmeter.provenance import command_line
     from alignmeter.session import Settings, resolve_plan
 
     plan = resolve_plan(expand(chosen, overrides))
@@ -58,17 +63,29 @@ def run(
             click.echo(planned.cell.id + (f"  unsupported: {reason.text}" if reason else ""))
         return
     folder = out or default_folder()
-    write_run_file(folder, chosen.name, overrides, " ".join(sys.argv))
     settings = Settings(
         steps=steps or chosen.steps,
         warmup=warmup or _warmup(chosen),
         seed=seed,
         timeout_s=timeout,
         operators=operators or chosen.operators,
+        sample_hz=sample_hz,
     )
-    start = time.monotonic()
-    records = _measure(plan, folder, settings, replicates)
-    _conclude(records, folder, time.monotonic() - start)
+    with claimed(folder):
+        write_run_file(folder, chosen.name, overrides, command_line())
+        start = time.monotonic()
+        if not no_plan:
+            plan = _forecast(plan)
+        records = _measure(plan, folder, settings, replicates)
+        _conclude(records, folder, time.monotonic() - start)
+
+
+def _forecast(plan: Any) -> Any:
+    from alignmeter.cli.progress import counted
+    from alignmeter.planner.forecast import forecast
+
+    with counted("planning", len(plan)) as planned:
+        return forecast(plan, lambda text: click.echo(text, err=True), planned)
 
 
 def _warmup(matrix: Matrix) -> int:
@@ -81,7 +98,7 @@ def _measure(plan: Any, folder: Path, settings: Any, replicates: int) -> list[Re
     from alignmeter.session import run_matrix
     from alignmeter.session.launcher import Launcher
 
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _interrupt)
     launcher = Launcher()
     try:
         with Progress(total=len(plan) * replicates) as progress:
@@ -104,11 +121,17 @@ def _measure(plan: Any, folder: Path, settings: Any, replicates: int) -> list[Re
         launcher.close()
 
 
+def _interrupt(*_: object) -> None:
+    """SIGTERM as Ctrl-C, also where a shell made us ignore SIGINT (``alignmeter run &``)."""
+    raise KeyboardInterrupt
+
+
 def _conclude(records: list[Record], folder: Path, seconds: float) -> None:
     from alignmeter_reports import write_report
 
     html, csv = folder / "report.html", folder / "report.csv"
-    write_report(Loaded(records=records, refused=[]), html, csv)
+    paths = [record_path(folder, record.cell.id, record.replicate) for record in records]
+    write_report(Loaded(records=records, refused=[], paths=paths), html, csv)
     lines = ["", *summary_lines(records), f"measured in {seconds_text(seconds)}"]
     click.echo("\n".join([*lines, "", f"HTML  {html}", f"CSV   {csv}"]))
     if not any(record.status == "ok" for record in records):

@@ -1,7 +1,8 @@
 """The one rollout of every method: sampled, cached, of fixed length."""
 
-__all__ = ["decoding_cache", "rollout"]
+__all__ = ["decoding_cache", "first_and_last_token", "rollout"]
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,8 @@ from torch import nn
 
 from alignmeter.methods.base import Probe
 
+_SKIPS: list[bool] = []
+_LEAST_SKIPPED = 3
 _CACHES = ("cache", "past_key_values", "cache_params")
 """transformers 5.24's name, and what attention and state-space models called it before."""
 
@@ -29,7 +32,8 @@ def rollout(
     ids = prompts
     model: Any = policy.eval()
     output = model(input_ids=prompts, use_cache=True, logits_to_keep=1)
-    for step in range(new_tokens):
+    step = 0
+    while step < new_tokens:
         argument, cache = decoding_cache(output)
         probe.owns("rollout_cache", _cache_tensors(cache))
         probabilities = output.logits[:, -1].float().softmax(-1)
@@ -42,8 +46,40 @@ def rollout(
                 logits_to_keep=1,
                 **{argument: cache},
             )
+        step += 1
+        if _SKIPS and step == 1 and new_tokens > _LEAST_SKIPPED:
+            ids, step = _skipped(cache, ids, new_tokens), new_tokens - 2
     policy.train()
     return ids
+
+
+@contextlib.contextmanager
+def first_and_last_token() -> Iterator[None]:
+    """Within the context tokens between the first and the last are not decoded, for plans.
+
+    The cache grows as if they were, and what is returned has its full length.
+    """
+    _SKIPS.append(True)
+    try:
+        yield
+    finally:
+        _SKIPS.pop()
+
+
+def _skipped(cache: Any, ids: torch.Tensor, new_tokens: int) -> torch.Tensor:
+    """Make cache and ids as long as they are when but two tokens are missing."""
+    more = new_tokens - 3
+    for layer in cache.layers:
+        if getattr(layer, "keys", None) is not None:  # state-space models' states do not grow
+            layer.keys = _longer(layer.keys, more, -2)
+            layer.values = _longer(layer.values, more, -2)
+    return _longer(ids, more, 1)
+
+
+def _longer(tensor: torch.Tensor, more: int, dim: int) -> torch.Tensor:
+    shape = list(tensor.shape)
+    shape[dim] = more
+    return torch.cat([tensor, tensor.new_zeros(shape)], dim=dim)
 
 
 def decoding_cache(output: Any) -> tuple[str, Any]:

@@ -11,6 +11,7 @@ import msgspec
 
 from alignmeter.accelerators import open_accelerator
 from alignmeter.cell import Cell
+from alignmeter.flops import utilisation
 from alignmeter.methods import open_method
 from alignmeter.record import (
     SCHEMA_VERSION,
@@ -27,25 +28,36 @@ from alignmeter.record import (
 )
 from alignmeter.reference import Reference
 from alignmeter.session.agreement import Observed, compare
+from alignmeter.session.disturbances import Timed
+from alignmeter.session.energy import EnergyWindow
+from alignmeter.session.energy_account import settle
 from alignmeter.session.ledger import MemoryProfile
+from alignmeter.session.meter import Target
+from alignmeter.session.sampling import Readings, Sampling
 from alignmeter.session.validity import judge
-from alignmeter.session.workload import StepReport
+from alignmeter.session.workload import ProcessPeaks, StepReport
 
 _NO_ENERGY = Energy(
     source="none", reason=Reason(code="not_measured", text="the energy window was not reached")
 )
+_NO_TARGET = Target(device=None, reason="the worker did not come so far")
 
 
 @dataclass(kw_only=True, slots=True)
 class Findings:
     """What is known of a replicate so far. ``failure`` is its status and reason, if it failed.
 
-    ``layers``, ``seq_len``: what the agreement steps were cut to (``None``: not).
+    ``layers``, ``seq_len``: what the agreement steps were cut to (``None``: not). ``target``: what
+    ``sampling`` reads. ``extra_warmup``: how many of ``warmup`` were more than asked for.
+    ``swapped_bytes``: the worker's memory in swap when the timed steps began.
     """
 
     cell: Cell
     replicate: int
     seed: int
+    sampling: Sampling
+    predicted_peak_bytes: int | None = None
+    target: Target = _NO_TARGET
     worker_start_s: float | None = None
     build_s: float | None = None
     prepared: dict[str, float] = field(default_factory=dict)
@@ -55,12 +67,13 @@ class Findings:
     layers: int | None = None
     seq_len: int | None = None
     warmup: list[StepReport] = field(default_factory=list)
+    extra_warmup: int = 0
+    swapped_bytes: int | None = None
     steps: list[StepReport] = field(default_factory=list)
     profile: MemoryProfile | None = None
     operator_s: dict[str, float] = field(default_factory=dict)
-    reserved_peak_bytes: int | None = None
-    rss_peak_bytes: int | None = None
-    energy: Energy = _NO_ENERGY
+    peaks: ProcessPeaks | None = None
+    window: EnergyWindow | None = None
     provenance: Provenance | None = None
     load_after: float | None = None
     kernel_path: dict[str, str] = field(default_factory=dict)
@@ -74,10 +87,13 @@ def _median(values: Iterable[float]) -> float | None:
 
 def assemble(found: Findings) -> Record:
     """The record. Raises `ValueError` if there is no provenance."""
-    if found.provenance is None:
-        raise ValueError("a record needs its provenance")
     status, reason = found.failure or ("ok", None)
     numerics = _numerics(found)
+    energy = _NO_ENERGY
+    if found.window is not None:
+        energy = settle(found.window, found.target, found.sampling.samples)
+    readings = found.sampling.during([report.spans for report in found.steps])
+    provenance = _provenance(found, readings)
     kind = open_accelerator(found.cell.accelerator).memory_kind
     return msgspec.convert(
         {
@@ -89,15 +105,14 @@ def assemble(found: Findings) -> Record:
             "cell": found.cell,
             "timing": _timing(found),
             "phases": _phases(found),
-            "memory": _memory(found, kind),
+            "memory": _memory(found, kind, readings),
             "ledger": {} if found.profile is None else found.profile.ledger,
-            "energy": found.energy,
-            "throughput": _throughput(found.steps),
+            "energy": energy,
+            "telemetry": found.sampling.telemetry(),
+            "throughput": _throughput(found, provenance),
             "numerics": numerics,
-            "validity": _validity(found, numerics, kind, status),
-            "provenance": msgspec.structs.replace(
-                found.provenance, load_after=found.load_after, kernel_path=found.kernel_path
-            ),
+            "validity": _validity(found, numerics, energy, kind, readings),
+            "provenance": provenance,
         },
         Record,
         from_attributes=True,
@@ -105,7 +120,7 @@ def assemble(found: Findings) -> Record:
 
 
 def _numerics(found: Findings) -> Numerics:
-    losses = [report.loss for report in (*found.warmup, *found.steps)]
+    losses = _losses(found)
     if found.observed is None:
         return Numerics(losses=_finite(losses), reason=found.unchecked)
     if found.layers is None and found.seq_len is None:
@@ -125,22 +140,74 @@ def _numerics(found: Findings) -> Numerics:
     )
 
 
+def _losses(found: Findings) -> list[float]:
+    """Of as many steps as were asked for, so that replicates have the losses of the same steps.
+
+    More warm-up pushes the last ones out, unless one of them is not finite.
+    """
+    losses = [report.loss for report in (*found.warmup, *found.steps)]
+    kept = len(losses) - found.extra_warmup
+    return losses[:kept] if all(map(math.isfinite, losses)) else losses
+
+
 def _finite(losses: Iterable[float]) -> list[float | None]:
     return [loss if math.isfinite(loss) else None for loss in losses]
 
 
-def _validity(found: Findings, numerics: Numerics, kind: str, status: str) -> dict[str, Verdict]:
-    if status != "ok" and not numerics.losses:
+def _provenance(found: Findings, readings: Readings) -> Provenance:
+    if found.provenance is None:
+        raise ValueError("a record needs its provenance")
+    return msgspec.structs.replace(
+        found.provenance,
+        load_after=found.load_after,
+        kernel_path=found.kernel_path,
+        throttle_reasons=readings.throttle_reasons(),
+        clocks_mhz=readings.clocks_mhz(),
+        **_identity(found.target, found.provenance),
+    )
+
+
+def _identity(target: Target, provenance: Provenance) -> dict[str, object]:
+    """What the vendor's library says of the device; what torch said stays where it says nothing."""
+    if target.identity is None:
+        return {}
+    said = target.identity
+    return {
+        "uuid": said.uuid or provenance.uuid,
+        "driver": said.driver or provenance.driver,
+        "pci_bus_id": said.pci_bus_id,
+        "partition": said.partition,
+        "form_factor": said.form_factor,
+        "power_cap_w": said.power_cap_w,
+    }
+
+
+def _validity(
+    found: Findings, numerics: Numerics, energy: Energy, kind: str, readings: Readings
+) -> dict[str, Verdict]:
+    if found.failure is not None and not numerics.losses:
         return {}
     return judge(
         cell=found.cell,
         numerics=numerics,
         observed=found.observed,
-        steps=len(found.steps),
-        others_share=_median(report.others_share for report in found.steps) or 0.0,
+        timed=_timed(found, readings),
         profile=found.profile,
         memory_kind=kind,
-        energy=found.energy,
+        energy=energy,
+        window=found.window,
+        sampling=found.sampling,
+    )
+
+
+def _timed(found: Findings, readings: Readings) -> Timed:
+    return Timed(
+        step_s=[report.seconds for report in found.steps],
+        warmup_s=[report.seconds for report in found.warmup],
+        others_share=_median(report.others_share for report in found.steps) or 0.0,
+        swapped_bytes=[found.swapped_bytes, *(r.swapped_bytes for r in found.steps)],
+        readings=readings,
+        kernel_path=found.kernel_path,
     )
 
 
@@ -169,22 +236,37 @@ def _phases(found: Findings) -> dict[str, Phase]:
     return {name: Phase(median_s=s) for name, s in found.prepared.items()} | phases
 
 
-def _memory(found: Findings, kind: str) -> Memory:
-    profile = found.profile
+def _memory(found: Findings, kind: str, readings: Readings) -> Memory:
+    profile, peaks = found.profile, found.peaks
     if profile is None:
         reason = Reason(code="not_measured", text="the memory step was not reached")
-        return Memory(kind=kind, reason=reason)
+        return Memory(kind=kind, predicted_peak_bytes=found.predicted_peak_bytes, reason=reason)
     return Memory(
         kind=kind,
         allocated_peak_bytes=profile.peak_bytes,
-        reserved_peak_bytes=found.reserved_peak_bytes,
-        rss_peak_bytes=found.rss_peak_bytes,
+        reserved_peak_bytes=None if peaks is None else peaks.reserved_bytes,
+        process_peak_bytes=readings.process_peak_bytes() if kind == "vram" else None,
+        device_peak_bytes=_device_peak(peaks, readings) if kind == "vram" else None,
+        rss_peak_bytes=None if peaks is None else peaks.rss_bytes,
         peak_phase=profile.phase,
         peak_operator=profile.operator,
+        predicted_peak_bytes=found.predicted_peak_bytes,
     )
 
 
-def _throughput(steps: list[StepReport]) -> Throughput:
+def _device_peak(peaks: ProcessPeaks | None, readings: Readings) -> int | None:
+    """The vendor's library, sampled; else the runtime's figure after the last timed step, when
+    the caching allocator still holds what it reserved at the peak.
+    """
+    sampled = readings.device_peak_bytes()
+    if sampled is not None or peaks is None:
+        return sampled
+    return peaks.device_used_bytes
+
+
+def _throughput(found: Findings, provenance: Provenance) -> Throughput:
+    steps = found.steps
+    used = utilisation(found.cell, _median(report.seconds for report in steps), provenance)
     return Throughput(
         trained_tokens_per_s=_median(r.trained_tokens / r.seconds for r in steps),
         generated_tokens_per_s=(
@@ -193,4 +275,9 @@ def _throughput(steps: list[StepReport]) -> Throughput:
             else None
         ),
         padded_tokens_per_s=_median(r.padded_tokens / r.seconds for r in steps),
+        flops={} if used.flops is None else used.flops.phases,
+        masked_flops=None if used.flops is None else used.flops.masked,
+        recomputed_flops=None if used.flops is None else used.flops.recomputed,
+        mfu=used.mfu,
+        mfu_reason=used.reason,
     )

@@ -6,20 +6,27 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import tempfile
 import time
 from multiprocessing import forkserver
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
-from alignmeter.errors import CellError
+from alignmeter.errors import CellError, InputError
 from alignmeter.session.worker import serve
 
 _START_S = 180.0
 """The first worker waits for the server's imports: 7 s on two cores, minutes on a cold disk."""
+_IMPORTED = ("preload", "server")
+"""Modules of this package that the server imports before it forks."""
 _GRACE_S = 5.0
+_SAID_BYTES = 16384
+"""How much of the end of a worker's output is read when it died."""
+_SERVER_LOST = 255
+"""What multiprocessing gives as exit status when the forkserver can tell none."""
+_SIGNALS = {number.value: number.name for number in signal.Signals}
+_HINTS = {"SIGKILL": " (the kernel does that when memory runs out)"}
 
 
 class Launcher:
@@ -32,14 +39,22 @@ class Launcher:
         self._context: BaseContext = multiprocessing.get_context("forkserver")
 
     def begin_round(self, number: int) -> None:
-        """Make sure that workers come from the forkserver of round ``number``."""
+        """Make sure that workers come from the forkserver of round ``number``.
+
+        Raises `InputError` if none can be started.
+        """
         if number == self._round:
             return
         self.close()
         self._round = number
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["alignmeter.session.preload"])
-        forkserver.ensure_running()
+        context.set_forkserver_preload([f"alignmeter.session.{name}" for name in _IMPORTED])
+        try:
+            forkserver.ensure_running()
+        except OSError as error:
+            raise InputError(
+                f"no worker can be started: {error}; TMPDIR should name a folder one can write"
+            ) from error
         self._context = context
 
     def close(self) -> None:
@@ -67,20 +82,27 @@ class Worker:
     """The parent's end of one worker process."""
 
     def __init__(self, context: BaseContext) -> None:
-        handle, name = tempfile.mkstemp(prefix="alignmeter-", suffix=".log")
-        os.close(handle)
-        self._output = Path(name)
+        # Memory with a handle and no name: nothing is left behind, whoever dies.
+        self._output = Connection(os.memfd_create("alignmeter-worker"), readable=False)
         self._connection, child = context.Pipe()
         process: Any = context.Process  # type: ignore[attr-defined]
-        self._process = process(target=serve, args=(child, name, time.time()), daemon=True)
+        arguments = child, self._output, time.monotonic()
+        self._process = process(target=serve, args=arguments, daemon=True)
         try:
-            self._process.start()
+            self._launch()
             child.close()
             self.start_s: float = self._receive(_START_S)
         except BaseException:
             # Also on Ctrl-C: a worker left behind would keep its forkserver from ending.
             self.kill()
             raise
+
+    def _launch(self) -> None:
+        try:
+            self._process.start()
+        except (OSError, EOFError) as error:  # EOF: the forkserver went meanwhile
+            text = f"no worker could be started: {str(error) or 'its server ended'}"
+            raise CellError("crashed", "worker_died", text) from error
 
     @property
     def pid(self) -> int:
@@ -111,9 +133,14 @@ class Worker:
         self._process.join(_GRACE_S)
         code = self._process.exitcode
         how = "stopped answering" if code is None else f"ended with exit status {code}"
-        if code is not None and code < 0:
-            how = f"was ended by {signal.Signals(-code).name}"
-        tail = self._output.read_text(errors="replace").strip().splitlines()[-3:]
+        if code == _SERVER_LOST:
+            how = "ended with the server that it was forked from"
+        elif code is not None and code < 0:
+            name = _SIGNALS.get(-code, f"signal {-code}")
+            how = f"was ended by {name}{_HINTS.get(name, '')}"
+        size = os.fstat(self._output.fileno()).st_size
+        end = os.pread(self._output.fileno(), _SAID_BYTES, max(0, size - _SAID_BYTES))
+        tail = end.decode(errors="replace").strip().splitlines()[-3:]
         said = f"; its last words: {' / '.join(tail)}" if tail else ""
         raise CellError("crashed", "worker_died", f"the worker {how}{said}"[:2000])
 
@@ -130,4 +157,4 @@ class Worker:
             self._process.kill()
             self._process.join(_GRACE_S)
         self._connection.close()
-        self._output.unlink(missing_ok=True)
+        self._output.close()

@@ -3,6 +3,7 @@
 __all__ = ["PhaseClock"]
 
 import contextlib
+import time
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -14,7 +15,9 @@ class PhaseClock:
     """Collects marks at phase edges; `seconds` reads them once the device is synchronised."""
 
     def __init__(self, accelerator: Accelerator) -> None:
+        """The clock's own start is now; the device should be synchronised."""
         self._accelerator = accelerator
+        self._start_s, self._start = time.monotonic(), accelerator.mark()
         self._spans: list[tuple[str, Mark, Mark]] = []
 
     @contextlib.contextmanager
@@ -26,6 +29,16 @@ class PhaseClock:
 
     def owns(self, owner: str, tensors: Iterable[torch.Tensor]) -> None:
         """Ignored: owners are asked for in the memory step only."""
+
+    def spans(self) -> list[tuple[str, float, float]]:
+        """(phase, start, end) in order, in s of the host's monotonic clock.
+
+        Device times are counted from the clock's start, where host and device agreed.
+        """
+        return [(name, self._since(start), self._since(end)) for name, start, end in self._spans]
+
+    def _since(self, mark: Mark) -> float:
+        return self._start_s + self._accelerator.seconds(self._start, mark)
 
     def seconds(self) -> dict[str, float]:
         """Phase -> s, summed over its repeats (PPO's epochs and minibatches)."""

@@ -1,6 +1,6 @@
 """What the forkserver imports once, so that workers start in hundredths of a second.
 
-Importing this module is work on purpose; nothing else imports it.
+Importing this module is work on purpose: the forkserver does it, and who plans cells.
 """
 
 import contextlib

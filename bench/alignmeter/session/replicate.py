@@ -1,6 +1,6 @@
 """One replicate: a worker driven from build to record, whatever happens to it."""
 
-__all__ = ["Replicate", "Settings", "measure"]
+__all__ = ["Finished", "Replicate", "Settings", "measure"]
 
 import time
 from dataclasses import dataclass, field
@@ -9,21 +9,28 @@ from typing import Any
 from alignmeter.accelerators import missing_text, open_accelerator
 from alignmeter.errors import CellError
 from alignmeter.provenance import collect
-from alignmeter.record import Energy, Provenance, Reason, Record
+from alignmeter.record import Provenance, Reason, Record
 from alignmeter.session.agreement import checked_cell, sliced_layers
 from alignmeter.session.assemble import Findings, assemble
 from alignmeter.session.launcher import Launcher, Worker
 from alignmeter.session.ledger import MemoryProfile
 from alignmeter.session.references import obtain_reference
 from alignmeter.session.resolve import Planned
+from alignmeter.session.sampling import Sampling
+from alignmeter.session.warmup import MOST_EXTRA, is_settled
 from alignmeter.session.workload import StepReport
+from alignmeter.telemetry.sampler import DEFAULT_HZ
+from alignmeter.timeline import Timeline
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """How to measure. ``timeout_s`` bounds one replicate; every replicate has the same ``seed``.
 
-    ``operators``: profile one more step, after the memory step.
+    ``warmup``: warm-up steps at least; more follow while they still get faster.
+
+    ``operators``: profile one more step, after the memory step. ``sample_hz``: readings of power,
+    memory and clocks per second, 0 for none.
     """
 
     steps: int = 5
@@ -31,11 +38,20 @@ class Settings:
     seed: int = 0
     timeout_s: float = 600.0
     operators: bool = False
+    sample_hz: float = DEFAULT_HZ
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finished:
+    """A replicate's record, and what its sampler read."""
+
+    record: Record
+    timeline: Timeline | None
 
 
 @dataclass(kw_only=True)
 class Replicate:
-    """Drive one worker: `start`, `step` as often as wanted, then `finish` for the record.
+    """Drive one worker: `start`, `step` as often as wanted, then `finish` for record and timeline.
 
     `start` and `step` raise `CellError`; `finish` turns what happened into a record and never
     raises for the cell's sake. The pytest suite, `cell` and `run` all go through here.
@@ -50,8 +66,13 @@ class Replicate:
     _deadline: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
+        self._sampling = Sampling(self.settings.sample_hz)
         self._found = Findings(
-            cell=self.planned.cell, replicate=self.index, seed=self.settings.seed
+            cell=self.planned.cell,
+            replicate=self.index,
+            seed=self.settings.seed,
+            sampling=self._sampling,
+            predicted_peak_bytes=self.planned.predicted_peak_bytes,
         )
 
     def start(self) -> None:
@@ -60,6 +81,9 @@ class Replicate:
             if self.planned.unsupported is not None:
                 reason = self.planned.unsupported
                 raise CellError("unsupported", reason.code, reason.text)
+            if self.planned.predicted_oom is not None:
+                reason = self.planned.predicted_oom
+                raise CellError("predicted_oom", reason.code, reason.text)
             cell, seed = self.planned.cell, self.settings.seed
             self._found.reference, self._found.unchecked = obtain_reference(
                 cell, seed=seed, launcher=self.launcher, timeout_s=self.settings.timeout_s
@@ -69,6 +93,13 @@ class Replicate:
             self._found.worker_start_s = self._worker.start_s
             self._call("open", cell, seed, self.index)
             self._found.provenance = self._call("provenance")
+            self._found.target = self._call("telemetry_target")
+            self._sampling.start(
+                cell.accelerator,
+                self._found.target,
+                self._worker.pid,
+                longest_s=self.settings.timeout_s,
+            )
             self._build_and_check()
             for _ in range(self.settings.warmup):
                 self._found.warmup.append(self._call("step"))
@@ -76,7 +107,18 @@ class Replicate:
             self._found.profile = profile
             if self.settings.operators:
                 self._found.operator_s = self._call("operator_step")
+            self._settle()
             self._call("begin_timed")
+
+    def _settle(self) -> None:
+        """More warm-up, after the memory step: that one is the same step in every replicate."""
+        warmup = self._found.warmup
+        while self._found.extra_warmup < MOST_EXTRA:
+            if is_settled([report.seconds for report in warmup]):
+                break
+            warmup.append(self._call("step"))
+            self._found.extra_warmup += 1
+        self._found.swapped_bytes = warmup[-1].swapped_bytes
 
     def _build_and_check(self) -> None:
         found, cell = self._found, self.planned.cell
@@ -99,15 +141,14 @@ class Replicate:
             self._found.steps.append(report)
         return report
 
-    def finish(self) -> Record:
-        """Energy window, end of the worker, record."""
+    def finish(self) -> Finished:
+        """Energy window, end of the worker and of the sampler, record."""
         if self._found.failure is None and self._worker is not None:
             try:
                 with self._noting_failure():
                     found = self._found
-                    found.reserved_peak_bytes, found.rss_peak_bytes = self._call("peaks")
-                    energy: Energy = self._call("energy_window")
-                    found.energy = energy
+                    found.peaks = self._call("peaks")
+                    found.window = self._call("energy_window")
                     provenance: Provenance = self._call("provenance")
                     found.load_after = provenance.load_after
                     found.kernel_path = provenance.kernel_path
@@ -116,25 +157,43 @@ class Replicate:
         self.close()
         if self._found.provenance is None:
             self._found.provenance = _provenance_without_worker(self.planned)
-        return assemble(self._found)
+        return Finished(record=assemble(self._found), timeline=self._timeline())
+
+    def _timeline(self) -> Timeline | None:
+        found = self._found
+        asked = len(found.warmup) - found.extra_warmup
+        self._sampling.mark_steps("warmup", [report.spans for report in found.warmup[:asked]])
+        self._sampling.mark_steps("settling", [report.spans for report in found.warmup[asked:]])
+        self._sampling.mark_steps("timed", [report.spans for report in found.steps])
+        if found.window is not None:
+            self._sampling.mark_steps("energy_window", found.window.steps)
+        return self._sampling.timeline()
 
     def close(self) -> None:
-        """End the worker, if there is one."""
+        """End the worker and the sampler, if they run."""
         if self._worker is not None:
             if self._found.failure is None:
                 self._worker.close()
             else:
                 self._worker.kill()
             self._worker = None
+        self._sampling.stop()
 
     def _call(self, verb: str, *arguments: object) -> Any:
         if self._worker is None:
             raise CellError("crashed", "worker_died", "no worker: the replicate was not started")
-        left = self._deadline - time.monotonic()
-        return self._worker.call(verb, *arguments, timeout_s=left)
+        start = time.monotonic()
+        answer = self._worker.call(verb, *arguments, timeout_s=self._deadline - start)
+        if verb in _STAGES:
+            self._sampling.mark(verb, start, time.monotonic())
+        return answer
 
     def _noting_failure(self) -> "_Noting":
         return _Noting(self._found, self.settings.timeout_s)
+
+
+_STAGES = ("build", "prepare", "agreement", "sliced_agreement", "memory_step", "operator_step")
+"""What the timeline marks as a whole; steps are marked with their phases."""
 
 
 class _Noting:
@@ -159,7 +218,7 @@ def _provenance_without_worker(planned: Planned) -> Provenance:
     return collect(open_accelerator("cpu" if missing_text(name) else name), None)
 
 
-def measure(planned: Planned, index: int, settings: Settings, launcher: Launcher) -> Record:
+def measure(planned: Planned, index: int, settings: Settings, launcher: Launcher) -> Finished:
     """One whole replicate."""
     replicate = Replicate(planned=planned, index=index, settings=settings, launcher=launcher)
     try:

@@ -20,10 +20,16 @@ from alignmeter.record import Reason
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
-    """A cell, and the reason why it cannot be measured, if there is one."""
+    """A cell, and the reason why it cannot be measured, if there is one.
+
+    ``predicted_peak_bytes``: what a plan says of it, if one was made; ``predicted_oom``: why it
+    is not tried.
+    """
 
     cell: Cell
     unsupported: Reason | None
+    predicted_peak_bytes: int | None = None
+    predicted_oom: Reason | None = None
 
 
 def _filled(axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:

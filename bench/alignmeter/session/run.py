@@ -12,10 +12,11 @@ import torch
 
 from alignmeter.accelerators import missing_text, open_accelerator
 from alignmeter.cell import Cell
+from alignmeter.clocks import with_clock_drift
 from alignmeter.errors import InputError
-from alignmeter.folder import record_path, write_record
+from alignmeter.folder import read_record, record_path, write_record
 from alignmeter.provenance import environment_digest, source_commit
-from alignmeter.record import Record, decode_record
+from alignmeter.record import Record
 from alignmeter.session.launcher import Launcher
 from alignmeter.session.replicate import Settings, measure
 from alignmeter.session.resolve import Planned
@@ -61,6 +62,7 @@ def run_matrix(
     listener: Listener,
 ) -> list[Record]:
     """Measure what is not in ``folder`` yet; returns all records in the order they came.
+    Their clocks are compared then.
 
     Raises `InputError` if the folder cannot be written. On any exception what was finished is
     stored, and a second call resumes there.
@@ -72,20 +74,21 @@ def run_matrix(
             if done is None:
                 listener.begins(job)
                 launcher.begin_round(number)
-                record = measure(job.planned, job.replicate, settings, launcher)
-                write_record(folder, record)
+                finished = measure(job.planned, job.replicate, settings, launcher)
+                record = finished.record
+                write_record(folder, record, finished.timeline)
             else:
                 record = done
             listener.ends(job, record, resumed=done is not None)
             records.append(record)
-    return records
+    return with_clock_drift(records)
 
 
 def _stored(folder: Path, job: Job, settings: Settings) -> Record | None:
     """The record of an earlier run that still stands: same cell, commit, environment and seed."""
     path = record_path(folder, job.planned.cell.id, job.replicate)
     try:
-        record = decode_record(path.read_bytes(), str(path))
+        record = read_record(path)
     except (OSError, InputError):
         return None
     same = (

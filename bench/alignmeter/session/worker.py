@@ -2,11 +2,13 @@
 
 __all__ = ["serve"]
 
+import fcntl
+import multiprocessing
 import os
 import signal
 import sys
 import time
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from alignmeter.errors import CellError
@@ -15,19 +17,18 @@ _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 """Parts of the messages of torch's allocators: CUDA/HIP/XPU, CPU on Linux, CPU elsewhere."""
 
 
-def serve(connection: Connection, output: str, born: float) -> None:
+def serve(connection: Connection, output: Connection, born: float) -> None:
     """Answer ``(verb, *arguments)`` with ``("ok", result)`` or ``("failed", status, code, text)``.
 
     Most verbs are methods of `Workload`. Everything the process prints goes to the file ``output``:
-    the parent quotes its end if the process dies. ``born`` is the parent's wall clock when it asked
-    for the process.
+    the parent quotes its end if the process dies. ``born`` is the monotonic clock, which
+    processes share, when the parent asked for the process.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     _die_with_parent()
-    handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    connection.send(("ok", time.time() - born))
+    for stream in (1, 2):
+        os.dup2(output.fileno(), stream)
+    connection.send(("ok", time.monotonic() - born))
     workload: Any = None
     result: object
     while True:
@@ -68,9 +69,21 @@ def _classified(error: BaseException) -> tuple[str, str, str]:
 
 
 def _die_with_parent() -> None:
-    """Ask Linux to kill this process when the forkserver goes, so that none is left behind."""
-    if sys.platform == "linux":
-        import ctypes
+    """Ask Linux to kill this process when the forkserver goes, or the parent of both.
 
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    The kernel does it, also while a step is stuck. The parent's end shows on a pipe whose other end
+    it holds: the kernel signals that, and may send any signal for it.
+    """
+    parent = multiprocessing.parent_process()
+    if sys.platform != "linux" or parent is None:
+        return
+    import ctypes
+
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    pipe = parent.sentinel
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
+    if wait([pipe], 0):  # it ended before anybody listened
+        signal.raise_signal(signal.SIGKILL)

@@ -1,11 +1,11 @@
 """A cell being run: what happens inside the worker, without anything about processes."""
 
-__all__ = ["StepReport", "Workload"]
+__all__ = ["ProcessPeaks", "StepReport", "Workload"]
 
 import gc
+import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 import torch
@@ -16,31 +16,43 @@ from alignmeter.cell import Cell
 from alignmeter.methods import Outcome, Probe, open_method, open_setup
 from alignmeter.methods.base import SilentProbe
 from alignmeter.provenance import collect, host_load
-from alignmeter.record import Energy, Provenance
+from alignmeter.record import Provenance
 from alignmeter.session.agreement import AGREEMENT_STEPS, Observed, checked_cell, observe
-from alignmeter.session.energy import measure_energy
+from alignmeter.session.energy import EnergyWindow, StepSpans, measure_window
 from alignmeter.session.ledger import MemoryProfile, profile_step
+from alignmeter.session.meter import Meter, Target
 from alignmeter.session.operators import profile_operators
 from alignmeter.session.phases import PhaseClock
-from alignmeter.telemetry import open_telemetry
+from alignmeter.session.swap import swapped_bytes
+from alignmeter.telemetry.cpu import peak_rss_bytes, reset_peak_rss
 from alignmeter_kernels import paths_run
-
-_STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepReport:
-    """One step as the parent sees it. Times in s; ``others_share`` is the share of the host's
-    cores that other processes used meanwhile.
+    """One step as the parent sees it. Times in s; ``spans``: when it and its phases ran;
+    ``others_share``: the share of the host's cores that other processes used meanwhile;
+    ``swapped_bytes``: the worker's memory in swap afterwards, ``None`` where nobody says.
     """
 
     seconds: float
     phases: dict[str, float]
+    spans: StepSpans
     loss: float
     trained_tokens: int
     padded_tokens: int
     generated_tokens: int
     others_share: float
+    swapped_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessPeaks:
+    """Bytes: the allocator's reserved peak, the device's memory in use now, the peak of the RSS."""
+
+    reserved_bytes: int | None
+    device_used_bytes: int | None
+    rss_bytes: int | None
 
 
 class Workload:
@@ -51,6 +63,7 @@ class Workload:
         self.cell, self.index, self.seed = cell, index, seed
         self.accelerator = open_accelerator(cell.accelerator)
         self.device = self.accelerator.torch_device()
+        self.meter = Meter(self.accelerator)
         self.method = open_method(cell.method)
         self.setup = open_setup(cell, self.device, seed=seed)
         self.batches = open_batches(cell, vocab_size=self.setup.vocab_size, seed=seed)
@@ -99,21 +112,23 @@ class Workload:
     def step(self) -> StepReport:
         """One timed step on the next batch; synchronised at both edges and nowhere between."""
         batch = self._take()
-        clock = PhaseClock(self.accelerator)
         self.accelerator.synchronise()
         busy = _Busy()
-        start = time.perf_counter()
+        clock, start = PhaseClock(self.accelerator), time.monotonic()
         outcome = self.step_object.run(batch, clock)
         self.accelerator.synchronise()
-        seconds = time.perf_counter() - start
+        end = time.monotonic()
+        seconds = end - start
         return StepReport(
             seconds=seconds,
             phases=clock.seconds(),
+            spans=StepSpans(start_s=start, end_s=end, phases=clock.spans()),
             loss=float(outcome.loss),
             trained_tokens=outcome.trained_tokens,
             padded_tokens=outcome.padded_tokens,
             generated_tokens=outcome.generated_tokens,
             others_share=busy.others_share(seconds),
+            swapped_bytes=swapped_bytes(os.getpid()),
         )
 
     def memory_step(self) -> MemoryProfile:
@@ -124,12 +139,13 @@ class Workload:
         """One untimed step: family of operators -> s."""
         return profile_operators(lambda: self.run_once(SilentProbe()), self.device)
 
-    def energy_window(self) -> Energy:
-        """Energy per step, or the reason why there is none."""
-        return measure_energy(open_telemetry(self.cell.accelerator), self._plain_step)
+    def telemetry_target(self) -> Target:
+        """What a sampler should read."""
+        return self.meter.target
 
-    def _plain_step(self) -> Outcome:
-        return self.run_once(SilentProbe())
+    def energy_window(self) -> EnergyWindow:
+        """Whole steps between two readings of the device's counter, or why not."""
+        return measure_window(self.meter, lambda: self.step().spans)
 
     def run_once(self, probe: Probe) -> Outcome:
         """One step that nobody times."""
@@ -140,12 +156,17 @@ class Workload:
     def begin_timed(self) -> None:
         """Forget the peaks so far."""
         self.accelerator.peaks(reset=True)
-        _reset_rss_peak()
+        # Not Linux or not permitted: the peak then covers the process's whole life.
+        reset_peak_rss(os.getpid())
 
-    def peaks(self) -> tuple[int | None, int | None]:
-        """(reserved peak of the allocator, peak RSS) in bytes since `begin_timed`."""
+    def peaks(self) -> ProcessPeaks:
+        """Peaks since `begin_timed`."""
         peaks = self.accelerator.peaks(reset=False)
-        return None if peaks is None else peaks.reserved_bytes, _rss_peak()
+        return ProcessPeaks(
+            reserved_bytes=None if peaks is None else peaks.reserved_bytes,
+            device_used_bytes=None if peaks is None else peaks.device_used_bytes,
+            rss_bytes=peak_rss_bytes(os.getpid()),
+        )
 
     def provenance(self) -> Provenance:
         """Everything about this process that a reader could ask for."""
@@ -187,19 +208,3 @@ class _Busy:
         host, own = self._read()
         used = (host - self._host) - (own - self._own)
         return max(0.0, used) / (seconds * (psutil.cpu_count() or 1))
-
-
-def _reset_rss_peak() -> None:
-    try:
-        _CLEAR_REFS.write_text("5")
-    except OSError:
-        return  # not Linux or not permitted: the peak then covers the process's whole life
-
-
-def _rss_peak() -> int | None:
-    if not _STATUS.is_file():
-        return None
-    for line in _STATUS.read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return None

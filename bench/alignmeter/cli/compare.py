@@ -1,0 +1,74 @@
+"""`alignmeter compare`: did anything get worse?"""
+
+__all__ = ["compare"]
+
+from pathlib import Path
+
+import click
+
+from alignmeter import compare as comparing
+from alignmeter.errors import InputError
+from alignmeter.folder import load_folders, write_bytes
+from alignmeter.record import Record
+from alignmeter.summary import agreement_lines, agreement_sentences
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_FOLDER = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("base", type=_FOLDER)
+@click.argument("new", type=_FOLDER)
+@click.option("--fail-on", metavar="GATES", help="Metrics that count, with the change that fails: "
+              "time:3%,memory:1% (known: time, memory, energy, tokens; default: all).")  # fmt: skip
+@click.option("--md", type=_FILE, metavar="FILE", help="Also Markdown, for a job summary.")
+@click.option("--junit", type=_FILE, metavar="FILE", help="Also JUnit XML.")
+@click.option("--bmf", type=_FILE, metavar="FILE", help="Also NEW's figures for Bencher (JSON).")
+def compare(
+    base: Path, new: Path, fail_on: str | None, md: Path | None, junit: Path | None,
+    bmf: Path | None,
+) -> None:  # fmt: skip
+    """Compare the records in folder NEW with those in folder BASE.
+
+    A verdict per cell and metric: time per step, peak memory, energy per step
+    and trained tokens per s. It takes 3 replicates a side; memory takes one.
+
+    Exit status: 0 nothing failed, 1 something regressed or was lost,
+    2 wrong usage, or nothing to compare.
+    """
+    gates = None if fail_on is None else comparing.parse_gates(fail_on)
+    (ours, bad_ours), (theirs, bad_theirs) = _records(base), _records(new)
+    found = comparing.compare(ours, theirs, gates)
+    failed = comparing.failures(found, gates)
+    lines = [*comparing.terminal_lines(found, failed), *agreement_lines(theirs)]
+    click.echo("\n".join(lines))
+    notes = agreement_sentences(theirs)
+    for gate in comparing.undecided(found, gates or {}):
+        click.echo(f"Warning: --fail-on {gate}: no cell has a verdict on it", err=True)
+    if md is not None:
+        _write(md, comparing.markdown_text(found, failed, notes).encode())
+    if junit is not None:
+        _write(junit, comparing.junit_xml(found, failed, notes))
+    if bmf is not None:
+        _write(bmf, comparing.bencher_json(found))
+    if failed:
+        raise click.exceptions.Exit(1)
+    if bad_ours or bad_theirs:
+        raise click.exceptions.Exit(2)
+
+
+def _records(folder: Path) -> tuple[list[Record], bool]:
+    """The records, and whether a file among them was none."""
+    loaded = load_folders([folder])
+    for sentence in loaded.refused:
+        click.echo(f"Error: {sentence}", err=True)
+    if not loaded.records:
+        raise InputError(f"no records in {folder}")
+    return loaded.records, bool(loaded.refused)
+
+
+def _write(path: Path, data: bytes) -> None:
+    # Files are replaced whole: what is no file, such as a pipe, must not be.
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: not a file; give the name of one to write")
+    write_bytes(path, data)
