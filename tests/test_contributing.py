@@ -52,6 +52,7 @@ def test_there_is_an_example_of_each():
     assert len(BLOCKS) == 2 * len(rows)
 
 
+@pytest.mark.full
 def test_a_cell_of_new_names_is_measured(extended, tmp_path):
     """SimPO on GPT-NeoX, training norms only: nothing but the registry has heard of them."""
     code = "from alignmeter.cli import main; main()"
@@ -78,16 +79,23 @@ def records_of(extended, folder):
 
 
 def test_a_new_vendor_answers(extended, tmp_path):
-    counter = tmp_path / "hwmon0" / "energy1_input"
-    counter.parent.mkdir()
-    counter.write_text("2500000\n")
+    """2 500 000 microjoules are 2.5 J; without a power file, power is missing with a reason."""
+    chip = tmp_path / "hwmon0"
+    chip.mkdir()
+    (chip / "energy1_input").write_text("2500000\n")
+    (chip / "name").write_text("gaudi\n")
     code = (
         "import sys; from pathlib import Path; from alignmeter.telemetry.hwmon import open_hwmon; "
         "from alignmeter.registry import TELEMETRY, load; "
-        "assert load(TELEMETRY, 'xpu') is open_hwmon; "
-        "print(open_hwmon(Path(sys.argv[1])).read_j(), open_hwmon(Path('/none')).missing())"
+        "assert load(TELEMETRY, 'hpu') is open_hwmon; "
+        "found = open_hwmon(0, Path(sys.argv[1])); sample = found.read('hwmon0'); "
+        "print(found.identity('hwmon0').name, sample.energy_j, sample.missing['power_w']); "
+        "print(open_hwmon(0, Path('/none')).probe().reason)"
     )
-    assert python(extended, code, str(tmp_path)).startswith("2.5 no energy1_input under /none")
+    said = python(extended, code, str(tmp_path)).splitlines()
+    assert said[0].startswith("gaudi 2.5 ")
+    assert said[0].endswith("power1_input is not there")
+    assert said[1] == "no energy1_input under /none"
 
 
 def test_examples_pass_the_projects_own_checks(extended):

@@ -1,25 +1,54 @@
-"""Records in, pages out: one self-contained HTML file and a CSV. Never imports torch."""
+"""Records in; a self-contained HTML file, CSV, Parquet, Markdown out. Never imports torch."""
 
 __all__ = ["write_report"]
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from alignmeter.folder import Loaded, write_bytes
+from alignmeter.prices import Prices
+from alignmeter.record import Record
 
 
 def write_report(
-    loaded: Loaded, html: Path, csv: Path | None = None, title: str = "alignmeter report"
+    loaded: Loaded,
+    html: Path,
+    csv: Path | None = None,
+    title: str = "alignmeter report",
+    *,
+    md: Path | None = None,
+    parquet: Path | None = None,
+    prices: Prices | None = None,
+    baseline: Sequence[Record] | None = None,
 ) -> None:
-    """Write the page, and with ``csv`` a table of one row per record.
+    """Write the page, and what else is asked for.
 
-    Raises `InputError` if a file cannot be written.
+    ``csv``, ``parquet``: one row per record; beside ``NAME.csv`` comes ``NAME.delta.csv``, a row
+    per DPO-vs-PPO pair. ``md``: Markdown for a job summary. ``prices``: what hours and kWh cost.
+    ``baseline``: records of an earlier run, against which the rows get verdicts.
+
+    Raises `InputError` if a file cannot be written, or if ``baseline`` has no cell of these.
     """
+    from alignmeter_reports.delta_table import delta_csv_text
+    from alignmeter_reports.markdown import report_markdown
     from alignmeter_reports.page import render_page
-    from alignmeter_reports.table import csv_text
+    from alignmeter_reports.parquet import parquet_bytes
+    from alignmeter_reports.table import csv_text, frame
+    from alignmeter_reports.view import Sources, gathered
 
-    write_bytes(html, _utf8(render_page(loaded, title)))
+    sources = Sources(loaded=loaded, title=title, prices=prices, baseline=baseline, raw=parquet)
+    view = gathered(sources)
+    write_bytes(html, _utf8(render_page(view)))
+    if md is not None:
+        write_bytes(md, _utf8(report_markdown(view)))
+    if csv is None and parquet is None:
+        return
+    table = frame(loaded.records)
     if csv is not None:
-        write_bytes(csv, _utf8(csv_text(loaded.records)))
+        write_bytes(csv, _utf8(csv_text(table)))
+        write_bytes(csv.with_suffix(".delta.csv"), _utf8(delta_csv_text(view.deltas)))
+    if parquet is not None:
+        write_bytes(parquet, parquet_bytes(loaded.records, table))
 
 
 def _utf8(text: str) -> bytes:

@@ -1,38 +1,68 @@
 """One row per cell for the page: replicates put together, every gap with its reason."""
 
-__all__ = ["CellRow", "cell_rows", "layout"]
+__all__ = ["CellRow", "anchors", "cell_rows", "latest", "layout"]
 
 import math
-from collections import defaultdict
-from collections.abc import Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from alignmeter.cell import Cell
-from alignmeter.record import Record
+from alignmeter.footprint import prediction_error_percent
+from alignmeter.record import Provenance, Record
 from alignmeter.statistics import Estimate, estimate
+from alignmeter_reports.command import command_of
+
+_LONGEST_ANCHOR = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellRow:
     """What the page says of one cell on one machine. Missing figures are ``None``.
 
-    ``statuses`` counts replicates by status, ``invalid`` maps a metric to the reason texts that
-    spoil it in any replicate.
+    ``anchor``: the row's id in the page. ``statuses`` counts replicates by status, ``invalid`` maps
+    a metric to the reason texts that spoil it in any replicate. ``heaviest`` is the replicate with
+    the largest peak; ``plan_error_percent`` says how far the plan's peak is above that one.
+    ``command`` repeats the cell. ``place`` and ``started`` are those of the newest replicate.
     """
 
+    anchor: str
     cell: Cell
     device: str
+    place: Provenance
+    started: str
+    command: str | None
     statuses: dict[str, int]
     time_s: Estimate | None
     peak_bytes: int | None
+    reserved_bytes: int | None
+    heaviest: Record | None
+    predicted_peak_bytes: int | None
+    plan_error_percent: float | None
     memory_kind: str
     trained_per_s: float | None
     generated_per_s: float | None
+    mfu: float | None
     energy_j: float | None
     energy_reason: str
     agrees: str
     invalid: dict[str, list[str]]
     phases_s: dict[str, float]
+
+    @property
+    def tokens(self) -> float | None:
+        """Trained tokens of a step."""
+        if self.time_s is None or self.trained_per_s is None:
+            return None
+        return self.time_s.value * self.trained_per_s
+
+    @property
+    def energy_per_1000_tokens_j(self) -> float | None:
+        """Energy per 1000 trained tokens."""
+        if self.energy_j is None or not self.tokens:
+            return None
+        return 1000 * self.energy_j / self.tokens
 
 
 def layout(cell: Cell) -> str:
@@ -40,37 +70,74 @@ def layout(cell: Cell) -> str:
     return f"{cell.ppo_topology}, {cell.ppo_backward}" if cell.method == "ppo" else "-"
 
 
-def cell_rows(records: Sequence[Record]) -> list[CellRow]:
+def cell_rows(records: Iterable[Record]) -> list[CellRow]:
     """Rows in order of id and device."""
     groups: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     for record in records:
         where = record.provenance.device, record.provenance.environment_digest
         groups[(record.cell.id, *where)].append(record)
-    return [_cell_row(groups[key]) for key in sorted(groups)]
+    seen: Counter[str] = Counter()
+    return [_cell_row(groups[key], _anchor(key[0], seen)) for key in sorted(groups)]
 
 
-def _cell_row(group: list[Record]) -> CellRow:
+def latest(rows: Sequence[CellRow], most: int) -> list[CellRow]:
+    """The ``most`` rows that were measured last, in their order."""
+    if len(rows) <= most:
+        return list(rows)
+    kept = {row.anchor for row in sorted(rows, key=lambda row: row.started)[-most:]}
+    return [row for row in rows if row.anchor in kept]
+
+
+def anchors(rows: Iterable[CellRow]) -> dict[tuple[str, str], str]:
+    """(Cell id, device) -> the id of its first row in the page."""
+    found: dict[tuple[str, str], str] = {}
+    for row in rows:
+        found.setdefault((row.cell.id, row.device), row.anchor)
+    return found
+
+
+def _anchor(cell_id: str, seen: Counter[str]) -> str:
+    """Stable, so that a link to it stays good; a cell's second machine gets a number."""
+    name = "cell-" + re.sub(r"[^A-Za-z0-9.-]", "_", cell_id[:_LONGEST_ANCHOR])
+    seen[name] += 1
+    return name if seen[name] == 1 else f"{name}_{seen[name]}"
+
+
+def _cell_row(group: list[Record], anchor: str) -> CellRow:
     good = [record for record in group if record.status == "ok"]
-    last = group[-1]
+    last = max(group, key=lambda record: record.provenance.started)
+    heaviest = _heaviest(good)
     times = _positive([r.timing.median_s for r in good])
-    statuses: dict[str, int] = {}
-    for record in group:
-        statuses[record.status] = statuses.get(record.status, 0) + 1
+    reserved = [r.memory.reserved_peak_bytes for r in good if r.memory.reserved_peak_bytes]
     return CellRow(
+        anchor=anchor,
         cell=last.cell,
         device=last.provenance.device,
-        statuses=statuses,
+        place=last.provenance,
+        started=last.provenance.started,
+        command=command_of((good or group)[0]),
+        statuses=dict(Counter(record.status for record in group)),
         time_s=estimate(times) if times else None,
-        peak_bytes=max((r.memory.allocated_peak_bytes or 0 for r in good), default=0) or None,
+        peak_bytes=heaviest.memory.allocated_peak_bytes if heaviest else None,
+        reserved_bytes=max(reserved, default=None),
+        heaviest=heaviest,
+        predicted_peak_bytes=(heaviest or last).memory.predicted_peak_bytes,
+        plan_error_percent=prediction_error_percent(heaviest.memory) if heaviest else None,
         memory_kind=last.memory.kind,
         trained_per_s=_mean([r.throughput.trained_tokens_per_s for r in good]),
         generated_per_s=_mean([r.throughput.generated_tokens_per_s for r in good]),
+        mfu=_mean([r.throughput.mfu for r in good]),
         energy_j=_mean([r.energy.per_step_j for r in good]),
         energy_reason=last.energy.reason.text if last.energy.reason else "",
         agrees=_agreement(good),
         invalid=_invalid(good),
         phases_s=_phases(good),
     )
+
+
+def _heaviest(good: Sequence[Record]) -> Record | None:
+    measured = [record for record in good if (record.memory.allocated_peak_bytes or 0) > 0]
+    return max(measured, key=lambda r: r.memory.allocated_peak_bytes or 0, default=None)
 
 
 def _positive(values: Sequence[float | None]) -> list[float]:
@@ -91,14 +158,19 @@ def _agreement(good: Sequence[Record]) -> str:
 
 
 def _invalid(good: Sequence[Record]) -> dict[str, list[str]]:
-    spoiled: dict[str, list[str]] = {}
+    """Metric -> one text per reason code, with the number of replicates from two on."""
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for record in good:
         for metric, verdict in record.validity.items():
             for reason in verdict.reasons:
-                text = f"{reason.code}: {reason.text}"
-                if text not in spoiled.setdefault(metric, []):
-                    spoiled[metric].append(text)
-    return spoiled
+                found[metric][reason.code].append(reason.text)
+    return {
+        metric: [
+            f"{code}: {texts[0]}" + (f" ({len(texts)} replicates)" if len(texts) > 1 else "")
+            for code, texts in codes.items()
+        ]
+        for metric, codes in found.items()
+    }
 
 
 def _phases(good: Sequence[Record]) -> dict[str, float]:

@@ -2,35 +2,31 @@
 
 __all__ = ["Bar", "Curve", "Panel", "log_log", "stacked_bars"]
 
-import html
-import io
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-# Okabe and Ito's palette (2008), told apart with any common colour blindness, and a dark grey.
-_PALETTE = [
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#D55E00",
-    "#F0E442",
-    "#B8BDC4",
-    "#5C6470",
-]
-_LARGEST = 1e15
-"""A part above it is no measurement, and matplotlib's sums would overflow."""
-_LONGEST_LABEL = 48
-_INK = "#7a7f87"
-"""Legible on the light and the dark page alike."""
+from alignmeter_reports.svg import (
+    HATCHES,
+    INK,
+    LARGEST,
+    MARKERS,
+    PALETTE,
+    literal,
+    plain,
+    settings,
+    svg_text,
+)
+
+_EDGE = "#2b2f36"
+"""About each part of a bar: yellow and grey are faint on white."""
+_MOST_SAID = 12
+"""Bars and curves that a description names; the table beside the chart has all."""
+_LONGEST_SAID = 80
+"""Characters of a name in a description; records may hold anything."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,26 +44,44 @@ def stacked_bars(bars: Sequence[Bar], *, title: str, unit: str) -> str:
     colours share the last one. A bar with a part of 1e15 or more is left out; without
     bars the text is empty.
     """
-    bars = [bar for bar in bars if all(abs(v) < _LARGEST for v in bar.parts.values())]
+    bars = [bar for bar in bars if all(abs(v) < LARGEST for v in bar.parts.values())]
     if not bars:
         return ""
     names = list(dict.fromkeys(name for bar in bars for name in bar.parts))
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "alignmeter", "font.size": 9}):
+    with settings():
         figure = Figure(figsize=(8.2, 0.9 + 0.3 * len(bars)), layout="constrained")
         axes = figure.add_subplot()
         left = [0.0] * len(bars)
         for i, name in enumerate(names):
-            colour = _PALETTE[min(i, len(_PALETTE) - 1)]
+            which = min(i, len(PALETTE) - 1)
             widths = [bar.parts.get(name, 0.0) for bar in bars]
-            axes.barh(range(len(bars)), widths, left=left, color=colour, label=name, height=0.72)
+            rows = [row for row, width in enumerate(widths) if width]
+            axes.barh(
+                rows,
+                [widths[row] for row in rows],
+                left=[left[row] for row in rows],
+                height=0.72,
+                color=PALETTE[which],
+                hatch=HATCHES[which],
+                edgecolor=_EDGE,
+                linewidth=0.5,
+                label=literal(name),
+            )
             left = [a + b for a, b in zip(left, widths, strict=True)]
-        axes.set_yticks(range(len(bars)), [bar.label.replace("$", r"\$") for bar in bars])
-        axes.margins(y=0.4 / len(bars))
-        axes.invert_yaxis()
+        axes.set_yticks(range(len(bars)), [literal(bar.label) for bar in bars])
+        axes.set_ylim(len(bars) - 0.4, -0.6)
         axes.set_xlabel(unit)
-        figure.legend(loc="outside upper left", ncols=5, frameon=False, labelcolor=_INK)
-        _plain(figure, axes)
-        return _svg(figure, title)
+        figure.legend(loc="outside upper left", ncols=5, frameon=False, labelcolor=INK)
+        plain(figure, axes)
+        return svg_text(figure, title, f"{len(bars)} bars from top to bottom. {_said(bars)}")
+
+
+def _said(bars: Sequence[Bar]) -> str:
+    """The sums of the first bars, for who does not see them."""
+    sums = [
+        f"{bar.label[:_LONGEST_SAID]}: {sum(bar.parts.values()):.3g}" for bar in bars[:_MOST_SAID]
+    ]
+    return "In the unit of the axis: " + "; ".join(sums) + "."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,33 +108,50 @@ def log_log(panels: Sequence[Sequence[Panel]], *, title: str, x_label: str) -> s
     Points at 1e15 or above are left out.
     """
     columns = max(map(len, panels))
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "alignmeter", "font.size": 9}):
+    with settings():
         figure = Figure(figsize=(8.2, 3.9 * len(panels) + 0.3), layout="constrained")
         grid = figure.subplots(len(panels), columns, squeeze=False)
         for axes_row, row in zip(grid, panels, strict=True):
             for axes, panel in zip(axes_row, row, strict=False):
                 _draw(axes, panel)
-                _plain(figure, axes)
+                plain(figure, axes)
             for axes in axes_row[len(row) :]:
                 axes.set_visible(False)
         for axes in grid[-1]:
             axes.set_xlabel(x_label)
-        return _svg(figure, title)
+        return svg_text(figure, title, _ends([panel for row in panels for panel in row]))
+
+
+def _ends(panels: Sequence[Panel]) -> str:
+    """Where the first curves begin and end, for who does not see them."""
+    said = [
+        f"{panel.title[:_LONGEST_SAID]}, {curve.label[:_LONGEST_SAID]}: "
+        f"{_point(curve.points[0])} to {_point(curve.points[-1])}"
+        for panel in panels
+        for curve in panel.curves
+        if curve.points
+    ]
+    return "; ".join(said[:_MOST_SAID]) + "."
+
+
+def _point(point: tuple[float, float]) -> str:
+    return f"{point[1]:.3g} at {point[0]:g}"
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
     ticks: set[float] = set()
     for curve in panel.curves:
-        points = [(x, y) for x, y in curve.points if max(x, y) < _LARGEST]
+        points = [(x, y) for x, y in curve.points if max(x, y) < LARGEST]
         ticks.update(x for x, _ in points)
+        which = min(curve.colour, len(PALETTE) - 1)
         axes.plot(
             [x for x, _ in points],
             [y for _, y in points],
-            color=_PALETTE[min(curve.colour, len(_PALETTE) - 1)],
+            color=PALETTE[which],
             linestyle="--" if curve.dashed else "-",
-            marker=None if curve.dashed else "o",
+            marker=None if curve.dashed else MARKERS[which],
             markersize=4,
-            label=_literal(curve.label),
+            label=literal(curve.label),
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -131,41 +162,12 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
     if axes.get_legend_handles_labels()[0]:  # a label that begins with _ is none to matplotlib
         legend = axes.legend(
-            title=_literal(panel.title),
+            title=literal(panel.title),
             loc="lower left",
             bbox_to_anchor=(0, 1),
             alignment="left",
             frameon=False,
-            labelcolor=_INK,
+            labelcolor=INK,
             fontsize=8,
         )
-        legend.get_title().set_color(_INK)
-
-
-def _literal(text: str) -> str:
-    """No formula, and short enough to leave room for the curves."""
-    return text[:_LONGEST_LABEL].replace("$", r"\$")
-
-
-def _plain(figure: Figure, axes: Axes) -> None:
-    axes.tick_params(colors=_INK, which="both")
-    axes.xaxis.label.set_color(_INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_INK)
-    figure.patch.set_alpha(0)
-    axes.patch.set_alpha(0)
-
-
-def _svg(figure: Figure, title: str) -> str:
-    buffer = io.StringIO()
-    with warnings.catch_warnings():
-        # matplotlib's own font only measures the text; the reader's browser draws it.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    before, _, after = text.partition("<metadata>")
-    text = before + after.partition("</metadata>")[2]
-    escaped = html.escape(title)
-    head, _, rest = text.partition(">")
-    return f'{head} role="img" aria-label="{escaped}"><title>{escaped}</title>{rest}'
+        legend.get_title().set_color(INK)

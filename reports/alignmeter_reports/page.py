@@ -6,30 +6,40 @@ from collections import Counter
 from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from alignmeter import __version__
 from alignmeter.axes import AXES
-from alignmeter.cell import Cell
-from alignmeter.delta import PARTS, Delta, deltas
-from alignmeter.errors import REASONS
-from alignmeter.folder import Loaded
-from alignmeter.record import OWNERS, Provenance, Record
+from alignmeter.delta import PARTS, Delta
+from alignmeter.frontier import FrontierPoint
+from alignmeter.reasons import REASONS
+from alignmeter.record import Provenance, Record
 from alignmeter.registry import ACCELERATORS
 from alignmeter.statistics import Estimate
-from alignmeter.units import MIB, bytes_text, seconds_text
-from alignmeter_reports.cells import CellRow, cell_rows, layout
-from alignmeter_reports.charts import Bar, stacked_bars
+from alignmeter.units import bytes_text, seconds_text
+from alignmeter_reports.answer import leading
+from alignmeter_reports.beside_stock import kernels_chart, kernels_rows
+from alignmeter_reports.cells import CellRow, layout
+from alignmeter_reports.changes import changes_view
+from alignmeter_reports.claims import figure_text
+from alignmeter_reports.frontier import frontier_views
+from alignmeter_reports.ledger import ledger_chart, phase_chart
+from alignmeter_reports.matrix import heat
+from alignmeter_reports.memory import memory_view
+from alignmeter_reports.pareto import pareto_views
+from alignmeter_reports.plan import plan_views
 from alignmeter_reports.portability import portability_views
 from alignmeter_reports.scaling import scaling_views
+from alignmeter_reports.timelines import timeline_views
+from alignmeter_reports.view import MOST_CELLS, View
+from alignmeter_reports.waterfall import delta_rows, place_of, waterfalls
 
 _LONGEST = 300
 """Characters of a text cell that the page shows; records may hold anything."""
 _MOST_SENTENCES = 12
-_PHASES = (
-    "ref_precompute", "rollout", "scoring", "ref_forward", "forward", "backward", "optimizer",
-)  # fmt: skip
-"""The order of a step; a phase of another name comes after them."""
+_MOST_DELTAS = 300
+_MOST_MACHINES = 40
+_MOST_COMMANDS = 20
+_MOST_REFUSED = 200
 _LAYOUTS = tuple(
     f"{topology}, {backward}"
     for topology in AXES["ppo_topology"].choices
@@ -48,8 +58,7 @@ def _interval(time: Estimate) -> str:
     return f"{seconds_text(time.low)} to {seconds_text(time.high)}"
 
 
-def render_page(loaded: Loaded, title: str) -> str:
-    """The whole page as text; equal records give equal text."""
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("alignmeter_reports"),
         autoescape=True,
@@ -59,38 +68,114 @@ def render_page(loaded: Loaded, title: str) -> str:
     )
     environment.filters |= {
         "bytes": bytes_text, "seconds": seconds_text, "short": _short, "interval": _interval,
+        "figure": figure_text,
     }  # fmt: skip
-    records = sorted(loaded.records, key=lambda r: (r.cell.id, r.replicate))
-    rows, found = cell_rows(records), deltas(records)
-    return environment.get_template("report.html.j2").render(
-        title=title,
+    return environment
+
+
+def render_page(view: View) -> str:
+    """The whole page as text; equal records give equal text."""
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        title=view.sources.title,
         version=__version__,
-        rows=rows,
+        view=view,
+        rows=view.rows,
+        most_cells=MOST_CELLS,
         layout=layout,
-        deltas=found,
-        sentences=_sentences(found),
-        parts=list(PARTS),
-        unmeasured=_unmeasured_layouts(records),
-        ledger_chart=_ledger_chart(records, found),
-        phase_chart=_phase_chart(rows),
-        statuses=sorted(Counter(record.status for record in records).items()),
-        failed=[record for record in records if record.status != "ok"],
-        refused=loaded.refused,
         reasons=REASONS,
-        machines=_machines(records),
-        kinds=sorted({record.memory.kind for record in records}),
-        absent=[name for name in ACCELERATORS if name not in _measured(records)],
-        portability=portability_views(loaded.portability),
-        scaling=scaling_views(records),
-        started=sorted(r.provenance.started for r in records if r.provenance.started),
+        **_scope(view),
+        **_deltas(view),
+        **_charts(view),
+        **_stored(view),
     )
 
 
-def _measured(records: Sequence[Record]) -> set[str]:
-    return {record.cell.accelerator for record in records if record.status == "ok"}
+def _scope(view: View) -> dict[str, object]:
+    """What was measured, where and when."""
+    searches = view.sources.loaded.frontier
+    everywhere = [record.provenance for record in view.records]
+    everywhere += [point.provenance for point in searches if point.provenance is not None]
+    machines = _machines(everywhere)
+    ran = _measured(view.all_records, searches)
+    kinds = {*(row.memory_kind for row in view.all_rows), *(p.memory_kind for p in searches)}
+    return {
+        "leading": leading(view.answers),
+        "raw": None if view.sources.raw is None else view.sources.raw.name,
+        "statuses": sorted(Counter(record.status for record in view.all_records).items()),
+        "machines": machines[:_MOST_MACHINES],
+        "hidden_machines": max(0, len(machines) - _MOST_MACHINES),
+        "kinds": sorted(kinds),
+        "absent": [name for name in ACCELERATORS if name not in ran],
+        "started": sorted(place.started for place in everywhere if place.started),
+    }
+
+
+def _deltas(view: View) -> dict[str, object]:
+    """DPO against PPO in memory."""
+    shown = view.deltas[:_MOST_DELTAS]
+    compared = delta_rows(shown)
+    return {
+        "deltas": compared,
+        "hidden_deltas": len(view.deltas) - len(compared),
+        "waterfalls": waterfalls(compared),
+        "sentences": _sentences(view.deltas),
+        "parts": list(PARTS),
+        "unmeasured": _unmeasured_layouts(view.rows),
+        "ledger_chart": ledger_chart(view.records, shown),
+    }
+
+
+def _charts(view: View) -> dict[str, object]:
+    """Every other chart, with the table beside it."""
+    loaded = view.sources.loaded
+    paths = {id(r): p for r, p in zip(loaded.records, loaded.paths, strict=False)}
+    timelines, refused = timeline_views(view.drawn, paths)
+    refused = [*loaded.refused, *refused]
+    paretos, hidden_paretos = pareto_views(view.rows)
+    beside_stock = kernels_rows(view.cells)
+    return {
+        "memory": memory_view(view.drawn, view.rows),
+        "phase_chart": phase_chart(view.rows),
+        "heat": heat(view.rows),
+        "paretos": paretos,
+        "hidden_paretos": hidden_paretos,
+        "timelines": timelines,
+        "changes": changes_view(view.all_records, paths),
+        "beside_stock": beside_stock,
+        "beside_stock_chart": kernels_chart(beside_stock),
+        "scaling": scaling_views(view.all_records),
+        "refused": refused[:_MOST_REFUSED],
+        "hidden_refused": max(0, len(refused) - _MOST_REFUSED),
+    }
+
+
+def _stored(view: View) -> dict[str, object]:
+    """What other commands stored beside the records."""
+    loaded = view.sources.loaded
+    return {
+        "portability": portability_views(loaded.portability),
+        "plans": plan_views(loaded.predictions),
+        "frontier": frontier_views(loaded.frontier),
+    }
+
+
+def _measured(records: Sequence[Record], searches: Sequence[FrontierPoint]) -> set[str]:
+    ran = {record.cell.accelerator for record in records if record.status == "ok"}
+    return ran | {point.cell.accelerator for point in searches if point.largest is not None}
 
 
 def _sentences(found: Sequence[Delta]) -> list[str]:
+    """Those of each device and kind of memory, which they name where there are several."""
+    places = dict.fromkeys(map(place_of, found))
+    return [
+        f"{place}: {sentence}" if len(places) > 1 else sentence
+        for place in places
+        for sentence in _of_one_place([delta for delta in found if place_of(delta) == place])
+    ]
+
+
+def _of_one_place(found: Sequence[Delta]) -> list[str]:
     """One per delta; of many, the range within each architecture."""
     if len(found) <= _MOST_SENTENCES:
         return [_sentence(delta) for delta in found]
@@ -113,73 +198,16 @@ def _sentence(delta: Delta) -> str:
     return f"{what}: DPO saves {bytes_text(delta.bytes)}, {delta.percent:.1f} % of PPO's peak."
 
 
-def _unmeasured_layouts(records: Sequence[Record]) -> list[str]:
-    measured = {layout(r.cell) for r in records if r.status == "ok" and r.cell.method == "ppo"}
+def _unmeasured_layouts(rows: Sequence[CellRow]) -> list[str]:
+    measured = {layout(r.cell) for r in rows if r.cell.method == "ppo" and "ok" in r.statuses}
     return [name for name in _LAYOUTS if name not in measured]
 
 
-def _ledger_chart(records: Sequence[Record], found: Sequence[Delta]) -> Markup:
-    ledgers = {record.cell: record.ledger for record in records if record.ledger}
-    bars, seen = [], set()
-    several = len({delta.ppo.seq_len for delta in found}) > 1
-    for delta in found:
-        for cell in (delta.dpo, delta.ppo):
-            if cell not in seen and cell in ledgers:
-                seen.add(cell)
-                label = _bar_label(cell, several_lengths=several)
-                bars.append(Bar(label=label, parts=_ledger_parts(ledgers[cell])))
-    if not bars:
-        return Markup()
-    title = "Bytes at the peak of one step by owner, DPO beside PPO"
-    return _as_markup(stacked_bars(bars, title=title, unit="MiB at the peak of one step"))
-
-
-def _bar_label(cell: Cell, *, several_lengths: bool) -> str:
-    length = f" T={cell.seq_len}" if several_lengths else ""
-    tail = f" ({layout(cell)})" if cell.method == "ppo" else ""
-    return f"{cell.architecture} {cell.peft} {cell.method.upper()}{length}{tail}"
-
-
-def _ledger_parts(ledger: dict[str, int]) -> dict[str, float]:
-    """MiB by owner, the small ones together as ``other``."""
-    small = ("quantisation_state", "rollout_cache", "workspace", "batch", "unattributed")
-    parts = {
-        owner.replace("_", " "): ledger.get(f"{owner}_bytes", 0) / MIB
-        for owner in OWNERS
-        if owner not in small
-    }
-    parts["other"] = sum(ledger.get(f"{owner}_bytes", 0) for owner in small) / MIB
-    return parts
-
-
-def _phase_chart(rows: Sequence[CellRow]) -> Markup:
-    found = dict.fromkeys(name for row in rows for name in row.phases_s)
-    order = [*(name for name in _PHASES if name in found), *(n for n in found if n not in _PHASES)]
-    several = len({row.cell.seq_len for row in rows}) > 1
-    bars = [
-        Bar(
-            label=_bar_label(r.cell, several_lengths=several),
-            parts={name: 1e3 * r.phases_s.get(name, 0.0) for name in order},
-        )
-        for r in rows
-        if r.phases_s
-    ]
-    if not bars:
-        return Markup()
-    return _as_markup(stacked_bars(bars, title="Time of each phase of a step", unit="ms per step"))
-
-
-def _as_markup(svg: str) -> Markup:
-    # matplotlib writes the SVG and escapes the labels; nothing of a record gets here unescaped.
-    return Markup(svg)  # noqa: S704
-
-
-def _machines(records: Sequence[Record]) -> list[tuple[Provenance, list[str]]]:
+def _machines(places: Sequence[Provenance]) -> list[tuple[Provenance, list[str]]]:
     """One provenance per host, device and environment, with the commands that were run there."""
-    found: dict[tuple[str, str, str], tuple[Provenance, list[str]]] = {}
-    for record in records:
-        p = record.provenance
-        _, commands = found.setdefault((p.host, p.device, p.environment_digest), (p, []))
-        if p.command and p.command not in commands:
-            commands.append(p.command)
-    return list(found.values())
+    found: dict[tuple[str, str, str], tuple[Provenance, dict[str, None]]] = {}
+    for p in places:
+        _, commands = found.setdefault((p.host, p.device, p.environment_digest), (p, {}))
+        if p.command:
+            commands[p.command] = None
+    return [(place, list(commands)[:_MOST_COMMANDS]) for place, commands in found.values()]

@@ -24,6 +24,9 @@ from alignmeter.statistics import estimate
 from alignmeter.units import MIB
 from alignmeter_reports.charts import Curve, Panel, log_log
 
+_MOST_CHARTS = 12
+"""Charts on a page; the tables have every ladder."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExponentRow:
@@ -57,27 +60,39 @@ def scaling_views(records: Sequence[Record]) -> list[ScalingView]:
     found = ladders(records)
     heads = dict.fromkeys((ladder.device, ladder.settings) for ladder in found)
     return [
-        _view([ladder for ladder in found if (ladder.device, ladder.settings) == head])
-        for head in heads
+        _view(
+            [ladder for ladder in found if (ladder.device, ladder.settings) == head],
+            drawn=number < _MOST_CHARTS,
+        )
+        for number, head in enumerate(heads)
     ]
 
 
-def _view(found: Sequence[Ladder]) -> ScalingView:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Fitted:
+    """A ladder with its fits, which take a while where there are many replicates."""
+
+    ladder: Ladder
+    fits: dict[Quantity, Fit]
+
+
+def _view(found: Sequence[Ladder], *, drawn: bool) -> ScalingView:
+    fitted = [_Fitted(ladder=f, fits={fit.quantity: fit for fit in fits(f)}) for f in found]
     return ScalingView(
         device=found[0].device,
         settings=found[0].settings,
-        chart=_chart(found),
-        rows=[row for ladder in found for row in _rows(ladder)],
+        chart=_chart(fitted) if drawn else Markup(),
+        rows=[row for one in fitted for row in _rows(one)],
         crossings=crossings(found),
         spoiled=sorted({c for f in found for codes in f.spoiled.values() for c in codes}),
     )
 
 
-def _rows(ladder: Ladder) -> list[ExponentRow]:
+def _rows(fitted: _Fitted) -> list[ExponentRow]:
+    ladder = fitted.ladder
     by_part: dict[tuple[str, str], dict[str, Fit]] = {}
-    for fit in fits(ladder):
-        key = fit.quantity.part, fit.quantity.name
-        by_part.setdefault(key, {})[fit.quantity.metric] = fit
+    for quantity, fit in fitted.fits.items():
+        by_part.setdefault((quantity.part, quantity.name), {})[quantity.metric] = fit
     rows = []
     for (part, name), found in by_part.items():
         any_fit = next(iter(found.values()))
@@ -97,13 +112,16 @@ def _rows(ladder: Ladder) -> list[ExponentRow]:
     return rows
 
 
-def _chart(found: Sequence[Ladder]) -> Markup:
-    colours = {name: i for i, name in enumerate(dict.fromkeys(f.cell.architecture for f in found))}
+def _chart(found: Sequence[_Fitted]) -> Markup:
+    names = list(dict.fromkeys(one.ladder.cell.architecture for one in found))
     panels = []
-    for method in dict.fromkeys(ladder.cell.method for ladder in found):
-        mine = [ladder for ladder in found if ladder.cell.method == method]
-        time = [c for f in mine for c in _time_curves(f, colours[f.cell.architecture])]
-        memory = [_curve(f, STEP_MEMORY, "", colours[f.cell.architecture], unit=MIB) for f in mine]
+    for method in dict.fromkeys(one.ladder.cell.method for one in found):
+        time, memory = [], []
+        for one in found:
+            if one.ladder.cell.method == method:
+                colour = names.index(one.ladder.cell.architecture)
+                time += _time_curves(one, colour)
+                memory.append(_curve(one, STEP_MEMORY, "", colour, unit=MIB))
         panels.append(
             [
                 Panel(title=f"{method.upper()}: time of a step in s", curves=time),
@@ -115,18 +133,18 @@ def _chart(found: Sequence[Ladder]) -> Markup:
     return Markup(log_log(panels, title=title, x_label="tokens per sequence, T"))  # noqa: S704
 
 
-def _time_curves(ladder: Ladder, colour: int) -> list[Curve]:
+def _time_curves(fitted: _Fitted, colour: int) -> list[Curve]:
     """The step, and its mixer dashed."""
-    curves = [_curve(ladder, STEP_TIME, "", colour)]
+    curves = [_curve(fitted, STEP_TIME, "", colour)]
     for name in ("attention", "scan"):
         quantity = Quantity(metric="time", part="operators", name=name)
-        if ladder.lengths_of(quantity):
-            curves.append(_curve(ladder, quantity, f" {name}", colour, dashed=True))
+        if fitted.ladder.lengths_of(quantity):
+            curves.append(_curve(fitted, quantity, f" {name}", colour, dashed=True))
     return curves
 
 
 def _curve(
-    ladder: Ladder,
+    fitted: _Fitted,
     quantity: Quantity,
     name: str,
     colour: int,
@@ -134,7 +152,7 @@ def _curve(
     unit: float = 1.0,
     dashed: bool = False,
 ) -> Curve:
-    fit = next((fit for fit in fits(ladder) if fit.quantity == quantity), None)
+    ladder, fit = fitted.ladder, fitted.fits.get(quantity)
     exponent = "" if fit is None else f", exponent {exponent_text(fit.exponent)}"
     return Curve(
         label=f"{ladder.cell.architecture}{name}{exponent}",

@@ -1,15 +1,21 @@
 """One row per record: the CSV, and the frame that it is made of."""
 
-__all__ = ["COLUMNS", "csv_text", "frame"]
+__all__ = ["COLUMNS", "csv_text", "frame", "guarded", "kind_of"]
 
 from collections.abc import Sequence
 
 import pandas as pd
 
 from alignmeter.axes import AXES
+from alignmeter.footprint import FOOTPRINT, footprint, prediction_error_percent
 from alignmeter.record import OWNERS, Record
 
 _METRICS = ("time", "memory", "energy", "numerics")
+
+_PROVENANCE = (
+    "device", "form_factor", "power_cap_w", "driver", "host", "commit", "environment_digest",
+    "started",
+)  # fmt: skip
 
 COLUMNS: dict[str, str] = {
     "cell_id": "the cell's id",
@@ -24,23 +30,56 @@ COLUMNS: dict[str, str] = {
     "memory_kind": "vram, or cpu tensor storage, which is not VRAM",
     "allocated_peak_bytes": "the allocator's peak over one step",
     "reserved_peak_bytes": "most that the caching allocator held",
+    "process_peak_bytes": "largest sample of the process's memory on the device",
+    "device_peak_bytes": "largest sample of the device's memory in use",
+    **{f"{name}_bytes": meaning for name, meaning in FOOTPRINT.items()},
+    "predicted_peak_bytes": "the plan's figure for the allocator's peak",
+    "prediction_error_percent": "how far it is above the measured peak, in per cent of that",
     "rss_peak_bytes": "resident set of the process",
     "peak_phase": "phase of the step in which the peak was reached",
     **{f"ledger_{owner}_bytes": f"{owner.replace('_', ' ')} at the peak" for owner in OWNERS},
     "energy_source": "counter, polled or none",
     "energy_per_step_j": "energy per step, in J",
     "energy_bound_j": "its error bound, in J",
+    "energy_scope": "what its counter counts: gpu, module or socket",
+    "energy_polled_per_step_j": "the power sensor's integral per step, in J",
+    "idle_before_w": "power without work before the energy window, in W",
     "trained_tokens_per_s": "real tokens through the loss's forward and backward, per s",
     "generated_tokens_per_s": "PPO's sampled tokens, per s",
     "padded_tokens_per_s": "padding beside the trained tokens, per s",
+    "model_flops": "FLOPs of one step, recomputation apart",
+    "masked_flops": "those of them that attention's causal mask throws away",
+    "recomputed_flops": "FLOPs of checkpointing's second forward pass",
+    "mfu": "model FLOPs utilisation of the chip's dense bf16 peak, 0 to 1",
     **{f"{metric}_invalid": f"reason codes that spoil {metric}" for metric in _METRICS},
     "device": "name of the device",
+    "form_factor": "SXM, PCIe, OAM and so on",
+    "power_cap_w": "enforced power limit, in W",
+    "driver": "version of the driver",
     "host": "name of the host",
     "commit": "commit of alignmeter",
     "environment_digest": "versions, device, threads and environment variables, digested",
     "started": "when the replicate began, UTC",
 }
 """Every column of the CSV, in order, with its meaning. Empty: not measured."""
+
+
+_WHOLE = ("replicate", "seed", "steps", "masked_flops", "recomputed_flops", "model_flops")
+_NUMBERS = ("_s", "_j", "_w", "_percent", "mfu")
+_TEXT = ("cell_id", "status", "reason_code", "reason_text", "memory_kind", "peak_phase",
+         "energy_source", "energy_scope")  # fmt: skip
+
+
+def kind_of(column: str) -> str:
+    """``text``, ``whole number`` or ``number``: what a column holds where it is not empty."""
+    if column in AXES:
+        return "whole number" if AXES[column].integer else "text"
+    if column in _WHOLE or column.endswith("_bytes"):
+        return "whole number"
+    named = column in _TEXT or column.endswith("_invalid")
+    if not named and column.endswith(_NUMBERS):
+        return "number"
+    return "text"
 
 
 def _row(record: Record) -> dict[str, object]:
@@ -58,29 +97,47 @@ def _row(record: Record) -> dict[str, object]:
         "memory_kind": record.memory.kind,
         "allocated_peak_bytes": record.memory.allocated_peak_bytes,
         "reserved_peak_bytes": record.memory.reserved_peak_bytes,
+        "process_peak_bytes": record.memory.process_peak_bytes,
+        "device_peak_bytes": record.memory.device_peak_bytes,
+        "predicted_peak_bytes": record.memory.predicted_peak_bytes,
+        "prediction_error_percent": prediction_error_percent(record.memory),
         "rss_peak_bytes": record.memory.rss_peak_bytes,
         "peak_phase": record.memory.peak_phase,
         "energy_source": record.energy.source,
         "energy_per_step_j": record.energy.per_step_j,
         "energy_bound_j": record.energy.bound_j,
+        "energy_scope": record.energy.scope,
+        "energy_polled_per_step_j": record.energy.polled_per_step_j,
+        "idle_before_w": record.energy.idle_before_w,
         "trained_tokens_per_s": record.throughput.trained_tokens_per_s,
         "generated_tokens_per_s": record.throughput.generated_tokens_per_s,
         "padded_tokens_per_s": record.throughput.padded_tokens_per_s,
+        "model_flops": sum(record.throughput.flops.values()) or None,
+        "masked_flops": record.throughput.masked_flops,
+        "recomputed_flops": record.throughput.recomputed_flops,
+        "mfu": record.throughput.mfu,
     }
+    for part in footprint(record):
+        row[f"{part.name}_bytes"] = part.bytes
     for owner in OWNERS:
         row[f"ledger_{owner}_bytes"] = record.ledger.get(f"{owner}_bytes")
     for metric in _METRICS:
         verdict = record.validity.get(metric)
         codes = [r.code for r in verdict.reasons] if verdict else []
         row[f"{metric}_invalid"] = " ".join(codes) or None
-    for name in ("device", "host", "commit", "environment_digest", "started"):
+    for name in _PROVENANCE:
         row[name] = getattr(record.provenance, name)
     return row
 
 
 def frame(records: Sequence[Record]) -> pd.DataFrame:
     """One row per record, columns as in `COLUMNS`; whole numbers stay whole beside gaps."""
-    table = pd.DataFrame([_row(record) for record in records], columns=list(COLUMNS), dtype=object)
+    columns: dict[str, list[object]] = {name: [] for name in COLUMNS}
+    for record in records:  # by column: 100 000 mappings of this many names would fill a gigabyte
+        row = _row(record)
+        for name, values in columns.items():
+            values.append(row[name])
+    table = pd.DataFrame(columns, dtype=object)
     return table.sort_values(["cell_id", "replicate"], kind="stable")
 
 
@@ -88,7 +145,7 @@ _LONGEST = 32_000
 """Characters of a text cell: spreadsheets take 32767 and refuse or cut what is longer."""
 
 
-def _guarded(value: object) -> object:
+def guarded(value: object) -> object:
     """Text that a spreadsheet would run as a formula gets an apostrophe in front.
 
     A carriage return would end the row in some readers: it becomes a newline, which is quoted.
@@ -100,6 +157,7 @@ def _guarded(value: object) -> object:
     return ("'" if formula else "") + value[:_LONGEST]
 
 
-def csv_text(records: Sequence[Record]) -> str:
-    """The CSV with its header; numbers as they are, text guarded."""
-    return frame(records).map(_guarded).to_csv(index=False, lineterminator="\n")
+def csv_text(table: pd.DataFrame) -> str:
+    """The CSV of what `frame` made, with its header; numbers as they are, text guarded."""
+    words = {name: table[name].map(guarded) for name in COLUMNS if kind_of(name) == "text"}
+    return table.assign(**words).to_csv(index=False, lineterminator="\n")

@@ -1,0 +1,132 @@
+"""The report as Markdown for a job summary: the worst first, and never too large to be shown."""
+
+__all__ = ["report_markdown"]
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from alignmeter.compare.markdown import MARKDOWN_LIMIT_BYTES, escaped
+from alignmeter.compare.words import counted, plain
+from alignmeter.delta import Delta
+from alignmeter.folder import Loaded
+from alignmeter.record import Record
+from alignmeter.units import bytes_text
+from alignmeter_reports.answer import Answer
+from alignmeter_reports.baseline import BaselineView
+from alignmeter_reports.cells import CellRow, layout
+from alignmeter_reports.claims import ClaimRow
+from alignmeter_reports.view import View
+
+_SECTION = MARKDOWN_LIMIT_BYTES // 8
+"""Bytes that one section may take, so that none can crowd the others out."""
+
+
+def report_markdown(view: View) -> str:
+    """At most `MARKDOWN_LIMIT_BYTES` of UTF-8; lines that find no room are counted."""
+    loaded, title, rows = view.sources.loaded, view.sources.title, view.all_rows
+    text = f"## {escaped(plain(title))}\n\n{_scope(loaded.records, rows)}\n\n"
+    sections = (
+        ("Against the baseline", "", _changes(view.baseline)),
+        ("Not measured", "| cell | device | status | replicates | reason |", _failed(loaded)),
+        ("Files that are not records", "", (f"- {_text(line)}\n" for line in loaded.refused)),
+        ("Not to be ranked", "| cell | device | metric | reason |", _invalid(rows)),
+        ("DPO against PPO, peak memory", _DELTA, _deltas(view.deltas)),
+        ("Claims", "| claim | verdict | figure | cells |", _claims(view.claims)),
+        ("In words", "", (_answer(answer) for answer in view.answers)),
+    )
+    return text + "".join(_section(*section) for section in sections)
+
+
+_DELTA = "| DPO and PPO cells | device, memory | PPO layout | DPO | PPO | DPO saves |"
+
+
+def _text(text: str) -> str:
+    return escaped(plain(text))
+
+
+def _line(*cells: str) -> str:
+    return "| " + " | ".join(_text(cell) for cell in cells) + " |\n"
+
+
+def _section(title: str, head: str, lines: Iterable[str]) -> str:
+    """Nothing without lines."""
+    kept: list[str] = []
+    room, left = _SECTION, 0
+    for line in lines:
+        room -= len(line.encode("utf-8", "replace"))
+        if room < 0:
+            left += 1
+        else:
+            kept.append(line)
+    if not kept and not left:
+        return ""
+    rule = f"{head}\n|{'---|' * (head.count('|') - 1)}\n" if head else ""
+    note = f"\n{counted(left, 'line')} more found no room here.\n" if left else ""
+    return f"### {title}\n\n{rule}{''.join(kept)}{note}\n"
+
+
+def _scope(records: Sequence[Record], rows: Sequence[CellRow]) -> str:
+    devices = sorted({row.device for row in rows})
+    shown = ", ".join(devices[:10]) + (f" and {len(devices) - 10} more" if devices[10:] else "")
+    counts = Counter(record.status for record in records)
+    said = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
+    text = f"{counted(len(rows), 'cell')} on {shown}; replicates: {said}."
+    if any(row.memory_kind == "cpu tensor storage" for row in rows):
+        text += " CPU memory is tensor storage on the CPU and settles no claim about VRAM."
+    return _text(text)
+
+
+def _changes(baseline: BaselineView | None) -> Iterable[str]:
+    if baseline is None:
+        return
+    yield f"{_text(baseline.scope)}.\n\n"
+    for line in baseline.lines:
+        yield f"- {_text(line)}\n"
+    for row, words in baseline.rows:
+        yield f"- {_text(f'{row.cell_id} on {row.device}: {row.metric} {words}')}\n"
+
+
+def _failed(loaded: Loaded) -> Iterable[str]:
+    """One line per cell, device, status and code, with the first text."""
+    key: tuple[str, str, str, str]
+    seen: Counter[tuple[str, str, str, str]] = Counter()
+    first: dict[tuple[str, str, str, str], str] = {}
+    for record in loaded.records:
+        if record.status != "ok":
+            code = record.reason.code if record.reason else ""
+            key = record.cell.id, record.provenance.device, record.status, code
+            seen[key] += 1
+            first.setdefault(key, record.reason.text if record.reason else "")
+    for key, count in sorted(seen.items(), key=lambda item: (-item[1], item[0])):
+        cell, device, status, code = key
+        yield _line(cell, device, status, str(count), f"{code}: {first[key]}")
+
+
+def _invalid(rows: Sequence[CellRow]) -> Iterable[str]:
+    for row in rows:
+        for metric, texts in row.invalid.items():
+            if metric != "energy" or row.energy_j is not None:
+                yield _line(row.cell.id, row.device, metric, "; ".join(texts))
+
+
+def _deltas(pairs: Sequence[Delta]) -> Iterable[str]:
+    for delta in sorted(pairs, key=lambda delta: delta.percent):
+        yield _line(
+            f"{delta.dpo.id}, {delta.ppo.id}",
+            f"{delta.device}, {delta.kind}",
+            layout(delta.ppo),
+            bytes_text(delta.dpo_peak_bytes),
+            bytes_text(delta.ppo_peak_bytes),
+            f"{delta.percent:.1f} %",
+        )
+
+
+def _claims(claims: Sequence[ClaimRow]) -> Iterable[str]:
+    for row in claims:
+        finding = row.finding
+        yield _line(finding.claim.text, finding.verdict, row.figure, row.counts)
+
+
+def _answer(answer: Answer) -> str:
+    parts = "; ".join(f"{part.name} {part.text} ({part.detail})" for part in answer.parts)
+    return f"- {_text(f'{answer.question} ({answer.device}, {answer.kind}): {parts}')}\n"

@@ -1,0 +1,95 @@
+"""What every chart shares: colours, settings, and how a figure becomes inline SVG.
+
+The object API of matplotlib only: no global state, no display.
+"""
+
+__all__ = [
+    "HATCHES", "INK", "LARGEST", "MARKERS", "PALETTE", "literal", "plain", "settings", "svg_text",
+]  # fmt: skip
+
+import html
+import io
+import re
+import warnings
+from contextlib import AbstractContextManager
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette (2008), told apart with any common colour blindness, and a dark grey.
+PALETTE = [
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#D55E00",
+    "#F0E442",
+    "#B8BDC4",
+    "#5C6470",
+]
+HATCHES = ("", "///", "|||", "xxx", "---", "+++", "", "\\\\\\", "")
+"""One per colour, so that neighbours in a bar are told apart without any colour.
+
+Dots would cost 170 kB a chart.
+"""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "h")
+"""One per colour, for curves and points."""
+LARGEST = 1e15
+"""A part above it is no measurement, and matplotlib's sums would overflow."""
+INK = "#7a7f87"
+"""Legible on the light and the dark page alike."""
+_LONGEST_LABEL = 48
+_LONGEST_TITLE = 400
+
+
+def settings() -> AbstractContextManager[None]:
+    """A context in which charts are drawn: text stays text, lines of a hatch are thin."""
+    return mpl.rc_context({"svg.fonttype": "none", "hatch.linewidth": 0.4, "font.size": 9})
+
+
+def literal(text: str) -> str:
+    """No formula, and short enough to leave room for the curves."""
+    return text[:_LONGEST_LABEL].replace("$", r"\$")
+
+
+def plain(figure: Figure, axes: Axes) -> None:
+    """Nothing but ink on the page: no background, no frame."""
+    axes.tick_params(colors=INK, which="both")
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(INK)
+    figure.patch.set_alpha(0)
+    axes.patch.set_alpha(0)
+
+
+def svg_text(figure: Figure, title: str, desc: str = "") -> str:
+    """The figure as one ``<svg>`` element with role, title and, if given, a description.
+
+    Equal charts have equal ids; those that nothing refers to are left out. Charts that are
+    described differently share none: what a closed part of the page defines, others may not see.
+    """
+    buffer = io.StringIO()
+    with warnings.catch_warnings(), mpl.rc_context({"svg.hashsalt": title + desc}):
+        # matplotlib's own font only measures the text; the reader's browser draws it.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    before, _, after = text.partition("<metadata>")
+    text = _lean(before + after.partition("</metadata>")[2])
+    escaped = html.escape(title[:_LONGEST_TITLE])
+    words = f"<title>{escaped}</title>" + (f"<desc>{html.escape(desc)}</desc>" if desc else "")
+    head, _, rest = text.partition(">")
+    return f'{head} role="img" aria-label="{escaped}">{words}{rest}'
+
+
+def _lean(text: str) -> str:
+    """Without ids that nothing refers to, indentation, and what is below 0.01 of a point."""
+    text = re.sub(r"\n +", "\n", text)
+    text = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), text)
+    used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', text))
+    return re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", text)

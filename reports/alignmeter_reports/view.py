@@ -1,0 +1,159 @@
+"""What a report is made of, worked out once for the page and the Markdown alike."""
+
+__all__ = ["Failure", "Sources", "View", "gathered"]
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from alignmeter.claims import findings
+from alignmeter.claims.likeness import CellGroup, cell_groups
+from alignmeter.delta import Delta, deltas
+from alignmeter.folder import Loaded
+from alignmeter.prices import Prices
+from alignmeter.record import Reason, Record
+from alignmeter_reports.answer import Answer, answers
+from alignmeter_reports.baseline import BaselineView, baseline_view
+from alignmeter_reports.cells import CellRow, anchors, cell_rows, latest
+from alignmeter_reports.claims import ClaimRow, claim_rows
+from alignmeter_reports.cost import CostView, cost_view
+from alignmeter_reports.vendors import VendorView, vendor_view
+
+MOST_CELLS = 400
+"""Rows that a page shows in full, those that were measured last; the raw files have all."""
+_MOST_FAILURES = 300
+_MOST_RECORDS = 4000
+"""Records from which on a chart draws one replicate of each cell only."""
+_LISTED = 6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sources:
+    """What is asked for. ``raw``: the Parquet file that comes with the page, if one does."""
+
+    loaded: Loaded
+    title: str
+    prices: Prices | None = None
+    baseline: Sequence[Record] | None = None
+    raw: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """Replicates of a cell on one device that have no measurement, all for one reason.
+
+    ``replicates``: their numbers, or how many there are; ``reason``: that of the first.
+    """
+
+    cell_id: str
+    device: str
+    status: str
+    replicates: str
+    reason: Reason | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class View:
+    """``all_records``, ``all_rows``: everything, in order; ``rows``: what the page shows.
+
+    ``records``: those of ``rows``. ``drawn``: at most one record per cell where there are very
+    many. ``cells``: all replicates by cell and place. ``links``: (cell id, device) -> anchor in
+    the page. ``hidden_failures``: how many rows of failures found no room.
+    """
+
+    sources: Sources
+    all_records: list[Record]
+    all_rows: list[CellRow]
+    rows: list[CellRow]
+    records: list[Record]
+    drawn: list[Record]
+    cells: list[CellGroup]
+    deltas: list[Delta]
+    answers: list[Answer]
+    claims: list[ClaimRow]
+    cost: CostView
+    vendors: VendorView
+    baseline: BaselineView | None
+    failures: list[Failure]
+    hidden_failures: int
+    links: dict[tuple[str, str], str]
+
+
+def gathered(sources: Sources) -> View:
+    """Everything that is in the report; equal records in any order give equal views.
+
+    Raises `InputError` if there is a baseline and no cell of it is like one of the records.
+    """
+    records = sorted(sources.loaded.records, key=_order)
+    all_rows = cell_rows(records)
+    rows = latest(all_rows, MOST_CELLS)
+    cells, pairs = cell_groups(records), deltas(records)
+    found = findings(records, cells, pairs)
+    failures = _failures(records)
+    mine = records if len(rows) == len(all_rows) else _of(rows, records)
+    base = sources.baseline
+    return View(
+        sources=sources,
+        all_records=records,
+        all_rows=all_rows,
+        rows=rows,
+        records=mine,
+        cells=cells,
+        drawn=mine if len(mine) <= _MOST_RECORDS else _one_each(rows, mine),
+        deltas=pairs,
+        answers=answers(cells),
+        claims=claim_rows(found),
+        cost=cost_view(rows, found, sources.prices),
+        vendors=vendor_view(records, cells, sources.loaded.frontier),
+        baseline=None if base is None else baseline_view(records, base),
+        failures=failures[:_MOST_FAILURES],
+        hidden_failures=max(0, len(failures) - _MOST_FAILURES),
+        links=anchors(rows),
+    )
+
+
+def _order(record: Record) -> tuple[object, ...]:
+    place = record.provenance
+    where = place.device.lower(), place.device, place.environment_digest
+    return record.cell.id, record.replicate, *where, record.seed, place.started
+
+
+def _of(rows: Sequence[CellRow], records: Sequence[Record]) -> list[Record]:
+    kept = {(row.cell.id, row.device, row.place.environment_digest) for row in rows}
+    return [
+        record
+        for record in records
+        if (record.cell.id, record.provenance.device, record.provenance.environment_digest) in kept
+    ]
+
+
+def _one_each(rows: Sequence[CellRow], records: Sequence[Record]) -> list[Record]:
+    """The heaviest replicate of each row, and what was not tried."""
+    planned = (record for record in records if record.status == "predicted_oom")
+    heaviest = (row.heaviest for row in rows if row.heaviest is not None)
+    return sorted([*heaviest, *planned], key=_order)
+
+
+def _failures(records: Sequence[Record]) -> list[Failure]:
+    groups: dict[tuple[str, str, str, str], list[Record]] = {}
+    for r in records:
+        if r.status != "ok":
+            code = r.reason.code if r.reason else ""
+            key = r.cell.id, r.provenance.device, r.status, code
+            groups.setdefault(key, []).append(r)
+    return [
+        Failure(
+            cell_id=cell,
+            device=device,
+            status=status,
+            replicates=_numbers([record.replicate for record in group]),
+            reason=group[0].reason,
+        )
+        for (cell, device, status, _), group in groups.items()
+    ]
+
+
+def _numbers(replicates: Sequence[int]) -> str:
+    if len(replicates) > _LISTED:
+        return f"{len(replicates)} replicates"
+    return ", ".join(map(str, replicates))
