@@ -100,18 +100,31 @@ def ratio_coverage(
 
 
 def outcomes(
-    machine: Machine, replicates: int, factor: float, *, trials: int, seed: int = 0
+    machine: Machine,
+    replicates: int,
+    factor: float,
+    *,
+    trials: int,
+    seed: int = 0,
+    drift: float = 0.0,
+    paired: bool = False,
 ) -> dict[Outcome, float]:
-    """Verdict on time -> share of trials, where NEW's steps truly take ``factor`` of BASE's."""
-    rng = _dice(seed)
-    counts = Counter(
-        outcome(
-            ratio(machine.medians(rng, replicates, factor), machine.medians(rng, replicates)),
-            METRICS["time"].minimum,
-        )
-        for _ in range(trials)
-    )
-    return {verdict: count / trials for verdict, count in counts.items()}
+    """Verdict on time -> share of trials, where NEW's steps truly take ``factor`` of BASE's.
+
+    ``drift``: standard deviation of what slows a whole round, a replicate of each, alike.
+    """
+    rng, time = _dice(seed), METRICS["time"]
+
+    def verdict() -> Outcome:
+        new, base = machine.medians(rng, replicates, factor), machine.medians(rng, replicates)
+        if drift:
+            rounds = [rng.lognormvariate(0.0, drift) for _ in range(replicates)]
+            new, base = ([s * by for s, by in zip(side, rounds, strict=True)]
+                         for side in (new, base))  # fmt: skip
+        return outcome(time.ratio(new, base, paired=paired), time.minimum)
+
+    counts = Counter(verdict() for _ in range(trials))
+    return {found: count / trials for found, count in counts.items()}
 
 
 def found_memory_changes(*, trials: int, seed: int = 0) -> float:
@@ -156,10 +169,26 @@ def _verdict_lines(trials: int) -> Iterator[str]:
             yield f"{100 * noise:>6.1f} % {n:>12} {_percent(slower):>20} {_percent(same):>22}"
 
 
+def _turn_lines(trials: int) -> Iterator[str]:
+    """BASE and NEW in turns on a machine whose rounds differ by much more than its replicates."""
+    yield "Measured in turns, 1.5 % noise, rounds that differ by 10 %, 6 replicates"
+    yield f"{'compared':>21} {'5 % slower: found':>20} {'unchanged: regressed':>22}"
+    machine = Machine(run_noise=0.015, step_noise=0.015)
+    for words, paired in (("in pairs", True), ("side by side", False)):
+        slower, same = (
+            outcomes(machine, 6, factor, trials=trials, drift=0.1, paired=paired)
+            for factor in (1.05, 1.0)
+        )
+        shares = (_percent(found.get("regressed", 0.0)) for found in (slower, same))
+        yield "{:>21} {:>20} {:>22}".format(words, *shares)
+
+
 def _lines(trials: int) -> Iterator[str]:
     yield from _coverage_lines(trials)
     yield ""
     yield from _verdict_lines(trials)
+    yield ""
+    yield from _turn_lines(trials)
     yield ""
     yield f"Memory changes of 1 % that are found: {_percent(found_memory_changes(trials=trials))}"
     yield f"{trials} trials each."

@@ -119,6 +119,37 @@ def test_two_replicates_give_no_verdict_on_time_but_one_on_bytes():
     assert found["memory"].verdict == "regressed"
 
 
+def test_in_pairs_a_noisy_machine_hides_nothing():
+    """Both sides have the noise of their rounds: side by side it hides 5 %, in pairs it is gone."""
+    base, new = replicates(levels=NOISY), replicates(levels=NOISY, factor=1.05, peak=1010)
+    assert rows(base, new)["time"].verdict == "inconclusive"
+    found = rows(base, new, paired=True)
+    assert {found[name].verdict for name in ("time", "tokens", "memory")} == {"regressed"}
+    assert found["time"].low == pytest.approx(1.05)
+    assert found["time"].high == pytest.approx(1.05)
+    assert found["time"].base == rows(base, new)["time"].base
+    (first, *_) = terminal_lines(compare(base, new, paired=True), [])
+    assert first == "1 cell compared, 6 replicates a side, in pairs"
+
+
+def test_pairs_are_replicates_of_one_number_that_both_may_rank():
+    """Of six and five only four have a partner; of two there is no interval, of none no figure."""
+    base = [replicate(number=k, factor=level) for k, level in enumerate(NOISY)]
+    new = [replicate(number=k, factor=1.05 * NOISY[k]) for k in (5, 4, 3, 2)]
+    alone = replicate(number=9, factor=7.0)
+    found = rows(base, [*new, alone], paired=True)["time"]
+    assert (found.verdict, found.ratio) == ("regressed", pytest.approx(1.05))
+    spoiled = [replicate(number=k, bad=["time"]) for k in (2, 3)]
+    found = rows(base, [*new[:2], *spoiled, alone], paired=True)["time"]
+    assert (found.verdict, found.ratio) == ("not available", pytest.approx(1.05))
+    assert found.reason.startswith("fewer than 3 pairs of replicates (2 pairs)")
+    apart = [replicate(number=k) for k in (7, 8, 9)]
+    found = rows(base, apart, paired=True)
+    assert (found["time"].verdict, found["time"].ratio) == ("not available", None)
+    assert found["time"].reason == "no replicate has its partner in the other run"
+    assert found["memory"].verdict == "equal"
+
+
 def test_what_nobody_measured_is_not_available_with_its_reason():
     found = rows(replicates(), replicates())["energy"]
     assert (found.verdict, found.reason, found.ratio) == ("not available", "no counter", None)
@@ -474,6 +505,9 @@ def test_the_command_writes_everything_and_says_1(tmp_path):
     assert call(base, new, "--fail-on", "time:6%").exit_code == 0
     assert call(base, new, "--fail-on", "time:4%").exit_code == 1
     assert call(base, base).exit_code == 0
+    paired = call(base, new, "--paired")
+    assert paired.exit_code == 1
+    assert "6 replicates a side, in pairs" in paired.output
 
 
 def test_a_gate_without_any_verdict_is_said(tmp_path):

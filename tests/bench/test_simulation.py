@@ -55,6 +55,15 @@ def test_pooled_steps_would_not_cover_it():
     assert pooled_coverage(NOISY, 6, trials=500) < 0.75
 
 
+def test_in_turns_a_drift_of_the_machine_hides_nothing_from_pairs():
+    """Rounds differ by 10 %, replicates of a round by 1.5 %: pairs see no drift."""
+    found = outcomes(QUIET, 6, 1.05, trials=1000, drift=0.1, paired=True)
+    assert found["regressed"] >= 0.80
+    assert outcomes(QUIET, 6, 1.05, trials=1000, drift=0.1)["regressed"] < 0.20
+    same = outcomes(QUIET, 6, 1.0, trials=1000, drift=0.1, paired=True)
+    assert same.get("regressed", 0.0) <= 0.015
+
+
 def test_a_slow_down_of_5_percent_is_found_and_an_unchanged_cell_is_left_alone():
     assert outcomes(QUIET, 6, 1.05, trials=1000)["regressed"] >= 0.90
     same = outcomes(QUIET, 6, 1.0, trials=1000)

@@ -13,6 +13,7 @@ from alignmeter.statistics import (
     exact_ratio,
     mean,
     outcome,
+    paired_ratio,
     ratio,
     step_median,
 )
@@ -49,6 +50,19 @@ def test_ratio_by_hand():
     half = 2.776445 * math.log(2) * math.sqrt(2 / 3)
     assert found.value == pytest.approx(2.0)
     assert found.high == pytest.approx(2 * math.exp(half), rel=1e-6)
+
+
+def test_ratio_of_pairs_by_hand():
+    """Log ratios 0, ln 2, 2 ln 2, whatever the rounds' own levels: as three figures 1, 2, 4."""
+    rounds = (3.0, 50.0, 0.2)
+    found = paired_ratio([1.0 * 3.0, 2.0 * 50.0, 4.0 * 0.2], rounds)
+    by_hand = estimate([1.0, 2.0, 4.0])
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (by_hand.value, by_hand.low, by_hand.high)
+    )
+    assert found.n == 3
+    with pytest.raises(ValueError, match="zip"):
+        paired_ratio([1.0, 2.0], [1.0])
 
 
 def test_ratio_of_identical_bytes_is_exact():

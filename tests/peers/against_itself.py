@@ -1,98 +1,126 @@
 """The gate held against this machine: equal runs compare equal, a slowed step is found.
 
-Run through tox: ``tox -e gate``. Three folders are measured in turns, a replicate of each per
-round, so that a busy machine slows all: the matrix twice without a change between, and once with
-one cell's step slowed on purpose. Then `alignmeter.compare` says what it sees. Exit status 1 if an
-unchanged cell is called regressed, or the slowed one is not.
+Run through tox: ``tox -e gate``. Three folders are measured in turns: of each cell three workers
+are alive at once, twice without a change between them and once slowed on purpose, if it is the cell
+to be slowed, and a step of each follows on a step of the others, on one core that nothing else of
+this is on. What the machine does to one it does to all. `alignmeter compare --paired` then says
+what it sees. Exit status 1 if an unchanged cell is called regressed, or the slowed one is not.
 """
 
 import functools
-import subprocess
+import os
+import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from alignmeter.compare import CellComparison, compare, terminal_lines
-from alignmeter.folder import load_folders
+from alignmeter.compare import CellComparison, Comparison, compare, terminal_lines
+from alignmeter.errors import CellError
+from alignmeter.folder import load_folders, write_record
+from alignmeter.matrix import expand, read_matrix
 
 SLOWED = ("dpo", "llama", "lora")
+FOLDERS = ("base", "same", "slow")
+SEED = 0
 
 
-@click.group()
-def main() -> None:
-    """Measure, or be one measured run."""
-
-
-@main.command()
+@click.command()
 @click.option("--matrix", default="quick", show_default=True)
 @click.option("--replicates", default=6, show_default=True)
 @click.option(
     "--share", default=0.10, show_default=True, help="Of its time, by which it is slowed."
 )
-@click.option("--steps", default=40, show_default=True, help="Timed steps of a replicate.")
+@click.option("--steps", default=50, show_default=True, help="Timed steps of a replicate.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False))
-def gate(matrix: str, replicates: int, share: float, steps: int, out: Path | None) -> None:
+def main(matrix: str, replicates: int, share: float, steps: int, out: Path | None) -> None:
     """Measure three folders in turns and compare them."""
+    from alignmeter.session import Settings, resolve_plan
+    from alignmeter.session.launcher import Launcher
+
     folder = out or Path(tempfile.mkdtemp(prefix="alignmeter-gate-"))
-    base, same, slow = (folder / name for name in ("base", "same", "slow"))
-    for number in range(1, replicates + 1):
-        for place, slowed in ((base, 0.0), (same, 0.0), (slow, share)):
-            seconds = measure(place, matrix, (number, steps), slowed)
-            click.echo(f"round {number}, {place.name}: {seconds:.0f} s", err=True)
-    records = {place: load_folders([place]).records for place in (base, same, slow)}
-    right = True
-    for place in (same, slow):
-        found = compare(records[base], records[place])
-        click.echo(f"\n{place.name} against base")
-        click.echo("\n".join(terminal_lines(found, [])))
-        slower_cells = [
-            row.cell_id for row in found.rows if row.metric == "time" and row.verdict == "regressed"
-        ]
-        wanted = [row.cell_id for row in found.rows if row.metric == "time" and is_slowed(row)]
-        right &= slower_cells == (wanted if place is slow else [])
-    sys.exit(0 if right else 1)
+    chosen = read_matrix(matrix)
+    plan = resolve_plan(expand(chosen, {}))
+    # Without samplers: three at once would be twice too many.
+    settings = Settings(steps=steps, warmup=max(chosen.warmup, 1), seed=SEED, sample_hz=0.0)
+    launcher, dice = Launcher(), random.Random(SEED)
+    core = max(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, os.sched_getaffinity(0) - {core} or {core})
+    try:
+        for number in range(replicates):
+            launcher.begin_round(number)
+            start = time.monotonic()
+            for planned in dice.sample(plan, len(plan)):
+                in_turns(planned, number, settings, launcher, folder, (core, share), dice)
+            click.echo(f"round {number + 1}: {time.monotonic() - start:.0f} s", err=True)
+    finally:
+        launcher.close()
+    sys.exit(0 if judged(folder) else 1)
 
 
-def is_slowed(row: CellComparison) -> bool:
-    """Whether it is the cell that is slowed: an id begins with method, architecture and size."""
-    method, architecture, _, peft, *_ = row.cell_id.split("-")
-    return (method, architecture, peft) == SLOWED
+def in_turns(
+    planned: Any,
+    number: int,
+    settings: Any,
+    launcher: Any,
+    folder: Path,
+    where: tuple[int, float],
+    dice: random.Random,
+) -> None:
+    """One replicate of a cell for each folder, a step of each at a time in an order by chance.
 
-
-def measure(folder: Path, matrix: str, counts: tuple[int, int], slowed: float) -> float:
-    """One more replicate into ``folder``: what is there already is kept. Seconds it took.
-
-    ``counts``: replicates, and steps of each.
+    ``where``: the workers' core, and by what share of its time the slow one is slowed.
     """
-    start = time.monotonic()
-    arguments = [matrix, str(folder), *map(str, counts)]
-    command = [sys.executable, __file__, "one", str(slowed), *arguments]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.monotonic() - start
+    from alignmeter.session.replicate import Replicate
+
+    runs = {
+        name: Replicate(planned=planned, index=number, settings=settings, launcher=launcher)
+        for name in FOLDERS
+    }
+    try:
+        for name, run in runs.items():
+            core, share = where
+            with served(core, share if name == "slow" else 0.0):
+                run.start()
+        for _ in range(settings.steps):
+            for name in dice.sample(FOLDERS, len(FOLDERS)):
+                runs[name].step()
+    except CellError as error:
+        click.echo(f"{planned.cell.id}: {error}", err=True)
+    for name, run in runs.items():
+        finished = run.finish()
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        write_record(folder / name, finished.record, finished.timeline)
 
 
-@main.command()
-@click.argument("slowed", type=float)
-@click.argument("arguments", nargs=4)
-def one(slowed: float, arguments: tuple[str, str, str, str]) -> None:
-    """`alignmeter run`, every worker slowing SLOWED's step."""
-    from alignmeter.cli import main as alignmeter
-    from alignmeter.session import launcher
+class served:  # noqa: N801 - a context manager
+    """Workers that are started meanwhile have one core, and a step of `SLOWED` that is slowed."""
 
-    matrix, folder, replicates, steps = arguments
-    launcher.serve = functools.partial(serve_slowed, share=slowed)
-    sys.argv = ["alignmeter", "run", matrix, "--out", folder, "--replicates", replicates]
-    sys.argv += ["--steps", steps]
-    alignmeter()
+    def __init__(self, core: int, share: float) -> None:
+        self._core, self._share = core, share
+
+    def __enter__(self) -> None:
+        from alignmeter.session import launcher
+
+        self._plain = launcher.serve
+        launcher.serve = functools.partial(serve_there, core=self._core, share=self._share)
+
+    def __exit__(self, *_: object) -> None:
+        from alignmeter.session import launcher
+
+        launcher.serve = self._plain
 
 
-def serve_slowed(*arguments: object, share: float) -> None:
-    """A worker whose step of SLOWED takes ``share`` longer, computing nothing meanwhile."""
+def serve_there(*arguments: object, core: int, share: float) -> None:
+    """A worker on ``core`` whose step of `SLOWED` takes ``share`` longer and computes nothing then.
+
+    With a share of 0 nothing is put around the step.
+    """
+    os.sched_setaffinity(0, {core})
     from alignmeter.session.worker import serve
     from alignmeter.session.workload import Workload
 
@@ -101,7 +129,7 @@ def serve_slowed(*arguments: object, share: float) -> None:
     def build(self: Workload) -> float:
         seconds = plain(self)
         cell = self.cell
-        if (cell.method, cell.architecture, cell.peft) == SLOWED:
+        if share and (cell.method, cell.architecture, cell.peft) == SLOWED:
             self.step_object.run = slower(self.step_object.run, share)
         return seconds
 
@@ -119,6 +147,35 @@ def slower(run: Callable[..., Any], share: float) -> Callable[..., Any]:
         return outcome
 
     return step
+
+
+def judged(folder: Path) -> bool:
+    """Whether `compare` finds the slowed cell and nothing else; says what it found."""
+    base, *others = ([folder / name] for name in FOLDERS)
+    right = True
+    for other in others:
+        found = compare(load_folders(base).records, load_folders(other).records, paired=True)
+        click.echo(f"\n{other[0].name} against base")
+        click.echo("\n".join(terminal_lines(found, [])))
+        wanted = [row.cell_id for row in times(found) if is_slowed(row)]
+        right &= regressed(found) == (wanted if other[0].name == "slow" else [])
+    return right
+
+
+def times(found: Comparison) -> Sequence[CellComparison]:
+    """The rows on the time of a step."""
+    return [row for row in found.rows if row.metric == "time"]
+
+
+def regressed(found: Comparison) -> list[str]:
+    """The cells whose time is called so."""
+    return [row.cell_id for row in times(found) if row.verdict == "regressed"]
+
+
+def is_slowed(row: CellComparison) -> bool:
+    """Whether it is the cell that is slowed: an id begins with method, architecture and size."""
+    method, architecture, _, peft, *_ = row.cell_id.split("-")
+    return (method, architecture, peft) == SLOWED
 
 
 if __name__ == "__main__":

@@ -21,12 +21,14 @@ _FOLDER = click.Path(path_type=Path)
 @click.argument("new", type=_FOLDER)
 @click.option("--fail-on", metavar="GATES", help="Metrics that count, with the change that fails: "
               "time:3%,memory:1% (known: time, memory, energy, tokens; default: all).")  # fmt: skip
+@click.option("--paired", is_flag=True, help="BASE and NEW were measured in turns, replicate by "
+              "replicate: hold those of one number against each other.")  # fmt: skip
 @click.option("--md", type=_FILE, metavar="FILE", help="Also Markdown, for a job summary.")
 @click.option("--junit", type=_FILE, metavar="FILE", help="Also JUnit XML.")
 @click.option("--bmf", type=_FILE, metavar="FILE", help="Also NEW's figures for Bencher (JSON).")
 def compare(
-    base: Path, new: Path, fail_on: str | None, md: Path | None, junit: Path | None,
-    bmf: Path | None,
+    base: Path, new: Path, fail_on: str | None, paired: bool, md: Path | None,
+    junit: Path | None, bmf: Path | None,
 ) -> None:  # fmt: skip
     """Compare the records in folder NEW with those in folder BASE.
 
@@ -38,7 +40,7 @@ def compare(
     """
     gates = None if fail_on is None else comparing.parse_gates(fail_on)
     (ours, bad_ours), (theirs, bad_theirs) = _records(base), _records(new)
-    found = comparing.compare(ours, theirs, gates)
+    found = comparing.compare(ours, theirs, gates, paired=paired)
     failed = comparing.failures(found, gates)
     lines = [*comparing.terminal_lines(found, failed), *agreement_lines(theirs)]
     click.echo("\n".join(lines))

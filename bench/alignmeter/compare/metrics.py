@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from alignmeter.record import Record
-from alignmeter.statistics import Estimate, exact_ratio, ratio, step_median
+from alignmeter.statistics import Estimate, exact_ratio, paired_ratio, ratio, step_median
 from alignmeter.units import bytes_text, seconds_text
 
 
@@ -27,11 +27,16 @@ class Metric:
     exact: bool = False
     higher_is_better: bool = False
 
-    def ratio(self, new: Sequence[float], base: Sequence[float]) -> Estimate:
-        """``new / base``: exact for bytes, else Welch on logs. Raises as those two do."""
+    def ratio(
+        self, new: Sequence[float], base: Sequence[float], *, paired: bool = False
+    ) -> Estimate:
+        """``new / base``: exact for bytes, else on logs, by Welch or by pairs. Raises as those do.
+
+        ``paired``: figures at the same place belong together.
+        """
         if self.exact:
             return exact_ratio([int(v) for v in new], [int(v) for v in base])
-        return ratio(new, base)
+        return paired_ratio(new, base) if paired else ratio(new, base)
 
 
 def _time_s(record: Record) -> float | None:

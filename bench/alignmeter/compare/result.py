@@ -62,10 +62,12 @@ class CellComparison(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All rows, worst first. ``compared``: cells that both sides have. ``minimum``: metric -> the
-    smallest effect that counts, as a share of 1. ``differences``: what differs in all cells alike.
+    smallest effect that counts, as a share of 1. ``paired``: whether replicates of one number were
+    held against each other. ``differences``: what differs in all cells alike.
     """
 
     rows: list[CellComparison]
     compared: int
     minimum: dict[str, float]
+    paired: bool = False
     differences: list[str] = []

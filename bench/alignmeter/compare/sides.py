@@ -1,6 +1,6 @@
 """One metric of one cell: the replicates of both sides, and the verdict on them."""
 
-__all__ = ["Side", "judged", "side_of"]
+__all__ = ["Rule", "Side", "judged", "side_of"]
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,17 +14,30 @@ from alignmeter.record import Record
 from alignmeter.statistics import LEAST_REPLICATES, estimate, outcome
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """How a metric is judged. ``minimum``: the smallest effect that counts, as a share of 1.
+
+    ``paired``: replicate k of the two sides was measured in turns, so that they make a pair.
+    """
+
+    minimum: float
+    paired: bool = False
+
+
 @dataclass(kw_only=True, slots=True)
 class Side:
     """What one side has of a metric.
 
-    ``ok``: replicates that were measured. ``values``: one for each that may be ranked. ``kinds``:
-    what these are figures of. ``spoiled``: reason code -> replicates that must not be ranked;
-    ``spoiled_values``: how many of them have a figure; ``text``: the first such reason in words.
+    ``ok``: replicates that were measured. ``values``: one for each that may be ranked, and
+    ``replicates`` their numbers. ``kinds``: what these are figures of. ``spoiled``: reason code ->
+    replicates that must not be ranked; ``spoiled_values``: how many of them have a figure;
+    ``text``: the first such reason in words.
     """
 
     ok: int = 0
     values: list[float] = field(default_factory=list)
+    replicates: list[int] = field(default_factory=list)
     kinds: set[str] = field(default_factory=set)
     spoiled: Counter[str] = field(default_factory=Counter)
     spoiled_values: int = 0
@@ -57,6 +70,7 @@ def side_of(group: Group, metric: Metric) -> Side:
             side.text = side.text or next((reason.text for reason in reasons), "")
         elif value is not None and usable(value):
             side.values.append(value)
+            side.replicates.append(record.replicate)
             side.kinds.add(_kind(record, metric))
     return side
 
@@ -78,9 +92,9 @@ def _figure(side: Side, metric: Metric) -> Figure | None:
 
 
 def judged(
-    row: CellComparison, base: Side, new: Side, metric: Metric, minimum: float
+    row: CellComparison, base: Side, new: Side, metric: Metric, rule: Rule
 ) -> CellComparison:
-    """``row`` with figures, verdict and reason. ``minimum``: the smallest effect that counts."""
+    """``row`` with figures, verdict and reason."""
     row = msgspec.structs.replace(row, base=_figure(base, metric), new=_figure(new, metric))
     say = msgspec.structs.replace
     if not any((base.values, new.values, base.spoiled_values, new.spoiled_values)):
@@ -99,22 +113,45 @@ def judged(
         ours, theirs = ", ".join(sorted(base.kinds)), ", ".join(sorted(new.kinds))
         reason = f"unlike: {ours} in BASE, {theirs} in NEW"
         return say(row, verdict="refused", reason=reason, lost=True)
-    return _ranked(row, base, new, metric, minimum)
+    return _ranked(row, base, new, metric, rule)
 
 
 def _had(base: Side) -> bool:
     return bool(base.values)
 
 
+def _in_pairs(base: Side, new: Side) -> tuple[list[float], list[float]]:
+    """The figures of the replicates that both have, each once, in one order."""
+    ours, theirs = (
+        {
+            number: value
+            for number, value in zip(side.replicates, side.values, strict=True)
+            if side.replicates.count(number) == 1
+        }
+        for side in (base, new)
+    )
+    both = sorted(ours.keys() & theirs.keys())
+    return [ours[number] for number in both], [theirs[number] for number in both]
+
+
 def _ranked(
-    row: CellComparison, base: Side, new: Side, metric: Metric, minimum: float
+    row: CellComparison, base: Side, new: Side, metric: Metric, rule: Rule
 ) -> CellComparison:
-    found = metric.ratio(new.values, base.values)
-    verdict = outcome(found, minimum, higher_is_better=metric.higher_is_better)
+    ours, theirs = base.values, new.values
+    paired = rule.paired and not metric.exact
+    if paired:
+        ours, theirs = _in_pairs(base, new)
+    if not ours:
+        return msgspec.structs.replace(
+            row, verdict="not available", reason="no replicate has its partner in the other run"
+        )
+    found = metric.ratio(theirs, ours, paired=paired)
+    verdict = outcome(found, rule.minimum, higher_is_better=metric.higher_is_better)
     reasons = []
     if verdict == "not available":
-        counts = f"BASE {len(base.values)}, NEW {len(new.values)}"
-        reasons.append(f"fewer than {LEAST_REPLICATES} replicates ({counts})")
+        counts = f"{len(ours)} pairs" if paired else f"BASE {len(ours)}, NEW {len(theirs)}"
+        what = "pairs of replicates" if paired else "replicates"
+        reasons.append(f"fewer than {LEAST_REPLICATES} {what} ({counts})")
     for name, side in (("BASE", base), ("NEW", new)):
         if side.spoiled:
             reasons.append(f"{name}: left out {side.spoiled_text}")

@@ -10,7 +10,7 @@ import msgspec
 from alignmeter.compare.alike import Group, Pair, groups, pairs, reported
 from alignmeter.compare.metrics import METRICS
 from alignmeter.compare.result import VERDICTS, CellComparison, Comparison
-from alignmeter.compare.sides import judged, side_of
+from alignmeter.compare.sides import Rule, judged, side_of
 from alignmeter.compare.status import cell_rows, differing_text
 from alignmeter.compare.words import plain
 from alignmeter.errors import InputError
@@ -21,15 +21,22 @@ _ALWAYS_SHOWN = "kernel path."
 
 
 def compare(
-    base: Sequence[Record], new: Sequence[Record], minimum: Mapping[str, float] | None = None
+    base: Sequence[Record],
+    new: Sequence[Record],
+    minimum: Mapping[str, float] | None = None,
+    *,
+    paired: bool = False,
 ) -> Comparison:
     """Verdict per cell and metric of ``new`` against ``base``.
 
     ``minimum``: metric -> smallest effect that counts as a share of 1, in place of the metric's
-    own. Raises `InputError`, naming the field that differs, if no cell of one side is like one of
-    the other.
+    own. ``paired``: replicates of one number were measured in turns and make a pair.
+
+    Raises `InputError`, naming the field that differs, if no cell of one side is like one of the
+    other.
     """
     least = {name: metric.minimum for name, metric in METRICS.items()} | dict(minimum or {})
+    rules = {name: Rule(minimum=share, paired=paired) for name, share in least.items()}
     found = pairs(groups(base), groups(new))
     alike = [
         (number, reported(pair.base, pair.new))
@@ -44,12 +51,13 @@ def compare(
     rows = [
         msgspec.structs.replace(row, differences=own.get(number, []))
         for number, pair in enumerate(found)
-        for row in (*cell_rows(pair), *_metric_rows(pair, least))
+        for row in (*cell_rows(pair), *_metric_rows(pair, rules))
     ]
     return Comparison(
         rows=sorted(rows, key=_worst_first),
         compared=len(alike),
         minimum=least,
+        paired=paired,
         differences=[text for text in alike[0][1] if text in everywhere],
     )
 
@@ -73,7 +81,7 @@ def _nothing(found: Sequence[Pair]) -> str:
     return plain(f"{text}; {' and '.join(names)} differ in {differing_text(pair.differing)}")
 
 
-def _metric_rows(pair: Pair, minimum: Mapping[str, float]) -> Iterable[CellComparison]:
+def _metric_rows(pair: Pair, rules: Mapping[str, Rule]) -> Iterable[CellComparison]:
     """Nothing where one side has no replicate that is ok: the row of its status says it."""
     if pair.base is None or pair.new is None or pair.differing:
         return
@@ -87,7 +95,7 @@ def _metric_rows(pair: Pair, minimum: Mapping[str, float]) -> Iterable[CellCompa
             verdict="not available",
         )
         base, new = side_of(pair.base, metric), side_of(pair.new, metric)
-        yield judged(row, base, new, metric, minimum[metric.name])
+        yield judged(row, base, new, metric, rules[metric.name])
 
 
 def _has_ok(group: Group) -> bool:

@@ -66,7 +66,7 @@ def interval_text(row: CellComparison) -> str:
 
 
 def scope_text(comparison: Comparison) -> str:
-    """``12 cells compared, 3 to 6 replicates a side``."""
+    """``12 cells compared, 3 to 6 replicates a side, in pairs``."""
     counts = {
         figure.replicates
         for row in comparison.rows
@@ -78,7 +78,8 @@ def scope_text(comparison: Comparison) -> str:
         return text
     least, most = min(counts), max(counts)
     several = f"{least} to {counted(most, 'replicate')}"
-    return f"{text}, {counted(most, 'replicate') if least == most else several} a side"
+    pairs = ", in pairs" if comparison.paired else ""
+    return f"{text}, {counted(most, 'replicate') if least == most else several} a side{pairs}"
 
 
 def counted(count: int, what: str) -> str:
