@@ -43,7 +43,7 @@ def write_report(
         write_bytes(md, _utf8(report_markdown(view)))
     if csv is None and parquet is None:
         return
-    table = frame(loaded.records)
+    table = frame(loaded.records, prices)
     if csv is not None:
         write_bytes(csv, _utf8(csv_text(table)))
         write_bytes(csv.with_suffix(".delta.csv"), _utf8(delta_csv_text(view.deltas)))

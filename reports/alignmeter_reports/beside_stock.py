@@ -14,6 +14,8 @@ from alignmeter.statistics import Estimate
 from alignmeter_reports.svg import INK, LARGEST, PALETTE, literal, plain, settings, svg_text
 
 _MOST_DRAWN = 40
+_MOST_SAID = 12
+_LONGEST_SAID = 80
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,9 +84,17 @@ def kernels_chart(rows: Sequence[KernelsRow]) -> Markup:
         axes.set_xlabel("this project's kernels, as a share of the others'")
         figure.legend(loc="outside upper left", ncols=2, frameon=False, labelcolor=INK)
         plain(figure, axes)
-        text = svg_text(figure, "Step time and peak memory with custom kernels beside others")
+        title = "Step time and peak memory with custom kernels beside others"
+        text = svg_text(figure, title, "; ".join(map(_said, drawn[:_MOST_SAID])) + ".")
     # matplotlib wrote it and escaped the labels.
     return Markup(text)  # noqa: S704
+
+
+def _said(row: KernelsRow) -> str:
+    """A pair's ratios, for who does not see them."""
+    ratios = {"step time": row.time, "peak memory": row.memory}
+    words = [f"{name} {found.value:.3g} times" for name, found in ratios.items() if found]
+    return f"{row.what[:_LONGEST_SAID]}, beside {row.base}: {', '.join(words)}"
 
 
 def _reach(found: Sequence[Estimate]) -> list[list[float]]:

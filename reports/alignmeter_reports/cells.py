@@ -1,16 +1,16 @@
 """One row per cell for the page: replicates put together, every gap with its reason."""
 
-__all__ = ["CellRow", "anchors", "cell_rows", "latest", "layout"]
+__all__ = ["CellRow", "Why", "anchors", "cell_rows", "latest", "layout"]
 
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from alignmeter.cell import Cell
 from alignmeter.footprint import prediction_error_percent
-from alignmeter.record import Provenance, Record
+from alignmeter.record import Provenance, Reason, Record
 from alignmeter.statistics import Estimate, estimate
 from alignmeter_reports.command import command_of
 
@@ -18,13 +18,32 @@ _LONGEST_ANCHOR = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Why:
+    """A reason code, its text in the first replicate that has it, and how many have it."""
+
+    code: str
+    text: str
+    replicates: int
+
+    @property
+    def words(self) -> str:
+        """The text, with the number of replicates from two on."""
+        return self.text + (f" ({self.replicates} replicates)" if self.replicates > 1 else "")
+
+    def __str__(self) -> str:
+        """With the code in front."""
+        return f"{self.code}: {self.words}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CellRow:
     """What the page says of one cell on one machine. Missing figures are ``None``.
 
-    ``anchor``: the row's id in the page. ``statuses`` counts replicates by status, ``invalid`` maps
-    a metric to the reason texts that spoil it in any replicate. ``heaviest`` is the replicate with
-    the largest peak; ``plan_error_percent`` says how far the plan's peak is above that one.
-    ``command`` repeats the cell. ``place`` and ``started`` are those of the newest replicate.
+    ``anchor``: the row's id in the page. ``statuses`` counts replicates by status; ``failed`` maps
+    one other than ok to its reasons, ``invalid`` a metric to those that spoil it in any replicate.
+    ``heaviest`` is the replicate with the largest peak; ``plan_error_percent`` says how far the
+    plan's peak is above that one. ``command`` repeats the cell. ``place`` and ``started`` are those
+    of the newest replicate.
     """
 
     anchor: str
@@ -47,7 +66,8 @@ class CellRow:
     energy_j: float | None
     energy_reason: str
     agrees: str
-    invalid: dict[str, list[str]]
+    failed: dict[str, list[Why]]
+    invalid: dict[str, list[Why]]
     phases_s: dict[str, float]
 
     @property
@@ -130,7 +150,8 @@ def _cell_row(group: list[Record], anchor: str) -> CellRow:
         energy_j=_mean([r.energy.per_step_j for r in good]),
         energy_reason=last.energy.reason.text if last.energy.reason else "",
         agrees=_agreement(good),
-        invalid=_invalid(good),
+        failed=_whys(_failures(group)),
+        invalid=_whys(_spoilers(good)),
         phases_s=_phases(good),
     )
 
@@ -157,19 +178,31 @@ def _agreement(good: Sequence[Record]) -> str:
     return "yes" if found == {True} else "unchecked"
 
 
-def _invalid(good: Sequence[Record]) -> dict[str, list[str]]:
-    """Metric -> one text per reason code, with the number of replicates from two on."""
-    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+def _failures(group: Sequence[Record]) -> Iterator[tuple[str, Reason]]:
+    """Status and reason of each replicate that has no measurement."""
+    for record in group:
+        if record.status != "ok" and record.reason is not None:
+            yield record.status, record.reason
+
+
+def _spoilers(good: Sequence[Record]) -> Iterator[tuple[str, Reason]]:
+    """Metric and reason of each verdict that is not ok."""
     for record in good:
         for metric, verdict in record.validity.items():
             for reason in verdict.reasons:
-                found[metric][reason.code].append(reason.text)
+                yield metric, reason
+
+
+def _whys(found: Iterable[tuple[str, Reason]]) -> dict[str, list[Why]]:
+    """What they are about -> one `Why` per code."""
+    texts: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for about, reason in found:
+        texts[about][reason.code].append(reason.text)
     return {
-        metric: [
-            f"{code}: {texts[0]}" + (f" ({len(texts)} replicates)" if len(texts) > 1 else "")
-            for code, texts in codes.items()
+        about: [
+            Why(code=code, text=mine[0], replicates=len(mine)) for code, mine in by_code.items()
         ]
-        for metric, codes in found.items()
+        for about, by_code in texts.items()
     }
 
 

@@ -1,6 +1,6 @@
 """What steps cost: device-hours and energy always, money only where prices were given."""
 
-__all__ = ["CostRow", "CostView", "Saving", "cost_view"]
+__all__ = ["CostRow", "CostView", "Money", "Saving", "cost_view", "money_of"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from alignmeter.claims import Evidence, Finding
 from alignmeter.compare.words import plain
 from alignmeter.prices import Prices
+from alignmeter.record import Provenance, Record
 from alignmeter_reports.cells import CellRow
 
 _STEPS = 1000
@@ -17,20 +18,27 @@ _KWH_J = 3.6e6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CostRow:
-    """One cell. Hours and energy are of 1000 optimisation steps, money also of 1 M trained tokens.
+class Money:
+    """Of 1000 optimisation steps and of a million trained tokens. ``missing``: why there is none"""
 
-    ``starred``: time or energy must not be ranked. ``missing``: why there is no money.
+    per_steps: float | None = None
+    per_million: float | None = None
+    missing: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CostRow:
+    """One cell. Hours and energy are of 1000 optimisation steps.
+
+    ``starred``: time or energy must not be ranked.
     """
 
     row: CellRow
     hours: float | None
     hours_per_million: float | None
     energy_kwh: float | None
-    per_steps: float | None
-    per_million: float | None
+    money: Money
     starred: bool
-    missing: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,42 +70,61 @@ def cost_view(rows: Sequence[CellRow], found: Sequence[Finding], prices: Prices 
 
 def _cost(row: CellRow, prices: Prices | None) -> CostRow:
     seconds = row.time_s.value if row.time_s is not None else 0.0
-    hours = _STEPS * seconds / _HOUR_S
-    energy = None if row.energy_j is None else _STEPS * row.energy_j / _KWH_J
-    money, missing = _money(row, hours, energy, prices)
+    hours = _hours(seconds)
     per_million = _TOKENS / (_STEPS * row.tokens) if row.tokens else None
     return CostRow(
         row=row,
         hours=hours,
         hours_per_million=None if per_million is None else hours * per_million,
-        energy_kwh=energy,
-        per_steps=money,
-        per_million=None if money is None or per_million is None else money * per_million,
-        starred=bool({"time", "energy" if energy is not None else "time"} & set(row.invalid)),
-        missing=missing,
+        energy_kwh=None if row.energy_j is None else _kwh(row.energy_j),
+        money=_money(row.place, seconds, row.energy_j, row.tokens, prices),
+        starred=bool({"time", "energy" if row.energy_j is not None else "time"} & set(row.invalid)),
     )
 
 
+def money_of(record: Record, prices: Prices | None) -> Money:
+    """What one replicate's steps cost."""
+    seconds, rate = record.timing.median_s, record.throughput.trained_tokens_per_s
+    if not seconds or seconds < 0:
+        return Money(missing="it was not timed")
+    tokens = seconds * rate if rate and rate > 0 else None
+    return _money(record.provenance, seconds, record.energy.per_step_j, tokens, prices)
+
+
+def _hours(seconds: float) -> float:
+    return _STEPS * seconds / _HOUR_S
+
+
+def _kwh(joules: float) -> float:
+    return _STEPS * joules / _KWH_J
+
+
 def _money(
-    row: CellRow, hours: float, energy: float | None, prices: Prices | None
-) -> tuple[float | None, str]:
-    """Price of so many hours with their electricity, or ``None`` and the reason."""
+    place: Provenance,
+    seconds: float,
+    joules: float | None,
+    tokens: float | None,
+    prices: Prices | None,
+) -> Money:
+    """Price of the device's hours with their electricity; the figures are those of one step."""
     if prices is None:
-        return None, "no prices were given"
-    price = prices.of(row.place)
+        return Money(missing="no prices were given")
+    price = prices.of(place)
     if price is None:
-        return None, plain(f"the prices have no {row.device}")
-    if prices.electricity_per_kwh is None:
-        return price * hours, ""
-    if energy is None:
-        return None, "its energy was not measured"
-    return price * hours + prices.electricity_per_kwh * prices.pue * energy, ""
+        return Money(missing=plain(f"the prices have no {place.device}"))
+    money = price * _hours(seconds)
+    if prices.electricity_per_kwh is not None:
+        if joules is None:
+            return Money(missing="its energy was not measured")
+        money += prices.electricity_per_kwh * prices.pue * _kwh(joules)
+    per_million = None if not tokens else money * _TOKENS / (_STEPS * tokens)
+    return Money(per_steps=money, per_million=per_million)
 
 
 def _saving(evidence: Evidence, costs: Mapping[tuple[str, str], CostRow]) -> Saving | None:
     dpo, ppo = (costs.get((cell, evidence.device)) for cell in evidence.cells)
     if dpo is None or ppo is None or dpo.hours is None or ppo.hours is None:
         return None
-    both = dpo.per_steps is not None and ppo.per_steps is not None
-    money = (ppo.per_steps or 0.0) - (dpo.per_steps or 0.0) if both else None
+    ours, theirs = dpo.money.per_steps, ppo.money.per_steps
+    money = None if ours is None or theirs is None else theirs - ours
     return Saving(evidence=evidence, hours=ppo.hours - dpo.hours, money=money)

@@ -104,9 +104,9 @@ def _failed(loaded: Loaded) -> Iterable[str]:
 
 def _invalid(rows: Sequence[CellRow]) -> Iterable[str]:
     for row in rows:
-        for metric, texts in row.invalid.items():
+        for metric, reasons in row.invalid.items():
             if metric != "energy" or row.energy_j is not None:
-                yield _line(row.cell.id, row.device, metric, "; ".join(texts))
+                yield _line(row.cell.id, row.device, metric, "; ".join(map(str, reasons)))
 
 
 def _deltas(pairs: Sequence[Delta]) -> Iterable[str]:

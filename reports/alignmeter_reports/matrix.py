@@ -1,11 +1,12 @@
-"""The shading of the table of all cells: how far along its column a figure is."""
+"""The table of all cells: how far along its column a figure is, and what its reasons mean."""
 
-__all__ = ["heat"]
+__all__ = ["heat", "helps"]
 
 import math
 from collections.abc import Callable, Sequence
 
-from alignmeter_reports.cells import CellRow
+from alignmeter.reasons import REASONS, Code
+from alignmeter_reports.cells import CellRow, Why
 
 _STRONGEST = 36
 """Per cent of the shade at the column's largest figure: the ink on it keeps its contrast."""
@@ -34,3 +35,13 @@ def heat(rows: Sequence[CellRow]) -> dict[tuple[str, str], int]:
             if most > least:
                 found[anchor, column] = round(_STRONGEST * (value - least) / (most - least))
     return found
+
+
+def helps(rows: Sequence[CellRow]) -> list[Code]:
+    """The codes that the rows give as reasons, each once, in the order of docs/reasons.md."""
+    given = {why.code for row in rows for why in _reasons(row)}
+    return [code for name, code in REASONS.items() if name in given]
+
+
+def _reasons(row: CellRow) -> list[Why]:
+    return [why for about in (row.failed, row.invalid) for whys in about.values() for why in whys]

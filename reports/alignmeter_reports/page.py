@@ -2,10 +2,13 @@
 
 __all__ = ["render_page"]
 
+import base64
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from alignmeter import __version__
 from alignmeter.axes import AXES
@@ -23,7 +26,7 @@ from alignmeter_reports.changes import changes_view
 from alignmeter_reports.claims import figure_text
 from alignmeter_reports.frontier import frontier_views
 from alignmeter_reports.ledger import ledger_chart, phase_chart
-from alignmeter_reports.matrix import heat
+from alignmeter_reports.matrix import heat, helps
 from alignmeter_reports.memory import memory_view
 from alignmeter_reports.pareto import pareto_views
 from alignmeter_reports.plan import plan_views
@@ -75,8 +78,12 @@ def _environment() -> Environment:
 
 def render_page(view: View) -> str:
     """The whole page as text; equal records give equal text."""
-    template = _environment().get_template("report.html.j2")
-    return template.render(
+    environment = _environment()
+    # The newline is that behind the tag: a browser digests everything between the two tags.
+    script = "\n" + environment.get_template("report.js").render()
+    return environment.get_template("report.html.j2").render(
+        script=Markup(script),  # noqa: S704 - the package's own file, with nothing of a record
+        policy=_policy(script),
         title=view.sources.title,
         version=__version__,
         view=view,
@@ -88,6 +95,15 @@ def render_page(view: View) -> str:
         **_deltas(view),
         **_charts(view),
         **_stored(view),
+    )
+
+
+def _policy(script: str) -> str:
+    """What the page may do: its own script and styles, and ask for nothing, whoever wrote in it."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+        "base-uri 'none'; form-action 'none'"
     )
 
 
@@ -138,6 +154,7 @@ def _charts(view: View) -> dict[str, object]:
         "memory": memory_view(view.drawn, view.rows),
         "phase_chart": phase_chart(view.rows),
         "heat": heat(view.rows),
+        "helps": helps(view.rows),
         "paretos": paretos,
         "hidden_paretos": hidden_paretos,
         "timelines": timelines,

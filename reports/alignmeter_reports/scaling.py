@@ -1,6 +1,6 @@
-"""The section on sequence length: a chart, a table of exponents, and where curves cross."""
+"""The section on sequence length: a chart, its points, exponents, and where curves cross."""
 
-__all__ = ["ExponentRow", "ScalingView", "scaling_views"]
+__all__ = ["ExponentRow", "PointRow", "ScalingView", "scaling_views"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,12 +20,13 @@ from alignmeter.scaling import (
     fits,
     ladders,
 )
-from alignmeter.statistics import estimate
+from alignmeter.statistics import Estimate, estimate
 from alignmeter.units import MIB
 from alignmeter_reports.charts import Curve, Panel, log_log
 
 _MOST_CHARTS = 12
 """Charts on a page; the tables have every ladder."""
+_MIXERS = [Quantity(metric="time", part="operators", name=name) for name in ("attention", "scan")]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,12 +45,30 @@ class ExponentRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PointRow:
+    """One length of a ladder, as the chart draws it. Times in s, the peak in bytes.
+
+    ``mixer_s``: attention's or the scan's part of a step.
+    """
+
+    method: str
+    architecture: str
+    length: int
+    time_s: Estimate | None
+    mixer_s: float | None
+    peak_bytes: float | None
+    time_spoiled: bool
+    memory_spoiled: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ScalingView:
     """All ladders of a machine that share their settings. ``spoiled``: why figures are starred."""
 
     device: str
     settings: str
     chart: Markup
+    points: list[PointRow]
     rows: list[ExponentRow]
     crossings: list[Crossing]
     spoiled: list[str]
@@ -82,10 +101,39 @@ def _view(found: Sequence[Ladder], *, drawn: bool) -> ScalingView:
         device=found[0].device,
         settings=found[0].settings,
         chart=_chart(fitted) if drawn else Markup(),
+        points=[row for ladder in found for row in _points(ladder)],
         rows=[row for one in fitted for row in _rows(one)],
         crossings=crossings(found),
         spoiled=sorted({c for f in found for codes in f.spoiled.values() for c in codes}),
     )
+
+
+def _points(ladder: Ladder) -> list[PointRow]:
+    lengths = {*ladder.lengths_of(STEP_TIME), *ladder.lengths_of(STEP_MEMORY)}
+    rows = []
+    for length in sorted(lengths):
+        mixers = (_at(ladder, mixer, length) for mixer in _MIXERS)
+        memory = _at(ladder, STEP_MEMORY, length)
+        rows.append(
+            PointRow(
+                method=ladder.cell.method,
+                architecture=ladder.cell.architecture,
+                length=length,
+                time_s=_at(ladder, STEP_TIME, length),
+                mixer_s=next((mixer.value for mixer in mixers if mixer is not None), None),
+                peak_bytes=None if memory is None else memory.value,
+                time_spoiled=bool(ladder.spoiled["time"]),
+                memory_spoiled=bool(ladder.spoiled["memory"]),
+            )
+        )
+    return rows
+
+
+def _at(ladder: Ladder, quantity: Quantity, length: int) -> Estimate | None:
+    """Over replicates, where there are any."""
+    if length not in ladder.lengths_of(quantity):
+        return None
+    return estimate(ladder.figures(quantity, length))
 
 
 def _rows(fitted: _Fitted) -> list[ExponentRow]:
@@ -136,10 +184,11 @@ def _chart(found: Sequence[_Fitted]) -> Markup:
 def _time_curves(fitted: _Fitted, colour: int) -> list[Curve]:
     """The step, and its mixer dashed."""
     curves = [_curve(fitted, STEP_TIME, "", colour)]
-    for name in ("attention", "scan"):
-        quantity = Quantity(metric="time", part="operators", name=name)
-        if fitted.ladder.lengths_of(quantity):
-            curves.append(_curve(fitted, quantity, f" {name}", colour, dashed=True))
+    curves += [
+        _curve(fitted, mixer, f" {mixer.name}", colour, dashed=True)
+        for mixer in _MIXERS
+        if fitted.ladder.lengths_of(mixer)
+    ]
     return curves
 
 

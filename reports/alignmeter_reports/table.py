@@ -8,7 +8,9 @@ import pandas as pd
 
 from alignmeter.axes import AXES
 from alignmeter.footprint import FOOTPRINT, footprint, prediction_error_percent
+from alignmeter.prices import Prices
 from alignmeter.record import OWNERS, Record
+from alignmeter_reports.cost import money_of
 
 _METRICS = ("time", "memory", "energy", "numerics")
 
@@ -51,6 +53,9 @@ COLUMNS: dict[str, str] = {
     "masked_flops": "those of them that attention's causal mask throws away",
     "recomputed_flops": "FLOPs of checkpointing's second forward pass",
     "mfu": "model FLOPs utilisation of the chip's dense bf16 peak, 0 to 1",
+    "currency": "of the costs, as `--prices` gives it",
+    "cost_per_1000_steps": "price of the device's hours and electricity for 1000 steps",
+    "cost_per_million_tokens": "the same for a million trained tokens",
     **{f"{metric}_invalid": f"reason codes that spoil {metric}" for metric in _METRICS},
     "device": "name of the device",
     "form_factor": "SXM, PCIe, OAM and so on",
@@ -65,7 +70,7 @@ COLUMNS: dict[str, str] = {
 
 
 _WHOLE = ("replicate", "seed", "steps", "masked_flops", "recomputed_flops", "model_flops")
-_NUMBERS = ("_s", "_j", "_w", "_percent", "mfu")
+_NUMBERS = ("_s", "_j", "_w", "_percent", "_steps", "_tokens", "mfu")
 _TEXT = ("cell_id", "status", "reason_code", "reason_text", "memory_kind", "peak_phase",
          "energy_source", "energy_scope")  # fmt: skip
 
@@ -82,8 +87,8 @@ def kind_of(column: str) -> str:
     return "text"
 
 
-def _row(record: Record) -> dict[str, object]:
-    reason = record.reason
+def _row(record: Record, prices: Prices | None) -> dict[str, object]:
+    reason, money = record.reason, money_of(record, prices)
     row: dict[str, object] = {
         "cell_id": record.cell.id,
         "replicate": record.replicate,
@@ -116,6 +121,9 @@ def _row(record: Record) -> dict[str, object]:
         "masked_flops": record.throughput.masked_flops,
         "recomputed_flops": record.throughput.recomputed_flops,
         "mfu": record.throughput.mfu,
+        "currency": None if money.per_steps is None or prices is None else prices.currency,
+        "cost_per_1000_steps": money.per_steps,
+        "cost_per_million_tokens": money.per_million,
     }
     for part in footprint(record):
         row[f"{part.name}_bytes"] = part.bytes
@@ -130,11 +138,14 @@ def _row(record: Record) -> dict[str, object]:
     return row
 
 
-def frame(records: Sequence[Record]) -> pd.DataFrame:
-    """One row per record, columns as in `COLUMNS`; whole numbers stay whole beside gaps."""
+def frame(records: Sequence[Record], prices: Prices | None = None) -> pd.DataFrame:
+    """One row per record, columns as in `COLUMNS`; whole numbers stay whole beside gaps.
+
+    Without ``prices`` the columns of costs are empty.
+    """
     columns: dict[str, list[object]] = {name: [] for name in COLUMNS}
     for record in records:  # by column: 100 000 mappings of this many names would fill a gigabyte
-        row = _row(record)
+        row = _row(record, prices)
         for name, values in columns.items():
             values.append(row[name])
     table = pd.DataFrame(columns, dtype=object)

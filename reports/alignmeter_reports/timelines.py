@@ -1,8 +1,9 @@
 """Power and memory over the steps of a replicate, from the timeline beside its record."""
 
-__all__ = ["TimelineView", "timeline_views"]
+__all__ = ["PhaseReadings", "TimelineView", "timeline_views"]
 
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,26 +23,62 @@ _SHOWN_STAGES = ("timed", "energy_window")
 _LEAST_SAMPLES = 2
 _STEPS = 3
 """Steps that are drawn: phases of more would not be told apart."""
-_FIGURES = (
-    ("power_w", "power, W", 1.0),
-    ("memory_process_bytes", "memory of the process, MiB", 2**20),
-    ("memory_used_bytes", "memory of the {whole}, MiB", 2**20),
-    ("clock_mhz", "clock, MHz", 1.0),
-)
-"""Of a sample -> name with unit, and what the value is divided by."""
 Sample = Mapping[str, float | int | str | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _Figure:
+    """A field of a sample: its name with unit, what it is divided by, what its readings make."""
+
+    field: str
+    label: str
+    unit: float
+    kind: str
+    make: Callable[[list[float]], float]
+
+    def of(self, sample: Sample) -> float | None:
+        value = sample.get(self.field)
+        return None if value is None else float(value) / self.unit
+
+
+_FIGURES = (
+    _Figure(field="power_w", label="power, W", unit=1.0, kind="mean", make=statistics.fmean),
+    _Figure(
+        field="memory_process_bytes", label="memory of the process, MiB", unit=2**20,
+        kind="largest", make=max,
+    ),
+    _Figure(
+        field="memory_used_bytes", label="memory of the {whole}, MiB", unit=2**20,
+        kind="largest", make=max,
+    ),
+    _Figure(field="clock_mhz", label="clock, MHz", unit=1.0, kind="mean", make=statistics.fmean),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhaseReadings:
+    """A phase over the steps that are drawn: s that it took, and what was read in it.
+
+    ``figures`` are in the order of the view's; ``None`` where there was no reading.
+    """
+
+    name: str
+    seconds: float
+    readings: int
+    figures: list[float | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TimelineView:
-    """One replicate. ``phases``: phase -> s it took in the steps that are drawn, for the table."""
+    """One replicate. ``figures``: what stands in the columns of the table of ``phases``."""
 
     cell_id: str
     device: str
     replicate: int
     steps: int
     chart: Markup
-    phases: dict[str, float]
+    figures: list[str]
+    phases: list[PhaseReadings]
     samples: int
 
 
@@ -88,17 +125,20 @@ def _view(record: Record, path: Path) -> TimelineView | None:
     samples = [s for s in timeline.samples if start <= float(s["time_s"] or 0) <= end]
     if len(samples) < _LEAST_SAMPLES or not 0 <= start < end < LARGEST:
         return None
-    spent: dict[str, float] = {}
-    for mark in phases:
-        spent[mark.phase] = spent.get(mark.phase, 0.0) + mark.end_s - mark.start_s
-    chart = _chart(record, phases, samples)
+    figures = [f for f in _FIGURES if any(f.of(sample) is not None for sample in samples)]
+    whole = "machine" if record.cell.accelerator == "cpu" else "device"
+    labels = [figure.label.format(whole=whole) for figure in figures]
     return TimelineView(
         cell_id=record.cell.id,
         device=record.provenance.device,
         replicate=record.replicate,
         steps=len({mark.step for mark in phases}),
-        chart=chart,
-        phases=spent,
+        chart=_chart(record, phases, samples, dict(zip(labels, figures, strict=True))),
+        figures=[f"{figure.kind} {label}" for figure, label in zip(figures, labels, strict=True)],
+        phases=[
+            _readings([mark for mark in phases if mark.phase == name], samples, figures)
+            for name in dict.fromkeys(mark.phase for mark in phases)
+        ],
         samples=len(samples),
     )
 
@@ -119,13 +159,31 @@ def _sampled(timeline: Timeline, marks: Sequence[Mark]) -> int:
     return sum(start <= float(sample["time_s"] or 0) <= end for sample in timeline.samples)
 
 
-def _chart(record: Record, phases: Sequence[Mark], samples: Sequence[Sample]) -> Markup:
-    whole = "machine" if record.cell.accelerator == "cpu" else "device"
-    figures = [
-        (name, label.format(whole=whole), unit)
-        for name, label, unit in _FIGURES
-        if any(sample.get(name) is not None for sample in samples)
+def _readings(
+    marks: Sequence[Mark], samples: Sequence[Sample], figures: Sequence[_Figure]
+) -> PhaseReadings:
+    """Of one phase, whose marks these are."""
+    within = [
+        sample
+        for sample in samples
+        if any(mark.start_s <= float(sample["time_s"] or 0) < mark.end_s for mark in marks)
     ]
+    values = ([v for s in within if (v := figure.of(s)) is not None] for figure in figures)
+    return PhaseReadings(
+        name=marks[0].phase,
+        seconds=sum(mark.end_s - mark.start_s for mark in marks),
+        readings=len(within),
+        figures=[f.make(v) if v else None for f, v in zip(figures, values, strict=True)],
+    )
+
+
+def _chart(
+    record: Record,
+    phases: Sequence[Mark],
+    samples: Sequence[Sample],
+    figures: Mapping[str, _Figure],
+) -> Markup:
+    """The figures, each under its label and with its own axes."""
     if not figures:
         return Markup()
     start = phases[0].start_s
@@ -133,10 +191,10 @@ def _chart(record: Record, phases: Sequence[Mark], samples: Sequence[Sample]) ->
     with settings():
         figure = Figure(figsize=(8.2, 0.8 + 1.3 * len(figures)), layout="constrained")
         grid = figure.subplots(len(figures), 1, sharex=True, squeeze=False)[:, 0]
-        for axes, (name, label, unit) in zip(grid, figures, strict=True):
+        for axes, (label, field) in zip(grid, figures.items(), strict=True):
             _shade(axes, phases, names, start)
-            points = [(float(s["time_s"] or 0) - start, s.get(name)) for s in samples]
-            known = [(t, float(v) / unit) for t, v in points if v is not None]
+            points = [(float(s["time_s"] or 0) - start, field.of(s)) for s in samples]
+            known = [(t, v) for t, v in points if v is not None]
             axes.plot([t for t, _ in known], [v for _, v in known], color=INK, marker=".")
             axes.set_ylabel(label.replace(", ", ",\n"), fontsize=8)
             plain(figure, axes)

@@ -230,6 +230,20 @@ def test_markup_in_a_record_does_not_run(opened, tmp_path):
     assert page.said == []
 
 
+def test_no_script_runs_but_the_pages_own(opened):
+    """The page's policy holds even for markup that has found its way in."""
+    page = opened()
+    add = "text => { const s = document.createElement('script'); s.text = text; "
+    page.evaluate(add + "document.body.append(s); }", "window.__hacked = 1")
+    with page.expect_event("requestfailed") as refused:
+        page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x.png>')")
+    page.locator("#cells thead button").first.click()
+    assert page.evaluate("window.__hacked") is None
+    assert refused.value.failure == "csp"
+    assert len(page.said) == 2
+    assert all("Content Security Policy" in text for text in page.said)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_screen_reader_finds_no_serious_fault(opened, scheme):
     pytest.importorskip(

@@ -1,6 +1,8 @@
 """Hours, energy and money, by hand; prices are read strictly."""
 
+import csv
 import html
+import io
 import re
 import tomllib
 
@@ -42,7 +44,7 @@ def test_without_prices_there_are_hours_and_energy_and_no_money():
     assert dpo.hours == pytest.approx(1.0)
     assert dpo.energy_kwh == pytest.approx(1.0)
     assert dpo.hours_per_million == pytest.approx(1e6 / 256 * 3.6 / 3600)
-    assert (dpo.per_steps, dpo.per_million) == (None, None)
+    assert (dpo.money.per_steps, dpo.money.per_million) == (None, None)
     (saving,) = found.savings
     assert saving.hours == pytest.approx(1.0)
     assert saving.money is None
@@ -53,20 +55,20 @@ def test_money_is_hours_and_electricity_with_the_buildings_share():
     """1 h x 3 EUR + 1 kWh x 1.5 x 0.20 EUR = 3.30 EUR; PPO: 2 h and the same energy."""
     found = view(dpo_and_ppo(joules=3600.0), PRICES)
     dpo, ppo = found.rows
-    assert dpo.per_steps == pytest.approx(3.3)
-    assert ppo.per_steps == pytest.approx(6.3)
-    assert dpo.per_million == pytest.approx(3.3 / 256_000 * 1e6)
+    assert dpo.money.per_steps == pytest.approx(3.3)
+    assert ppo.money.per_steps == pytest.approx(6.3)
+    assert dpo.money.per_million == pytest.approx(3.3 / 256_000 * 1e6)
     assert found.savings[0].money == pytest.approx(3.0)
 
 
 def test_what_is_not_known_makes_no_money():
     (dpo, _) = view(dpo_and_ppo(), PRICES).rows
-    assert (dpo.per_steps, dpo.missing) == (None, "its energy was not measured")
+    assert (dpo.money.per_steps, dpo.money.missing) == (None, "its energy was not measured")
     bare = msgspec.structs.replace  # records without a price for their device
     other = [
         bare(r, provenance=bare(r.provenance, device="TPU v9")) for r in dpo_and_ppo(joules=1.0)
     ]
-    assert view(other, PRICES).rows[0].missing == "the prices have no TPU v9"
+    assert view(other, PRICES).rows[0].money.missing == "the prices have no TPU v9"
 
 
 def test_a_devices_own_name_goes_before_its_chip():
@@ -91,6 +93,29 @@ def test_the_page_has_money_only_with_prices(tmp_path):
     assert "EUR per 1000 steps" in priced
     cost = priced[priced.index('id="cost"') :]
     assert re.search(r'<td class="n">3.3</td>', cost)
+
+
+def csv_rows(tmp_path, records, prices):
+    path = tmp_path / "r.csv"
+    loaded = Loaded(records=records, refused=[])
+    write_report(loaded, tmp_path / "r.html", path, prices=prices)
+    return list(csv.DictReader(io.StringIO(path.read_text())))
+
+
+def test_the_csv_has_the_money_of_each_replicate(tmp_path):
+    """As above, 3.30 EUR for DPO; a replicate that takes twice as long costs 3 EUR more."""
+    columns = ("currency", "cost_per_1000_steps", "cost_per_million_tokens")
+    records = make_cell_records([3.6, 7.2], joules=3600.0, accelerator="cuda")
+    once, twice = csv_rows(tmp_path, records, PRICES)
+    assert once["currency"] == "EUR"
+    assert float(once["cost_per_1000_steps"]) == pytest.approx(3.3)
+    assert float(once["cost_per_million_tokens"]) == pytest.approx(3.3 / 256_000 * 1e6)
+    assert float(twice["cost_per_1000_steps"]) == pytest.approx(6.3)
+    for rows in (
+        csv_rows(tmp_path, records, None),
+        csv_rows(tmp_path, make_cell_records([3.6], accelerator="cuda"), PRICES),
+    ):
+        assert {row[name] for row in rows for name in columns} == {""}
 
 
 def test_a_file_of_prices(tmp_path):

@@ -1,5 +1,7 @@
 """Pareto fronts, shading and kernels beside stock, on records whose answers are known."""
 
+import re
+
 import msgspec
 import pytest
 from made_cells import make_cell_records
@@ -97,7 +99,10 @@ def test_custom_kernels_as_a_share_of_stock():
     assert (row.time.value, row.time.low, row.time.high) == pytest.approx((0.25, 0.25, 0.25))
     assert row.memory.value == 0.25
     assert row.base == "stock"
-    assert "custom kernels" in kernels_chart(rows)
+    chart = kernels_chart(rows)
+    assert "custom kernels" in chart
+    (desc,) = re.findall("<desc>(.*?)</desc>", chart)
+    assert desc.endswith("beside stock: step time 0.25 times, peak memory 0.25 times.")
 
 
 def test_a_loaded_host_leaves_memory_and_says_why_there_is_no_time():

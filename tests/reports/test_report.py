@@ -1,6 +1,7 @@
 """The page and the CSV, read back the way a browser and a spreadsheet would."""
 
 import csv
+import html
 import io
 from html.parser import HTMLParser
 
@@ -11,6 +12,7 @@ from own_script import without_own_script
 
 from alignmeter.errors import InputError
 from alignmeter.folder import Loaded, load_folders, write_record
+from alignmeter.reasons import REASONS
 from alignmeter.record import OWNERS, Phase, Provenance, Reason, Verdict
 from alignmeter.units import MIB
 from alignmeter_reports import write_report
@@ -194,6 +196,27 @@ def test_invalid_figures_are_marked_with_their_reason(tmp_path):
     assert rows[0]["time_invalid"] == "host_loaded"
 
 
+def test_why_a_cell_was_not_measured_stands_in_its_row_and_what_helps_below(tmp_path):
+    planned = Reason(code="predicted_out_of_memory", text="105 GiB needed, 80 GiB on H100-SXM")
+    strange = Reason(code="of_tomorrow", text="a new reason")
+    failed = [
+        make_record(peft="lora", status="predicted_oom", reason=planned, replicate=k)
+        for k in range(2)
+    ] + [make_record(peft="qlora", status="crashed", reason=strange)]
+    text, _, _ = report(tmp_path, [*pair(), *failed])
+    matrix = text[text.index('id="matrix"') :].partition("</section>")[0]
+    rows = {row[0]: row for row in Page(matrix).rows}
+    assert rows[failed[0].cell.id][-1] == (
+        "predicted_oom: predicted_out_of_memory: 105 GiB needed, 80 GiB on H100-SXM (2 replicates)"
+    )
+    assert rows[failed[-1].cell.id][-1] == "crashed: of_tomorrow: a new reason"
+    code = REASONS["predicted_out_of_memory"]
+    assert '<a href="#why-predicted_out_of_memory">' in matrix
+    assert f'id="why-{code}"' in matrix
+    assert f"{code.meaning}. What helps: {code.remedy}." in html.unescape(matrix)
+    assert "#why-of_tomorrow" not in text
+
+
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7*7 }}$x^"
 
 
@@ -247,7 +270,7 @@ def test_columns_are_documented_and_stable(tmp_path):
 def test_the_page_is_one_file_and_the_same_each_time(tmp_path):
     text, page, _ = report(tmp_path, pair())
     assert not {"script", "link", "iframe", "img"} & set(Page(without_own_script(text)).tags)
-    assert "http" not in text.replace("http://www.w3.org", "")
+    assert "://" not in text.replace("http://www.w3.org", "")
     assert page.tags.count("svg") == 2  # ledgers and one waterfall; these records have no phases
     assert report(tmp_path, pair()[::-1])[0] == text
 

@@ -47,10 +47,24 @@ def test_a_timeline_is_drawn_with_its_phases(tmp_path):
     (view,), refused = timeline_views(loaded.records, paths)
     assert refused == []
     assert (view.steps, view.samples) == (2, 8)
-    assert view.phases == pytest.approx({"forward": 0.2, "backward": 0.2})
+    assert view.figures == ["mean power, W", "largest memory of the process, MiB"]
     for words in ("power,", "memory of the process,", "forward", "backward"):
         assert f">{words}</text>" in view.chart
     assert "clock" not in view.chart
+
+
+def test_the_readings_of_each_phase_stand_in_a_table(tmp_path):
+    """At 1.00, 1.05, ... s: two fall into each phase of each step, at 100 W and then at 200 W."""
+    timeline = sampled()
+    timeline.samples[6]["memory_process_bytes"] = 2**31  # at 1.30 s, in the second backward
+    timeline.samples[7]["power_w"] = None
+    store(tmp_path, make_cell_records([0.2]), timeline)
+    loaded, paths = views(tmp_path)
+    ((view,), _) = timeline_views(loaded.records, paths)
+    forward, backward = view.phases
+    assert (forward.name, forward.seconds, forward.readings) == ("forward", pytest.approx(0.2), 4)
+    assert forward.figures == [150.0, 1024.0]
+    assert backward.figures == [pytest.approx(400 / 3), 2048.0]
 
 
 @pytest.mark.parametrize("timeline", [None, Timeline(), sampled(stage="warmup")])

@@ -35,8 +35,9 @@ def words(section):
 
 
 def rows_of(section):
-    """(architecture, part) -> the cells after them."""
-    rows = re.findall(r"<tr>(.*?)</tr>", section.partition("<tbody>")[2], re.DOTALL)
+    """(architecture, part or T) -> the cells after them, in the first table."""
+    body = section.partition("<tbody>")[2].partition("</tbody>")[0]
+    rows = re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL)
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
     return {(row[1], row[2]): row[3:] for row in cells}
 
@@ -91,6 +92,23 @@ def test_intervals_and_spoiled_times_are_shown(section_of):
     assert step[:3] == ["1.00*", "1.00 to 1.00", "1.00"]
     assert step[-1] == "3"
     assert "must not be ranked (host_loaded)" in words(section)
+
+
+def points_of(section):
+    """(architecture, T) -> the cells after them in the table of the chart's points."""
+    table = section.partition("Points of the chart")[2]
+    return {(a, int(t)): rest for (a, t), rest in rows_of(table).items()}
+
+
+def test_the_points_of_the_chart_stand_in_a_table(section_of):
+    """T^1 ms: 1.024, 2.048 and 4.096 s, half of it the scan's; T / 1024 MiB."""
+    reason = Reason(code="host_loaded", text="others used 40 %")
+    records = [r for k in range(3) for r in ladder(1.0, "scan", replicate=k)]
+    found = points_of(section_of(records))
+    assert sorted(found) == [("llama", t) for t in LENGTHS]
+    assert found["llama", 2048] == ["2.05 s", "2.05 s to 2.05 s", "1.02 s", "2 MiB"]
+    spoiled = points_of(section_of(ladder(1.0, "scan", reasons=[reason])))
+    assert spoiled["llama", 1024] == ["1.02 s*", "interval needs 3 replicates", "512 ms", "1 MiB"]
 
 
 def test_without_a_ladder_there_is_no_section(section_of):
