@@ -4,11 +4,12 @@ __all__ = ["render_page"]
 
 import base64
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from alignmeter import __version__
 from alignmeter.axes import AXES
@@ -55,6 +56,11 @@ def _short(text: object) -> str:
     return whole if len(whole) <= _LONGEST else whole[: _LONGEST - 1] + "…"
 
 
+def _ticked(text: str) -> Markup:
+    """What stands between backticks as code, everything else escaped."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
+
+
 def _interval(time: Estimate) -> str:
     if time.low is None or time.high is None:
         return "interval needs 3 replicates"
@@ -71,7 +77,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "bytes": bytes_text, "seconds": seconds_text, "short": _short, "interval": _interval,
-        "figure": figure_text,
+        "figure": figure_text, "ticked": _ticked,
     }  # fmt: skip
     return environment
 

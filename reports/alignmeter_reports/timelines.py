@@ -189,14 +189,16 @@ def _chart(
     start = phases[0].start_s
     names = list(dict.fromkeys(mark.phase for mark in phases))
     with settings():
-        figure = Figure(figsize=(8.2, 0.8 + 1.3 * len(figures)), layout="constrained")
+        figure = Figure(figsize=(8.2, 0.8 + 1.4 * len(figures)), layout="constrained")
         grid = figure.subplots(len(figures), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (label, field) in zip(grid, figures.items(), strict=True):
             _shade(axes, phases, names, start)
             points = [(float(s["time_s"] or 0) - start, field.of(s)) for s in samples]
             known = [(t, v) for t, v in points if v is not None]
             axes.plot([t for t, _ in known], [v for _, v in known], color=INK, marker=".")
-            axes.set_ylabel(label.replace(", ", ",\n"), fontsize=8)
+            # From zero: a flat line shall look flat.
+            axes.set_ylim(0.0, 1.15 * max((v for _, v in known), default=1.0) or 1.0)
+            axes.set_title(label, loc="left", fontsize=8, color=INK)
             plain(figure, axes)
         grid[-1].set_xlabel("s")
         handles, labels = grid[0].get_legend_handles_labels()

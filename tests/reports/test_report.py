@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+import re
 from html.parser import HTMLParser
 
 import msgspec
@@ -213,7 +214,8 @@ def test_why_a_cell_was_not_measured_stands_in_its_row_and_what_helps_below(tmp_
     code = REASONS["predicted_out_of_memory"]
     assert '<a href="#why-predicted_out_of_memory">' in matrix
     assert f'id="why-{code}"' in matrix
-    assert f"{code.meaning}. What helps: {code.remedy}." in html.unescape(matrix)
+    said = html.unescape(re.sub("</?code>", "`", matrix))
+    assert f"{code.meaning}. What helps: {code.remedy}." in said
     assert "#why-of_tomorrow" not in text
 
 

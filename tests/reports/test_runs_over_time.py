@@ -48,7 +48,7 @@ def test_a_timeline_is_drawn_with_its_phases(tmp_path):
     assert refused == []
     assert (view.steps, view.samples) == (2, 8)
     assert view.figures == ["mean power, W", "largest memory of the process, MiB"]
-    for words in ("power,", "memory of the process,", "forward", "backward"):
+    for words in ("power, W", "memory of the process, MiB", "forward", "backward"):
         assert f">{words}</text>" in view.chart
     assert "clock" not in view.chart
 
