@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,54 +48,57 @@ def main(matrix: str, replicates: int, share: float, steps: int, out: Path | Non
     plan = resolve_plan(expand(chosen, {}))
     # Without samplers: three at once would be twice too many.
     settings = Settings(steps=steps, warmup=max(chosen.warmup, 1), seed=SEED, sample_hz=0.0)
-    launcher, dice = Launcher(), random.Random(SEED)
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, os.sched_getaffinity(0) - {core} or {core})
+    launcher, dice = Launcher(), random.Random(SEED)
+    turns = Turns(settings=settings, launcher=launcher, dice=dice, core=core, share=share)
     try:
         for number in range(replicates):
             launcher.begin_round(number)
             start = time.monotonic()
             for planned in dice.sample(plan, len(plan)):
-                in_turns(planned, number, settings, launcher, folder, (core, share), dice)
+                for name, finished in turns.measure(planned, number).items():
+                    (folder / name).mkdir(parents=True, exist_ok=True)
+                    write_record(folder / name, finished.record, finished.timeline)
             click.echo(f"round {number + 1}: {time.monotonic() - start:.0f} s", err=True)
     finally:
         launcher.close()
     sys.exit(0 if judged(folder) else 1)
 
 
-def in_turns(
-    planned: Any,
-    number: int,
-    settings: Any,
-    launcher: Any,
-    folder: Path,
-    where: tuple[int, float],
-    dice: random.Random,
-) -> None:
-    """One replicate of a cell for each folder, a step of each at a time in an order by chance.
+@dataclass(frozen=True, kw_only=True)
+class Turns:
+    """Replicates of one cell that are measured a step of each at a time, in an order by chance.
 
-    ``where``: the workers' core, and by what share of its time the slow one is slowed.
+    ``core``: the workers' own. ``share``: of its time, by which the slow folder's step is slowed.
     """
-    from alignmeter.session.replicate import Replicate
 
-    runs = {
-        name: Replicate(planned=planned, index=number, settings=settings, launcher=launcher)
-        for name in FOLDERS
-    }
-    try:
-        for name, run in runs.items():
-            core, share = where
-            with served(core, share if name == "slow" else 0.0):
-                run.start()
-        for _ in range(settings.steps):
-            for name in dice.sample(FOLDERS, len(FOLDERS)):
-                runs[name].step()
-    except CellError as error:
-        click.echo(f"{planned.cell.id}: {error}", err=True)
-    for name, run in runs.items():
-        finished = run.finish()
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        write_record(folder / name, finished.record, finished.timeline)
+    settings: Any
+    launcher: Any
+    dice: random.Random
+    core: int
+    share: float
+
+    def measure(self, planned: Any, number: int) -> dict[str, Any]:
+        """Folder -> its replicate, finished."""
+        from alignmeter.session.replicate import Replicate
+
+        runs = {
+            name: Replicate(
+                planned=planned, index=number, settings=self.settings, launcher=self.launcher
+            )
+            for name in FOLDERS
+        }
+        try:
+            for name, run in runs.items():
+                with served(self.core, self.share if name == "slow" else 0.0):
+                    run.start()
+            for _ in range(self.settings.steps):
+                for name in self.dice.sample(FOLDERS, len(FOLDERS)):
+                    runs[name].step()
+        except CellError as error:
+            click.echo(f"{planned.cell.id}: {error}", err=True)
+        return {name: run.finish() for name, run in runs.items()}
 
 
 class served:  # noqa: N801 - a context manager

@@ -4,7 +4,7 @@ __all__ = ["clocks_of", "differences", "settings_of"]
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from alignmeter.footprint import VRAM
 from alignmeter.history.result import Difference, Point
@@ -24,24 +24,29 @@ smallest effect on time that counts.
 _NONE = "none"
 
 
-def settings_of(records: Iterable[Record]) -> dict[str, str]:
+def settings_of(records: Sequence[Record]) -> dict[str, str]:
     """Field -> value over the replicates of one run; several values stand beside each other."""
     seen: dict[str, dict[str, None]] = defaultdict(dict)
+    done: set[tuple[str, int]] = set()
     for record in records:
-        for name, value in _flat(record):
+        for name, value in _flat(record, done):
             seen[name][value] = None
     return {name: ", ".join(sorted(values)) for name, values in seen.items()}
 
 
-def _flat(record: Record) -> Iterable[tuple[str, str]]:
+def _flat(record: Record, done: set[tuple[str, int]]) -> Iterable[tuple[str, str]]:
+    """Field and value. Tables in ``done``, with their `id`, were told: replicates share theirs."""
     said = record.provenance
     for name in _FIELDS:
         value = getattr(said, name)
         if value not in (None, ""):
             yield name, str(value)
     for table in _TABLES:
-        prefix = "" if table == "versions" else f"{table}."
-        for name, value in getattr(said, table).items():
+        rows, prefix = getattr(said, table), "" if table == "versions" else f"{table}."
+        if (table, id(rows)) in done:
+            continue
+        done.add((table, id(rows)))
+        for name, value in rows.items():
             yield prefix + name, str(value)
     if said.lora_targets:
         yield "lora_targets", " ".join(said.lora_targets)
