@@ -300,6 +300,7 @@ def test_a_timeline_reads_back_as_it_was_written(made):
         (gzip.compress(b"a,b\n1,2\n"), "its first line should be"),
         (encode_timeline(Timeline())[:-9], "not a gzipped CSV"),
     ],
+    ids=["foreign", "no timeline", "cut"],  # of the bytes: gzip's hold the time of day
 )
 def test_a_bad_timeline_is_refused_by_name(data, said):
     with pytest.raises(InputError, match=f"^here: .*{said}"):
