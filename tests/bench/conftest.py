@@ -1,7 +1,9 @@
-"""Cells for tests, built the way the command line builds them."""
+"""What several files of tests share: cells, a forkserver, vendors' libraries on a script."""
 
 import pytest
+from amd_stub import AmdMachine, build_amd
 from hypothesis import HealthCheck, settings
+from nvml_stub import build_nvml, playing
 
 from alignmeter.session.launcher import Launcher
 from alignmeter.session.resolve import resolve_cell
@@ -33,3 +35,31 @@ def launcher():
     launcher.begin_round(0)
     yield launcher
     launcher.close()
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory):
+    """NVML of the stub."""
+    return build_nvml(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def play(monkeypatch, library, tmp_path):
+    """A function of devices that gives them played: telemetry, clock and scenario."""
+    monkeypatch.setattr("alignmeter.telemetry.seldom.STANDS_S", {})  # the clock here is a script's
+    with playing(monkeypatch, library, tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def rocm(tmp_path_factory):
+    """A folder of ROCm with the stub of AMD SMI."""
+    return build_amd(tmp_path_factory.mktemp("rocm"))
+
+
+@pytest.fixture
+def machine(rocm, tmp_path, monkeypatch):
+    """A machine of AMD GPUs, which its test chooses."""
+    monkeypatch.setattr("alignmeter.telemetry.seldom.STANDS_S", {})  # the clock here is a script's
+    with AmdMachine(rocm, tmp_path, monkeypatch) as built:
+        yield built

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from amd_stub import MI210, MI250, MI300X, MI300X_CPX, MI355X, AmdMachine, build_amd, why_not
+from amd_stub import MI210, MI250, MI300X, MI300X_CPX, MI355X, why_not
 from stub_libraries import square_wave
 
 from alignmeter.telemetry import open_telemetry
@@ -14,18 +14,6 @@ pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
 COUNT_J = 2**-16
 PPT, TDC_GFX, TEMP_MEM, PROCHOT = 1 << 0, 1 << 16, 1 << 34, 1 << 47
-
-
-@pytest.fixture(scope="module")
-def rocm(tmp_path_factory):
-    return build_amd(tmp_path_factory.mktemp("rocm"))
-
-
-@pytest.fixture
-def machine(rocm, tmp_path, monkeypatch):
-    monkeypatch.setattr("alignmeter.telemetry.seldom.STANDS_S", {})  # the clock here is a script's
-    with AmdMachine(rocm, tmp_path, monkeypatch) as built:
-        yield built
 
 
 def test_an_mi210_averages_its_power(machine):

@@ -8,8 +8,6 @@ import sys
 import pytest
 from amd_stub import (
     MI300X,
-    AmdMachine,
-    build_amd,
     forget_amdsmi,
     package_version,
     ship_binding,
@@ -20,17 +18,6 @@ from stub_libraries import build_library
 from alignmeter.telemetry import amd_binding
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
-
-
-@pytest.fixture(scope="module")
-def rocm(tmp_path_factory):
-    return build_amd(tmp_path_factory.mktemp("rocm"))
-
-
-@pytest.fixture
-def machine(rocm, tmp_path, monkeypatch):
-    with AmdMachine(rocm, tmp_path, monkeypatch) as built:
-        yield built
 
 
 def run(code):

@@ -4,23 +4,11 @@ import sys
 import time
 
 import pytest
-from amd_stub import MI300X, MI355X, AmdMachine, build_amd, why_not
+from amd_stub import MI300X, MI355X, why_not
 
 from alignmeter.telemetry.base import FIGURES
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
-
-
-@pytest.fixture(scope="module")
-def rocm(tmp_path_factory):
-    return build_amd(tmp_path_factory.mktemp("rocm"))
-
-
-@pytest.fixture
-def machine(rocm, tmp_path, monkeypatch):
-    monkeypatch.setattr("alignmeter.telemetry.seldom.STANDS_S", {})  # the clock here is a script's
-    with AmdMachine(rocm, tmp_path, monkeypatch) as built:
-        yield built
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,9 @@ from nvml_stub import (
     H100_PCIE,
     H100_SXM,
     H200,
-    build_nvml,
     constant,
     environment,
     mig_slice,
-    playing,
 )
 from stub_libraries import NO_COMPILER, Clock, Scenario, compiler
 
@@ -26,18 +24,6 @@ from alignmeter.telemetry.nvml_words import form_factor, throttles
 GIB = 2**30
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason=NO_COMPILER)
-
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory):
-    return build_nvml(tmp_path_factory.mktemp("nvml"))
-
-
-@pytest.fixture
-def play(monkeypatch, library, tmp_path):
-    monkeypatch.setattr("alignmeter.telemetry.seldom.STANDS_S", {})  # the clock here is a script's
-    with playing(monkeypatch, library, tmp_path) as start:
-        yield start
 
 
 def test_what_an_h100_is_and_can_tell(play):

@@ -4,7 +4,7 @@ import os
 
 import pynvml
 import pytest
-from nvml_stub import H100_SXM, H200, build_nvml, constant, no_nvml, playing
+from nvml_stub import H100_SXM, H200, build_nvml, constant, no_nvml
 from stub_libraries import NO_COMPILER, compiler
 
 from alignmeter.telemetry.base import FIGURES
@@ -14,18 +14,6 @@ GIB = 2**30
 UNSUPPORTED, NO_PERMISSION, NO_KERNEL_DRIVER, TOO_OLD = 3, 4, 9, 13
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason=NO_COMPILER)
-
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory):
-    return build_nvml(tmp_path_factory.mktemp("nvml"))
-
-
-@pytest.fixture
-def play(monkeypatch, library, tmp_path):
-    monkeypatch.setattr("alignmeter.telemetry.seldom.STANDS_S", {})  # the clock here is a script's
-    with playing(monkeypatch, library, tmp_path) as start:
-        yield start
 
 
 def test_no_driver(monkeypatch):
