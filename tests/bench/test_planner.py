@@ -256,6 +256,34 @@ def test_a_bf16_product_copies_a_weight_that_stands_for_several():
     assert told == pytest.approx(inside, rel=0.1)
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_product_of_nf4_weights_unpacks_them_inside(nested):
+    """384 x 256 weights in fp32; a scale in fp32 per 64 of them where scales are quantised too."""
+    functional = pytest.importorskip("bitsandbytes.functional", reason="needs bitsandbytes")
+    if not hasattr(torch.ops.bitsandbytes, "gemm_4bit"):
+        pytest.skip("bitsandbytes before 0.50 unpacks outside, where everybody sees it")
+    weight, states = torch.randn(384, 256), torch.randn(2, 8, 256)
+    packed, state = functional.quantize_4bit(
+        weight, blocksize=64, quant_type="nf4", compress_statistics=nested
+    )
+    extra = (None, None, None)
+    if nested:
+        extra = (state.absmax, state.state2.code, state.offset)
+    scales = state.state2.absmax if nested else state.absmax
+    arguments = (states, packed, state.shape, scales, 64, "nf4", None, *extra)
+    operator = torch.ops.bitsandbytes.gemm_4bit.default
+    operator(*arguments)
+    with record_events() as events:
+        found = operator(*arguments)
+    inside = max(peak for _, peak in events.replay()) - found.nbytes
+    told = cpu_workspace(operator, arguments, {})
+    assert told == 4 * 384 * 256 + (4 * 384 * 256 // 64 if nested else 0)
+    assert inside == pytest.approx(told, abs=16)
+    # Both lives of the scales, as bitsandbytes' CUDA code holds them.
+    told = gpu_workspace(operator, arguments, {})
+    assert told == 4 * 384 * 256 + (2 * 4 * 384 * 256 // 64 if nested else 0)
+
+
 def test_flash_attention_on_a_gpu_sums_in_fp32():
     """dq [2, 8, 64, 16] in fp32; with 2 heads of keys dk and dv of all 8 in bf16 as well."""
     operator = aten._scaled_dot_product_flash_attention_for_cpu_backward.default

@@ -6,6 +6,7 @@ not here hold nothing worth telling, or nothing that is known.
 
 __all__ = ["cpu_workspace", "gpu_workspace"]
 
+import math
 from collections.abc import Mapping
 from functools import cache, reduce
 from typing import Any
@@ -40,16 +41,25 @@ def cpu_workspace(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
         return _cast_bytes(tensors[0], kwargs.get("dtype"))
     if name.removesuffix("_") in _PRODUCTS:
         return _product(*tensors[-2:])
+    if name == "gemm_4bit":
+        activations, weight = args[0], args[0].new_empty(args[2])
+        flat = activations.reshape(-1, activations.shape[-1])
+        return _unpacked(func, args, kwargs, copies=1) + _product(flat, weight.t())
     return 0
 
 
-def gpu_workspace(func: Any, args: tuple[Any, ...], _: Mapping[str, Any]) -> int:
-    """The same on a GPU, where what is known is the backward pass of flash attention.
+def gpu_workspace(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
+    """The same on a GPU: the backward pass of flash attention and bitsandbytes' product.
 
-    dq is summed in fp32, and where heads share keys, each head's dk and dv stand beside their sums
+    That product unpacks its weight from 1537 rows on, and below as each chip's thresholds have it;
+    a plan takes it for unpacked always. In attention dq is summed in fp32, and where heads share
+    keys, each head's dk and dv stand beside their sums
     (PyTorch's FlashAttention-2, ``flash_api.cpp``).
     """
-    if func.overloadpacket.__name__ != "_scaled_dot_product_flash_attention_for_cpu_backward":
+    name = func.overloadpacket.__name__
+    if name == "gemm_4bit":
+        return _unpacked(func, args, kwargs, copies=2)
+    if name != "_scaled_dot_product_flash_attention_for_cpu_backward":
         return 0
     _, query, key = args[:3]
     sums = 4 * int(query.numel())
@@ -57,6 +67,17 @@ def gpu_workspace(func: Any, args: tuple[Any, ...], _: Mapping[str, Any]) -> int
         return sums
     of_one_head = int(key.numel()) // int(key.shape[1])
     return sums + 2 * of_one_head * int(query.shape[1]) * int(key.dtype.itemsize)
+
+
+def _unpacked(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, copies: int) -> int:
+    """The weight that bitsandbytes' ``gemm_4bit`` unpacks in its activations' dtype, and ``copies``
+    of its scales in fp32 where they are quantised too (bitsandbytes, ``backends/*/ops.py``).
+    """
+    names = (argument.name for argument in func._schema.arguments)
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    scales = given.get("absmax_8bit")
+    unpacked = math.prod(map(int, given["shapeB"])) * int(given["A"].dtype.itemsize)
+    return unpacked + (0 if scales is None else 4 * copies * int(scales.numel()))
 
 
 def _casts(tensors: list[Tensor], *, in_place: bool) -> int:
