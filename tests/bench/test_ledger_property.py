@@ -55,7 +55,7 @@ _STATES = {
 }  # fmt: skip
 
 
-@settings(max_examples=2)
+@settings(phases=[Phase.explicit])
 @example(axes=_STATES, shape=("stock", 10, 1))
 @example(axes={**_UPDATES, "precision": "fp32", "ppo_epochs": 2}, shape=("stock", 4, 1))
 @example(axes={**_UPDATES, "precision": "bf16"}, shape=("stock", 51, 1))

@@ -94,7 +94,7 @@ class ShareOfToken(nn.Module):
     [
         ("llama", "full", "sequential"), ("llama", "full", "joint"),
         ("llama", "lora", "sequential"), ("llama", "lora", "joint"),
-        ("mamba", "full", "sequential"),
+        pytest.param("mamba", "full", "sequential", marks=pytest.mark.full),
         pytest.param("mamba", "lora", "joint", marks=pytest.mark.full),
     ],
 )  # fmt: skip
