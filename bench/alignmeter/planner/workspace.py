@@ -51,10 +51,10 @@ def cpu_workspace(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
 def gpu_workspace(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
     """The same on a GPU: the backward pass of flash attention and bitsandbytes' product.
 
-    That product unpacks its weight from 1537 rows on, and below as each chip's thresholds have it;
-    a plan takes it for unpacked always. In attention dq is summed in fp32, and where heads share
-    keys, each head's dk and dv stand beside their sums
-    (PyTorch's FlashAttention-2, ``flash_api.cpp``).
+    That product unpacks its weight from 1537 rows on (257 with ROCm), and below as each chip's
+    thresholds have it; a plan takes it for unpacked always. In attention dq is summed in fp32, and
+    where heads share keys, each head's dk and dv stand beside their sums (PyTorch's
+    FlashAttention-2, ``flash_api.cpp``).
     """
     name = func.overloadpacket.__name__
     if name == "gemm_4bit":
