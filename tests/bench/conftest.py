@@ -37,6 +37,13 @@ def launcher():
     launcher.close()
 
 
+@pytest.fixture
+def scripted(monkeypatch):
+    """The patches of a test whose clock is a script's, where no answer may stand for a while."""
+    monkeypatch.setattr("alignmeter.telemetry.seldom.STANDS_S", {})
+    return monkeypatch
+
+
 @pytest.fixture(scope="session")
 def library(tmp_path_factory):
     """NVML of the stub."""
@@ -44,10 +51,9 @@ def library(tmp_path_factory):
 
 
 @pytest.fixture
-def play(monkeypatch, library, tmp_path):
+def play(scripted, library, tmp_path):
     """A function of devices that gives them played: telemetry, clock and scenario."""
-    monkeypatch.setattr("alignmeter.telemetry.seldom.STANDS_S", {})  # the clock here is a script's
-    with playing(monkeypatch, library, tmp_path) as start:
+    with playing(scripted, library, tmp_path) as start:
         yield start
 
 
@@ -58,8 +64,7 @@ def rocm(tmp_path_factory):
 
 
 @pytest.fixture
-def machine(rocm, tmp_path, monkeypatch):
+def machine(rocm, tmp_path, scripted):
     """A machine of AMD GPUs, which its test chooses."""
-    monkeypatch.setattr("alignmeter.telemetry.seldom.STANDS_S", {})  # the clock here is a script's
-    with AmdMachine(rocm, tmp_path, monkeypatch) as built:
+    with AmdMachine(rocm, tmp_path, scripted) as built:
         yield built

@@ -259,9 +259,11 @@ def test_a_bf16_product_copies_a_weight_that_stands_for_several():
 @pytest.mark.parametrize("nested", [False, True])
 def test_a_product_of_nf4_weights_unpacks_them_inside(nested):
     """384 x 256 weights in fp32; a scale in fp32 per 64 of them where scales are quantised too."""
-    functional = pytest.importorskip("bitsandbytes.functional", reason="needs bitsandbytes")
+    functional = pytest.importorskip(
+        "bitsandbytes.functional", reason="pip install 'alignmeter[qlora]'"
+    )
     if not hasattr(torch.ops.bitsandbytes, "gemm_4bit"):
-        pytest.skip("bitsandbytes before 0.50 unpacks outside, where everybody sees it")
+        pytest.skip("this bitsandbytes has no gemm_4bit; 0.50.2 has")
     weight, states = torch.randn(384, 256), torch.randn(2, 8, 256)
     packed, state = functional.quantize_4bit(
         weight, blocksize=64, quant_type="nf4", compress_statistics=nested

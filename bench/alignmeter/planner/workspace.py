@@ -44,11 +44,11 @@ def cpu_workspace(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     if name == "gemm_4bit":
         activations, weight = args[0], args[0].new_empty(args[2])
         flat = activations.reshape(-1, activations.shape[-1])
-        return _unpacked(func, args, kwargs, copies=1) + _product(flat, weight.t())
+        return _unpacked(args, copies=1) + _product(flat, weight.t())
     return 0
 
 
-def gpu_workspace(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
+def gpu_workspace(func: Any, args: tuple[Any, ...], _: Mapping[str, Any]) -> int:
     """The same on a GPU: the backward pass of flash attention and bitsandbytes' product.
 
     That product unpacks its weight from 1537 rows on (257 with ROCm), and below as each chip's
@@ -58,7 +58,7 @@ def gpu_workspace(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     """
     name = func.overloadpacket.__name__
     if name == "gemm_4bit":
-        return _unpacked(func, args, kwargs, copies=2)
+        return _unpacked(args, copies=2)
     if name != "_scaled_dot_product_flash_attention_for_cpu_backward":
         return 0
     _, query, key = args[:3]
@@ -69,15 +69,15 @@ def gpu_workspace(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     return sums + 2 * of_one_head * int(query.shape[1]) * int(key.dtype.itemsize)
 
 
-def _unpacked(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, copies: int) -> int:
+def _unpacked(args: tuple[Any, ...], *, copies: int) -> int:
     """The weight that bitsandbytes' ``gemm_4bit`` unpacks in its activations' dtype, and ``copies``
     of its scales in fp32 where they are quantised too (bitsandbytes, ``backends/*/ops.py``).
     """
-    names = (argument.name for argument in func._schema.arguments)
-    given = {**dict(zip(names, args, strict=False)), **kwargs}
-    scales = given.get("absmax_8bit")
-    unpacked = math.prod(map(int, given["shapeB"])) * int(given["A"].dtype.itemsize)
-    return unpacked + (0 if scales is None else 4 * copies * int(scales.numel()))
+    activations, _, shape, *others = args
+    # The dispatcher gives all arguments by place and leaves out trailing defaults.
+    quantised_scales = others[4] if len(others) > 4 else None
+    scales = 0 if quantised_scales is None else copies * int(quantised_scales.numel())
+    return math.prod(map(int, shape)) * int(activations.dtype.itemsize) + 4 * scales
 
 
 def _casts(tensors: list[Tensor], *, in_place: bool) -> int:
