@@ -71,7 +71,8 @@ def test_a_cell_of_new_names_is_measured(extended, tmp_path):
 def records_of(extended, folder):
     """This process does not know the new names; the copy reads its own record."""
     code = (
-        "import json, sys; from pathlib import Path; from alignmeter.folder import load_folders; "
+        "import json, sys; from pathlib import Path; "
+        "from alignmeter.records.folder import load_folders; "
         "print(json.dumps([{'id': r.cell.id, 'status': r.status, 'agrees': r.numerics.agrees, "
         "'phases': list(r.phases)} for r in load_folders([Path(sys.argv[1])]).records]))"
     )

@@ -38,10 +38,10 @@ ACCELERATORS: dict[str, str] = {
 """In the order in which ``auto`` looks for them."""
 
 TELEMETRY: dict[str, str] = {
-    "cuda": "alignmeter.telemetry.nvml:open_nvml",
-    "rocm": "alignmeter.telemetry.amd:open_amd",
-    "xpu": "alignmeter.telemetry.intel:open_intel",
-    "cpu": "alignmeter.telemetry.cpu:open_cpu",
+    "cuda": "alignmeter.telemetry.nvidia.nvml:open_nvml",
+    "rocm": "alignmeter.telemetry.amd.smi:open_amd",
+    "xpu": "alignmeter.telemetry.intel.sysfs:open_intel",
+    "cpu": "alignmeter.telemetry.linux.host:open_cpu",
 }
 """Accelerator -> the function that opens its telemetry for a process id."""
 

@@ -3,11 +3,13 @@
 __all__ = ["write_report"]
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from alignmeter.folder import Loaded, write_bytes
-from alignmeter.prices import Prices
-from alignmeter.record import Record
+from alignmeter.analysis.clock_drift import with_clock_drift
+from alignmeter.analysis.prices import Prices
+from alignmeter.records.folder import Loaded, write_bytes
+from alignmeter.records.record import Record
 
 
 def write_report(
@@ -29,13 +31,14 @@ def write_report(
 
     Raises `InputError` if a file cannot be written, or if ``baseline`` has no cell of these.
     """
-    from alignmeter_reports.delta_table import delta_csv_text
     from alignmeter_reports.markdown import report_markdown
     from alignmeter_reports.page import render_page
     from alignmeter_reports.parquet import parquet_bytes
+    from alignmeter_reports.sections.delta import delta_csv_text
     from alignmeter_reports.table import csv_text, frame
     from alignmeter_reports.view import Sources, gathered
 
+    loaded = replace(loaded, records=with_clock_drift(loaded.records))
     sources = Sources(loaded=loaded, title=title, prices=prices, baseline=baseline, raw=parquet)
     view = gathered(sources)
     write_bytes(html, _utf8(render_page(view)))

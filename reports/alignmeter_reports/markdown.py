@@ -5,16 +5,16 @@ __all__ = ["report_markdown"]
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from alignmeter.compare.markdown import MARKDOWN_LIMIT_BYTES, escaped
-from alignmeter.compare.words import counted, plain
-from alignmeter.delta import Delta
-from alignmeter.folder import Loaded
-from alignmeter.record import Record
+from alignmeter.analysis.compare.markdown import MARKDOWN_LIMIT_BYTES, escaped
+from alignmeter.analysis.delta import Delta
+from alignmeter.records.folder import Loaded
+from alignmeter.records.record import Record
+from alignmeter.text import counted, plain
 from alignmeter.units import bytes_text
-from alignmeter_reports.answer import Answer
-from alignmeter_reports.baseline import BaselineView
-from alignmeter_reports.cells import CellRow, layout
-from alignmeter_reports.claims import ClaimRow
+from alignmeter_reports.sections.answer import Answer
+from alignmeter_reports.sections.baseline import BaselineView
+from alignmeter_reports.sections.cells import CellRow, layout
+from alignmeter_reports.sections.claims import ClaimRow
 from alignmeter_reports.view import View
 
 _SECTION = MARKDOWN_LIMIT_BYTES // 8

@@ -12,30 +12,30 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from alignmeter import __version__
-from alignmeter.axes import AXES
-from alignmeter.delta import PARTS, Delta
-from alignmeter.frontier import FrontierPoint
-from alignmeter.reasons import REASONS
-from alignmeter.record import Provenance, Record
+from alignmeter.analysis.delta import PARTS, Delta
+from alignmeter.analysis.intervals import Estimate
+from alignmeter.cells.axes import AXES
+from alignmeter.records.capacity import CapacityPoint
+from alignmeter.records.reasons import REASONS
+from alignmeter.records.record import Provenance, Record
 from alignmeter.registry import ACCELERATORS
-from alignmeter.statistics import Estimate
 from alignmeter.units import bytes_text, seconds_text
-from alignmeter_reports.answer import leading
-from alignmeter_reports.beside_stock import kernels_chart, kernels_rows
-from alignmeter_reports.cells import CellRow, layout
-from alignmeter_reports.changes import changes_view
-from alignmeter_reports.claims import figure_text
-from alignmeter_reports.frontier import frontier_views
-from alignmeter_reports.ledger import ledger_chart, phase_chart
-from alignmeter_reports.matrix import heat, helps
-from alignmeter_reports.memory import memory_view
-from alignmeter_reports.pareto import pareto_views
-from alignmeter_reports.plan import plan_views
-from alignmeter_reports.portability import portability_views
-from alignmeter_reports.scaling import scaling_views
-from alignmeter_reports.timelines import timeline_views
+from alignmeter_reports.sections.answer import leading
+from alignmeter_reports.sections.beside_stock import kernels_chart, kernels_rows
+from alignmeter_reports.sections.capacity import capacity_views
+from alignmeter_reports.sections.cells import CellRow, layout
+from alignmeter_reports.sections.changes import changes_view
+from alignmeter_reports.sections.claims import figure_text
+from alignmeter_reports.sections.ledger import ledger_chart, phase_chart
+from alignmeter_reports.sections.matrix import heat, helps
+from alignmeter_reports.sections.memory import memory_view
+from alignmeter_reports.sections.pareto import pareto_views
+from alignmeter_reports.sections.plan import plan_views
+from alignmeter_reports.sections.portability import portability_views
+from alignmeter_reports.sections.scaling import scaling_views
+from alignmeter_reports.sections.timelines import timeline_views
+from alignmeter_reports.sections.waterfall import delta_rows, place_of, waterfalls
 from alignmeter_reports.view import MOST_CELLS, View
-from alignmeter_reports.waterfall import delta_rows, place_of, waterfalls
 
 _LONGEST = 300
 """Characters of a text cell that the page shows; records may hold anything."""
@@ -69,7 +69,7 @@ def _interval(time: Estimate) -> str:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("alignmeter_reports"),
+        loader=PackageLoader("alignmeter_reports", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -86,8 +86,8 @@ def render_page(view: View) -> str:
     """The whole page as text; equal records give equal text."""
     environment = _environment()
     # The newline is that behind the tag: a browser digests everything between the two tags.
-    script = "\n" + environment.get_template("report.js").render()
-    return environment.get_template("report.html.j2").render(
+    script = "\n" + environment.get_template("page.js").render()
+    return environment.get_template("page.html.j2").render(
         script=Markup(script),  # noqa: S704 - the package's own file, with nothing of a record
         policy=_policy(script),
         title=view.sources.title,
@@ -115,7 +115,7 @@ def _policy(script: str) -> str:
 
 def _scope(view: View) -> dict[str, object]:
     """What was measured, where and when."""
-    searches = view.sources.loaded.frontier
+    searches = view.sources.loaded.capacity
     everywhere = [record.provenance for record in view.records]
     everywhere += [point.provenance for point in searches if point.provenance is not None]
     machines = _machines(everywhere)
@@ -179,11 +179,11 @@ def _stored(view: View) -> dict[str, object]:
     return {
         "portability": portability_views(loaded.portability),
         "plans": plan_views(loaded.predictions),
-        "frontier": frontier_views(loaded.frontier),
+        "capacity": capacity_views(loaded.capacity),
     }
 
 
-def _measured(records: Sequence[Record], searches: Sequence[FrontierPoint]) -> set[str]:
+def _measured(records: Sequence[Record], searches: Sequence[CapacityPoint]) -> set[str]:
     ran = {record.cell.accelerator for record in records if record.status == "ok"}
     return ran | {point.cell.accelerator for point in searches if point.largest is not None}
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from alignmeter.record import Record
+from alignmeter.records.record import Record
 from alignmeter_reports.table import COLUMNS, kind_of
 
 _STEPS = "step_s"

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from alignmeter.claims import findings
-from alignmeter.claims.likeness import CellGroup, cell_groups
-from alignmeter.delta import Delta, deltas
-from alignmeter.folder import Loaded
-from alignmeter.prices import Prices
-from alignmeter.record import Reason, Record
-from alignmeter_reports.answer import Answer, answers
-from alignmeter_reports.baseline import BaselineView, baseline_view
-from alignmeter_reports.cells import CellRow, anchors, cell_rows, latest
-from alignmeter_reports.claims import ClaimRow, claim_rows
-from alignmeter_reports.cost import CostView, cost_view
-from alignmeter_reports.vendors import VendorView, vendor_view
+from alignmeter.analysis.claims import findings
+from alignmeter.analysis.delta import Delta, deltas
+from alignmeter.analysis.pairings import CellGroup, cell_groups
+from alignmeter.analysis.prices import Prices
+from alignmeter.records.folder import Loaded
+from alignmeter.records.record import Reason, Record
+from alignmeter_reports.sections.answer import Answer, answers
+from alignmeter_reports.sections.baseline import BaselineView, baseline_view
+from alignmeter_reports.sections.cells import CellRow, anchors, cell_rows, latest
+from alignmeter_reports.sections.claims import ClaimRow, claim_rows
+from alignmeter_reports.sections.cost import CostView, cost_view
+from alignmeter_reports.sections.vendors import VendorView, vendor_view
 
 MOST_CELLS = 400
 """Rows that a page shows in full, those that were measured last; the raw files have all."""
@@ -104,7 +104,7 @@ def gathered(sources: Sources) -> View:
         answers=answers(cells),
         claims=claim_rows(found),
         cost=cost_view(rows, found, sources.prices),
-        vendors=vendor_view(records, cells, sources.loaded.frontier),
+        vendors=vendor_view(records, cells, sources.loaded.capacity),
         baseline=None if base is None else baseline_view(records, base),
         failures=failures[:_MOST_FAILURES],
         hidden_failures=max(0, len(failures) - _MOST_FAILURES),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stub_libraries import NO_COMPILER, SOURCES, Clock, Scenario, build_library, compiler
 
-from alignmeter.telemetry.amd import open_amd
+from alignmeter.telemetry.amd.smi import open_amd
 from alignmeter.telemetry.base import Telemetry
 
 _SPEC = importlib.util.find_spec("amdsmi")

@@ -14,7 +14,7 @@ import struct
 import time
 from pathlib import Path
 
-from alignmeter.session.worker import serve
+from alignmeter.worker.serve import serve
 
 
 def kill():
@@ -38,7 +38,7 @@ def lose_driver():
 
 def in_phase(name, fault):
     """``fault`` when a step enters that phase."""
-    from alignmeter.session.phases import PhaseClock
+    from alignmeter.worker.phases import PhaseClock
 
     plain = PhaseClock.phase
 
@@ -54,7 +54,7 @@ def in_phase(name, fault):
 
 def at_verb(name, fault):
     """``fault`` when the parent asks for that: ``build``, ``agreement``, ``memory_step``..."""
-    from alignmeter.session.workload import Workload
+    from alignmeter.worker.workload import Workload
 
     plain = getattr(Workload, name)
 
@@ -67,7 +67,7 @@ def at_verb(name, fault):
 
 def spoil_weights():
     """The first timed step computes with weights that are no numbers."""
-    from alignmeter.session.workload import Workload
+    from alignmeter.worker.workload import Workload
 
     plain = Workload.begin_timed
 
@@ -91,7 +91,7 @@ def lose_device(library, scenario, clock, lost_at_s):
     import pynvml
 
     from alignmeter.registry import TELEMETRY
-    from alignmeter.session.workload import Workload
+    from alignmeter.worker.workload import Workload
 
     os.environ |= {"STUB_SCENARIO": scenario, "STUB_CLOCK": clock}
     pynvml.nvmlLib = ctypes.CDLL(library)

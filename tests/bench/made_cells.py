@@ -3,7 +3,7 @@
 import msgspec
 from made_records import make_record
 
-from alignmeter.record import Energy, Memory, Phase, Provenance, Throughput, Timing, Verdict
+from alignmeter.records.record import Energy, Memory, Phase, Provenance, Throughput, Timing, Verdict
 
 GOOD = {name: Verdict(ok=True) for name in ("time", "memory", "energy", "numerics")}
 A_DEVICE = {"cuda": "NVIDIA H100 80GB HBM3", "rocm": "AMD Instinct MI300X", "cpu": "cpu"}

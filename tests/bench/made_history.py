@@ -7,8 +7,16 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from made_records import make_record
 
-from alignmeter.folder import record_path
-from alignmeter.record import Energy, Provenance, Reason, Throughput, Timing, Verdict, encode_record
+from alignmeter.records.folder import record_path
+from alignmeter.records.record import (
+    Energy,
+    Provenance,
+    Reason,
+    Throughput,
+    Timing,
+    Verdict,
+    encode_record,
+)
 
 FULL = make_record()
 LORA = make_record(peft="lora")

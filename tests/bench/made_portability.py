@@ -1,6 +1,6 @@
 """Portability tables for tests: rows that hold, with chosen faults."""
 
-from alignmeter.portability import SCHEMA_VERSION, Portability, PortabilityRow
+from alignmeter.records.portability import SCHEMA_VERSION, Portability, PortabilityRow
 
 
 def make_row(**changes):

@@ -1,6 +1,6 @@
 """Records for tests: a real cell with chosen figures."""
 
-from alignmeter.record import (
+from alignmeter.records.record import (
     OWNERS,
     SCHEMA_VERSION,
     Energy,

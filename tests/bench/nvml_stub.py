@@ -15,7 +15,7 @@ import pytest
 from stub_libraries import SOURCES, Clock, Scenario, build_library
 
 from alignmeter.telemetry.base import FIGURES, Capabilities, Identity, Sample, Telemetry
-from alignmeter.telemetry.nvml import open_nvml
+from alignmeter.telemetry.nvidia.nvml import open_nvml
 
 _HERE = "stub-nvml.so"
 """The same library under another name: in a process that has loaded ``libnvidia-ml.so.1`` by path,

@@ -2,7 +2,7 @@
 
 from importlib import resources
 
-_OWN = resources.files("alignmeter_reports").joinpath("templates", "report.js").read_text()
+_OWN = resources.files("alignmeter_reports").joinpath("page.js").read_text()
 
 
 def without_own_script(page):

@@ -51,7 +51,7 @@ def _run(folder, arguments):
 
 
 def _serve():
-    import alignmeter.session.preload  # noqa: F401 - imported in order to be imported
+    import alignmeter.worker.preload  # noqa: F401 - imported in order to be imported
 
     while line := sys.stdin.readline():
         folder, *arguments = json.loads(line)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psutil
 
-from alignmeter.folder import load_folders, timeline_path
-from alignmeter.timeline import decode_timeline
+from alignmeter.records.folder import load_folders, timeline_path
+from alignmeter.records.timeline import decode_timeline
 
 COMMAND = Path(sys.executable).with_name("alignmeter")
 SMALL = [

@@ -16,13 +16,13 @@ from pathlib import Path
 from msgspec.structs import replace
 from stub_libraries import Clock
 
-from alignmeter.session.energy import StepSpans, measure_window
-from alignmeter.session.energy_account import settle
-from alignmeter.session.meter import Target
+from alignmeter.session.findings.energy import settle
 from alignmeter.session.resolve import resolve_cell
-from alignmeter.session.workload import Workload
 from alignmeter.telemetry.base import Sample, Telemetry
 from alignmeter.telemetry.sampler import DEFAULT_HZ, Sampled, SamplerProcess
+from alignmeter.worker.energy_window import measure_window
+from alignmeter.worker.messages import StepSpans, Target
+from alignmeter.worker.workload import Workload
 
 HIGH_W, LOW_W, SHARE = 600.0, 200.0, 0.6
 MEAN_W = SHARE * HIGH_W + (1 - SHARE) * LOW_W

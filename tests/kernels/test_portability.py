@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from alignmeter.cli.compiling import Job, compile_jobs
-from alignmeter.portability import decode_portability, failure
+from alignmeter.records.portability import decode_portability, failure
 from alignmeter_kernels import KERNELS
 from alignmeter_kernels.chips import CHIPS, register_warps
 

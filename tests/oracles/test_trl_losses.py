@@ -7,8 +7,8 @@ import torch
 
 from alignmeter.batches import open_batches
 from alignmeter.methods import open_method, open_setup
-from alignmeter.methods.base import SilentProbe
 from alignmeter.session.resolve import resolve_cell
+from alignmeter.training.step import SilentProbe
 
 trl = pytest.importorskip("trl", reason="TRL is not installed; run tox -e oracle")
 if not trl.__version__.startswith("1.16"):

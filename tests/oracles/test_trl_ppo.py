@@ -11,9 +11,9 @@ import torch
 
 from alignmeter.batches import Batch
 from alignmeter.methods import open_setup
-from alignmeter.methods.base import SilentProbe
 from alignmeter.methods.ppo import PpoSettings, PpoStep
 from alignmeter.session.resolve import resolve_cell
+from alignmeter.training.step import SilentProbe
 
 trl = pytest.importorskip("trl", reason="TRL is not installed; run tox -e oracle-ppo")
 if not trl.__version__.startswith("1.12"):

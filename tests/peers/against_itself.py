@@ -20,10 +20,11 @@ from typing import Any
 
 import click
 
-from alignmeter.compare import CellComparison, Comparison, compare, terminal_lines
+from alignmeter.analysis.compare import CellComparison, Comparison, compare
+from alignmeter.cells.matrix import expand, read_matrix
 from alignmeter.errors import CellError
-from alignmeter.folder import load_folders, write_record
-from alignmeter.matrix import expand, read_matrix
+from alignmeter.records.folder import load_folders, write_record
+from alignmeter.terminal.comparison import terminal_lines
 
 SLOWED = ("dpo", "llama", "lora")
 FOLDERS = ("base", "same", "slow")
@@ -125,8 +126,8 @@ def serve_there(*arguments: object, core: int, share: float) -> None:
     With a share of 0 nothing is put around the step.
     """
     os.sched_setaffinity(0, {core})
-    from alignmeter.session.worker import serve
-    from alignmeter.session.workload import Workload
+    from alignmeter.worker.serve import serve
+    from alignmeter.worker.workload import Workload
 
     plain = Workload.build
 

@@ -18,7 +18,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from alignmeter.statistics import ratio
+from alignmeter.analysis.intervals import ratio
 from alignmeter.units import bytes_text, seconds_text
 
 SEQ_LEN, PAIRS, VOCAB = 256, 2, 32000
@@ -88,9 +88,9 @@ def ours(method: str, folder: str) -> dict:
 
     from alignmeter.batches import open_batches
     from alignmeter.methods import open_method, open_setup
-    from alignmeter.methods.base import SilentProbe
-    from alignmeter.session.cpu_events import record_events
     from alignmeter.session.resolve import resolve_cell
+    from alignmeter.training.step import SilentProbe
+    from alignmeter.worker.memory.cpu_events import record_events
 
     # Stock kernels, as TRL's side has: the steps are compared, kernels apart from them.
     axes = {
@@ -129,7 +129,7 @@ def watching(mark_begin: bool):
     """A trainer callback that times steps and records the allocations of the last one."""
     from transformers import TrainerCallback
 
-    from alignmeter.session.cpu_events import record_events
+    from alignmeter.worker.memory.cpu_events import record_events
 
     class Watch(TrainerCallback):
         def __init__(self):

@@ -22,8 +22,16 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 
 from made_cells import make_cell_records
 
-from alignmeter.folder import load_folders
-from alignmeter.record import Numerics, Phase, Provenance, Reason, Signal, Telemetry, encode_record
+from alignmeter.records.folder import load_folders
+from alignmeter.records.record import (
+    Numerics,
+    Phase,
+    Provenance,
+    Reason,
+    Signal,
+    Telemetry,
+    encode_record,
+)
 from alignmeter_reports import write_report
 
 SEED = 20260102

@@ -10,8 +10,8 @@ import pytest
 from made_cells import make_cell_records
 from made_records import make_record
 
-from alignmeter.folder import Loaded
-from alignmeter.record import Reason, decode_record, encode_record
+from alignmeter.records.folder import Loaded
+from alignmeter.records.record import Reason, decode_record, encode_record
 from alignmeter_reports import write_report
 
 CHROMIUM = next(

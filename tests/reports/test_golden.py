@@ -19,10 +19,10 @@ import pytest
 from click.testing import CliRunner
 from made_cells import make_cell_records
 
+from alignmeter.analysis.compare.markdown import MARKDOWN_LIMIT_BYTES
 from alignmeter.cli import cli
-from alignmeter.compare.markdown import MARKDOWN_LIMIT_BYTES
-from alignmeter.folder import Loaded, write_record
-from alignmeter.record import Reason
+from alignmeter.records.folder import Loaded, write_record
+from alignmeter.records.record import Reason
 from alignmeter.units import MIB
 from alignmeter_reports import write_report
 from alignmeter_reports.columns import columns_markdown

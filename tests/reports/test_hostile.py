@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from made_cells import make_cell_records
 from own_script import without_own_script
 
-from alignmeter.folder import Loaded, load_folders
-from alignmeter.record import Reason, Record, decode_record, encode_record
+from alignmeter.records.folder import Loaded, load_folders
+from alignmeter.records.record import Reason, Record, decode_record, encode_record
 from alignmeter_reports import write_report
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'{{ 7*7 }}]]>--><svg onload=a>"

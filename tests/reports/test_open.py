@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from made_records import make_record
 
-from alignmeter.folder import write_record
+from alignmeter.records.folder import write_record
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="xdg-open is how Linux opens files")
 

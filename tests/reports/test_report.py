@@ -12,9 +12,9 @@ from made_records import make_record
 from own_script import without_own_script
 
 from alignmeter.errors import InputError
-from alignmeter.folder import Loaded, load_folders, write_record
-from alignmeter.reasons import REASONS
-from alignmeter.record import OWNERS, Phase, Provenance, Reason, Verdict
+from alignmeter.records.folder import Loaded, load_folders, write_record
+from alignmeter.records.reasons import REASONS
+from alignmeter.records.record import OWNERS, Phase, Provenance, Reason, Verdict
 from alignmeter.units import MIB
 from alignmeter_reports import write_report
 from alignmeter_reports.table import COLUMNS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alignmeter.folder import load_folders
+from alignmeter.records.folder import load_folders
 from alignmeter_reports import write_report
 
 SAMPLE = Path(__file__).parents[2] / "docs" / "sample"

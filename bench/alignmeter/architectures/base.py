@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from alignmeter.architectures.vendor import Vendor
-from alignmeter.cell import digest
+from alignmeter.cells.cell import digest
 from alignmeter.errors import InputError, known
 
 PAD_TOKEN, EOS_TOKEN = 0, 2

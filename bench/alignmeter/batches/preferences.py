@@ -30,7 +30,7 @@ def preference_bytes(data: str) -> bytes:
     Raises `InputError` if the file cannot be read.
     """
     if data == PACKAGED:
-        return (resources.files("alignmeter") / "data" / "preferences.jsonl").read_bytes()
+        return (resources.files("alignmeter.batches") / "preferences.jsonl").read_bytes()
     try:
         return Path(data).read_bytes()
     except OSError as error:

@@ -10,7 +10,7 @@ import torch
 
 from alignmeter.batches.preferences import preference_bytes, read_preferences
 from alignmeter.batches.tokenizer import FIRST_BYTE, PAD, open_tokenizer
-from alignmeter.cell import Cell, digest
+from alignmeter.cells.cell import Cell, digest
 from alignmeter.errors import CellError
 
 _SYNTHETIC_PAIRS = 64

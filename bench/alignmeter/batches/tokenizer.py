@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from alignmeter.architectures.base import EOS_TOKEN as EOS
 from alignmeter.architectures.base import PAD_TOKEN as PAD
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
-from alignmeter.cell import Cell
+from alignmeter.cells.cell import Cell
 from alignmeter.errors import CellError
 
 FIRST_BYTE = 3

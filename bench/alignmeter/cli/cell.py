@@ -8,12 +8,12 @@ from typing import Any
 import click
 import msgspec
 
-from alignmeter.axes import AxisValue
-from alignmeter.cell import Cell
+from alignmeter.cells.axes import AxisValue
+from alignmeter.cells.cell import Cell
+from alignmeter.cells.matrix import read_overrides
 from alignmeter.cli.options import axis_options, measure_options
 from alignmeter.errors import InputError
-from alignmeter.folder import write_record
-from alignmeter.matrix import read_overrides
+from alignmeter.records.folder import write_record
 
 
 @click.command()

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from alignmeter import compare as comparing
+from alignmeter.analysis import compare as comparing
 from alignmeter.errors import InputError
-from alignmeter.folder import load_folders, write_bytes
-from alignmeter.record import Record
-from alignmeter.summary import agreement_lines, agreement_sentences
+from alignmeter.records.folder import load_folders, write_bytes
+from alignmeter.records.record import Record
+from alignmeter.terminal.comparison import terminal_lines
+from alignmeter.terminal.summary import agreement_lines, agreement_sentences
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path)
@@ -42,7 +43,7 @@ def compare(
     (ours, bad_ours), (theirs, bad_theirs) = _records(base), _records(new)
     found = comparing.compare(ours, theirs, gates, paired=paired)
     failed = comparing.failures(found, gates)
-    lines = [*comparing.terminal_lines(found, failed), *agreement_lines(theirs)]
+    lines = [*terminal_lines(found, failed), *agreement_lines(theirs)]
     click.echo("\n".join(lines))
     notes = agreement_sentences(theirs)
     for gate in comparing.undecided(found, gates or {}):

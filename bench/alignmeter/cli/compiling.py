@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from multiprocessing import get_context
 
-from alignmeter.portability import PortabilityRow
+from alignmeter.records.portability import PortabilityRow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -44,8 +44,8 @@ def _names() -> list[str]:
 def _row(accelerator: str) -> dict[str, Any]:
     """One accelerator: whether torch can use it, and its telemetry's word on each device."""
     from alignmeter.telemetry import open_telemetry
-    from alignmeter.telemetry.patience import Patient
-    from alignmeter.telemetry.presence import device_nodes
+    from alignmeter.telemetry.device_nodes import device_nodes
+    from alignmeter.telemetry.timeout import Patient
 
     telemetry = Patient(lambda: open_telemetry(accelerator))
     probe = telemetry.probe()
@@ -71,7 +71,7 @@ def _torch_missing(accelerator: str) -> str | None:
 
 
 def _device(telemetry: Any, key: str) -> dict[str, Any]:
-    from alignmeter.peaks import chip_of
+    from alignmeter.analysis.chips import chip_of
 
     try:
         identity, capabilities = telemetry.identity(key), telemetry.capabilities(key)

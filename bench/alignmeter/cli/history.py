@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from alignmeter.compare.metrics import METRICS
+from alignmeter.analysis.metrics import METRICS
 from alignmeter.errors import InputError, known
 
 
@@ -34,7 +34,8 @@ def history(
     """
     from rich.console import Console
 
-    from alignmeter import history as histories
+    from alignmeter.analysis import history as histories
+    from alignmeter.terminal.history import print_history
 
     refused: list[str] = []
     series = histories.series(histories.read_runs(folder, refused), _metrics(metric))
@@ -50,7 +51,7 @@ def history(
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1))
     else:
-        histories.print_history(found, Console(highlight=False))
+        print_history(found, Console(highlight=False))
     if fail_on_change and found.changes:
         raise click.exceptions.Exit(1)
     if refused:

@@ -10,8 +10,8 @@ import click
 
 from alignmeter import __version__
 from alignmeter.errors import InputError, known
-from alignmeter.folder import write_bytes
-from alignmeter.portability import (
+from alignmeter.records.folder import write_bytes
+from alignmeter.records.portability import (
     SCHEMA_VERSION,
     Portability,
     PortabilityRow,

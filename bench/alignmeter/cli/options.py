@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from alignmeter.axes import AXES, Axis
+from alignmeter.cells.axes import AXES, Axis
 from alignmeter.telemetry.sampler import DEFAULT_HZ
 
 Command = Callable[..., Any]

@@ -11,15 +11,15 @@ from typing import Any
 import click
 import msgspec
 
-from alignmeter.axes import AXES
-from alignmeter.cell import Cell
+from alignmeter.analysis.chips import Peak, peak, peaks
+from alignmeter.cells.axes import AXES
+from alignmeter.cells.cell import Cell
+from alignmeter.cells.matrix import expand, read_matrix, read_overrides
 from alignmeter.cli.options import axis_options
 from alignmeter.errors import InputError
-from alignmeter.folder import PLAN_FILE, write_bytes
-from alignmeter.matrix import expand, read_matrix, read_overrides
-from alignmeter.peaks import Peak, peak, peaks
-from alignmeter.prediction import Fit, Prediction, encode_predictions
-from alignmeter.record import Reason
+from alignmeter.records.folder import PLAN_FILE, write_bytes
+from alignmeter.records.prediction import Fit, Prediction, encode_predictions
+from alignmeter.records.record import Reason
 from alignmeter.units import bytes_text
 
 _WIDTH = 78

@@ -16,7 +16,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
-from alignmeter.record import Record
+from alignmeter.records.record import Record
 from alignmeter.session.run import Job
 from alignmeter.units import bytes_text, seconds_text
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
+from alignmeter.analysis.prices import read_prices
 from alignmeter.errors import InputError
-from alignmeter.folder import Loaded, load_folders
-from alignmeter.prices import read_prices
-from alignmeter.summary import summary_lines
+from alignmeter.records.folder import Loaded, load_folders
+from alignmeter.terminal.summary import summary_lines
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path)

@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from alignmeter.claim import claimed
+from alignmeter.cells.matrix import Matrix, expand, read_matrix, read_overrides
 from alignmeter.cli.options import axis_options, measure_options
-from alignmeter.folder import Loaded, default_folder, record_path, write_run_file
-from alignmeter.matrix import Matrix, expand, read_matrix, read_overrides
-from alignmeter.record import Record
-from alignmeter.summary import summary_lines
+from alignmeter.records.folder import Loaded, default_folder, record_path, write_run_file
+from alignmeter.records.lock import claimed
+from alignmeter.records.record import Record
+from alignmeter.terminal.summary import summary_lines
 from alignmeter.units import seconds_text
 
 
@@ -53,7 +53,7 @@ def run(
     """
     chosen = read_matrix(matrix)
     overrides = read_overrides(axes)
-    from alignmeter.provenance import command_line
+    from alignmeter.accelerators.provenance import command_line
     from alignmeter.session import Settings, resolve_plan
 
     plan = resolve_plan(expand(chosen, overrides))

@@ -4,7 +4,7 @@ __all__ = ["sizes"]
 
 import click
 
-from alignmeter.axes import AXES
+from alignmeter.cells.axes import AXES
 from alignmeter.registry import ARCHITECTURES
 
 

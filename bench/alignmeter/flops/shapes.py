@@ -8,7 +8,7 @@ from typing import Any
 
 from alignmeter.architectures import open_architecture
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
-from alignmeter.cell import Cell
+from alignmeter.cells.cell import Cell
 from alignmeter.flops.blocks import BLOCKS
 from alignmeter.flops.network import Network
 from alignmeter.peft import open_peft

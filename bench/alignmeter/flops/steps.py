@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from alignmeter.cell import Cell
+from alignmeter.cells.cell import Cell
 from alignmeter.flops.blocks import BLOCKS
 from alignmeter.flops.network import Network, Work
 from alignmeter.flops.shapes import network_of, shape_of

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from alignmeter.kernelbench.baselines import Baseline
-from alignmeter.session.cpu_events import record_events
+from alignmeter.worker.memory.cpu_events import record_events
 from alignmeter_kernels import KERNELS
 from alignmeter_kernels.closeness import check_kernel
 from alignmeter_kernels.inputs import Case

@@ -10,11 +10,11 @@ import torch
 
 from alignmeter.architectures import open_architecture
 from alignmeter.batches import Batch, open_batches
-from alignmeter.cell import Cell
+from alignmeter.cells.cell import Cell
 from alignmeter.kernelbench.compare import Comparison
 from alignmeter.methods import TrainingStep, open_method, open_setup
-from alignmeter.methods.base import SilentProbe
 from alignmeter.session.resolve import resolve_cell
+from alignmeter.training.step import SilentProbe
 
 STEP_BASELINES: dict[str, str | None] = {"transformers": None, "mambapy": "mambapy"}
 """Baseline -> the module that must be importable."""

@@ -11,9 +11,9 @@ __all__ = [
     "open_setup",
 ]
 
-from alignmeter.methods.base import METHOD_AXES, Method, Outcome, Probe, TrainingStep
-from alignmeter.methods.setup import Setup, open_setup
 from alignmeter.registry import METHODS, load
+from alignmeter.training.setup import Setup, open_setup
+from alignmeter.training.step import METHOD_AXES, Method, Outcome, Probe, TrainingStep
 
 
 def open_method(name: str) -> Method:

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from alignmeter.batches import Batch
-from alignmeter.losses import gae, kl_rewards, ppo_policy_loss, ppo_value_loss, whiten
-from alignmeter.methods.actors import open_actors
-from alignmeter.methods.base import Method, Outcome, Probe, TrainingStep, descend
-from alignmeter.methods.rollout import rollout
-from alignmeter.methods.setup import Setup
+from alignmeter.methods.losses import gae, kl_rewards, ppo_policy_loss, ppo_value_loss, whiten
+from alignmeter.training.actors import open_actors
+from alignmeter.training.rollout import rollout
+from alignmeter.training.setup import Setup
+from alignmeter.training.step import Method, Outcome, Probe, TrainingStep, descend
 
 _SAMPLING_SEED = 4
 

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from alignmeter.batches import Batch
-from alignmeter.losses import rm_loss
-from alignmeter.methods.base import Method, Outcome, Probe, TrainingStep, descend
-from alignmeter.methods.setup import Setup
+from alignmeter.methods.losses import rm_loss
+from alignmeter.training.setup import Setup
+from alignmeter.training.step import Method, Outcome, Probe, TrainingStep, descend
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

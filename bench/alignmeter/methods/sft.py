@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from alignmeter.batches import Batch
-from alignmeter.losses import sft_loss
-from alignmeter.methods.base import Method, Outcome, Probe, TrainingStep, descend
-from alignmeter.methods.logprobs import response_logprobs
-from alignmeter.methods.setup import Setup
+from alignmeter.methods.losses import sft_loss
+from alignmeter.training.logprobs import response_logprobs
+from alignmeter.training.setup import Setup
+from alignmeter.training.step import Method, Outcome, Probe, TrainingStep, descend
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,8 +21,8 @@ import torch
 from torch import nn
 
 from alignmeter.architectures import Architecture
-from alignmeter.cell import Cell
-from alignmeter.precision import precision_of
+from alignmeter.architectures.precision import precision_of
+from alignmeter.cells.cell import Cell
 
 POLICY = "default"
 """peft's name for the first adapter of a model: the one that the policy trains."""

@@ -7,7 +7,7 @@ from typing import Protocol
 from torch import nn
 
 from alignmeter.architectures import Architecture
-from alignmeter.cell import Cell
+from alignmeter.cells.cell import Cell
 
 PEFT_AXES = ("lora_rank", "quantiser")
 """Axes that some modes ignore; there they stay at their defaults, so that cells are unique."""

@@ -5,7 +5,7 @@ __all__ = ["FULL"]
 from torch import nn
 
 from alignmeter.architectures import Architecture
-from alignmeter.cell import Cell
+from alignmeter.cells.cell import Cell
 
 
 class _Full:

@@ -5,7 +5,7 @@ __all__ = ["LORA"]
 from torch import nn
 
 from alignmeter.architectures import Architecture
-from alignmeter.cell import Cell
+from alignmeter.cells.cell import Cell
 from alignmeter.peft.adapters import adapter_settings, inject_adapters
 
 

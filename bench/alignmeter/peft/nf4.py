@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from alignmeter.cell import Cell
-from alignmeter.precision import precision_of
+from alignmeter.architectures.precision import precision_of
+from alignmeter.cells.cell import Cell
 from alignmeter_kernels.nf4_linear import Nf4Weight, nf4_linear
 
 BLOCKSIZE = 64

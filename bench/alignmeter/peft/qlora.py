@@ -7,10 +7,10 @@ from importlib.util import find_spec
 from torch import nn
 
 from alignmeter.architectures import Architecture
-from alignmeter.cell import Cell
+from alignmeter.architectures.precision import precision_of
+from alignmeter.cells.cell import Cell
 from alignmeter.peft.adapters import adapter_settings, inject_adapters
 from alignmeter.peft.nf4 import nf4_settings, quantise
-from alignmeter.precision import precision_of
 
 
 class _Qlora:

@@ -5,9 +5,9 @@ __all__ = ["ALLOWANCE", "Allowance", "fits", "largest_batch", "largest_seq_len"]
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from alignmeter.cell import Cell
-from alignmeter.peaks import Peak
-from alignmeter.prediction import Fit, Prediction
+from alignmeter.analysis.chips import Peak
+from alignmeter.cells.cell import Cell
+from alignmeter.records.prediction import Fit, Prediction
 from alignmeter.units import GIB
 
 Plan = Callable[[dict[str, int]], Prediction]

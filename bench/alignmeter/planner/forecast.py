@@ -12,7 +12,7 @@ from alignmeter.errors import CellError
 from alignmeter.planner.fit import ALLOWANCE
 from alignmeter.planner.store import plan_cell
 from alignmeter.planner.trace import NotPlannedError
-from alignmeter.record import Reason
+from alignmeter.records.record import Reason
 from alignmeter.session.resolve import Planned
 from alignmeter.units import bytes_text
 

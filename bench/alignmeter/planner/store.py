@@ -9,12 +9,12 @@ from pathlib import Path
 
 import msgspec
 
-from alignmeter.cell import Cell, digest
+from alignmeter.accelerators.provenance import package_versions, source_commit
+from alignmeter.cells.cell import Cell, digest
 from alignmeter.errors import InputError
-from alignmeter.folder import write_bytes
 from alignmeter.planner.trace import predict
-from alignmeter.prediction import Prediction
-from alignmeter.provenance import package_versions, source_commit
+from alignmeter.records.folder import write_bytes
+from alignmeter.records.prediction import Prediction
 
 _VERSION = 1
 """Of the planner: a change of what it counts makes earlier plans void."""
@@ -43,7 +43,7 @@ def plan_cell(cell: Cell) -> Prediction:
     found = known_prediction(cell)
     if found is None:
         # The workers' imports, with what their libraries log on import kept quiet.
-        import_module("alignmeter.session.preload")
+        import_module("alignmeter.worker.preload")
         found = predict(cell)
         with contextlib.suppress(InputError):  # a home that cannot be written costs a repetition
             write_bytes(_path(cell), msgspec.json.encode(found))

@@ -11,15 +11,15 @@ import msgspec
 import torch
 
 from alignmeter.batches import Batch, BatchSource, open_batches
-from alignmeter.cell import Cell
+from alignmeter.cells.cell import Cell
 from alignmeter.errors import AlignmeterError
 from alignmeter.methods import TrainingStep, open_method, open_setup
-from alignmeter.methods.base import SilentProbe
-from alignmeter.planner.pretend import pretending
+from alignmeter.planner.fake_tensors import pretending
 from alignmeter.planner.workspace import cpu_workspace, gpu_workspace
-from alignmeter.prediction import Prediction
-from alignmeter.session.allocations import AllocationLog, Storage
-from alignmeter.session.ledger import default_owner, logged, own_residents, rows
+from alignmeter.records.prediction import Prediction
+from alignmeter.training.step import SilentProbe
+from alignmeter.worker.memory.allocations import AllocationLog, Storage
+from alignmeter.worker.memory.ledger import default_owner, logged, own_residents, rows
 from alignmeter_kernels.planning import planning
 
 PATHS = {"cuda": "sm_90", "rocm": "gfx942", "xpu": "xpu", "cpu": None}

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from alignmeter.errors import CellError, InputError
-from alignmeter.session.worker import serve
+from alignmeter.worker.serve import serve
 
 _START_S = 180.0
 """The first worker waits for the server's imports: 7 s on two cores, minutes on a cold disk."""
 _IMPORTED = ("preload", "server")
-"""Modules of this package that the server imports before it forks."""
+"""Modules of the worker that the server imports before it forks."""
 _GRACE_S = 5.0
 _SAID_BYTES = 16384
 """How much of the end of a worker's output is read when it died."""
@@ -48,7 +48,7 @@ class Launcher:
         self.close()
         self._round = number
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([f"alignmeter.session.{name}" for name in _IMPORTED])
+        context.set_forkserver_preload([f"alignmeter.worker.{name}" for name in _IMPORTED])
         try:
             forkserver.ensure_running()
         except OSError as error:

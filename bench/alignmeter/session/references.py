@@ -6,18 +6,18 @@ import contextlib
 
 import msgspec
 
-from alignmeter.cell import Cell
+from alignmeter.cells.cell import Cell
 from alignmeter.errors import CellError, InputError
-from alignmeter.folder import write_bytes
 from alignmeter.methods import open_method
-from alignmeter.reference import (
+from alignmeter.records.folder import write_bytes
+from alignmeter.records.reference import (
     Reference,
     cached_references,
     packaged_references,
     reference_key,
 )
-from alignmeter.session.agreement import checked_cell, is_rounded, sliced_layers
 from alignmeter.session.launcher import Launcher
+from alignmeter.worker.agreement import checked_cell, is_rounded, sliced_layers
 
 
 def obtain_reference(

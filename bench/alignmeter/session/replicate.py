@@ -7,20 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alignmeter.accelerators import missing_text, open_accelerator
+from alignmeter.accelerators.provenance import collect
 from alignmeter.errors import CellError
-from alignmeter.provenance import collect
-from alignmeter.record import Provenance, Reason, Record
-from alignmeter.session.agreement import checked_cell, sliced_layers
-from alignmeter.session.assemble import Findings, assemble
+from alignmeter.records.record import Provenance, Reason, Record
+from alignmeter.records.timeline import Timeline
+from alignmeter.session.findings.assemble import Findings, assemble
+from alignmeter.session.findings.warmup import MOST_EXTRA, is_settled
 from alignmeter.session.launcher import Launcher, Worker
-from alignmeter.session.ledger import MemoryProfile
 from alignmeter.session.references import obtain_reference
 from alignmeter.session.resolve import Planned
 from alignmeter.session.sampling import Sampling
-from alignmeter.session.warmup import MOST_EXTRA, is_settled
-from alignmeter.session.workload import StepReport
 from alignmeter.telemetry.sampler import DEFAULT_HZ
-from alignmeter.timeline import Timeline
+from alignmeter.worker.agreement import checked_cell, sliced_layers
+from alignmeter.worker.messages import MemoryProfile, StepReport
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,13 +9,13 @@ from functools import cache
 from alignmeter.accelerators import available, missing_text
 from alignmeter.architectures import open_architecture, vendor_missing
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
-from alignmeter.axes import AXES, AxisValue
 from alignmeter.batches import data_digest
-from alignmeter.cell import Cell, make_cell
-from alignmeter.matrix import Choice
+from alignmeter.cells.axes import AXES, AxisValue
+from alignmeter.cells.cell import Cell, make_cell
+from alignmeter.cells.matrix import Choice
 from alignmeter.methods import METHOD_AXES, open_method
 from alignmeter.peft import PEFT_AXES, open_peft
-from alignmeter.record import Reason
+from alignmeter.records.record import Reason
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,12 +11,12 @@ from typing import Protocol
 import torch
 
 from alignmeter.accelerators import missing_text, open_accelerator
-from alignmeter.cell import Cell
-from alignmeter.clocks import with_clock_drift
+from alignmeter.accelerators.provenance import environment_digest, source_commit
+from alignmeter.analysis.clock_drift import with_clock_drift
+from alignmeter.cells.cell import Cell
 from alignmeter.errors import InputError
-from alignmeter.folder import read_record, record_path, write_record
-from alignmeter.provenance import environment_digest, source_commit
-from alignmeter.record import Record
+from alignmeter.records.folder import read_record, record_path, write_record
+from alignmeter.records.record import Record
 from alignmeter.session.launcher import Launcher
 from alignmeter.session.replicate import Settings, measure
 from alignmeter.session.resolve import Planned

@@ -7,12 +7,11 @@ import time
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from alignmeter.record import Reason, Telemetry
-from alignmeter.session.energy import StepSpans
-from alignmeter.session.meter import Target
+from alignmeter.records.record import Reason, Telemetry
+from alignmeter.records.timeline import FIGURE_FIELDS, Mark, Timeline
 from alignmeter.telemetry.base import Sample
 from alignmeter.telemetry.sampler import Sampled, SamplerProcess
-from alignmeter.timeline import FIGURE_FIELDS, Mark, Timeline
+from alignmeter.worker.messages import StepSpans, Target
 
 _OFF = Reason(code="sampler_off", text="--sample-hz 0")
 

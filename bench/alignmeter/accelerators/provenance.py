@@ -1,0 +1,134 @@
+"""Where a record comes from: commit, versions, host, device, environment."""
+
+__all__ = [
+    "collect",
+    "command_line",
+    "environment_digest",
+    "host_load",
+    "package_versions",
+    "source_commit",
+]
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+
+from alignmeter.accelerators.base import Accelerator, Device
+from alignmeter.cells.cell import digest
+from alignmeter.records.record import Provenance
+
+_PACKAGES = (
+    "alignmeter", "torch", "transformers", "peft", "bitsandbytes", "triton", "mamba-ssm",
+    "causal-conv1d", "numpy",
+)  # fmt: skip
+_PREFIXES = (
+    "CUDA_", "HIP_", "ROCR_", "HSA_", "NVIDIA_", "PYTORCH_", "TORCH_", "OMP_", "MKL_", "KMP_",
+    "ONEAPI_", "TRITON_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "BNB_",
+)  # fmt: skip
+
+
+@cache
+def source_commit() -> str | None:
+    """The git commit of the source tree; ``None`` when it is not a checkout.
+
+    Changes since that commit are named by a digest, so that two different ones are not taken for
+    the same code: ``<commit>+<digest>``.
+    """
+    folder = Path(__file__).parent
+    here = folder.parents[2]
+    if not (here / ".git").exists():
+        return None
+    commit = _git(here, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    changes = _git(here, "diff", "HEAD", "--", "bench", "kernels", "reports")
+    return f"{commit}+{digest(changes)[:8]}" if changes else commit
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
+            ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+@cache
+def package_versions() -> dict[str, str]:
+    """Name -> version of Python and of every package that decides what a step does."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+_OURS = ("PYTORCH_NVML_BASED_CUDA_CHECK",)
+"""Set by `worker.preload` for the workers: not the user's choice, and absent in the parent."""
+
+
+def _environment() -> dict[str, str]:
+    variables = sorted(os.environ.items())
+    return {k: v for k, v in variables if k.startswith(_PREFIXES) and k not in _OURS}
+
+
+def environment_digest(device: Device, threads: int | None) -> str:
+    """First 12 hex digits over versions, device, threads and environment variables.
+
+    Resume and comparison treat two records as made in one environment if this is equal.
+    """
+    return digest(
+        [package_versions(), device.name, device.driver, device.runtime, threads, _environment()]
+    )[:12]
+
+
+def host_load(exclude_own: float = 0.0) -> float:
+    """Busy share of the host's cores in the last minute, without ``exclude_own`` busy cores."""
+    return max(0.0, os.getloadavg()[0] - exclude_own) / (psutil.cpu_count() or 1)
+
+
+def command_line(arguments: Sequence[str] | None = None) -> str:
+    """This process's command as a shell takes it; the program by its name, wherever it stands here.
+
+    ``arguments`` stand in for the process's own.
+    """
+    return shlex.join([Path(sys.argv[0]).name, *(sys.argv[1:] if arguments is None else arguments)])
+
+
+def collect(accelerator: Accelerator, threads: int | None) -> Provenance:
+    """Provenance of this process on the first device of ``accelerator``; the worker adds to it."""
+    device = accelerator.devices()[0]
+    return Provenance(
+        commit=source_commit(),
+        versions=dict(package_versions()),
+        environment_digest=environment_digest(device, threads),
+        host=platform.node(),
+        os=platform.platform(),
+        device=device.name,
+        device_memory_bytes=device.memory_bytes,
+        driver=device.driver,
+        runtime=device.runtime,
+        uuid=device.uuid,
+        threads=threads,
+        environment=_environment(),
+        load_before=host_load(),
+        command=command_line(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

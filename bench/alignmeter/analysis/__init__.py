@@ -1,0 +1,1 @@
+"""What records mean: intervals, likeness, comparisons, claims. Knows no torch."""

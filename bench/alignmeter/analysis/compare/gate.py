@@ -1,0 +1,65 @@
+"""Which rows make the command fail."""
+
+__all__ = ["failures", "parse_gates", "undecided"]
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import get_args
+
+from alignmeter.analysis.compare.result import CellComparison, Comparison
+from alignmeter.analysis.intervals import Outcome
+from alignmeter.analysis.metrics import METRICS
+from alignmeter.errors import InputError, known
+
+_FORM = "write METRIC:PERCENT%, for example time:3%,memory:1%"
+
+
+def parse_gates(text: str) -> dict[str, float]:
+    """``time:3%,memory:1%`` as metric -> share of 1.
+
+    Raises `InputError` that names the part which is wrong.
+    """
+    gates: dict[str, float] = {}
+    for part in text.split(","):
+        name, colon, amount = part.strip().partition(":")
+        if not colon or not amount.endswith("%"):
+            raise InputError(f"--fail-on: {part.strip()!r} is not a gate; {_FORM}")
+        if name not in METRICS:
+            raise InputError(f"--fail-on: {name!r} is not a metric; {known(METRICS)}")
+        if name in gates:
+            raise InputError(f"--fail-on: {name} is given twice")
+        gates[name] = _share(name, amount.removesuffix("%"))
+    return gates
+
+
+def _share(name: str, amount: str) -> float:
+    try:
+        # float() would also take 1_0, 1e1, inf and other alphabets' digits.
+        percent = float(amount) if amount.isascii() and amount.replace(".", "").isdigit() else 0.0
+    except ValueError:
+        percent = 0.0
+    if not 0 < percent < math.inf:
+        raise InputError(
+            f"--fail-on: {amount + '%'!r} of {name} is not above 0 % in plain digits; {_FORM}"
+        )
+    return percent / 100
+
+
+def failures(comparison: Comparison, gates: Mapping[str, float] | None) -> list[CellComparison]:
+    """The rows that fail, in their order: what regressed, and what BASE had and NEW has not.
+
+    Only metrics in ``gates`` count; ``None``: all. What is said of a whole cell counts always.
+    """
+    return [
+        row
+        for row in comparison.rows
+        if (row.lost or row.verdict == "regressed")
+        and (gates is None or row.metric in gates or row.metric not in METRICS)
+    ]
+
+
+def undecided(comparison: Comparison, gates: Iterable[str]) -> list[str]:
+    """The gates that cannot fail, because no cell has a statistical verdict on their metric."""
+    judged = set(get_args(Outcome)) - {"not available"}
+    decided = {row.metric for row in comparison.rows if row.verdict in judged}
+    return [gate for gate in gates if gate not in decided]

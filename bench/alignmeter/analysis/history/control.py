@@ -1,0 +1,112 @@
+"""Which splits of many series are real: false alarms are bounded over all series together.
+
+The first split of each series is one hypothesis. Those that hold are chosen by the method of
+Benjamini and Hochberg (Journal of the Royal Statistical Society B 57, 1995), which bounds the
+expected share of false ones among them; where nothing changed at all, that is the chance of any
+false alarm. The parts of a series that is split are tested at the limit which its first split
+passed. Tests start with few random orders and get more only while they can still decide something.
+"""
+
+__all__ = ["Split", "splits"]
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alignmeter.analysis.history.divisive import LEAST_PART, Candidate
+
+_HOPELESS = 10
+"""Random orders that are as divided, after which no more are tried (Besag and Clifford, Biometrika
+78, 1991: the p-value then is good enough).
+"""
+_ORDERS = 199
+"""Random orders of the first round: no p-value is coarser than half a per cent."""
+_FINER = 8
+"""How many times more orders the next round tries."""
+_Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split:
+    """``index``: the first value of the new level."""
+
+    index: int
+    p_value: float
+
+
+def splits(
+    logs: Sequence[Sequence[float]], minimum: Sequence[float], rate: float
+) -> list[list[Split]]:
+    """The splits of each series, by index. Equal input gives equal results.
+
+    ``logs``: logarithms of figures, in order of time. ``minimum``: for each series, the smallest
+    effect that counts, as a share of 1. ``rate``: the bound on false alarms, a share of 1.
+    """
+    arrays = [np.asarray(values, dtype=np.float64) for values in logs]
+    testable = sum(len(values) >= 2 * LEAST_PART for values in arrays)
+    first = {
+        number: Candidate(values)
+        for number, values in enumerate(arrays)
+        if _can_change(values, minimum[number])
+    }
+    limit = _decide(list(first.values()), testable, rate)
+    found: list[list[Split]] = [[] for _ in arrays]
+    for number, candidate in first.items():
+        if candidate.p_value <= limit:
+            inner = _within(candidate, minimum[number], limit)
+            found[number] = sorted(inner, key=lambda split: split.index)
+    return found
+
+
+def _can_change(values: _Floats, minimum: float) -> bool:
+    """Whether any two parts could be so far apart: what saves testing a calm series.
+
+    A part of three values or more is made of parts of three to five, so its mean lies between
+    theirs.
+    """
+    if len(values) < 2 * LEAST_PART:
+        return False
+    sums = np.concatenate([[0.0], np.cumsum(values - values[0])])
+    means = [(sums[size:] - sums[:-size]) / size for size in range(LEAST_PART, 2 * LEAST_PART)]
+    every = np.concatenate(means)
+    return float(every.max() - every.min()) >= math.log1p(minimum) * (1 - 1e-9)
+
+
+def _limit(candidates: Sequence[Candidate], tests: int, rate: float) -> float:
+    """Benjamini and Hochberg: the largest p-value that may be believed, or 0."""
+    ranked = sorted(candidate.p_value for candidate in candidates)
+    passed = [p for rank, p in enumerate(ranked, 1) if p <= rate * rank / tests]
+    return passed[-1] if passed else 0.0
+
+
+def _decide(candidates: Sequence[Candidate], tests: int, rate: float) -> float:
+    """Test until each candidate is believed or hopeless; the limit that divides them."""
+    orders, finest = _ORDERS, max(_ORDERS, math.ceil(2 * tests / rate))
+    open_ = list(candidates)
+    while open_:
+        for candidate in open_:
+            candidate.test(orders, _HOPELESS)
+        limit = _limit(candidates, tests, rate)
+        if orders >= finest:
+            break
+        open_ = [c for c in open_ if c.p_value > limit and c.exceeded < _HOPELESS]
+        orders = min(_FINER * orders, finest)
+    return _limit(candidates, tests, rate)
+
+
+def _within(candidate: Candidate, minimum: float, limit: float) -> Iterator[Split]:
+    """The split, which holds, and those of both its parts."""
+    open_ = [(0, candidate)]
+    while open_:
+        start, split = open_.pop()
+        yield Split(index=start + split.index, p_value=split.p_value)
+        halves = ((0, split.values[: split.index]), (split.index, split.values[split.index :]))
+        for offset, values in halves:
+            if _can_change(values, minimum):
+                part = Candidate(values)
+                part.test(max(_ORDERS, math.ceil(2 / limit)), _HOPELESS)
+                if part.p_value <= limit:
+                    open_.append((start + offset, part))

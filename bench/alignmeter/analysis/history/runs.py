@@ -1,0 +1,64 @@
+"""The runs below a folder, one at a time: a run is a folder with a ``run.json``."""
+
+__all__ = ["moment", "read_runs"]
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from alignmeter.analysis.clock_drift import with_clock_drift
+from alignmeter.errors import InputError
+from alignmeter.records.folder import RUN_FILE, load_folders
+from alignmeter.records.record import Record
+
+
+def moment(record: Record, run: str) -> datetime:
+    """When the replicate started. Raises `InputError` that names ``run`` if that is no time."""
+    text = record.provenance.started
+    try:
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InputError(
+            f"{run}: provenance.started of {record.cell.id} is {text!r}; "
+            "a time such as 2026-01-31T10:00:00+00:00 would be right"
+        ) from error
+
+
+def read_runs(folder: Path, refused: list[str]) -> Iterator[tuple[str, Record]]:
+    """Each record below ``folder`` with the name of its run, run by run.
+
+    A run's name is its path below ``folder``. A record belongs to the nearest folder above it that
+    has a ``run.json``, and without one to the folder it lies in. A copied run is read once. A file
+    that is no record adds a sentence to ``refused``, the rest is still read.
+    Raises `InputError` if the folder does not exist.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give one that holds runs")
+    seen: set[tuple[object, ...]] = set()
+    told: set[str] = set()
+    for place in _run_folders(folder):
+        run = str(place.relative_to(folder)) if place != folder else place.resolve().name
+        loaded = load_folders([place])
+        refused.extend(text for text in loaded.refused if text not in told)
+        told.update(loaded.refused)
+        for record in with_clock_drift(loaded.records):
+            said = record.provenance
+            key = (record.cell.id, record.replicate, said.started, said.host, said.uuid)
+            if key in seen:
+                continue
+            seen.add(key)
+            try:
+                moment(record, run)
+            except InputError as error:
+                refused.append(str(error))
+            else:
+                yield run, record
+
+
+def _run_folders(folder: Path) -> list[Path]:
+    """Deepest first, so that a record is read with the run that is nearest to it."""
+    places = {path.parent for path in folder.rglob("*.json")}
+    runs = {place for place in places if (place / RUN_FILE).exists()}
+    alone = {place for place in places - runs if not runs.intersection(place.parents)}
+    return sorted(runs | alone, key=lambda place: (-len(place.parts), place))

@@ -1,0 +1,1 @@
+"""What is asked: axes, cells, and the matrices that list them."""

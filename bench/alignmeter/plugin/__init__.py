@@ -1,0 +1,6 @@
+"""pytest plugin: ``pytest --benchmark`` measures cells through pytest-benchmark.
+
+Load it with ``-p alignmeter.plugin`` (this repository's settings do).
+"""
+
+pytest_plugins = ("alignmeter.plugin.hooks",)

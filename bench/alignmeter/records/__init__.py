@@ -1,0 +1,1 @@
+"""What was found: types, their files, and the folder of a run."""

@@ -1,0 +1,218 @@
+"""A run's folder: one JSON file per replicate, written whole or not at all."""
+
+__all__ = [
+    "Loaded",
+    "default_folder",
+    "load_folders",
+    "read_record",
+    "record_path",
+    "timeline_path",
+    "write_bytes",
+    "write_record",
+    "write_run_file",
+]
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+
+from alignmeter.errors import InputError
+from alignmeter.records.capacity import CapacityPoint, decode_capacity
+from alignmeter.records.interning import Sharing
+from alignmeter.records.portability import Portability, decode_portability
+from alignmeter.records.prediction import Prediction, decode_predictions
+from alignmeter.records.record import Record, decode_record, encode_record
+from alignmeter.records.timeline import Timeline, encode_timeline
+from alignmeter.units import bytes_text
+
+RUN_FILE = "run.json"
+PLAN_FILE = "plan.json"
+"""What `alignmeter plan --out DIR` stored."""
+KERNELS_FILE = "kernels.json"
+"""What `alignmeter kernels --out DIR/kernels.json` stored beside the records."""
+CAPACITY_FILE = "capacity.json"
+"""What `pytest --benchmark suites/bench_capacity.py --results DIR` stored."""
+_LARGEST_BYTES = 64 << 20
+"""A record has some 7 KiB. What is so large is something else; reading it could take all memory."""
+_LONGEST = 500
+"""Characters of a sentence about a file, which may quote what the file says."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """What a set of folders held: the records, and one sentence per file that was refused.
+
+    ``portability``: the tables that `alignmeter kernels` stored there; ``predictions``: what
+    `alignmeter plan` did; ``capacity``: the searches of ``suites/bench_capacity.py``. ``paths``:
+    the file of each record, in their order; empty where the records come from no folder.
+    """
+
+    records: list[Record]
+    refused: list[str]
+    portability: list[Portability] = field(default_factory=list)
+    predictions: list[Prediction] = field(default_factory=list)
+    capacity: list[CapacityPoint] = field(default_factory=list)
+    paths: list[Path] = field(default_factory=list)
+
+
+def default_folder() -> Path:
+    """``results/<date-time>`` below the working folder, in local time."""
+    return Path("results") / datetime.now().astimezone().strftime("%Y-%m-%d-%H%M%S")
+
+
+def write_run_file(folder: Path, matrix: str, axes: Mapping[str, object], command: str) -> None:
+    """``DIR/run.json``: what was asked for, where. Raises `InputError` if it cannot be written."""
+    content = {
+        "schema_version": 1,
+        "matrix": matrix,
+        "axes": dict(axes),
+        "command": command,
+        "host": platform.node(),
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+    write_bytes(folder / RUN_FILE, json.dumps(content, indent=1).encode() + b"\n")
+
+
+def record_path(folder: Path, cell_id: str, replicate: int) -> Path:
+    """``DIR/<cell-id>.r<k>.json``."""
+    return folder / f"{cell_id}.r{replicate}.json"
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write through a temporary file, fsync, rename, fsync of the folder.
+
+    Raises `InputError` if the folder cannot be made or written.
+    """
+    _write_together(path.parent, {path.name: data})
+
+
+def _write_together(folder: Path, files: Mapping[str, bytes]) -> None:
+    """The same for several: all are on the disk before the first is renamed, in their order."""
+    path = folder
+    partials = {name: folder / f".{name}.{os.getpid()}.partial" for name in files}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            path = folder / name
+            with partials[name].open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        for name, partial in partials.items():
+            partial.replace(folder / name)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        for partial in partials.values():
+            with contextlib.suppress(OSError):  # renamed, or never made
+                partial.unlink()
+
+
+def timeline_path(folder: Path, cell_id: str, replicate: int) -> Path:
+    """``DIR/<cell-id>.r<k>.timeline.csv.gz``."""
+    return folder / f"{cell_id}.r{replicate}.timeline.csv.gz"
+
+
+def write_record(folder: Path, record: Record, timeline: Timeline | None = None) -> Path:
+    """Store one record; returns its path. An earlier record of the same replicate is replaced.
+
+    The timeline comes first: a record that is there is complete. Raises `InputError` if the folder
+    cannot be written; what was there is then unchanged.
+    """
+    path = record_path(folder, record.cell.id, record.replicate)
+    beside = timeline_path(folder, record.cell.id, record.replicate)
+    data = encode_record(record)
+    if timeline is not None:
+        _write_together(folder, {beside.name: encode_timeline(timeline), path.name: data})
+        return path
+    write_bytes(path, data)
+    with contextlib.suppress(OSError):  # mostly there is none
+        beside.unlink()
+    return path
+
+
+def load_folders(folders: Iterable[Path]) -> Loaded:
+    """All records below ``folders``; a bad file is refused by name and the rest is still read.
+
+    A file ``kernels.json`` is read as a portability table, ``plan.json`` as plans,
+    ``capacity.json`` as searches. What is there more than once, in copies or because folders
+    overlap, is read once: a record's copies would otherwise pass for replicates.
+    Raises `InputError` if a folder does not exist.
+    """
+    loaded = Loaded(records=[], refused=[])
+    seen: set[bytes] = set()
+    sharing = Sharing()
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder; give one that `alignmeter run` wrote")
+        files = sorted(folder.rglob("*.json"), key=lambda path: (path.parent.parts, path.name))
+        for _, run in groupby(files, key=lambda path: path.parent):
+            first = len(loaded.records)
+            for path in run:
+                _read(loaded, path, seen)
+            loaded.records[first:] = map(sharing.record, loaded.records[first:])
+    return loaded
+
+
+def _read(loaded: Loaded, path: Path, seen: set[bytes]) -> None:
+    if path.name == RUN_FILE:
+        return
+    try:
+        data = _contents(path)
+        known = hashlib.sha256(data).digest()
+        if known not in seen:
+            _add(loaded, data, path)
+        seen.add(known)
+    except InputError as error:
+        loaded.refused.append(_one_line(str(error)))
+    except OSError as error:
+        loaded.refused.append(_one_line(f"{path}: cannot be read: {error.strerror or error}"))
+
+
+def read_record(path: Path) -> Record:
+    """One record. Raises `InputError` for what is none, and `OSError` if it cannot be read."""
+    return decode_record(_contents(path), str(path))
+
+
+def _contents(path: Path) -> bytes:
+    """What is in a file. Raises `InputError` for what is none, or cannot be one of ours."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"{path}: not a file; a record is one")
+    if found.st_size > _LARGEST_BYTES:
+        raise InputError(
+            f"{path}: {bytes_text(found.st_size)}, and no record has more than "
+            f"{bytes_text(_LARGEST_BYTES)}"
+        )
+    return path.read_bytes()
+
+
+def _one_line(sentence: str) -> str:
+    """The sentence without line breaks and bytes that are no text, and not without end."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence)
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
+
+
+def _add(loaded: Loaded, data: bytes, path: Path) -> None:
+    if path.name == PLAN_FILE:
+        loaded.predictions.extend(decode_predictions(data, str(path)))
+    elif path.name == KERNELS_FILE:
+        loaded.portability.append(decode_portability(data, str(path)))
+    elif path.name == CAPACITY_FILE:
+        loaded.capacity.extend(decode_capacity(data, str(path)).points)
+    else:
+        loaded.records.append(decode_record(data, str(path)))
+        loaded.paths.append(path)

@@ -1,0 +1,213 @@
+"""The reason codes of records, each with a sentence and what helps.
+
+``python -m alignmeter.records.reasons`` prints `docs/reasons.md`.
+"""
+
+__all__ = ["REASONS", "Code", "markdown_page"]
+
+import sys
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Why something is missing or must not be ranked. A record holds the code as a string."""
+
+    meaning: str
+    """What happened, a sentence without its full stop."""
+    remedy: str
+    """What a reader can do about it, the same."""
+
+    def __new__(cls, code: str, meaning: str, remedy: str) -> "Code":
+        """A string with two sentences."""
+        member = str.__new__(cls, code)
+        member._value_, member.meaning, member.remedy = code, meaning, remedy
+        return member
+
+    EXCLUDED = (
+        "excluded",
+        "the matrix file excludes this combination",
+        "remove the `[[exclude]]` from the matrix to measure it",
+    )
+    IMPOSSIBLE = (
+        "impossible",
+        "the axes of this cell contradict each other",
+        "change the axis that the text names",
+    )
+    ACCELERATOR_MISSING = (
+        "accelerator_missing",
+        "the accelerator is not on this machine",
+        "see `alignmeter devices` for what is here and why the rest is not",
+    )
+    LIBRARY_MISSING = (
+        "library_missing",
+        "a library that this cell needs is not installed",
+        "install the extra that the text names",
+    )
+    DATA_TOO_SHORT = (
+        "data_too_short",
+        "too few rows of the data reach the prompt length",
+        "give longer data, or a smaller `--prompt-len` or `--batch`",
+    )
+    OUT_OF_MEMORY = (
+        "out_of_memory",
+        "an allocation failed",
+        "shrink batch or sequence, checkpoint activations, or take a smaller PEFT mode; "
+        "`alignmeter plan` tells what fits",
+    )
+    PREDICTED_OUT_OF_MEMORY = (
+        "predicted_out_of_memory",
+        "a plan says that the cell does not fit; --no-plan tries it anyway",
+        "do as for `out_of_memory`, or give `--no-plan`",
+    )
+    TIMEOUT = (
+        "timeout",
+        "the replicate passed its time limit",
+        "raise `--timeout`, or take a smaller cell",
+    )
+    WORKER_DIED = (
+        "worker_died",
+        "the worker process ended without an answer",
+        "read its last words in the text; SIGKILL is mostly the kernel's, out of memory",
+    )
+    EXCEPTION = (
+        "exception",
+        "the step raised an exception",
+        "read the text; one cell alone repeats it: `alignmeter cell` with its `cell` object",
+    )
+    NON_FINITE_LOSS = (
+        "non_finite_loss",
+        "a loss was NaN or infinite",
+        "find the operator with `--kernels stock` and `--precision fp32`; check the data",
+    )
+    FIRST_LOSS = (
+        "first_loss",
+        "the first DPO loss was not ln 2 although the policy equals its ref_model",
+        "suspect the kernels or the adapters: compare with `--kernels stock` and `--peft full`",
+    )
+    ADAPTER_WITHOUT_GRADIENT = (
+        "adapter_without_gradient",
+        "a LoRA adapter got no gradient in the first step",
+        "use kernels that do not bypass the layer, or leave the layer out of the LoRA targets",
+    )
+    REFERENCE_DISAGREES = (
+        "reference_disagrees",
+        "the first steps differ from the reference by more than rounding",
+        "find the operator with `--kernels stock`; trust no figure of this cell before",
+    )
+    LEDGER_GAP = (
+        "ledger_gap",
+        "more bytes without an owner than the ledger's limit",
+        "report the cell as an issue, with its record; the peak itself is the allocator's",
+    )
+    TOO_FEW_STEPS = (
+        "too_few_steps",
+        "fewer than three timed steps",
+        "give `--steps 3` or more",
+    )
+    WARMUP_UNSETTLED = (
+        "warmup_unsettled",
+        "steps were still getting faster when they were timed",
+        "give more `--warmup`, or more `--steps`",
+    )
+    HOST_LOADED = (
+        "host_loaded",
+        "other processes kept the host's cores busy",
+        "end them, or wait, and measure again",
+    )
+    SWAP_USED = (
+        "swap_used",
+        "memory of the worker was swapped out or in while steps were timed",
+        "end what holds the host's memory, or take a smaller cell",
+    )
+    OTHER_PROCESSES = (
+        "other_processes",
+        "other processes held memory of the device while steps were timed",
+        "end them (`nvidia-smi`, `amd-smi process`), or take a device that is free",
+    )
+    THROTTLED = (
+        "throttled",
+        "the device lowered its clock to protect itself while steps were timed",
+        "cool it and check its power supply; then measure again",
+    )
+    CLOCK_DRIFT = (
+        "clock_drift",
+        "the device's clock was not that of the cell's other rounds",
+        "lock the clocks, or let the device come to a steady temperature, and measure again",
+    )
+    KERNEL_FELL_BACK = (
+        "kernel_fell_back",
+        "an operator ran its portable version and not the kernel that was asked for",
+        "install `alignmeter[triton]`, or ask for `--kernels stock`",
+    )
+    ENERGY_UNAVAILABLE = (
+        "energy_unavailable",
+        "no energy counter can be read here",
+        "see `alignmeter devices` for what would open it",
+    )
+    COUNTER_FROZEN = (
+        "counter_frozen",
+        "the energy counter stood still; the figure is polled power",
+        "update the driver; other users of the counter may hold it",
+    )
+    COUNTER_STEPPED_BACK = (
+        "counter_stepped_back",
+        "the energy counter stepped back; the figure is polled power",
+        "measure again: it wrapped, or the driver was loaded anew",
+    )
+    ENERGY_DISAGREES = (
+        "energy_disagrees",
+        "counter and polled power differ by more than 10 %",
+        "raise `--sample-hz`; check that both belong to the same device",
+    )
+    TELEMETRY_UNAVAILABLE = (
+        "telemetry_unavailable",
+        "no library of the vendor answers for this device",
+        "see `alignmeter devices` for what is missing",
+    )
+    SAMPLER_OFF = (
+        "sampler_off",
+        "the sampler was switched off",
+        "leave out `--sample-hz 0`",
+    )
+    SAMPLER_ENDED = (
+        "sampler_ended",
+        "the sampler ended before the replicate did",
+        "read its last words in the text",
+    )
+    SAMPLER_HUNG = (
+        "sampler_hung",
+        "a call of the driver kept the sampler from ending",
+        "look for the driver's complaints in the kernel's log",
+    )
+    SAMPLER_GAP = (
+        "sampler_gap",
+        "the sampler missed too much of the energy window",
+        "free a core of the host for it, and measure again",
+    )
+    NOT_MEASURED = (
+        "not_measured",
+        "the backend gives no such figure",
+        "read the text for what came before it",
+    )
+
+
+REASONS: dict[str, Code] = {code.value: code for code in Code}
+"""Code -> its member. Records of other versions may hold codes that are not here."""
+
+
+def markdown_page() -> str:
+    """`docs/reasons.md`: the table of all codes."""
+    rows = [f"| `{code}` | {code.meaning} | {code.remedy} |" for code in Code]
+    return "\n".join([_HEAD, "| code | meaning | what helps |", "|---|---|---|", *rows, ""])
+
+
+_HEAD = """# Reason codes
+
+What a [record](records.md) gives as `code` beside a status that is not `ok`, a figure that is
+missing, or a metric that must not be ranked. `text` beside it has the particulars. Made by
+`python -m alignmeter.records.reasons`.
+"""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown_page())

@@ -1,0 +1,290 @@
+"""The record: the immutable JSON of one replicate, as a checked and versioned type.
+
+A figure that could not be measured is ``None``; the reason stands beside it. Unit in the name.
+"""
+
+__all__ = [
+    "OWNERS",
+    "SCHEMA_VERSION",
+    "STATUSES",
+    "Energy",
+    "Memory",
+    "Numerics",
+    "Phase",
+    "Provenance",
+    "Reason",
+    "Record",
+    "Signal",
+    "Status",
+    "Telemetry",
+    "Throughput",
+    "Timing",
+    "Verdict",
+    "decode_record",
+    "encode_record",
+]
+
+from typing import Literal, get_args
+
+import msgspec
+
+from alignmeter.cells.cell import Cell
+from alignmeter.errors import InputError
+from alignmeter.records.document import decode_versioned, encode_document
+
+SCHEMA_VERSION = 1
+Status = Literal["ok", "oom", "unsupported", "timeout", "crashed", "predicted_oom"]
+STATUSES: tuple[str, ...] = get_args(Status)
+
+OWNERS = (
+    "policy_weights",
+    "ref_weights",
+    "reward_weights",
+    "value_weights",
+    "adapters",
+    "quantisation_state",
+    "gradients",
+    "optimizer_state",
+    "rollout_cache",
+    "activations",
+    "workspace",
+    "batch",
+    "unattributed",
+)
+"""Rows of the ledger; each is written ``<owner>_bytes``."""
+
+
+VRAM = "vram"
+"""The kind of memory that has a caching allocator, a context and other processes beside it."""
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why something is missing: ``code`` is a key of `alignmeter.records.reasons.REASONS`."""
+
+    code: str
+    text: str
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Wall times of whole steps, in s; ``compile_s`` is ``None`` where nothing is compiled.
+
+    ``operator_s``: seconds of one profiled step by family of operators (``attention scan
+    convolution rest``); empty where it was not asked for.
+    """
+
+    warmup_s: list[float] = []
+    compile_s: float | None = None
+    step_s: list[float] = []
+    median_s: float | None = None
+    build_s: float | None = None
+    worker_start_s: float | None = None
+    operator_s: dict[str, float] = {}
+
+
+class Phase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One phase of the step: median over the timed steps in s, peak of the memory step in bytes."""
+
+    median_s: float | None = None
+    peak_bytes: int | None = None
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Peaks over one full step. ``kind`` is ``vram`` or ``cpu tensor storage``."""
+
+    kind: str
+    allocated_peak_bytes: int | None = None
+    reserved_peak_bytes: int | None = None
+    process_peak_bytes: int | None = None
+    device_peak_bytes: int | None = None
+    rss_peak_bytes: int | None = None
+    peak_phase: str | None = None
+    peak_operator: str | None = None
+    predicted_peak_bytes: int | None = None
+    reason: Reason | None = None
+
+
+class Energy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Energy per step in J with its bound; ``source`` is ``counter``, ``polled`` or ``none``.
+
+    ``reason``: why there is nothing, or why the counter was not believed. ``polled_per_step_j``:
+    the power sensor's integral, beside the counter. ``phase_j``: phase -> J per step, the
+    counter's power apportioned over the phases' time, not measured phase by phase.
+    """
+
+    source: Literal["counter", "polled", "none"]
+    reason: Reason | None = None
+    per_step_j: float | None = None
+    bound_j: float | None = None
+    mean_w: float | None = None
+    scope: str | None = None
+    power_kind: str | None = None
+    window_s: float | None = None
+    steps: int | None = None
+    tick_s: float | None = None
+    idle_before_w: float | None = None
+    idle_after_w: float | None = None
+    polled_per_step_j: float | None = None
+    phase_j: dict[str, float] = {}
+
+
+class Telemetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The sampler beside the replicate. ``source`` is the library with its version.
+
+    ``reason``: why there are no samples, or why the sampler ended early. ``missing``: figure -> why
+    it was missing. ``cpu_share``: of one core, what the sampler cost.
+    """
+
+    source: str | None = None
+    reason: Reason | None = None
+    rate_hz: float | None = None
+    samples: int = 0
+    overwritten: int = 0
+    longest_gap_s: float | None = None
+    cpu_share: float | None = None
+    missing: dict[str, str] = {}
+
+
+class Throughput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Tokens per s of the median step; trained tokens enter the loss's forward and backward.
+
+    ``flops``: phase -> model FLOPs of one step, from `alignmeter.flops`; empty where nobody has
+    counted them. ``masked_flops``: what of them attention's causal mask throws away.
+    ``recomputed_flops``: what checkpointing adds, in none of them. ``mfu``: the sum of ``flops``
+    over the median step's time and the chip's dense BF16 peak, a share of 1; ``mfu_reason``: why
+    there is none.
+    """
+
+    trained_tokens_per_s: float | None = None
+    generated_tokens_per_s: float | None = None
+    padded_tokens_per_s: float | None = None
+    flops: dict[str, int] = {}
+    masked_flops: int | None = None
+    recomputed_flops: int | None = None
+    mfu: float | None = None
+    mfu_reason: str | None = None
+
+
+class Signal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One figure of the agreement steps, beside its reference; ``band`` is what rounding explains.
+
+    Agreement means that each pair differs by at most ``band``.
+    """
+
+    name: str
+    measured: list[float | None]
+    reference: list[float]
+    band: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every value is there, finite and within the band."""
+        return len(self.measured) == len(self.reference) and all(
+            value is not None and abs(value - wanted) <= self.band
+            for value, wanted in zip(self.measured, self.reference, strict=True)
+        )
+
+
+class Numerics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Losses of every step in order (``None``: not finite), and the reference they agree with.
+
+    The agreement steps come first. ``agreement_layers``: they ran on backbones cut to so many
+    layers (``None``: whole backbones); ``agreement_seq_len``: on sequences cut to so many tokens
+    (``None``: whole sequences). After a cut of either kind their losses stand in ``agreement``
+    only.
+    """
+
+    losses: list[float | None] = []
+    reference_losses: list[float] = []
+    agreement: list[Signal] = []
+    agreement_layers: int | None = None
+    agreement_seq_len: int | None = None
+    agrees: bool | None = None
+    reason: str | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether one metric of this record may be ranked, and if not, why not."""
+
+    ok: bool
+    reasons: list[Reason] = []
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the record comes from; part of the comparison key, not of the cell's id."""
+
+    commit: str | None = None
+    versions: dict[str, str] = {}
+    environment_digest: str = ""
+    host: str = ""
+    os: str = ""
+    device: str = ""
+    device_memory_bytes: int | None = None
+    driver: str | None = None
+    runtime: str | None = None
+    form_factor: str | None = None
+    uuid: str | None = None
+    pci_bus_id: str | None = None
+    partition: str | None = None
+    power_cap_w: float | None = None
+    clocks_mhz: dict[str, float] = {}
+    throttle_reasons: list[str] = []
+    threads: int | None = None
+    kernel_path: dict[str, str] = {}
+    hyperparameters: dict[str, float | int | str] = {}
+    lora_targets: list[str] = []
+    peft: dict[str, float | int | str] = {}
+    tokenizer: str = ""
+    data: dict[str, int] = {}
+    environment: dict[str, str] = {}
+    load_before: float | None = None
+    load_after: float | None = None
+    command: str = ""
+    started: str = ""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One replicate. `ledger` rows sum to ``memory.allocated_peak_bytes``."""
+
+    schema_version: int
+    status: Status
+    reason: Reason | None
+    replicate: int
+    seed: int
+    cell: Cell
+    timing: Timing
+    phases: dict[str, Phase]
+    memory: Memory
+    ledger: dict[str, int]
+    energy: Energy
+    telemetry: Telemetry = Telemetry()
+    throughput: Throughput
+    numerics: Numerics
+    validity: dict[str, Verdict]
+    provenance: Provenance
+
+
+_DECODER = msgspec.json.Decoder(Record)
+
+
+def encode_record(record: Record) -> bytes:
+    """Strict JSON (no NaN), indented for people, with a newline at the end."""
+    return encode_document(record)
+
+
+def decode_record(data: bytes, where: str) -> Record:
+    """Parse and check one record. Raises `InputError` that names ``where`` and the wrong field."""
+    record = decode_versioned(data, _DECODER, SCHEMA_VERSION, where, "an alignmeter record")
+    _check_ledger(record, where)
+    return record
+
+
+def _check_ledger(record: Record, where: str) -> None:
+    for row in record.ledger:
+        if row.removesuffix("_bytes") not in OWNERS:
+            raise InputError(f"{where}: ledger has an unknown row {row!r}")
+    peak = record.memory.allocated_peak_bytes
+    if record.ledger and sum(record.ledger.values()) != peak:
+        raise InputError(
+            f"{where}: the ledger sums to {sum(record.ledger.values())} bytes, "
+            f"but memory.allocated_peak_bytes is {peak}"
+        )

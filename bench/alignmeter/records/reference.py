@@ -1,0 +1,76 @@
+"""Reference losses: what a cell's first steps give in fp32 on a CPU with stock operators."""
+
+__all__ = ["Reference", "Signals", "cached_references", "packaged_references", "reference_key"]
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata, resources
+from pathlib import Path
+
+import msgspec
+
+from alignmeter.cells.cell import Cell, digest
+
+Signals = dict[str, list[float]]
+"""Name -> its value in each agreement step: ``loss``, ``grad_norm`` and the method's metrics."""
+
+_NO_EFFECT = (
+    "id", "accelerator", "kernels", "precision", "checkpointing", "optimizer", "ref",
+    "ppo_backward", "lane", "data", "model",
+)  # fmt: skip
+"""Fields of a cell that change how a loss is computed but not what it is."""
+_PACKAGES = ("torch", "transformers", "peft", "bitsandbytes")
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``rollouts``: the response tokens [2B, N] of each agreement step, for PPO to replay.
+
+    ``layers``: the backbones were cut to that many (``None``: whole).
+    """
+
+    signals: Signals
+    rollouts: list[list[list[int]]] = []
+    layers: int | None = None
+
+
+def reference_key(
+    cell: Cell,
+    hyperparameters: Mapping[str, float | int | str],
+    *,
+    seed: int,
+    layers: int | None,
+    rounded: bool,
+) -> str:
+    """What identifies a reference: all that decides a loss, and the libraries that draw weights.
+
+    ``rounded``: the weights are those of a cell that stores them in bf16. Random weights are a
+    library's: another minor version may draw others from the same seed.
+    """
+    fields = {k: v for k, v in msgspec.structs.asdict(cell).items() if k not in _NO_EFFECT}
+    return digest([fields, dict(hyperparameters), seed, layers, rounded, _library_versions()])
+
+
+@cache
+def _library_versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            major, minor = metadata.version(package).split(".")[:2]
+        except metadata.PackageNotFoundError:
+            continue
+        found[package] = f"{major}.{minor}"
+    return found
+
+
+@cache
+def packaged_references() -> Mapping[str, Reference]:
+    """Key -> reference of the tiny cells of the packaged matrices."""
+    data = (resources.files("alignmeter.records") / "references.json").read_bytes()
+    return msgspec.json.decode(data, type=dict[str, Reference])
+
+
+def cached_references() -> Path:
+    """Folder of the references computed on this machine, one file ``<key>.json`` each."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "alignmeter" / "references"

@@ -1,0 +1,1 @@
+"""From what a replicate found to its record."""

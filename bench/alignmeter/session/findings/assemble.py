@@ -1,0 +1,287 @@
+"""From what a replicate found to its record."""
+
+__all__ = ["Findings", "assemble"]
+
+import math
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from alignmeter.accelerators import open_accelerator
+from alignmeter.cells.cell import Cell
+from alignmeter.methods import open_method
+from alignmeter.records.record import (
+    SCHEMA_VERSION,
+    Energy,
+    Memory,
+    Numerics,
+    Phase,
+    Provenance,
+    Reason,
+    Record,
+    Throughput,
+    Timing,
+    Verdict,
+)
+from alignmeter.records.reference import Reference
+from alignmeter.session.findings.bands import compare
+from alignmeter.session.findings.disturbances import Timed
+from alignmeter.session.findings.energy import settle
+from alignmeter.session.findings.utilisation import utilisation
+from alignmeter.session.findings.validity import judge
+from alignmeter.session.sampling import Readings, Sampling
+from alignmeter.worker.messages import (
+    EnergyWindow,
+    MemoryProfile,
+    Observed,
+    ProcessPeaks,
+    StepReport,
+    Target,
+)
+
+_NO_ENERGY = Energy(
+    source="none", reason=Reason(code="not_measured", text="the energy window was not reached")
+)
+_NO_TARGET = Target(device=None, reason="the worker did not come so far")
+
+
+@dataclass(kw_only=True, slots=True)
+class Findings:
+    """What is known of a replicate so far. ``failure`` is its status and reason, if it failed.
+
+    ``layers``, ``seq_len``: what the agreement steps were cut to (``None``: not). ``target``: what
+    ``sampling`` reads. ``extra_warmup``: how many of ``warmup`` were more than asked for.
+    ``swapped_bytes``: the worker's memory in swap when the timed steps began.
+    """
+
+    cell: Cell
+    replicate: int
+    seed: int
+    sampling: Sampling
+    predicted_peak_bytes: int | None = None
+    target: Target = _NO_TARGET
+    worker_start_s: float | None = None
+    build_s: float | None = None
+    prepared: dict[str, float] = field(default_factory=dict)
+    reference: Reference | None = None
+    unchecked: str = "unchecked: the agreement steps were not reached"
+    observed: Observed | None = None
+    layers: int | None = None
+    seq_len: int | None = None
+    warmup: list[StepReport] = field(default_factory=list)
+    extra_warmup: int = 0
+    swapped_bytes: int | None = None
+    steps: list[StepReport] = field(default_factory=list)
+    profile: MemoryProfile | None = None
+    operator_s: dict[str, float] = field(default_factory=dict)
+    peaks: ProcessPeaks | None = None
+    window: EnergyWindow | None = None
+    provenance: Provenance | None = None
+    load_after: float | None = None
+    kernel_path: dict[str, str] = field(default_factory=dict)
+    failure: tuple[str, Reason] | None = None
+
+
+def _median(values: Iterable[float]) -> float | None:
+    listed = list(values)
+    return statistics.median(listed) if listed else None
+
+
+def assemble(found: Findings) -> Record:
+    """The record. Raises `ValueError` if there is no provenance."""
+    status, reason = found.failure or ("ok", None)
+    numerics = _numerics(found)
+    energy = _NO_ENERGY
+    if found.window is not None:
+        energy = settle(found.window, found.target, found.sampling.samples)
+    readings = found.sampling.during([report.spans for report in found.steps])
+    provenance = _provenance(found, readings)
+    kind = open_accelerator(found.cell.accelerator).memory_kind
+    return msgspec.convert(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "status": status,
+            "reason": reason,
+            "replicate": found.replicate,
+            "seed": found.seed,
+            "cell": found.cell,
+            "timing": _timing(found),
+            "phases": _phases(found),
+            "memory": _memory(found, kind, readings),
+            "ledger": {} if found.profile is None else found.profile.ledger,
+            "energy": energy,
+            "telemetry": found.sampling.telemetry(),
+            "throughput": _throughput(found, provenance),
+            "numerics": numerics,
+            "validity": _validity(found, numerics, energy, kind, readings),
+            "provenance": provenance,
+        },
+        Record,
+        from_attributes=True,
+    )
+
+
+def _numerics(found: Findings) -> Numerics:
+    losses = _losses(found)
+    if found.observed is None:
+        return Numerics(losses=_finite(losses), reason=found.unchecked)
+    if found.layers is None and found.seq_len is None:
+        losses = found.observed.signals["loss"] + losses
+    if found.reference is None:
+        return Numerics(losses=_finite(losses), reason=found.unchecked)
+    signals = compare(found.observed.signals, found.reference, found.cell)
+    apart = [signal.name for signal in signals if not signal.agrees]
+    return Numerics(
+        losses=_finite(losses),
+        reference_losses=found.reference.signals["loss"],
+        agreement=signals,
+        agreement_layers=found.layers,
+        agreement_seq_len=found.seq_len,
+        agrees=not apart,
+        reason=f"outside the band: {', '.join(apart)}" if apart else None,
+    )
+
+
+def _losses(found: Findings) -> list[float]:
+    """Of as many steps as were asked for, so that replicates have the losses of the same steps.
+
+    More warm-up pushes the last ones out, unless one of them is not finite.
+    """
+    losses = [report.loss for report in (*found.warmup, *found.steps)]
+    kept = len(losses) - found.extra_warmup
+    return losses[:kept] if all(map(math.isfinite, losses)) else losses
+
+
+def _finite(losses: Iterable[float]) -> list[float | None]:
+    return [loss if math.isfinite(loss) else None for loss in losses]
+
+
+def _provenance(found: Findings, readings: Readings) -> Provenance:
+    if found.provenance is None:
+        raise ValueError("a record needs its provenance")
+    return msgspec.structs.replace(
+        found.provenance,
+        load_after=found.load_after,
+        kernel_path=found.kernel_path,
+        throttle_reasons=readings.throttle_reasons(),
+        clocks_mhz=readings.clocks_mhz(),
+        **_identity(found.target, found.provenance),
+    )
+
+
+def _identity(target: Target, provenance: Provenance) -> dict[str, object]:
+    """What the vendor's library says of the device; what torch said stays where it says nothing."""
+    if target.identity is None:
+        return {}
+    said = target.identity
+    return {
+        "uuid": said.uuid or provenance.uuid,
+        "driver": said.driver or provenance.driver,
+        "pci_bus_id": said.pci_bus_id,
+        "partition": said.partition,
+        "form_factor": said.form_factor,
+        "power_cap_w": said.power_cap_w,
+    }
+
+
+def _validity(
+    found: Findings, numerics: Numerics, energy: Energy, kind: str, readings: Readings
+) -> dict[str, Verdict]:
+    if found.failure is not None and not numerics.losses:
+        return {}
+    return judge(
+        cell=found.cell,
+        numerics=numerics,
+        observed=found.observed,
+        timed=_timed(found, readings),
+        profile=found.profile,
+        memory_kind=kind,
+        energy=energy,
+        window=found.window,
+        sampling=found.sampling,
+    )
+
+
+def _timed(found: Findings, readings: Readings) -> Timed:
+    return Timed(
+        step_s=[report.seconds for report in found.steps],
+        warmup_s=[report.seconds for report in found.warmup],
+        others_share=_median(report.others_share for report in found.steps) or 0.0,
+        swapped_bytes=[found.swapped_bytes, *(r.swapped_bytes for r in found.steps)],
+        readings=readings,
+        kernel_path=found.kernel_path,
+    )
+
+
+def _timing(found: Findings) -> Timing:
+    return Timing(
+        warmup_s=[report.seconds for report in found.warmup],
+        step_s=[report.seconds for report in found.steps],
+        median_s=_median(report.seconds for report in found.steps),
+        build_s=found.build_s,
+        worker_start_s=found.worker_start_s,
+        operator_s=found.operator_s,
+    )
+
+
+def _phases(found: Findings) -> dict[str, Phase]:
+    peaks = {} if found.profile is None else found.profile.phase_peaks
+    seen = {name for report in found.steps for name in report.phases}
+    phases = {
+        name: Phase(
+            median_s=_median(r.phases[name] for r in found.steps if name in r.phases),
+            peak_bytes=peaks.get(name),
+        )
+        for name in open_method(found.cell.method).phases
+        if name in seen or not seen
+    }
+    return {name: Phase(median_s=s) for name, s in found.prepared.items()} | phases
+
+
+def _memory(found: Findings, kind: str, readings: Readings) -> Memory:
+    profile, peaks = found.profile, found.peaks
+    if profile is None:
+        reason = Reason(code="not_measured", text="the memory step was not reached")
+        return Memory(kind=kind, predicted_peak_bytes=found.predicted_peak_bytes, reason=reason)
+    return Memory(
+        kind=kind,
+        allocated_peak_bytes=profile.peak_bytes,
+        reserved_peak_bytes=None if peaks is None else peaks.reserved_bytes,
+        process_peak_bytes=readings.process_peak_bytes() if kind == "vram" else None,
+        device_peak_bytes=_device_peak(peaks, readings) if kind == "vram" else None,
+        rss_peak_bytes=None if peaks is None else peaks.rss_bytes,
+        peak_phase=profile.phase,
+        peak_operator=profile.operator,
+        predicted_peak_bytes=found.predicted_peak_bytes,
+    )
+
+
+def _device_peak(peaks: ProcessPeaks | None, readings: Readings) -> int | None:
+    """The vendor's library, sampled; else the runtime's figure after the last timed step, when
+    the caching allocator still holds what it reserved at the peak.
+    """
+    sampled = readings.device_peak_bytes()
+    if sampled is not None or peaks is None:
+        return sampled
+    return peaks.device_used_bytes
+
+
+def _throughput(found: Findings, provenance: Provenance) -> Throughput:
+    steps = found.steps
+    used = utilisation(found.cell, _median(report.seconds for report in steps), provenance)
+    return Throughput(
+        trained_tokens_per_s=_median(r.trained_tokens / r.seconds for r in steps),
+        generated_tokens_per_s=(
+            _median(r.generated_tokens / r.seconds for r in steps)
+            if any(r.generated_tokens for r in steps)
+            else None
+        ),
+        padded_tokens_per_s=_median(r.padded_tokens / r.seconds for r in steps),
+        flops={} if used.flops is None else used.flops.phases,
+        masked_flops=None if used.flops is None else used.flops.masked,
+        recomputed_flops=None if used.flops is None else used.flops.recomputed,
+        mfu=used.mfu,
+        mfu_reason=used.reason,
+    )

@@ -1,0 +1,58 @@
+"""MFU: the model FLOPs of a step over what the chip could have done in its time."""
+
+__all__ = ["Utilisation", "utilisation"]
+
+from dataclasses import dataclass
+
+import torch
+
+from alignmeter.analysis.chips import chip_of, peak
+from alignmeter.architectures.precision import precision_of
+from alignmeter.cells.cell import Cell
+from alignmeter.flops.steps import StepFlops, step_flops, uncounted
+from alignmeter.records.record import Provenance
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Utilisation:
+    """``flops``: ``None`` where nobody has counted them. ``mfu``: a share of 1, or ``reason``.
+
+    MFU as in PaLM (https://arxiv.org/abs/2204.02311, section 4.1 and appendix B): without what is
+    recomputed, attention over the full square of tokens.
+    """
+
+    flops: StepFlops | None = None
+    mfu: float | None = None
+    reason: str | None = None
+
+
+def utilisation(cell: Cell, step_s: float | None, provenance: Provenance) -> Utilisation:
+    """Of a step of ``cell`` that took ``step_s`` on the device of ``provenance``.
+
+    ``mfu = total FLOPs / (step_s x dense BF16 peak in FLOP/s)``.
+    """
+    if step_s is None:
+        return Utilisation(reason="no step was timed")
+    reason = uncounted(cell)
+    if reason is not None:
+        return Utilisation(reason=reason)
+    flops = step_flops(cell)
+    if precision_of(cell.precision).compute is not torch.bfloat16:
+        text = f"the products of {cell.precision} are not what the BF16 peak is for"
+        return Utilisation(flops=flops, reason=text)
+    flops_per_s = _bf16_peak(provenance)
+    if flops_per_s is None:
+        return Utilisation(flops=flops, reason=f"no BF16 peak is known for {provenance.device!r}")
+    return Utilisation(flops=flops, mfu=flops.total / (step_s * flops_per_s))
+
+
+def _bf16_peak(place: Provenance) -> int | None:
+    """Dense, in FLOP/s, or ``None`` for a device that is not one known chip."""
+    chip = chip_of(
+        place.device,
+        place.form_factor,
+        place.power_cap_w,
+        place.device_memory_bytes,
+        place.partition,
+    )
+    return None if chip is None else peak(chip).bf16_flops_per_s

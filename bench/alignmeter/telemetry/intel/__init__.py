@@ -1,0 +1,1 @@
+"""Intel's devices, through the kernel's files."""

@@ -1,0 +1,1 @@
+"""The host, through the kernel's files."""

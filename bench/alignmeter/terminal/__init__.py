@@ -1,0 +1,1 @@
+"""Every text table; the command line and the pytest plugin both print them."""

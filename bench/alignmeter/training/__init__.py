@@ -1,0 +1,1 @@
+"""What every method is made of: models, optimizers, rollouts and the step's protocol."""

@@ -1,0 +1,105 @@
+"""The one rollout of every method: sampled, cached, of fixed length."""
+
+__all__ = ["decoding_cache", "first_and_last_token", "rollout"]
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from alignmeter.training.step import Probe
+
+_SKIPS: list[bool] = []
+_LEAST_SKIPPED = 3
+_CACHES = ("cache", "past_key_values", "cache_params")
+"""transformers 5.24's name, and what attention and state-space models called it before."""
+
+
+def rollout(
+    policy: nn.Module,
+    prompts: torch.Tensor,
+    *,
+    new_tokens: int,
+    generator: torch.Generator,
+    probe: Probe,
+) -> torch.Tensor:
+    """``prompts`` [R, P] followed by ``new_tokens`` tokens sampled at temperature 1: [R, P+N].
+
+    No early stop: every row gets the same number of tokens, so that shapes are those of the cell.
+    """
+    ids = prompts
+    model: Any = policy.eval()
+    output = model(input_ids=prompts, use_cache=True, logits_to_keep=1)
+    step = 0
+    while step < new_tokens:
+        argument, cache = decoding_cache(output)
+        probe.owns("rollout_cache", _cache_tensors(cache))
+        probabilities = output.logits[:, -1].float().softmax(-1)
+        token = torch.multinomial(probabilities, 1, generator=generator)
+        ids = torch.cat([ids, token], dim=1)
+        if step + 1 < new_tokens:
+            output = model(
+                input_ids=token,
+                use_cache=True,
+                logits_to_keep=1,
+                **{argument: cache},
+            )
+        step += 1
+        if _SKIPS and step == 1 and new_tokens > _LEAST_SKIPPED:
+            ids, step = _skipped(cache, ids, new_tokens), new_tokens - 2
+    policy.train()
+    return ids
+
+
+@contextlib.contextmanager
+def first_and_last_token() -> Iterator[None]:
+    """Within the context tokens between the first and the last are not decoded, for plans.
+
+    The cache grows as if they were, and what is returned has its full length.
+    """
+    _SKIPS.append(True)
+    try:
+        yield
+    finally:
+        _SKIPS.pop()
+
+
+def _skipped(cache: Any, ids: torch.Tensor, new_tokens: int) -> torch.Tensor:
+    """Make cache and ids as long as they are when but two tokens are missing."""
+    more = new_tokens - 3
+    for layer in cache.layers:
+        if getattr(layer, "keys", None) is not None:  # state-space models' states do not grow
+            layer.keys = _longer(layer.keys, more, -2)
+            layer.values = _longer(layer.values, more, -2)
+    return _longer(ids, more, 1)
+
+
+def _longer(tensor: torch.Tensor, more: int, dim: int) -> torch.Tensor:
+    shape = list(tensor.shape)
+    shape[dim] = more
+    return torch.cat([tensor, tensor.new_zeros(shape)], dim=dim)
+
+
+def decoding_cache(output: Any) -> tuple[str, Any]:
+    """The cache in a model's output, and the argument that takes it in the next call.
+
+    Raises `ValueError` if the output holds none under a name that is known.
+    """
+    for name in _CACHES:
+        if name in output:
+            return name, output[name]
+    raise ValueError(f"no cache in the model's output {list(output)}; known names: {_CACHES}")
+
+
+def _cache_tensors(cache: Any) -> Iterator[torch.Tensor]:
+    """Every tensor that the layers of a transformers cache hold: keys, values or states."""
+    for layer in cache.layers:
+        for value in vars(layer).values():
+            if isinstance(value, torch.Tensor):
+                yield value
+            elif isinstance(value, (list, tuple)):
+                yield from (item for item in value if isinstance(item, torch.Tensor))
+            elif isinstance(value, dict):
+                yield from (item for item in value.values() if isinstance(item, torch.Tensor))

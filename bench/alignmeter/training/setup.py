@@ -1,0 +1,174 @@
+"""The models of a cell, built the same way for every method."""
+
+__all__ = ["Setup", "open_setup"]
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from alignmeter.architectures import Architecture, ScalarModel, open_architecture
+from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
+from alignmeter.architectures.precision import Precision, precision_of
+from alignmeter.cells.cell import Cell
+from alignmeter.peft import PeftMode, adapters_off, open_peft
+from alignmeter.peft.adapters import AdapterView, add_adapter, recomputation
+from alignmeter.training.optimizer import open_optimizer
+
+_REWARD_SEED, _VALUE_SEED, _ADAPTER_SEED = 1, 2, 3
+"""Added to the replicate's seed: the scalar backbones must differ from the policy's."""
+
+
+def open_setup(
+    cell: Cell,
+    device: torch.device,
+    *,
+    seed: int,
+    layers: int | None = None,
+    rounded: torch.dtype | None = None,
+) -> "Setup":
+    """Look up the cell's registries and put the cell's kernels in place, for the whole process."""
+    open_architecture(cell.architecture).use_kernels(cell.kernels)
+    return Setup(
+        cell=cell,
+        device=device,
+        seed=seed,
+        architecture=open_architecture(cell.architecture),
+        peft=open_peft(cell.peft),
+        precision=precision_of(cell.precision),
+        layers=layers,
+        rounded=rounded,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setup:
+    """A cell with its registries looked up; builds models on ``device`` from ``seed``.
+
+    For the agreement check: ``layers`` cuts every backbone to its first layers; ``rounded`` makes
+    weights pass through that dtype, as a cell that stores them in it has them.
+    """
+
+    cell: Cell
+    device: torch.device
+    seed: int
+    architecture: Architecture
+    peft: PeftMode
+    precision: Precision
+    layers: int | None = None
+    rounded: torch.dtype | None = None
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids of the model."""
+        if self.cell.model != RANDOM:
+            return find_checkpoint(self.cell.model).vocab_size
+        return int(self.architecture.shape(self.cell.size)["vocab_size"])
+
+    def policy(self) -> nn.Module:
+        """The causal LM that trains."""
+        return self._trained(self._causal_lm(self.seed))
+
+    def ref(self) -> nn.Module | None:
+        """A frozen copy of the untrained policy, or ``None`` where no second model is needed."""
+        if self.cell.ref != "resident":
+            return None
+        return self._placed(self._causal_lm(self.seed)).requires_grad_(False).eval()
+
+    def reward(self) -> nn.Module:
+        """A frozen scalar model with a backbone of its own."""
+        return self._placed(self._scalar(self.seed + _REWARD_SEED)).requires_grad_(False).eval()
+
+    def trained_reward(self) -> nn.Module:
+        """The same model before reward modelling: it trains like the policy."""
+        return self._trained(self._scalar(self.seed + _REWARD_SEED))
+
+    def value(self) -> nn.Module:
+        """A scalar model with a backbone of its own that trains like the policy."""
+        return self._trained(self._scalar(self.seed + _VALUE_SEED))
+
+    def value_head(self, policy: nn.Module) -> ScalarModel:
+        """A trained value head on the policy's own backbone."""
+        return self._head(policy, self.seed + _VALUE_SEED, trains=True)
+
+    def reward_head(self, ref: nn.Module) -> ScalarModel:
+        """A frozen reward head on the ref_model's backbone."""
+        return self._head(ref, self.seed + _REWARD_SEED, trains=False)
+
+    def value_adapter(self, policy: nn.Module) -> AdapterView:
+        """A trained value head and adapter on the policy's frozen base."""
+        return self._adapter(policy, "value", self.seed + _VALUE_SEED, trains=True)
+
+    def reward_adapter(self, policy: nn.Module) -> AdapterView:
+        """A frozen reward head and adapter on the policy's frozen base."""
+        return self._adapter(policy, "reward", self.seed + _REWARD_SEED, trains=False)
+
+    def _head(self, model: nn.Module, seed: int, *, trains: bool) -> ScalarModel:
+        scalar = ScalarModel(model, seed=seed, dtype=self.precision.base)
+        scalar.score.to(self.device).requires_grad_(trains)
+        return scalar
+
+    def _adapter(self, model: nn.Module, name: str, seed: int, *, trains: bool) -> AdapterView:
+        scalar = self._head(model, seed, trains=trains)
+        add_adapter(scalar, self.architecture, self.cell, name=name, seed=seed, trains=trains)
+        return AdapterView(scalar.to(self.device), name)
+
+    def _causal_lm(self, seed: int) -> nn.Module:
+        first = self.precision.base if self.rounded is None else self.rounded
+        if self.cell.model != RANDOM:
+            model = find_checkpoint(self.cell.model).build(dtype=first, layers=self.layers)
+        else:
+            model = self.architecture.build(
+                self.cell.size, seed=seed, dtype=first, layers=self.layers
+            )
+        model = model.to(self.precision.base)
+        if self.cell.kernels == "vendor" and self.architecture.vendor is not None:
+            self.architecture.vendor.apply(model)
+        return model
+
+    def _scalar(self, seed: int) -> nn.Module:
+        return ScalarModel(self._causal_lm(seed), seed=seed, dtype=self.precision.base)
+
+    def _placed(self, model: nn.Module) -> nn.Module:
+        return self.peft.store(model, self.architecture, self.cell).to(self.device)
+
+    def _trained(self, model: nn.Module) -> nn.Module:
+        model = self._placed(model)
+        model = self.peft.train(
+            model, self.architecture, self.cell, seed=self.seed + _ADAPTER_SEED
+        ).to(self.device)
+        if self.cell.checkpointing == "on":
+            backbone: Any = model.backbone if isinstance(model, ScalarModel) else model
+            _enable_checkpointing(backbone)
+        return model.train()
+
+    def optimizer(
+        self, parameters: Iterable[nn.Parameter], *, learning_rate: float
+    ) -> torch.optim.Optimizer:
+        """The cell's optimizer on those that train."""
+        return open_optimizer(self.cell.optimizer, parameters, learning_rate=learning_rate)
+
+    def forward(self) -> AbstractContextManager[object]:
+        """The context of every forward pass: the cell's autocast."""
+        return self.precision.region(self.device)
+
+    @contextlib.contextmanager
+    def as_ref(self, policy: nn.Module, ref: nn.Module | None) -> Iterator[nn.Module]:
+        """The ref_model: ``ref`` itself, or ``policy`` with its adapters off."""
+        with torch.no_grad(), self.forward():
+            if ref is not None:
+                yield ref
+            else:
+                with adapters_off(policy):
+                    yield policy
+
+
+def _enable_checkpointing(model: Any) -> None:
+    # transformers 5.23 renamed the call and warns about the old name; 5.17 has only that.
+    name = "activation_checkpointing_enable"
+    enable = getattr(model, name, None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False, "context_fn": lambda: recomputation(model)})

@@ -1,0 +1,117 @@
+"""What a method promises, and what it tells the harness while it runs."""
+
+__all__ = [
+    "METHOD_AXES",
+    "Method",
+    "Outcome",
+    "Probe",
+    "SilentProbe",
+    "TrainingStep",
+    "descend",
+]
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import torch
+from torch import nn
+
+from alignmeter.batches import Batch, BatchSource
+from alignmeter.training.setup import Setup
+
+METHOD_AXES = ("ref", "ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches")
+"""Axes that some methods ignore; there they stay at their defaults, so that cells are unique."""
+
+
+class Probe(Protocol):
+    """How a step reports its phases and the owners of tensors that only it knows."""
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Everything inside belongs to the phase ``name``; phases do not nest."""
+        ...
+
+    def owns(self, owner: str, tensors: Iterable[torch.Tensor]) -> None:
+        """These tensors are the ledger's ``owner`` (one of `alignmeter.records.record.OWNERS`)."""
+        ...
+
+
+class SilentProbe:
+    """Listens to nothing: for warm-up, tests and oracles."""
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """A context without effect."""
+        return contextlib.nullcontext()
+
+    def owns(self, owner: str, tensors: Iterable[torch.Tensor]) -> None:
+        """Ignored."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What one step did. ``trained_tokens`` enter the loss's forward and backward, padding apart.
+
+    ``loss`` is a scalar on the device; reading it synchronises, so that is left to the harness.
+    ``metrics`` are continuous scalars of the method, e.g. DPO's mean log-prob: the agreement check
+    compares them between devices. ``accuracy`` is the share of pairs ranked right. ``rollout`` are
+    the tokens [R, T] that PPO sampled.
+    """
+
+    loss: torch.Tensor
+    trained_tokens: int
+    padded_tokens: int
+    generated_tokens: int = 0
+    metrics: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    accuracy: torch.Tensor | None = None
+    rollout: torch.Tensor | None = None
+
+
+class TrainingStep(Protocol):
+    """Models, optimizers and one optimisation step."""
+
+    def prepare(self, batches: BatchSource, probe: Probe) -> None:
+        """Work of the method before its first step, in phases of its own; by default none."""
+        return
+
+    def models(self) -> dict[str, nn.Module]:
+        """``policy``, and ``ref``, ``reward``, ``value`` where the method holds them apart."""
+        ...
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """Every optimizer of the step."""
+        ...
+
+    def run(self, batch: Batch, probe: Probe) -> Outcome:
+        """One whole step on ``batch``, gradients released at its end."""
+        ...
+
+
+def descend(
+    loss: torch.Tensor, optimizers: Iterable[torch.optim.Optimizer], probe: Probe
+) -> torch.Tensor:
+    """Backward pass and steps, in their phases, gradients released; the loss without its graph."""
+    with probe.phase("backward"):
+        loss.backward()
+    with probe.phase("optimizer"):
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+    return loss.detach()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Method:
+    """A row of the registry: phases in order, settings that belong in the record, constructor.
+
+    ``axes``: the axes of `METHOD_AXES` that change what it does.
+    ``rows``: a batch holds chosen and rejected answers of B pairs, or the chosen ones of 2B.
+    """
+
+    name: str
+    phases: tuple[str, ...]
+    hyperparameters: Mapping[str, float | int | str]
+    build: Callable[[Setup], TrainingStep]
+    axes: tuple[str, ...] = ()
+    rows: Literal["pairs", "chosen"] = "pairs"

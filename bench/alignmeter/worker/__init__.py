@@ -1,0 +1,1 @@
+"""Inside the forked process: models, steps, and all that is read beside them."""

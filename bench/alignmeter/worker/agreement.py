@@ -1,0 +1,119 @@
+"""The agreement check: the first optimisation steps of a cell against its reference."""
+
+__all__ = [
+    "AGREEMENT_STEPS",
+    "checked_cell",
+    "is_rounded",
+    "make_reference",
+    "observe",
+    "sliced_layers",
+]
+
+import dataclasses
+from collections.abc import Sequence
+
+import msgspec
+import torch
+
+from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
+from alignmeter.architectures.precision import precision_of
+from alignmeter.batches import Batch, BatchSource, open_batches
+from alignmeter.cells.cell import Cell
+from alignmeter.methods import Method, TrainingStep, open_method, open_setup
+from alignmeter.peft import open_peft
+from alignmeter.records.reference import Reference, Signals
+from alignmeter.training.step import SilentProbe
+from alignmeter.worker.gradients import GradientWatch
+from alignmeter.worker.messages import Observed
+
+AGREEMENT_STEPS = 2
+"""The first sees the weights as they were drawn, the second what the first made of them."""
+
+_WHOLE = ("tiny", "130m", "370m")
+_WHOLE_PARAMETERS = 500_000_000
+_SLICE_LAYERS = 2
+_WHOLE_TOKENS = 256
+"""Stock Mamba loops over tokens in Python: 8192 of them would take the reference minutes."""
+_LEAST_RESPONSE = 16
+
+
+def sliced_layers(cell: Cell) -> int | None:
+    """How many layers the check keeps: two above 370m, where a CPU would take too long."""
+    if cell.model == RANDOM:
+        return None if cell.size in _WHOLE else _SLICE_LAYERS
+    return None if find_checkpoint(cell.model).parameters <= _WHOLE_PARAMETERS else _SLICE_LAYERS
+
+
+def checked_cell(cell: Cell) -> Cell:
+    """What the check runs: ``cell``, or the same at 256 tokens where its sequences are longer.
+
+    Prompt and response are cut in proportion, but 16 tokens of a response stay if it has them: a
+    loss over one token would check little.
+    """
+    if cell.seq_len <= _WHOLE_TOKENS:
+        return cell
+    response = cell.seq_len - cell.prompt_len
+    kept = max(response * _WHOLE_TOKENS // cell.seq_len, min(response, _LEAST_RESPONSE))
+    return msgspec.structs.replace(cell, seq_len=_WHOLE_TOKENS, prompt_len=_WHOLE_TOKENS - kept)
+
+
+def is_rounded(cell: Cell) -> bool:
+    """Whether the cell stores its base weights in bf16: the reference then starts from the same."""
+    return precision_of(cell.precision).base == torch.bfloat16
+
+
+def observe(
+    step: TrainingStep,
+    batches: BatchSource,
+    method: Method,
+    device: torch.device,
+    replay: Sequence[Sequence[Sequence[int]]] = (),
+) -> Observed:
+    """Run the agreement steps. ``replay`` holds rollouts of a reference for PPO to take."""
+    watch = GradientWatch(step)
+    signals: Signals = {}
+    rollouts = []
+    silent: list[str] = []
+    for number in range(AGREEMENT_STEPS):
+        batch = batches.take(number, device, method.rows)
+        if replay:
+            batch = _with_rollout(batch, replay[number])
+        outcome = step.run(batch, SilentProbe())
+        found = {"loss": outcome.loss, **outcome.metrics}
+        for name, value in found.items():
+            signals.setdefault(name, []).append(float(value))
+        signals.setdefault("grad_norm", []).append(watch.take_norm())
+        if number == 0:
+            silent = watch.silent()
+        if outcome.rollout is not None:
+            rollouts.append(outcome.rollout[:, batch.prompt_len :].tolist())
+    watch.close()
+    return Observed(signals=signals, rollouts=rollouts, silent_adapters=silent)
+
+
+def _with_rollout(batch: Batch, responses: Sequence[Sequence[int]]) -> Batch:
+    tokens = torch.tensor(responses, device=batch.ids.device)
+    return dataclasses.replace(batch, rollout=torch.cat([batch.prompts, tokens], dim=1))
+
+
+def make_reference(cell: Cell, seed: int, layers: int | None, rounded: bool) -> Reference:
+    """The reference of ``cell``, computed now: fp32, stock operators, on the CPU.
+
+    ``rounded``: from weights that passed through bf16, as the cell stores them.
+    """
+    cpu = torch.device("cpu")
+    plain = msgspec.structs.replace(
+        cell,
+        accelerator="cpu",
+        precision="fp32",
+        kernels="stock",
+        checkpointing="off",
+        ref=open_peft(cell.peft).default_ref,
+    )
+    method = open_method(cell.method)
+    setup = open_setup(
+        plain, cpu, seed=seed, layers=layers, rounded=torch.bfloat16 if rounded else None
+    )
+    batches = open_batches(plain, vocab_size=setup.vocab_size, seed=seed)
+    observed = observe(method.build(setup), batches, method, cpu)
+    return Reference(signals=observed.signals, rollouts=observed.rollouts, layers=layers)

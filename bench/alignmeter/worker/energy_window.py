@@ -1,0 +1,139 @@
+"""The energy window: whole steps between two synchronised readings of the device's counter."""
+
+__all__ = ["LEAST_S", "LEAST_TICKS", "Watched", "measure_window", "watch"]
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from alignmeter.telemetry.base import Sample
+from alignmeter.worker.messages import EnergyWindow, StepSpans
+from alignmeter.worker.meter import Meter
+
+LEAST_S = 5.0
+LEAST_TICKS = 120
+"""The counter is read between two refreshes at both ends, so each end is wrong by at most one tick:
+over 120 of them by at most 1 / 120 of the energy that the power cap allows.
+"""
+_WATCH_S = 1.0
+_WATCH_LONGEST_S = 3.0
+_WATCH_TICKS = 5
+_POLL_S, _LATE_S = 0.002, 0.010
+"""How often the counter is looked at, and from when on a look is late."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watched:
+    """What a look at the idle device gave. ``tick_s``: the longest time between two refreshes of
+    the counter, ``None`` if it stood still.
+    """
+
+    tick_s: float | None
+    mean_w: float | None
+
+
+def measure_window(
+    meter: Meter,
+    step: Callable[[], StepSpans],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> EnergyWindow:
+    """Run whole steps for at least `LEAST_S` and `LEAST_TICKS` of the counter.
+
+    ``step`` returns when the device has finished, so that both readings are at synchronised edges.
+    Without a counter and without a power sensor no step is run.
+    """
+    missing = meter.read().missing
+    if "energy_j" in missing and "power_w" in missing:
+        return EnergyWindow(unavailable=missing["energy_j"])
+    before = watch(meter, clock=clock, sleep=sleep)
+    least_s = max(LEAST_S, LEAST_TICKS * (before.tick_s or 0.0))
+    steps, first = [], meter.read()
+    start = clock()
+    while clock() - start < least_s:
+        steps.append(step())
+    last = meter.read()
+    return EnergyWindow(
+        frozen=before.tick_s is None and "energy_j" not in missing,
+        first=first,
+        last=last,
+        steps=steps,
+        tick_s=before.tick_s,
+        idle_before_w=before.mean_w,
+        idle_after_w=watch(meter, clock=clock, sleep=sleep).mean_w,
+    )
+
+
+def watch(
+    meter: Meter,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Watched:
+    """Look at a device without work for 1 s, or up to 3 s until its counter moved six times.
+
+    The mean power lies between two refreshes of the counter, so that no tick is cut; without a
+    counter it is the mean of the power sensor.
+    """
+    seen = _Refreshes()
+    watts: list[float] = []
+    start = clock()
+    while (passed := clock() - start) < _WATCH_LONGEST_S:
+        sample = meter.read()
+        seen.add(sample)
+        if sample.power_w is not None:
+            watts.append(sample.power_w)
+        if passed >= _WATCH_S and (seen.count > _WATCH_TICKS or sample.energy_j is None):
+            break
+        sleep(_POLL_S)
+    mean_w = seen.mean_w()
+    if mean_w is None and watts:
+        mean_w = statistics.fmean(watts)
+    return Watched(tick_s=seen.tick_s(), mean_w=mean_w)
+
+
+class _Refreshes:
+    """When a counter moved. Times are its own clock where it has one.
+
+    By the host's clock, a refresh that was seen late, because the host was busy, would pass for a
+    long tick: it ends one, and begins none.
+    """
+
+    def __init__(self) -> None:
+        self._points: list[tuple[float, float]] = []
+        self._ticks: list[float] = []
+        self._before: Sample | None = None
+        self._prompt = False
+
+    def add(self, sample: Sample) -> None:
+        before, self._before = self._before, sample
+        if before is None or before.energy_j is None or sample.energy_j is None:
+            return
+        passed = sample.monotonic_s - before.monotonic_s
+        late = sample.device_s is None and passed > _LATE_S
+        self._prompt = self._prompt and not late
+        if sample.energy_j == before.energy_j:
+            return
+        when = sample.monotonic_s if sample.device_s is None else sample.device_s
+        if self._prompt:
+            self._ticks.append(when - self._points[-1][0])
+        self._prompt = not late
+        self._points.append((when, sample.energy_j))
+
+    @property
+    def count(self) -> int:
+        return len(self._points)
+
+    def tick_s(self) -> float | None:
+        """The longest tick; without a prompt one the longest gap; ``None`` below two refreshes."""
+        gaps = [later[0] - earlier[0] for earlier, later in pairwise(self._points)]
+        return max(self._ticks or gaps, default=None)
+
+    def mean_w(self) -> float | None:
+        if self.count < 2:
+            return None
+        (begin_s, begin_j), (end_s, end_j) = self._points[0], self._points[-1]
+        return (end_j - begin_j) / (end_s - begin_s)

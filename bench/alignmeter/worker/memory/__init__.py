@@ -1,0 +1,1 @@
+"""Every byte of a step and who owns it."""

@@ -1,0 +1,89 @@
+"""The worker process: answers the parent's requests about one cell until the pipe closes."""
+
+__all__ = ["serve"]
+
+import fcntl
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from alignmeter.errors import CellError
+
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+"""Parts of the messages of torch's allocators: CUDA/HIP/XPU, CPU on Linux, CPU elsewhere."""
+
+
+def serve(connection: Connection, output: Connection, born: float) -> None:
+    """Answer ``(verb, *arguments)`` with ``("ok", result)`` or ``("failed", status, code, text)``.
+
+    Most verbs are methods of `Workload`. Everything the process prints goes to the file ``output``:
+    the parent quotes its end if the process dies. ``born`` is the monotonic clock, which
+    processes share, when the parent asked for the process.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    _die_with_parent()
+    for stream in (1, 2):
+        os.dup2(output.fileno(), stream)
+    connection.send(("ok", time.monotonic() - born))
+    workload: Any = None
+    result: object
+    while True:
+        try:
+            verb, *arguments = connection.recv()
+        except EOFError:
+            return
+        if verb == "finish":
+            return
+        try:
+            if verb == "open":
+                from alignmeter.worker.workload import Workload
+
+                workload, result = Workload(*arguments), None
+            elif verb == "reference":
+                from alignmeter.worker.agreement import make_reference
+
+                result = make_reference(*arguments)
+            else:
+                result = getattr(workload, verb)(*arguments)
+            answer: tuple[object, ...] = ("ok", result)
+        except BaseException as error:  # noqa: BLE001 - every failure becomes a record
+            answer = ("failed", *_classified(error))
+        connection.send(answer)
+
+
+def _classified(error: BaseException) -> tuple[str, str, str]:
+    """Status, reason code and text of an exception in the worker."""
+    if isinstance(error, CellError):
+        return error.status, error.code, error.text
+    text = f"{type(error).__name__}: {error}".strip()[:2000]
+    if isinstance(error, MemoryError) or any(part in text.lower() for part in _OUT_OF_MEMORY):
+        return "oom", "out_of_memory", text
+    import traceback
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return "crashed", "exception", f"{text} ({frame.name}, line {frame.lineno} of {frame.filename})"
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when the forkserver goes, or the parent of both.
+
+    The kernel does it, also while a step is stuck. The parent's end shows on a pipe whose other end
+    it holds: the kernel signals that, and may send any signal for it.
+    """
+    parent = multiprocessing.parent_process()
+    if sys.platform != "linux" or parent is None:
+        return
+    import ctypes
+
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    pipe = parent.sentinel
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
+    if wait([pipe], 0):  # it ended before anybody listened
+        signal.raise_signal(signal.SIGKILL)

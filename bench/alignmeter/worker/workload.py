@@ -1,0 +1,191 @@
+"""A cell being run: what happens inside the worker, without anything about processes."""
+
+__all__ = ["Workload"]
+
+import gc
+import os
+import time
+
+import psutil
+import torch
+
+from alignmeter.accelerators import open_accelerator
+from alignmeter.accelerators.provenance import collect, host_load
+from alignmeter.batches import Batch, open_batches
+from alignmeter.cells.cell import Cell
+from alignmeter.methods import Outcome, Probe, open_method, open_setup
+from alignmeter.records.record import Provenance
+from alignmeter.telemetry.linux.host import peak_rss_bytes, reset_peak_rss
+from alignmeter.training.step import SilentProbe
+from alignmeter.worker.agreement import AGREEMENT_STEPS, checked_cell, observe
+from alignmeter.worker.energy_window import measure_window
+from alignmeter.worker.memory.ledger import profile_step
+from alignmeter.worker.messages import (
+    EnergyWindow,
+    MemoryProfile,
+    Observed,
+    ProcessPeaks,
+    StepReport,
+    StepSpans,
+    Target,
+)
+from alignmeter.worker.meter import Meter
+from alignmeter.worker.operators import profile_operators
+from alignmeter.worker.phases import PhaseClock
+from alignmeter.worker.swap import swapped_bytes
+from alignmeter_kernels import paths_run
+
+
+class Workload:
+    """The models, data and devices of one cell. Raises `CellError` for data that do not fit."""
+
+    def __init__(self, cell: Cell, seed: int, index: int = 0) -> None:
+        """``index`` is the replicate's number; it changes nothing that is measured."""
+        self.cell, self.index, self.seed = cell, index, seed
+        self.accelerator = open_accelerator(cell.accelerator)
+        self.device = self.accelerator.torch_device()
+        self.meter = Meter(self.accelerator)
+        self.method = open_method(cell.method)
+        self.setup = open_setup(cell, self.device, seed=seed)
+        self.batches = open_batches(cell, vocab_size=self.setup.vocab_size, seed=seed)
+        self.steps_done = 0
+
+    def build(self) -> float:
+        """Make models and optimizers; returns the time that took in s."""
+        start = time.perf_counter()
+        self.step_object = self.method.build(self.setup)
+        self.accelerator.synchronise()
+        return time.perf_counter() - start
+
+    def prepare(self) -> dict[str, float]:
+        """The method's work before its first step: phase -> s."""
+        clock = PhaseClock(self.accelerator)
+        self.step_object.prepare(self.batches, clock)
+        self.accelerator.synchronise()
+        return clock.seconds()
+
+    def agreement(self, replay: list[list[list[int]]]) -> Observed:
+        """The agreement steps: the first that the models take."""
+        self.steps_done += AGREEMENT_STEPS
+        return observe(self.step_object, self.batches, self.method, self.device, replay)
+
+    def sliced_agreement(self, layers: int | None, replay: list[list[list[int]]]) -> Observed:
+        """The same on backbones cut to ``layers`` and on short sequences, with models of its own.
+
+        It comes before the whole models are built.
+        """
+        cell = checked_cell(self.cell)
+        setup = open_setup(cell, self.device, seed=self.seed, layers=layers)
+        batches = open_batches(cell, vocab_size=setup.vocab_size, seed=self.seed)
+        step = self.method.build(setup)
+        step.prepare(batches, SilentProbe())
+        observed = observe(step, batches, self.method, self.device, replay)
+        del step
+        gc.collect()
+        self.accelerator.release()
+        return observed
+
+    def _take(self) -> Batch:
+        batch = self.batches.take(self.steps_done, self.device, self.method.rows)
+        self.steps_done += 1
+        return batch
+
+    def step(self) -> StepReport:
+        """One timed step on the next batch; synchronised at both edges and nowhere between."""
+        batch = self._take()
+        self.accelerator.synchronise()
+        busy = _Busy()
+        clock, start = PhaseClock(self.accelerator), time.monotonic()
+        outcome = self.step_object.run(batch, clock)
+        self.accelerator.synchronise()
+        end = time.monotonic()
+        seconds = end - start
+        return StepReport(
+            seconds=seconds,
+            phases=clock.seconds(),
+            spans=StepSpans(start_s=start, end_s=end, phases=clock.spans()),
+            loss=float(outcome.loss),
+            trained_tokens=outcome.trained_tokens,
+            padded_tokens=outcome.padded_tokens,
+            generated_tokens=outcome.generated_tokens,
+            others_share=busy.others_share(seconds),
+            swapped_bytes=swapped_bytes(os.getpid()),
+        )
+
+    def memory_step(self) -> MemoryProfile:
+        """One untimed step with its ledger."""
+        return profile_step(self.step_object, self._take(), self.accelerator, self.device)
+
+    def operator_step(self) -> dict[str, float]:
+        """One untimed step: family of operators -> s."""
+        return profile_operators(lambda: self.run_once(SilentProbe()), self.device)
+
+    def telemetry_target(self) -> Target:
+        """What a sampler should read."""
+        return self.meter.target
+
+    def energy_window(self) -> EnergyWindow:
+        """Whole steps between two readings of the device's counter, or why not."""
+        return measure_window(self.meter, lambda: self.step().spans)
+
+    def run_once(self, probe: Probe) -> Outcome:
+        """One step that nobody times."""
+        outcome = self.step_object.run(self._take(), probe)
+        self.accelerator.synchronise()
+        return outcome
+
+    def begin_timed(self) -> None:
+        """Forget the peaks so far."""
+        self.accelerator.peaks(reset=True)
+        # Not Linux or not permitted: the peak then covers the process's whole life.
+        reset_peak_rss(os.getpid())
+
+    def peaks(self) -> ProcessPeaks:
+        """Peaks since `begin_timed`."""
+        peaks = self.accelerator.peaks(reset=False)
+        return ProcessPeaks(
+            reserved_bytes=None if peaks is None else peaks.reserved_bytes,
+            device_used_bytes=None if peaks is None else peaks.device_used_bytes,
+            rss_bytes=peak_rss_bytes(os.getpid()),
+        )
+
+    def provenance(self) -> Provenance:
+        """Everything about this process that a reader could ask for."""
+        threads = torch.get_num_threads() if self.device.type == "cpu" else None
+        found = collect(self.accelerator, threads)
+        architecture = self.setup.architecture
+        more = {
+            "hyperparameters": dict(self.method.hyperparameters),
+            "lora_targets": list(architecture.lora_targets) if self.setup.peft.adapters else [],
+            "peft": self.setup.peft.settings(self.cell),
+            "tokenizer": self.batches.tokenizer,
+            "data": {"pairs_kept": self.batches.kept, "pairs_dropped": self.batches.dropped},
+            "kernel_path": {"model": "transformers", **paths_run()},
+            "load_after": host_load(),
+        }
+        return _replaced(found, more)
+
+
+def _replaced(provenance: Provenance, more: dict[str, object]) -> Provenance:
+    import msgspec
+
+    return msgspec.structs.replace(provenance, **more)
+
+
+class _Busy:
+    """Core seconds that others use: all busy time of the host less this process's own."""
+
+    def __init__(self) -> None:
+        self._host, self._own = self._read()
+
+    @staticmethod
+    def _read() -> tuple[float, float]:
+        host = psutil.cpu_times()
+        busy = sum(host) - host.idle - getattr(host, "iowait", 0.0) - getattr(host, "guest", 0.0)
+        return busy, time.process_time()
+
+    def others_share(self, seconds: float) -> float:
+        """Share of all cores over the ``seconds`` since construction."""
+        host, own = self._read()
+        used = (host - self._host) - (own - self._own)
+        return max(0.0, used) / (seconds * (psutil.cpu_count() or 1))

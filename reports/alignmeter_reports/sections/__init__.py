@@ -1,0 +1,1 @@
+"""One module per section of the page, its template of the same stem beside it."""

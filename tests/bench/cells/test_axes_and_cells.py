@@ -1,0 +1,200 @@
+"""Axes, matrices and cells through their public functions."""
+
+import contextlib
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alignmeter.cells.axes import AXES, check_value
+from alignmeter.cells.cell import Cell
+from alignmeter.cells.matrix import expand, packaged_names, read_matrix, read_overrides
+from alignmeter.errors import InputError
+from alignmeter.session.resolve import resolve_cell, resolve_plan
+
+CPU = {"accelerator": "cpu"}
+
+
+def test_quick_matrix_is_the_twelve_cells_of_the_design():
+    matrix = read_matrix("quick")
+    plan = resolve_plan(expand(matrix, {"accelerator": ("cpu",)}))
+    heads = {(p.cell.method, p.cell.architecture, p.cell.peft) for p in plan}
+    assert len(plan) == len(heads) == 12
+    assert {(p.cell.size, p.cell.seq_len, p.cell.prompt_len, p.cell.batch) for p in plan} == {
+        ("tiny", 64, 32, 2)
+    }
+    assert (matrix.warmup, matrix.steps) == (2, 5)
+
+
+def test_id_of_a_cell_at_its_defaults_has_no_slug():
+    cell = resolve_cell({**CPU, "peft": "lora"}).cell
+    head, _, digest = cell.id.rpartition("-")
+    assert head == "dpo-llama-tiny-lora-cpu"
+    assert len(digest) == 8
+    assert int(digest, 16) >= 0
+
+
+def test_id_names_each_axis_that_differs():
+    axes = {
+        **CPU, "method": "ppo", "seq_len": 512, "batch": 4, "checkpointing": "on",
+        "ppo_backward": "joint", "data": "synthetic",
+    }  # fmt: skip
+    head = resolve_cell(axes).cell.id.rpartition("-")[0]
+    assert head == "ppo-llama-tiny-full-cpu-t512-b4-gc-joint-synthetic"
+
+
+def test_naming_a_default_changes_nothing():
+    assert resolve_cell({**CPU, "seq_len": 64, "prompt_len": 32}) == resolve_cell(CPU)
+
+
+def test_axes_without_effect_make_no_new_cell():
+    overrides = {
+        "accelerator": ("cpu",), "ppo_backward": ("sequential", "joint"), "peft": ("full",),
+        "architecture": ("llama",), "lora_rank": (8, 16),
+    }  # fmt: skip
+    plan = resolve_plan(expand(read_matrix("quick"), overrides))
+    assert [(p.cell.method, p.cell.ppo_backward) for p in plan] == [
+        ("dpo", "sequential"), ("ppo", "sequential"), ("ppo", "joint"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("axis", [a for a in AXES.values() if a.integer], ids=lambda a: a.name)
+def test_every_integer_axis_enters_the_id(axis):
+    base = {**CPU, "method": "ppo", "peft": "qlora"}
+    other = {"prompt_len": 8}.get(axis.name, 48 if axis.name == "seq_len" else 3)
+    assert resolve_cell({**base, axis.name: other}).cell.id != resolve_cell(base).cell.id
+
+
+def test_data_in_two_places_is_one_cell(tmp_path):
+    row = json.dumps({"prompt": "p" * 40, "chosen": "c", "rejected": "r"})
+    paths = [tmp_path / "a.jsonl", tmp_path / "b" / "c.jsonl"]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(row)
+    ids = {resolve_cell({**CPU, "data": str(path)}).cell.id for path in paths}
+    assert len(ids) == 1
+
+
+def test_cell_survives_json():
+    cell = resolve_cell(CPU).cell
+    assert msgspec.json.decode(msgspec.json.encode(cell), type=Cell) == cell
+
+
+@pytest.mark.parametrize(
+    ("axes", "code", "words"),
+    [
+        ({"ref": "adapter-off"}, "impossible", "ref = resident"),
+        ({"precision": "bf16-base"}, "impossible", "bf16-mixed"),
+        ({"prompt_len": 64}, "impossible", "no room for a response"),
+        ({"method": "ppo", "ppo_minibatches": 5}, "impossible", "4 rollouts"),
+        ({"accelerator": "xpu"}, "accelerator_missing", "here: cpu"),
+    ],
+)
+def test_impossible_cells_say_why(axes, code, words):
+    reason = resolve_cell({**CPU, **axes}).unsupported
+    assert reason is not None
+    assert reason.code == code
+    assert words in reason.text
+
+
+def write(tmp_path, text):
+    path = tmp_path / "m.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_exclude_shows_up_with_its_reason(tmp_path):
+    path = write(
+        tmp_path,
+        'schema = 1\n[[grid]]\nmethod = ["dpo", "ppo"]\naccelerator = "cpu"\n'
+        '[[exclude]]\nmethod = "ppo"\nreason = "too long for tonight"\n',
+    )
+    plan = resolve_plan(expand(read_matrix(path), {}))
+    assert [p.unsupported and p.unsupported.text for p in plan] == [None, "too long for tonight"]
+
+
+def test_grids_add_up_and_defaults_apply(tmp_path):
+    path = write(
+        tmp_path,
+        'schema = 1\nsteps = 3\n[defaults]\nseq_len = 32\n[[grid]]\npeft = ["full", "lora"]\n'
+        '[[grid]]\nseq_len = 64\npeft = "full"\n',
+    )
+    matrix = read_matrix(path)
+    axes = [choice.axes for choice in expand(matrix, {})]
+    assert axes == [
+        {"peft": "full", "seq_len": 32}, {"peft": "lora", "seq_len": 32},
+        {"peft": "full", "seq_len": 64},
+    ]  # fmt: skip
+    assert matrix.steps == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("schema = 2", "reads schema = 1"),
+        ("x y", "not valid TOML"),
+        ("schema = 1\nfoo = 1", "unknown key 'foo'; known: schema"),
+        ("schema = 1\n[[grid]]\nmethod = 'dpoo'", "known: sft, rm, dpo, ppo"),
+        ("schema = 1\n[[grid]]\nmehtod = 'dpo'", "'mehtod' is not an axis"),
+        ("schema = 1\n[[grid]]\npeft = []", "at least one value"),
+        ("schema = 1\n[defaults]\nbatch = 0", "whole number of at least 1"),
+        ("schema = 1\n[defaults]\nbatch = true", "whole number"),
+        ("schema = 1\n[defaults]\nbatch = 1.5", "whole number"),
+        ("schema = 1\n[[exclude]]\nmethod = 'ppo'", "reason is missing"),
+        ("schema = 1\ngrid = 3", "[[grid]]"),
+        ("schema = 1\ndefaults = 3", "[defaults]"),
+        ("schema = 1\nsteps = 0", "steps is 0"),
+        ("schema = 1\noperators = 1", "operators is 1; give true or false"),
+    ],
+)
+def test_a_wrong_matrix_file_is_one_sentence_with_its_name(tmp_path, text, words):
+    path = write(tmp_path, text)
+    with pytest.raises(InputError) as caught:
+        read_matrix(path)
+    assert words in str(caught.value)
+    assert path in str(caught.value)
+
+
+def test_an_unknown_matrix_lists_the_packaged_ones():
+    with pytest.raises(InputError, match=f"known: {', '.join(packaged_names())}$"):
+        read_matrix("quikc")
+    assert {"quick", "delta", "methods"} <= set(packaged_names())
+
+
+def test_a_matrix_that_is_not_text(tmp_path):
+    path = tmp_path / "m.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="not UTF-8"):
+        read_matrix(str(path))
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (
+            {"method": "dpo,xyz"},
+            "--method: 'xyz' is not a value of method; known: sft, rm, dpo, ppo",
+        ),
+        ({"seq_len": "many"}, "--seq-len: 'many' is not a value of seq_len"),
+        ({"data": "/no/such.jsonl"}, "--data: data file '/no/such.jsonl' does not exist"),
+        ({"lane": ""}, "--lane: lane wants text"),
+    ],
+)
+def test_a_wrong_flag_names_itself(flags, words):
+    with pytest.raises(InputError) as caught:
+        read_overrides(flags)
+    assert words in str(caught.value)
+
+
+@given(st.integers(min_value=4, max_value=10**9))
+def test_whole_numbers_are_read_from_text_and_toml_alike(number):
+    assert check_value("seq_len", str(number), "x") == check_value("seq_len", number, "x") == number
+
+
+@given(st.text(max_size=30))
+def test_no_text_crashes_a_flag(text):
+    for name in AXES:
+        with contextlib.suppress(InputError):
+            read_overrides({name: text})

@@ -1,0 +1,301 @@
+"""Plans against the CPU allocator's events, and what must not differ between plan and step."""
+
+import contextlib
+import subprocess
+import sys
+from itertools import combinations
+
+import covering
+import plans as check
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+from alignmeter.peft.nf4 import quantisation_tensors, quantise
+from alignmeter.planner import fake_tensors as pretend
+from alignmeter.planner import predict, trace
+from alignmeter.planner.workspace import cpu_workspace, gpu_workspace
+from alignmeter.training import rollout
+from alignmeter.worker.memory.cpu_events import record_events
+from alignmeter.worker.workload import Workload
+from alignmeter_kernels.nf4_linear import portable
+
+CELLS = (
+    {"method": "sft", "kernels": "custom", "seq_len": 40},
+    {"method": "rm", "architecture": "mamba2", "peft": "qlora"},
+    {"method": "dpo", "architecture": "mamba", "peft": "lora", "kernels": "custom",
+     "checkpointing": "on"},
+    {"method": "dpo", "architecture": "mamba"},
+    {"method": "dpo", "peft": "qlora", "kernels": "custom", "precision": "bf16-base",
+     "ref": "precomputed"},
+    {"method": "ppo", "peft": "lora", "ppo_topology": "shared", "ppo_backward": "joint"},
+    {"method": "ppo", "architecture": "mamba2", "kernels": "custom", "ppo_minibatches": 2},
+    {"method": "ppo", "architecture": "mamba", "peft": "qlora", "kernels": "custom"},
+)  # fmt: skip
+"""Every method, architecture, PEFT mode and both kernels."""
+EXACT = (
+    "policy_weights", "ref_weights", "reward_weights", "value_weights", "adapters",
+    "quantisation_state", "optimizer_state", "rollout_cache", "batch",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("axes", CELLS, ids=lambda axes: "-".join(map(str, axes.values())))
+def test_a_plan_is_within_one_per_cent_of_the_allocators_peak(axes, make_cell, launcher):
+    cell = make_cell(**axes)
+    plan, measured = predict(cell), check.measure(cell, launcher)
+    assert plan.peak_bytes == pytest.approx(measured.peak_bytes, rel=0.01)
+    assert plan.peak_phase == measured.phase
+    assert sum(plan.ledger.values()) == plan.peak_bytes
+    assert plan.ledger["unattributed_bytes"] == 0
+    for owner in EXACT:
+        assert plan.ledger[f"{owner}_bytes"] == measured.ledger[f"{owner}_bytes"], owner
+    assert plan.phases == pytest.approx(measured.phase_peaks, rel=0.02)
+
+
+def test_the_same_cell_has_the_same_plan(make_cell):
+    cell = make_cell(method="ppo", architecture="mamba2", peft="qlora")
+    assert predict(cell) == predict(cell)
+
+
+def test_the_covering_set_covers_and_is_the_same_every_time():
+    """Counted again with a definition of its own."""
+    chosen = covering.covering_cells()
+    assert chosen == covering.covering_cells()
+    assert 50 <= len(chosen) <= 80
+    names = (
+        "method", "ppo_topology", "ppo_backward", "architecture", "peft", "seq_len", "batch",
+        "checkpointing", "kernels", "precision", "ref",
+    )  # fmt: skip
+
+    def pairs(cells):
+        return {
+            pair for c in cells for pair in combinations([(n, getattr(c, n)) for n in names], 2)
+        }
+
+    assert pairs(chosen) == pairs(cell for cell, *_ in covering._possible())
+
+
+def test_the_table_of_errors_names_worst_and_median(make_cell, launcher):
+    rows = list(check.check([make_cell(method="sft"), make_cell(method="rm")], launcher))
+    lines = list(check.table(rows))
+    assert len(lines) == 6
+    assert all(row.predicted.cell.id in line for row, line in zip(rows, lines[2:], strict=False))
+    assert lines[-1].startswith("2 cells, 0 beyond 1 %; worst 0.")
+
+
+def test_nf4_has_its_exact_storage():
+    """n weights: n/2 bytes and a byte per 64; a float per 256 of those; tables of 256 and 16, 1."""
+    linear = nn.Linear(200, 320, bias=False)
+    count = 200 * 320
+    by_hand = count // 2 + count // 64 + 4 * (-(-count // 64 // 256) + 256 + 16 + 1)
+    with pretend.pretending("cpu"):
+        packed = pretend._packed_without_data(linear, torch.float32, "custom")
+    real = nn.Sequential(linear)
+    quantise(real, skip=(), compute=torch.float32, kernels="custom").to("cpu")
+    for layer in (packed, real):
+        tensors = [*layer.parameters(), *quantisation_tensors(layer)]
+        assert sum(tensor.nbytes for tensor in tensors) == by_hand
+
+
+@pytest.mark.parametrize("architecture", ["llama", "mamba", "mamba2"])
+def test_the_first_and_the_last_token_stand_for_all(architecture, make_cell, monkeypatch):
+    """The same peaks and the same largest cache as when every token is traced."""
+    cell = make_cell(method="ppo", architecture=architecture, seq_len=24, prompt_len=8, batch=3)
+    short, of_short = _plan_and_cache_bytes(cell, monkeypatch)
+    monkeypatch.setattr(pretend, "first_and_last_token", contextlib.nullcontext)
+    full, of_full = _plan_and_cache_bytes(cell, monkeypatch)
+    assert short == full
+    assert of_short == of_full > 0
+
+
+def _plan_and_cache_bytes(cell, monkeypatch):
+    """The plan, and the most bytes that live tensors of the rollout's cache had."""
+    logs = []
+
+    class Kept(trace._PlanLog):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            logs.append(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trace, "_PlanLog", Kept)
+        plan = predict(cell)
+    (log,) = logs
+    log.storages = [s for s in log.storages if s.owner == "rollout_cache"]
+    return plan, max(log.live_curve())
+
+
+def test_skipping_tokens_ends_with_its_context():
+    with rollout.first_and_last_token():
+        assert rollout._SKIPS
+    assert not rollout._SKIPS
+
+
+def test_a_plan_leaves_the_process_as_it_was(make_cell):
+    """A real step after it, in the same process, on kernels that keep tables."""
+    cell = make_cell(peft="qlora", kernels="custom", checkpointing="on")
+    apply, state = nn.Module._apply, torch.get_rng_state
+    predict(cell)
+    assert nn.Module._apply is apply
+    assert torch.get_rng_state is state
+    assert not isinstance(portable._pairs(torch.device("cpu")), FakeTensor)
+    load = Workload(cell, 0)
+    load.build()
+    assert load.step().loss == pytest.approx(0.6931, abs=1e-4)
+
+
+def test_a_plan_asks_the_allocator_for_nothing(make_cell):
+    """Fake tensors have no storage: 129 M fp32 weights and their optimizer, in below 1 MiB."""
+    cell = make_cell(size="130m", method="sft", kernels="custom", seq_len=64)
+    with record_events() as events:
+        plan = predict(cell)
+    most = max(peak for _, peak in events.replay())
+    assert most < 2**20
+    assert plan.peak_bytes > 4 * 4 * 128e6
+
+
+@pytest.mark.full
+def test_an_8b_plan_stays_below_4_gib_of_host_memory():
+    code = (
+        "import resource; from alignmeter.planner import predict; "
+        "from alignmeter.session.resolve import resolve_cell; "
+        "axes = dict(method='dpo', size='8b', peft='lora', accelerator='cuda', seq_len=1024, "
+        "data='synthetic', checkpointing='on', batch=1); "
+        "peak = predict(resolve_cell(axes).cell).peak_bytes; "
+        "print(peak, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    )
+    peak, resident = map(int, done.stdout.split())
+    assert 15 * 2**30 < peak < 20 * 2**30
+    assert resident < 4 * 2**30
+
+
+HALF = torch.randn(64, 32).bfloat16()
+WIDE = torch.randn(64, 32)
+ROW = torch.randn(64, 1)
+MASK = WIDE > 0
+aten = torch.ops.aten
+
+
+@pytest.mark.parametrize(
+    ("operator", "arguments", "keywords"),
+    [
+        (aten.add.Tensor, (HALF, WIDE), {}),
+        (aten.add.Tensor, (WIDE, WIDE), {}),
+        (aten.mul.Tensor, (HALF, ROW), {}),
+        (aten.mul.Tensor, (WIDE, MASK), {}),
+        (aten.mul.Tensor, (HALF, 2.0), {}),
+        (aten.add_.Tensor, (HALF.clone(), WIDE), {}),
+        (aten.add_.Tensor, (WIDE.clone(), HALF), {}),
+        (aten.where.self, (MASK, WIDE, HALF), {}),
+        (aten.masked_fill.Scalar, (WIDE, MASK, 0.0), {}),
+        (aten.addcmul.default, (WIDE, HALF, HALF), {}),
+        (aten.sum.dim_IntList, (HALF, [0]), {"dtype": torch.float32}),
+        (aten.sum.dim_IntList, (WIDE, [0]), {}),
+        (aten.cumsum.default, (WIDE, 0), {"dtype": torch.float64}),
+        (aten.silu.default, (HALF,), {}),
+        (aten.mm.default, (WIDE, WIDE.mT), {}),
+    ],
+    ids=lambda value: str(value) if isinstance(value, torch._ops.OpOverload) else None,
+)
+def test_what_an_operator_casts_inside_itself_is_known(operator, arguments, keywords):
+    """Against the allocator, to the byte (a Python number becomes a tensor of up to 8 bytes)."""
+    operator(*arguments, **keywords)
+    with record_events() as events:
+        found = operator(*arguments, **keywords)
+    made = 0 if found is arguments[0] else found.nbytes
+    inside = max(peak for _, peak in events.replay()) - made
+    assert inside == pytest.approx(cpu_workspace(operator, arguments, keywords), abs=16)
+
+
+BF16_PRODUCTS = pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN has no bf16 on this CPU"
+)
+
+
+@BF16_PRODUCTS
+@pytest.mark.skipif(
+    torch.cpu._is_amx_tile_supported(),
+    reason="oneDNN takes other blocks with AMX; they were measured on a CPU with AVX512 only",
+)
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(
+    ("rows", "depth", "columns"),
+    [
+        (320, 51, 16),
+        (192, 192, 64),
+        (576, 256, 8),
+        (335, 320, 512),
+        (307, 100, 24),
+        (36, 768, 18),
+    ],
+)
+def test_the_blocks_of_a_bf16_product_are_known(rows, depth, columns, transposed):
+    """One block of rows, equal ones, and for a prime number of rows uneven ones."""
+    a = torch.randn(depth, rows).mT if transposed else torch.randn(rows, depth)
+    a, b = a.bfloat16(), torch.randn(depth, columns).bfloat16()
+    torch.mm(a, b)
+    with record_events() as events:
+        found = torch.mm(a, b)
+    inside = max(peak for _, peak in events.replay()) - found.nbytes
+    slack = 4096 * torch.get_num_threads()
+    assert inside == pytest.approx(cpu_workspace(aten.mm.default, (a, b), {}), abs=slack)
+
+
+@BF16_PRODUCTS
+def test_a_bf16_product_copies_a_weight_that_stands_for_several():
+    """2 x 512 x 192 in bf16, and oneDNN's blocks beside it."""
+    states, weight = torch.randn(2, 32, 512).bfloat16(), torch.randn(512, 192).bfloat16()
+    arguments = states, weight.expand(2, 512, 192)
+    torch.bmm(*arguments)
+    with record_events() as events:
+        found = torch.bmm(*arguments)
+    inside = max(peak for _, peak in events.replay()) - found.nbytes
+    told = cpu_workspace(aten.bmm.default, arguments, {})
+    assert told > 2 * 2 * 512 * 192
+    assert told == pytest.approx(inside, rel=0.1)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_product_of_nf4_weights_unpacks_them_inside(nested):
+    """384 x 256 weights in fp32; a scale in fp32 per 64 of them where scales are quantised too."""
+    functional = pytest.importorskip(
+        "bitsandbytes.functional", reason="pip install 'alignmeter[qlora]'"
+    )
+    if not hasattr(torch.ops.bitsandbytes, "gemm_4bit"):
+        pytest.skip("this bitsandbytes has no gemm_4bit; 0.50.2 has")
+    weight, states = torch.randn(384, 256), torch.randn(2, 8, 256)
+    packed, state = functional.quantize_4bit(
+        weight, blocksize=64, quant_type="nf4", compress_statistics=nested
+    )
+    extra = (None, None, None)
+    if nested:
+        extra = (state.absmax, state.state2.code, state.offset)
+    scales = state.state2.absmax if nested else state.absmax
+    arguments = (states, packed, state.shape, scales, 64, "nf4", None, *extra)
+    operator = torch.ops.bitsandbytes.gemm_4bit.default
+    operator(*arguments)
+    with record_events() as events:
+        found = operator(*arguments)
+    inside = max(peak for _, peak in events.replay()) - found.nbytes
+    told = cpu_workspace(operator, arguments, {})
+    assert told == 4 * 384 * 256 + (4 * 384 * 256 // 64 if nested else 0)
+    assert inside == pytest.approx(told, abs=16)
+    # Both lives of the scales, as bitsandbytes' CUDA code holds them.
+    told = gpu_workspace(operator, arguments, {})
+    assert told == 4 * 384 * 256 + (2 * 4 * 384 * 256 // 64 if nested else 0)
+
+
+def test_flash_attention_on_a_gpu_sums_in_fp32():
+    """dq [2, 8, 64, 16] in fp32; with 2 heads of keys dk and dv of all 8 in bf16 as well."""
+    operator = aten._scaled_dot_product_flash_attention_for_cpu_backward.default
+    with FakeTensorMode():
+        query = torch.empty(2, 8, 64, 16, dtype=torch.bfloat16)
+        keys = torch.empty(2, 2, 64, 16, dtype=torch.bfloat16)
+    size = 2 * 8 * 64 * 16
+    assert gpu_workspace(operator, (query, query, query), {}) == 4 * size
+    assert gpu_workspace(operator, (query, query, keys), {}) == 4 * size + 2 * 2 * size
+    assert gpu_workspace(aten.mm.default, (query, query), {}) == 0

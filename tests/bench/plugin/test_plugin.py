@@ -1,0 +1,138 @@
+"""`pytest --benchmark` in a project of its own, as a user's suite would use it."""
+
+import json
+
+import pytest
+
+from alignmeter.records.folder import load_folders
+
+SUITE = """
+MATRIX = "{matrix}"
+
+def bench_cells(cell):
+    cell.measure()
+"""
+TINY = """
+schema = 1
+steps = 3
+warmup = 1
+[defaults]
+data = "synthetic"
+seq_len = 16
+accelerator = "cpu"
+[[grid]]
+method = ["dpo", "ppo"]
+[[grid]]
+method = "dpo"
+ref = "adapter-off"
+"""
+
+
+@pytest.fixture
+def project(pytester, monkeypatch):
+    # pytest-benchmark switches itself off in a process that looks like a test worker of xdist.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    pytester.makeini(
+        "[pytest]\naddopts = -p alignmeter.plugin --import-mode=importlib\n"
+        "testpaths = suites\npython_files = bench_*.py\npython_functions = bench_*\n"
+    )
+    matrix = pytester.path / "tiny.toml"
+    matrix.write_text(TINY)
+    (pytester.path / "suites").mkdir()
+    suite = pytester.path / "suites" / "bench_alignment.py"
+    suite.write_text(SUITE.format(matrix=matrix))
+    return pytester
+
+
+def test_benchmark_measures_reports_and_prints_the_delta(project):
+    result = project.runpytest_subprocess(
+        "--benchmark", "--results", "out", "--benchmark-json", "b.json"
+    )
+    result.assert_outcomes(passed=2, skipped=1)
+    result.stdout.fnmatch_lines(
+        ["*DPO vs PPO: peak memory of one step (cpu tensor storage)*", "HTML  out*report.html"]
+    )
+    loaded = load_folders([project.path / "out"])
+    assert sorted(r.status for r in loaded.records) == ["ok", "ok", "unsupported"]
+    assert (project.path / "out" / "report.csv").is_file()
+    benchmarks = json.loads((project.path / "b.json").read_text())["benchmarks"]
+    records = {r.cell.id: r for r in loaded.records}
+    for row in benchmarks:
+        record = records[row["extra_info"]["cell"]]
+        assert row["extra_info"]["step_s"] == record.timing.step_s
+        assert row["stats"]["rounds"] == len(record.timing.step_s) == 3
+        # The round trip holds the step and little else.
+        assert row["stats"]["min"] >= min(record.timing.step_s)
+
+
+@pytest.mark.full
+def test_axis_flags_change_the_matrix(project):
+    result = project.runpytest_subprocess(
+        "--benchmark", "--method", "dpo", "--batch", "1,3", "--ref", "resident", "--steps", "1",
+        "--operators", "--results", "out",
+    )  # fmt: skip
+    result.assert_outcomes(passed=2)
+    records = load_folders([project.path / "out"]).records
+    assert {r.cell.batch for r in records} == {1, 3}
+    assert all(r.timing.operator_s["attention"] > 0 for r in records)
+
+
+def test_without_the_flag_a_suite_is_skipped_with_a_reason(project):
+    result = project.runpytest_subprocess("-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*measures hardware; run it with `pytest --benchmark`*"])
+
+
+@pytest.mark.full
+def test_only_the_default_suite_runs_unless_another_is_named(project):
+    other = project.path / "suites" / "bench_other.py"
+    other.write_text("def bench_other():\n    pass\n")
+    result = project.runpytest_subprocess("--benchmark", "--collect-only", "-q")
+    assert "bench_other" not in result.stdout.str()
+    named = project.runpytest_subprocess("--benchmark", "--collect-only", "-q", str(other))
+    assert "bench_other" in named.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--method", "xyz"], "known: sft, rm, dpo, ppo"),
+        (["--steps", "0"], "--steps is 0; give at least 1"),
+        (["--results", "tiny.toml/x"], "cannot be written"),
+        (["--benchmark-disable"], "leave out --benchmark-disable"),
+    ],
+)
+def test_bad_options_are_usage_errors(project, arguments, words):
+    result = project.runpytest_subprocess("--benchmark", *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{words}*"])
+
+
+def test_help_shows_the_axes(project):
+    result = project.runpytest_subprocess("--help")
+    assert result.ret == 0
+    text = " ".join(result.stdout.str().split())
+    assert "--ppo-backward=" in text
+    assert "parameter counts match within 2 %" in text
+
+
+def test_xdist_is_refused(project):
+    result = project.runpytest_subprocess("--benchmark", "--numprocesses=2")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*one cell at a time*"])
+
+
+@pytest.mark.full
+def test_a_crash_fails_with_one_line(project):
+    project.makeconftest(
+        "import os, signal\nfrom alignmeter.session.launcher import Launcher\n"
+        "start = Launcher.start\n"
+        "def killed(self):\n    worker = start(self)\n    os.kill(worker.pid, signal.SIGKILL)\n"
+        "    return worker\n"
+        "Launcher.start = killed\n"
+    )
+    result = project.runpytest_subprocess("--benchmark", "--results", "out")
+    result.assert_outcomes(failed=2, skipped=1)
+    result.stdout.fnmatch_lines(["*crashed: the worker was ended by SIGKILL*"])
+    statuses = sorted(r.status for r in load_folders([project.path / "out"]).records)
+    assert statuses == ["crashed", "crashed", "unsupported"]

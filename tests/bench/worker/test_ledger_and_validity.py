@@ -1,0 +1,118 @@
+"""The ledger against hand counts, and real runs that must not be ranked."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from alignmeter.architectures.mamba import MAMBA
+from alignmeter.records.record import OWNERS, encode_record
+from alignmeter.registry import ARCHITECTURES, METHODS
+from alignmeter.session.findings.assemble import Findings, assemble
+from alignmeter.session.sampling import Sampling
+from alignmeter.worker.memory.allocations import AllocationLog
+from alignmeter.worker.memory.cpu_events import record_events
+from alignmeter.worker.workload import Workload
+
+
+def ready(cell):
+    """A workload whose optimizers have state."""
+    load = Workload(cell, 0)
+    load.build()
+    load.agreement([])
+    return load
+
+
+def test_the_ledger_holds_what_can_be_counted_by_hand(make_cell):
+    """fp32 weights: 4 bytes a parameter; AdamW: two moments and a 4-byte step per tensor."""
+    load = ready(make_cell(method="ppo"))
+    ledger = load.memory_step().ledger
+    policy = load.step_object.models()["policy"]
+    value = load.step_object.models()["value"]
+    of_policy = 4 * sum(p.numel() for p in policy.parameters())
+    assert ledger["policy_weights_bytes"] - of_policy == 4 * sum(
+        b.numel() for b in policy.buffers()
+    )
+    assert ledger["ref_weights_bytes"] == ledger["policy_weights_bytes"]
+    assert ledger["reward_weights_bytes"] == ledger["value_weights_bytes"]
+    trained = [*policy.parameters(), *value.parameters()]
+    assert ledger["optimizer_state_bytes"] == sum(8 * p.numel() + 4 for p in trained)
+    assert ledger["adapters_bytes"] == ledger["quantisation_state_bytes"] == 0
+    assert 0 < ledger["gradients_bytes"] <= 4 * sum(p.numel() for p in trained)
+    assert set(ledger) == {f"{owner}_bytes" for owner in OWNERS}
+
+
+def test_shared_backbones_belong_to_policy_and_ref_model(make_cell):
+    """Only their heads, 192 weights each, are the value and the reward model's own."""
+    ledger = ready(make_cell(method="ppo", ppo_topology="shared")).memory_step().ledger
+    assert ledger["ref_weights_bytes"] == ledger["policy_weights_bytes"] > 1e6
+    assert ledger["reward_weights_bytes"] == ledger["value_weights_bytes"] == 4 * 192
+
+
+def test_the_rollout_cache_has_its_size(make_cell):
+    """llama tiny: keys and values, 3 layers, 4 rows, 192 wide, fp32, for 12 of T = 16 tokens."""
+    load = Workload(make_cell(method="ppo", prompt_len=8), 0)
+    load.build()
+    log = AllocationLog(load.device, markers=False)
+    with log:
+        load.run_once(log)
+    largest = 3 * 2 * 4 * 192 * 15 * 4  # the last of the 8 new tokens is never fed back
+    by_size = [s.nbytes for s in log.storages if s.owner == "rollout_cache"]
+    assert max(by_size) == largest // 6
+    assert by_size.count(max(by_size)) == 6
+
+
+def test_a_hidden_workspace_is_seen(make_cell):
+    """An allocation inside an operator, which no dispatch mode sees, is in the CPU's events."""
+    x = torch.randn(512, 512)
+    log = AllocationLog(torch.device("cpu"), markers=True)
+    with record_events() as events, log:
+        kept = torch.logsumexp(x, 1)
+    rows = events.replay()
+    assert len(rows) == len(log.operators) + 1
+    assert max(peak for _, peak in rows) >= kept.nbytes
+    assert rows[-1][0] <= kept.nbytes + x.nbytes
+
+
+def test_a_nan_loss_ends_as_a_record(launcher, make_cell):
+    """Found in the losses whatever made it; here the assembled record of a diverged replicate."""
+    load = ready(make_cell())
+    first = load.step()
+    with torch.no_grad():
+        next(load.step_object.models()["policy"].parameters()).fill_(math.nan)
+    steps = [load.step() for _ in range(3)]
+    found = Findings(
+        cell=load.cell, replicate=0, seed=0, sampling=Sampling(0.0), warmup=[first], steps=steps
+    )
+    found.provenance, found.profile = load.provenance(), load.memory_step()
+    record = assemble(found)
+    assert record.status == "ok"
+    assert record.numerics.losses[1:] == [None, None, None]
+    assert [r.code for r in record.validity["numerics"].reasons] == ["non_finite_loss"]
+    assert b"NaN" not in encode_record(record)
+
+
+def test_an_adapter_without_gradient_is_found(monkeypatch, make_cell):
+    """dt_proj's weight is read raw, so LoRA on it never gets a gradient."""
+    wrong = dataclasses.replace(MAMBA, lora_targets=("in_proj", "dt_proj"))
+    monkeypatch.setattr("alignmeter.architectures.mamba.MAMBA", wrong)
+    load = Workload(make_cell(architecture="mamba", peft="lora"), 0)
+    load.build()
+    silent = load.agreement([]).silent_adapters
+    assert len(silent) == 4  # one per layer
+    assert all("dt_proj" in name for name in silent)
+
+
+@pytest.mark.parametrize("topology", ["separate", "shared"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_adapter_gets_a_gradient(method, architecture, topology, make_cell):
+    cell = make_cell(
+        method=method, architecture=architecture, peft="lora", ppo_topology=topology, seq_len=8
+    )
+    load = Workload(cell, 0)
+    load.build()
+    found = load.agreement([])
+    assert found.silent_adapters == []
+    assert all(norm > 0 for norm in found.signals["grad_norm"])

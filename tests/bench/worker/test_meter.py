@@ -1,0 +1,126 @@
+"""From the vendor's library to the record's energy: a real step, a sampler and a scripted GPU."""
+
+import os
+import time
+
+import pytest
+from nvml_stub import H100_SXM, build_nvml, environment, use_nvml
+from stub_libraries import NO_COMPILER, Clock, Scenario, compiler
+
+from alignmeter.accelerators import open_accelerator
+from alignmeter.session.findings.energy import settle
+from alignmeter.session.sampling import Sampling
+from alignmeter.telemetry.base import NoTelemetry
+from alignmeter.telemetry.nvidia.nvml import open_nvml
+from alignmeter.telemetry.timeout import Patient
+from alignmeter.worker.energy_window import measure_window
+from alignmeter.worker.messages import StepSpans
+from alignmeter.worker.meter import Meter
+from alignmeter.worker.workload import Workload
+
+needs_compiler = pytest.mark.skipif(compiler() is None, reason=NO_COMPILER)
+GIB = 2**30
+
+
+@pytest.fixture
+def scripted(monkeypatch, tmp_path):
+    """A function of a trace and device keys: NVML here and in child processes, in real time."""
+
+    def script(trace, **keys):
+        # One origin for all processes: a device has one counter.
+        origin = {"started_ns": time.monotonic_ns()}
+        scenario = Scenario([{**H100_SXM, **keys}], library=origin, traces={0: trace})
+        library = build_nvml(tmp_path)
+        use_nvml(monkeypatch, library, scenario, tmp_path)
+        monkeypatch.delenv("STUB_CLOCK")
+        found = environment(library, tmp_path / "scenario", Clock(tmp_path / "clock"))
+        monkeypatch.setenv("LD_LIBRARY_PATH", found["LD_LIBRARY_PATH"])
+
+    return script
+
+
+@pytest.fixture
+def load(make_cell):
+    """A real cell on the CPU; built before the script's time begins."""
+    load = Workload(make_cell(), 0)
+    load.build()
+    load.step()
+    return load
+
+
+def measured(load):
+    """Its energy, if it ran on the scripted GPU."""
+    meter = Meter(open_accelerator("cpu"), Patient(lambda: open_nvml(os.getpid())))
+    sampling = Sampling(20.0)
+    sampling.start("cuda", meter.target, os.getpid(), 60.0)
+    window = measure_window(meter, lambda: load.step().spans)
+    sampling.stop()
+    meter.close()
+    return window, meter.target, sampling
+
+
+@needs_compiler
+def test_energy_of_a_real_step_with_its_bound_check_and_phases(scripted, load):
+    """300 W all along: a step uses 300 W x window / N, polled as counted, phases by their time."""
+    scripted([(0.0, 300.0, 7 * GIB, 0)])
+    window, target, sampling = measured(load)
+    energy = settle(window, target, sampling.samples)
+    assert (energy.source, energy.scope, energy.power_kind) == ("counter", "gpu", "instant")
+    truth = 300.0 * energy.window_s / energy.steps
+    assert abs(energy.per_step_j - truth) <= energy.bound_j
+    assert energy.window_s >= 5.0
+    assert energy.tick_s == pytest.approx(0.02, abs=0.01)
+    assert energy.polled_per_step_j == pytest.approx(truth, rel=0.01)
+    assert energy.idle_before_w == pytest.approx(300.0, rel=0.01)
+    assert set(energy.phase_j) == {"ref_forward", "forward", "backward", "optimizer"}
+    assert sum(energy.phase_j.values()) <= energy.per_step_j
+    readings = sampling.during(window.steps)
+    assert readings.device_peak_bytes() == 7 * GIB
+    telemetry = sampling.telemetry()
+    assert telemetry.reason is None
+    assert telemetry.source.startswith("NVML")
+    assert sampling.timeline().samples[0]["power_w"] == pytest.approx(300.0)
+
+
+@pytest.fixture
+def on_script(monkeypatch, tmp_path):
+    """A function of device keys that gives the energy of steps of 0.25 s on the script's clock."""
+
+    def measure(guarded=lambda opener: opener(), **keys):
+        scenario = Scenario([{**H100_SXM, **keys}], traces={0: [(0.0, 300.0, GIB, 0)]})
+        clock = use_nvml(monkeypatch, build_nvml(tmp_path), scenario, tmp_path)
+        meter = Meter(open_accelerator("cpu"), guarded(lambda: open_nvml(os.getpid())))
+
+        def step():
+            start = clock.now_s
+            clock.advance(0.25)
+            return StepSpans(start_s=start, end_s=clock.now_s, phases=[])
+
+        window = measure_window(meter, step, clock=lambda: clock.now_s, sleep=clock.advance)
+        energy = settle(window, meter.target, [])
+        clock.set(0.0)  # whoever hangs goes on
+        meter.close()
+        assert len(window.steps) == 20  # the cell went on to the window's end
+        assert (energy.source, energy.reason.code) == ("none", "energy_unavailable")
+        return energy
+
+    return measure
+
+
+@needs_compiler
+def test_a_gpu_that_is_lost_in_the_window_leaves_a_reason(on_script):
+    """A second of looking, then five of steps; the GPU is gone at four."""
+    assert "lost" in on_script(lost_at=4.0).reason.text.lower()
+
+
+@needs_compiler
+def test_a_driver_that_hangs_costs_the_energy_and_not_the_cell(on_script):
+    energy = on_script(lambda opener: Patient(opener, timeout_s=1.0), hang_at=4.0)
+    assert "did not answer within 1 s" in energy.reason.text
+
+
+def test_no_library_no_figures_and_the_remedy():
+    nothing = NoTelemetry("no driver", "install one")
+    meter = Meter(open_accelerator("cpu"), nothing)
+    assert meter.target.device is None
+    assert meter.read().missing["energy_j"] == "no driver; install one"
