@@ -18,10 +18,14 @@ with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
     # bitsandbytes logs that Hugging Face's `kernels` is absent, transformers that torchvision is.
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
+    import peft
+    import torch
     import transformers
+    from peft.tuners import lora
 
     with contextlib.suppress(ImportError):
-        pass
+        import bitsandbytes
+    import alignmeter.worker.workload
     from alignmeter.registry import ARCHITECTURES, load
 
     for _name in ARCHITECTURES:
