@@ -67,7 +67,7 @@ def test_every_row_loads_and_knows_its_name(registry):
 
 
 def test_methods_never_import_each_other():
-    modules = {row.partition(":")[0] for row in METHODS.values()}
+    modules = {row.path.partition(":")[0] for row in METHODS.values()}
     for module in modules:
         path = ROOT / "bench" / (module.replace(".", "/") + ".py")
         for node in ast.walk(ast.parse(path.read_text())):

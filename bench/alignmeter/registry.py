@@ -1,54 +1,137 @@
 """Every name a user can choose, and where it lives. A new entry is one row here and one file there.
 
-The rows are strings, so that floor 0 knows the names without importing torch.
+A row has the path of its object, and those of its facts that are asked where torch is not loaded:
+by axes, records and what they mean. All other facts stand on the object.
 """
 
-__all__ = ["ACCELERATORS", "ARCHITECTURES", "METHODS", "PEFT_MODES", "TELEMETRY", "load"]
+__all__ = [
+    "ACCELERATORS",
+    "ARCHITECTURES",
+    "DELTAS",
+    "METHODS",
+    "PEFT_MODES",
+    "PRECISIONS",
+    "ArchitectureRow",
+    "MethodRow",
+    "PeftRow",
+    "Row",
+    "load",
+]
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from alignmeter.errors import InputError, known
 
-METHODS: dict[str, str] = {
-    "sft": "alignmeter.methods.sft:SFT",
-    "rm": "alignmeter.methods.rm:RM",
-    "dpo": "alignmeter.methods.dpo:DPO",
-    "ppo": "alignmeter.methods.ppo:PPO",
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """``path``: ``module:object``."""
+
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MethodRow(Row):
+    """``axes``: those that only some methods have and that change what this one does.
+
+    ``layout``: those of them that decide what its figures are figures of, so that a row never
+    comes without them. ``trained_models``: models with an optimizer, the policy and others.
+    """
+
+    axes: tuple[str, ...] = ()
+    layout: tuple[str, ...] = ()
+    trained_models: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArchitectureRow(Row):
+    """``state_space``: it carries a state from token to token where a Transformer attends."""
+
+    state_space: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PeftRow(Row):
+    """``adapters``: it trains adapters on a frozen base, which without them is the ref_model.
+
+    ``axes``: those that only some modes have and that change what this one does.
+    """
+
+    adapters: bool
+    default_ref: str
+    axes: tuple[str, ...] = ()
+
+
+METHODS: dict[str, MethodRow] = {
+    "sft": MethodRow(path="alignmeter.methods.sft:SFT"),
+    "rm": MethodRow(path="alignmeter.methods.rm:RM"),
+    "dpo": MethodRow(path="alignmeter.methods.dpo:DPO", axes=("ref",)),
+    "ppo": MethodRow(
+        path="alignmeter.methods.ppo:PPO",
+        axes=("ref", "ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches"),
+        layout=("ppo_topology", "ppo_backward"),
+        trained_models=2,
+    ),
 }
 
-ARCHITECTURES: dict[str, str] = {
-    "llama": "alignmeter.architectures.llama:LLAMA",
-    "mamba": "alignmeter.architectures.mamba:MAMBA",
-    "mamba2": "alignmeter.architectures.mamba2:MAMBA2",
+DELTAS: tuple[tuple[str, str], ...] = (("dpo", "ppo"),)
+"""Pairs of methods whose peaks are held against each other: the second's less the first's.
+
+The first pair is the headline of terminal and report.
+"""
+
+ARCHITECTURES: dict[str, ArchitectureRow] = {
+    "llama": ArchitectureRow(path="alignmeter.architectures.llama:LLAMA", state_space=False),
+    "mamba": ArchitectureRow(path="alignmeter.architectures.mamba:MAMBA", state_space=True),
+    "mamba2": ArchitectureRow(path="alignmeter.architectures.mamba2:MAMBA2", state_space=True),
 }
 
-PEFT_MODES: dict[str, str] = {
-    "full": "alignmeter.peft.full:FULL",
-    "lora": "alignmeter.peft.lora:LORA",
-    "qlora": "alignmeter.peft.qlora:QLORA",
+PEFT_MODES: dict[str, PeftRow] = {
+    "full": PeftRow(path="alignmeter.peft.full:FULL", adapters=False, default_ref="resident"),
+    "lora": PeftRow(
+        path="alignmeter.peft.lora:LORA",
+        adapters=True,
+        default_ref="adapter-off",
+        axes=("lora_rank",),
+    ),
+    "qlora": PeftRow(
+        path="alignmeter.peft.qlora:QLORA",
+        adapters=True,
+        default_ref="adapter-off",
+        axes=("lora_rank", "quantiser"),
+    ),
 }
 
-ACCELERATORS: dict[str, str] = {
-    "cuda": "alignmeter.accelerators.cuda:CUDA",
-    "rocm": "alignmeter.accelerators.rocm:ROCM",
-    "xpu": "alignmeter.accelerators.xpu:XPU",
-    "cpu": "alignmeter.accelerators.cpu:CPU",
+PRECISIONS: dict[str, Row] = {
+    "fp32": Row(path="alignmeter.architectures.precision:FP32"),
+    "bf16-mixed": Row(path="alignmeter.architectures.precision:BF16_MIXED"),
+    "bf16-base": Row(path="alignmeter.architectures.precision:BF16_BASE"),
+    "bf16": Row(path="alignmeter.architectures.precision:BF16"),
+}
+
+ACCELERATORS: dict[str, Row] = {
+    "cuda": Row(path="alignmeter.accelerators.cuda:CUDA"),
+    "rocm": Row(path="alignmeter.accelerators.rocm:ROCM"),
+    "xpu": Row(path="alignmeter.accelerators.xpu:XPU"),
+    "cpu": Row(path="alignmeter.accelerators.cpu:CPU"),
 }
 """In the order in which ``auto`` looks for them."""
 
-TELEMETRY: dict[str, str] = {
-    "cuda": "alignmeter.telemetry.nvidia.nvml:open_nvml",
-    "rocm": "alignmeter.telemetry.amd.smi:open_amd",
-    "xpu": "alignmeter.telemetry.intel.sysfs:open_intel",
-    "cpu": "alignmeter.telemetry.linux.host:open_cpu",
+TELEMETRY: dict[str, Row] = {
+    "cuda": Row(path="alignmeter.telemetry.nvidia.nvml:open_nvml"),
+    "rocm": Row(path="alignmeter.telemetry.amd.smi:open_amd"),
+    "xpu": Row(path="alignmeter.telemetry.intel.sysfs:open_intel"),
+    "cpu": Row(path="alignmeter.telemetry.linux.host:open_cpu"),
 }
 """Accelerator -> the function that opens its telemetry for a process id."""
 
 
-def load(rows: dict[str, str], name: str) -> Any:
+def load(rows: Mapping[str, Row], name: str) -> Any:
     """The object behind one row. Raises `InputError` for a name without a row."""
     if name not in rows:
         raise InputError(f"{name!r} is not a known name; {known(rows)}")
-    module, _, attribute = rows[name].partition(":")
+    module, _, attribute = rows[name].path.partition(":")
     return getattr(import_module(module), attribute)

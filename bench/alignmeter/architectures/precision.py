@@ -1,6 +1,6 @@
 """Number formats: which dtype the weights have and whether the forward runs under autocast."""
 
-__all__ = ["Precision", "precision_of"]
+__all__ = ["BF16", "BF16_BASE", "BF16_MIXED", "FP32", "Precision", "precision_of"]
 
 import contextlib
 from contextlib import AbstractContextManager
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from alignmeter.errors import InputError, known
+from alignmeter.registry import PRECISIONS, load
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,16 +31,13 @@ class Precision:
         return torch.autocast(device.type, dtype=self.autocast)
 
 
-_PRECISIONS = {
-    "fp32": Precision(base=torch.float32, adapters=torch.float32),
-    "bf16-mixed": Precision(base=torch.float32, adapters=torch.float32, autocast=torch.bfloat16),
-    "bf16-base": Precision(base=torch.bfloat16, adapters=torch.float32),
-    "bf16": Precision(base=torch.bfloat16, adapters=torch.bfloat16),
-}
+FP32 = Precision(base=torch.float32, adapters=torch.float32)
+BF16_MIXED = Precision(base=torch.float32, adapters=torch.float32, autocast=torch.bfloat16)
+BF16_BASE = Precision(base=torch.bfloat16, adapters=torch.float32)
+BF16 = Precision(base=torch.bfloat16, adapters=torch.bfloat16)
 
 
 def precision_of(name: str) -> Precision:
     """The format of that name. Raises `InputError` listing the known ones."""
-    if name not in _PRECISIONS:
-        raise InputError(f"{name!r} is not a precision; {known(_PRECISIONS)}")
-    return _PRECISIONS[name]
+    found: Precision = load(PRECISIONS, name)
+    return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignmeter.errors import InputError, known
-from alignmeter.registry import ACCELERATORS, ARCHITECTURES, METHODS, PEFT_MODES
+from alignmeter.registry import ACCELERATORS, ARCHITECTURES, METHODS, PEFT_MODES, PRECISIONS
 
 AxisValue = str | int
 
@@ -66,7 +66,7 @@ _ROWS = (
     Axis(name="batch", integer=True, default=2, help="pairs per step, B: 2B sequences of T tokens"),
     Axis(
         name="precision",
-        choices=("fp32", "bf16-mixed", "bf16-base", "bf16"),
+        choices=tuple(PRECISIONS),
         help="number format (default fp32 on the CPU; elsewhere bf16-mixed, or bf16-base for LoRA)",
     ),
     Axis(

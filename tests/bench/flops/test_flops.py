@@ -218,7 +218,7 @@ def test_no_mfu_without_a_peak_that_fits(make_cell):
 
 def test_what_nobody_counted_says_so(make_cell, monkeypatch, tmp_path):
     replace, cell = msgspec.structs.replace, make_cell()
-    monkeypatch.setitem(PEFT_MODES, "norms", "alignmeter.peft.full:FULL")
+    monkeypatch.setitem(PEFT_MODES, "norms", PEFT_MODES["full"])
     for axis, name in (("method", "simpo"), ("architecture", "gpt"), ("peft", "norms")):
         used = utilisation(replace(cell, **{axis: name}), 0.5, H100)
         assert used.flops is used.mfu is None

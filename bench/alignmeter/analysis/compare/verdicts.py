@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from alignmeter.analysis.clock_drift import with_clock_drift
+from alignmeter.analysis.compare.judgement import Rule, judged
 from alignmeter.analysis.compare.result import VERDICTS, CellComparison, Comparison
 from alignmeter.analysis.compare.status import cell_rows, differing_text
 from alignmeter.analysis.likeness import Group, Pair, groups, pairs, reported
 from alignmeter.analysis.metrics import METRICS
-from alignmeter.analysis.sides import Rule, judged, side_of
+from alignmeter.analysis.sides import side_of
 from alignmeter.errors import InputError
 from alignmeter.records.record import Record
 from alignmeter.text import plain
