@@ -11,6 +11,7 @@ __all__ = [
     "METHODS",
     "PEFT_MODES",
     "PRECISIONS",
+    "AcceleratorRow",
     "ArchitectureRow",
     "MethodRow",
     "PeftRow",
@@ -39,11 +40,13 @@ class MethodRow(Row):
 
     ``layout``: those of them that decide what its figures are figures of, so that a row never
     comes without them. ``trained_models``: models with an optimizer, the policy and others.
+    ``rollouts``: it trains on responses that it samples itself.
     """
 
     axes: tuple[str, ...] = ()
     layout: tuple[str, ...] = ()
     trained_models: int = 1
+    rollouts: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +68,16 @@ class PeftRow(Row):
     axes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AcceleratorRow(Row):
+    """``precision``: number format of a cell that names none; ``adapter_precision``: the same
+    where adapters train on a frozen base.
+    """
+
+    precision: str
+    adapter_precision: str
+
+
 METHODS: dict[str, MethodRow] = {
     "sft": MethodRow(path="alignmeter.methods.sft:SFT"),
     "rm": MethodRow(path="alignmeter.methods.rm:RM"),
@@ -74,6 +87,7 @@ METHODS: dict[str, MethodRow] = {
         axes=("ref", "ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches"),
         layout=("ppo_topology", "ppo_backward"),
         trained_models=2,
+        rollouts=True,
     ),
 }
 
@@ -112,11 +126,25 @@ PRECISIONS: dict[str, Row] = {
     "bf16": Row(path="alignmeter.architectures.precision:BF16"),
 }
 
-ACCELERATORS: dict[str, Row] = {
-    "cuda": Row(path="alignmeter.accelerators.cuda:CUDA"),
-    "rocm": Row(path="alignmeter.accelerators.rocm:ROCM"),
-    "xpu": Row(path="alignmeter.accelerators.xpu:XPU"),
-    "cpu": Row(path="alignmeter.accelerators.cpu:CPU"),
+ACCELERATORS: dict[str, AcceleratorRow] = {
+    "cuda": AcceleratorRow(
+        path="alignmeter.accelerators.cuda:CUDA",
+        precision="bf16-mixed",
+        adapter_precision="bf16-base",
+    ),
+    "rocm": AcceleratorRow(
+        path="alignmeter.accelerators.rocm:ROCM",
+        precision="bf16-mixed",
+        adapter_precision="bf16-base",
+    ),
+    "xpu": AcceleratorRow(
+        path="alignmeter.accelerators.xpu:XPU",
+        precision="bf16-mixed",
+        adapter_precision="bf16-base",
+    ),
+    "cpu": AcceleratorRow(
+        path="alignmeter.accelerators.cpu:CPU", precision="fp32", adapter_precision="fp32"
+    ),
 }
 """In the order in which ``auto`` looks for them."""
 

@@ -112,11 +112,11 @@ def _invalid(rows: Sequence[CellRow]) -> Iterable[str]:
 def _deltas(pairs: Sequence[Delta]) -> Iterable[str]:
     for delta in sorted(pairs, key=lambda delta: delta.percent):
         yield _line(
-            f"{delta.dpo.id}, {delta.ppo.id}",
+            f"{delta.cell.id}, {delta.versus.id}",
             f"{delta.device}, {delta.kind}",
-            layout(delta.ppo),
-            bytes_text(delta.dpo_peak_bytes),
-            bytes_text(delta.ppo_peak_bytes),
+            layout(delta.versus),
+            bytes_text(delta.peak_bytes),
+            bytes_text(delta.versus_peak_bytes),
             f"{delta.percent:.1f} %",
         )
 

@@ -203,10 +203,10 @@ def _of_one_place(found: Sequence[Delta]) -> list[str]:
     if len(found) <= _MOST_SENTENCES:
         return [_sentence(delta) for delta in found]
     sentences = []
-    for name in dict.fromkeys(delta.ppo.architecture for delta in found):
-        mine = sorted((d for d in found if d.ppo.architecture == name), key=lambda d: d.percent)
+    for name in dict.fromkeys(delta.versus.architecture for delta in found):
+        mine = sorted((d for d in found if d.versus.architecture == name), key=lambda d: d.percent)
         least, most = (
-            f"{d.percent:.1f} % ({d.ppo.peft}, {layout(d.ppo)})" for d in (mine[0], mine[-1])
+            f"{d.percent:.1f} % ({d.versus.peft}, {layout(d.versus)})" for d in (mine[0], mine[-1])
         )
         sentences.append(
             f"{name}: over {len(mine)} pairs DPO saves from {least} to {most} of PPO's peak."
@@ -215,7 +215,7 @@ def _of_one_place(found: Sequence[Delta]) -> list[str]:
 
 
 def _sentence(delta: Delta) -> str:
-    what = f"{delta.ppo.architecture}, {delta.ppo.peft}, {layout(delta.ppo)}"
+    what = f"{delta.versus.architecture}, {delta.versus.peft}, {layout(delta.versus)}"
     if delta.bytes < 0:
         return f"{what}: DPO needs {bytes_text(-delta.bytes)} more than PPO."
     return f"{what}: DPO saves {bytes_text(delta.bytes)}, {delta.percent:.1f} % of PPO's peak."

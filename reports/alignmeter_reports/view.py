@@ -2,13 +2,13 @@
 
 __all__ = ["Failure", "Sources", "View", "gathered"]
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from alignmeter.analysis.claims import findings
 from alignmeter.analysis.delta import Delta, deltas
-from alignmeter.analysis.pairings import CellGroup, cell_groups
+from alignmeter.analysis.likeness import Group, current, groups
 from alignmeter.analysis.prices import Prices
 from alignmeter.records.folder import Loaded
 from alignmeter.records.record import Reason, Record
@@ -67,7 +67,7 @@ class View:
     rows: list[CellRow]
     records: list[Record]
     drawn: list[Record]
-    cells: list[CellGroup]
+    cells: list[Group]
     deltas: list[Delta]
     answers: list[Answer]
     claims: list[ClaimRow]
@@ -85,12 +85,15 @@ def gathered(sources: Sources) -> View:
     Raises `InputError` if there is a baseline and no cell of it is like one of the records.
     """
     records = sorted(sources.loaded.records, key=_order)
-    all_rows = cell_rows(records)
+    cells = groups(records)
+    pairs = deltas(records, cells)
+    newest = current(cells)
+    all_rows = cell_rows(newest)
     rows = latest(all_rows, MOST_CELLS)
-    cells, pairs = cell_groups(records), deltas(records)
     found = findings(records, cells, pairs)
-    failures = _failures(records)
-    mine = records if len(rows) == len(all_rows) else _of(rows, records)
+    failures = _failures(_of(newest))
+    shown = {row.anchor for row in rows}
+    mine = _of(group for group, row in zip(newest, all_rows, strict=True) if row.anchor in shown)
     base = sources.baseline
     return View(
         sources=sources,
@@ -101,7 +104,7 @@ def gathered(sources: Sources) -> View:
         cells=cells,
         drawn=mine if len(mine) <= _MOST_RECORDS else _one_each(rows, mine),
         deltas=pairs,
-        answers=answers(cells),
+        answers=answers(newest),
         claims=claim_rows(found),
         cost=cost_view(rows, found, sources.prices),
         vendors=vendor_view(records, cells, sources.loaded.capacity),
@@ -118,13 +121,8 @@ def _order(record: Record) -> tuple[object, ...]:
     return record.cell.id, record.replicate, *where, record.seed, place.started
 
 
-def _of(rows: Sequence[CellRow], records: Sequence[Record]) -> list[Record]:
-    kept = {(row.cell.id, row.device, row.place.environment_digest) for row in rows}
-    return [
-        record
-        for record in records
-        if (record.cell.id, record.provenance.device, record.provenance.environment_digest) in kept
-    ]
+def _of(found: Iterable[Group]) -> list[Record]:
+    return sorted((record for group in found for record in group.records), key=_order)
 
 
 def _one_each(rows: Sequence[CellRow], records: Sequence[Record]) -> list[Record]:

@@ -99,9 +99,9 @@ def whole_records(folder):
         return []
     loaded = load_folders([out])
     assert loaded.refused == []
-    for record in loaded.records:
+    for record, file in zip(loaded.records, loaded.paths, strict=True):
         if record.telemetry.samples:
-            path = timeline_path(out, record.cell.id, record.replicate)
+            path = timeline_path(file)
             rows = decode_timeline(path.read_bytes(), str(path)).samples
             assert len(rows) == record.telemetry.samples
     return loaded.records

@@ -9,7 +9,6 @@ __all__ = [
     "summary",
 ]
 
-import re
 import statistics
 from collections.abc import Sequence
 
@@ -19,12 +18,7 @@ from alignmeter.records.capacity import CapacityPoint, SearchedAxis
 
 def search_key(cell: Cell, axis: SearchedAxis) -> tuple[object, ...]:
     """Equal for two cells whose searches along ``axis`` are the same: they differ in it alone."""
-    axes = cell.axes()
-    del axes[axis]
-    if axis == "seq_len":
-        half = cell.prompt_len == cell.seq_len // 2
-        axes["prompt_len"] = "half" if half else cell.seq_len - cell.prompt_len
-    return axis, *axes.items(), cell.data_digest, cell.model_digest
+    return axis, *cell.without(axis)
 
 
 def merged(points: Sequence[CapacityPoint], new: CapacityPoint) -> list[CapacityPoint]:
@@ -35,10 +29,8 @@ def merged(points: Sequence[CapacityPoint], new: CapacityPoint) -> list[Capacity
 
 
 def search_name(point: CapacityPoint) -> str:
-    """The cell's id without its digest and without the slug of the axis that was searched."""
-    axes = "-".join(point.cell.id.split("-")[:-1])
-    letters = "b" if point.axis == "batch" else "tp"
-    return re.sub(rf"-[{letters}]\d+(?=-|$)", "", axes)
+    """The cell's id without its digest and without the axis that was searched."""
+    return point.cell.name(point.axis)
 
 
 def shape(point: CapacityPoint) -> tuple[int, int] | None:

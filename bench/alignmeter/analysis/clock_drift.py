@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from alignmeter.analysis.likeness import groups
 from alignmeter.records.reasons import Code
 from alignmeter.records.record import VRAM, Reason, Record, Verdict
 
@@ -19,22 +20,21 @@ _FOLLOW_THE_CLOCK = ("time", "energy")
 
 
 def with_clock_drift(records: Sequence[Record]) -> list[Record]:
-    """The records of one run, in their order, those with a clock of their own un-ranked.
+    """The records, in their order, those whose clock was not their replicates' un-ranked.
 
-    A replicate whose median compute or memory clock is more than 3 % off the median over its cell's
-    replicates on that device gets the reason ``clock_drift`` on its time, and on its energy if it
-    has one. Only accelerators: a CPU's clock is the mean over all cores and follows their load.
+    A replicate whose median compute or memory clock is more than 3 % off the median over its
+    `likeness` group gets the reason ``clock_drift`` on its time, and on its energy if it has one.
+    The whole set is judged, in whatever folders it lies. Only accelerators: a CPU's clock is the
+    mean over all cores and follows their load.
     """
-    found: dict[tuple[str, str | None, str], list[Record]] = defaultdict(list)
-    for record in records:
-        found[_rounds(record)].append(record)
-    usual = {key: _medians(group) for key, group in found.items() if len(group) > 1}
-    return [_judged(record, usual.get(_rounds(record), {})) for record in records]
-
-
-def _rounds(record: Record) -> tuple[str, str | None, str]:
-    said = record.provenance
-    return record.cell.id, said.uuid, said.device
+    judged = {
+        id(record): _judged(record, usual)
+        for group in groups(record for record in records if record.memory.kind == VRAM)
+        if len(group.records) > 1
+        for usual in (_medians(group.records),)
+        for record in group.records
+    }
+    return [judged.get(id(record), record) for record in records]
 
 
 def _medians(group: Iterable[Record]) -> dict[str, float]:

@@ -1,13 +1,18 @@
-"""The DPO-vs-PPO memory delta: pairing, figure and decomposition, for terminal and report alike."""
+"""What one method's peak is above another's: pairing, figure, parts; for terminal and report alike.
+
+Which methods are held against each other stands in the registry: DPO and PPO first.
+"""
 
 __all__ = ["PARTS", "Delta", "deltas"]
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from alignmeter.analysis.likeness import Group, groups
+from alignmeter.analysis.pairings import pairings
 from alignmeter.cells.cell import Cell
 from alignmeter.records.record import Record
+from alignmeter.registry import DELTAS
 
 PARTS: dict[str, tuple[str, ...]] = {
     "resident weights": (
@@ -28,89 +33,105 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 """Part of the delta -> the ledger rows it sums. Together they are the whole ledger."""
 
-_OF_METHOD = ("method", "ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delta:
-    """peak(PPO) - peak(DPO) over one full step, every other axis held equal.
+    """peak(``versus``) - peak(``cell``) over one full step, every other axis held equal.
 
     ``parts`` maps each of `PARTS` to its bytes and sums to ``bytes``; it is empty where one side
-    has no ledger. Peaks are the maximum over replicates, all on one ``device``.
+    has no ledger. Peaks are the maximum over replicates, all of one commit on one ``device``.
+    ``differing``: what else differs, in words; empty if nothing does.
     """
 
-    dpo: Cell
-    ppo: Cell
+    cell: Cell
+    versus: Cell
     device: str
-    dpo_peak_bytes: int
-    ppo_peak_bytes: int
+    peak_bytes: int
+    versus_peak_bytes: int
     kind: str
     parts: dict[str, int]
     replicates: int
+    differing: str = ""
 
     @property
     def bytes(self) -> int:
-        """PPO's peak above DPO's; negative where DPO needs more."""
-        return self.ppo_peak_bytes - self.dpo_peak_bytes
+        """The second peak above the first; negative where the first needs more."""
+        return self.versus_peak_bytes - self.peak_bytes
 
     @property
     def percent(self) -> float:
-        """Per cent of PPO's peak that DPO saves."""
+        """Per cent of the second peak that the first method saves."""
         return self.share(self.bytes)
 
     def share(self, count: int) -> float:
-        """``count`` bytes in per cent of PPO's peak."""
-        return 100 * count / self.ppo_peak_bytes
+        """``count`` bytes in per cent of the second peak."""
+        return 100 * count / self.versus_peak_bytes
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Both methods as people write them: ``("DPO", "PPO")``."""
+        return self.cell.method.upper(), self.versus.method.upper()
 
 
-def _partner_key(record: Record) -> tuple[object, ...]:
-    axes = {k: v for k, v in record.cell.axes().items() if k not in (*_OF_METHOD, "data")}
-    where = record.provenance.device, record.provenance.environment_digest
-    return (*axes.items(), record.cell.data_digest, record.cell.model_digest, *where)
+def deltas(records: Iterable[Record], found: Iterable[Group] | None = None) -> list[Delta]:
+    """One row per pair of `DELTAS` that was measured (``ok``, memory valid), in their order.
+
+    Of each pair the newest commit and session that has both. ``found``: the groups of the records,
+    if they are known.
+    """
+    measured = list(_measured(groups(records) if found is None else found))
+    rows = [
+        _delta(pair.other, pair.base, pair.differing)
+        for method, versus in DELTAS
+        for pair in pairings(measured, "method", versus, (method,))
+    ]
+    order = list(DELTAS)
+    return sorted(
+        rows,
+        key=lambda row: (order.index((row.cell.method, row.versus.method)), row.versus.id,
+                         row.device.lower()),
+    )  # fmt: skip
 
 
-def _parts(dpo: Record, ppo: Record) -> dict[str, int]:
-    if not dpo.ledger or not ppo.ledger:
-        return {}
-    return {
-        part: sum(
-            ppo.ledger.get(f"{owner}_bytes", 0) - dpo.ledger.get(f"{owner}_bytes", 0)
-            for owner in owners
-        )
-        for part, owners in PARTS.items()
-    }
+def _measured(found: Iterable[Group]) -> Iterator[Group]:
+    """The groups with those of their replicates whose peak counts."""
+    for group in found:
+        valid = [record for record in group.records if _counts(record)]
+        if valid:
+            yield Group(cell=group.cell, place=group.place, records=valid)
+
+
+def _counts(record: Record) -> bool:
+    verdict = record.validity.get("memory")
+    return record.status == "ok" and bool(_peak(record)) and verdict is not None and verdict.ok
 
 
 def _peak(record: Record) -> int:
     return record.memory.allocated_peak_bytes or 0
 
 
-def deltas(records: Iterable[Record]) -> list[Delta]:
-    """One row per PPO cell that has a DPO partner, both measured (`ok`, memory valid)."""
-    groups: dict[tuple[object, ...], dict[Cell, list[Record]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
-    for record in records:
-        verdict = record.validity.get("memory")
-        if record.status == "ok" and _peak(record) and verdict is not None and verdict.ok:
-            groups[_partner_key(record)][record.cell].append(record)
-    rows: list[Delta] = []
-    for group in groups.values():
-        dpo_cells = [cell for cell in group if cell.method == "dpo"]
-        ppo_cells = [cell for cell in group if cell.method == "ppo"]
-        rows += [_delta(group[d], group[p]) for d in dpo_cells for p in ppo_cells]
-    return sorted(rows, key=lambda row: row.ppo.id)
-
-
-def _delta(dpo_records: list[Record], ppo_records: list[Record]) -> Delta:
-    dpo, ppo = max(dpo_records, key=_peak), max(ppo_records, key=_peak)
+def _delta(ours: Group, theirs: Group, differing: str) -> Delta:
+    one, other = max(ours.records, key=_peak), max(theirs.records, key=_peak)
     return Delta(
-        dpo=dpo.cell,
-        ppo=ppo.cell,
-        device=ppo.provenance.device,
-        dpo_peak_bytes=_peak(dpo),
-        ppo_peak_bytes=_peak(ppo),
-        kind=ppo.memory.kind,
-        parts=_parts(dpo, ppo),
-        replicates=min(len(dpo_records), len(ppo_records)),
+        cell=one.cell,
+        versus=other.cell,
+        device=other.provenance.device,
+        peak_bytes=_peak(one),
+        versus_peak_bytes=_peak(other),
+        kind=other.memory.kind,
+        parts=_parts(one, other),
+        replicates=min(len(ours.records), len(theirs.records)),
+        differing=differing,
     )
+
+
+def _parts(one: Record, other: Record) -> dict[str, int]:
+    if not one.ledger or not other.ledger:
+        return {}
+    return {
+        part: sum(
+            other.ledger.get(f"{owner}_bytes", 0) - one.ledger.get(f"{owner}_bytes", 0)
+            for owner in owners
+        )
+        for part, owners in PARTS.items()
+    }

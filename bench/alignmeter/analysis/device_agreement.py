@@ -5,7 +5,7 @@ be off by its band, which is a random walk of roundings (`docs/how-it-measures.m
 of two independent walks is one too, so two devices may be hypot(band, band) apart.
 """
 
-__all__ = ["CrossCheck", "Place", "Shared", "checks_by_row", "crosschecks"]
+__all__ = ["CrossCheck", "OnDevice", "Shared", "checks_by_row", "crosschecks"]
 
 import math
 from collections import defaultdict
@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from alignmeter.analysis.likeness import Group, current, groups
 from alignmeter.cells.cell import Cell
 from alignmeter.records.record import Record, Signal
+from alignmeter.registry import METHODS
 
-_NOT_COMPUTED = ("accelerator", "data", "model")
-"""Axes that may differ: what is under test, and paths, for which the digests stand."""
 _STEPS = 2
 """Losses that are compared where one side had no reference: those of the agreement steps."""
 _SAME_REFERENCE = 2e-4
@@ -25,7 +25,7 @@ _SAME_REFERENCE = 2e-4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class OnDevice:
     """A cell on one device."""
 
     cell: Cell
@@ -86,8 +86,8 @@ class Shared:
 class CrossCheck:
     """Two places, and their figures beside each other. ``reason``: why there are none."""
 
-    one: Place
-    other: Place
+    one: OnDevice
+    other: OnDevice
     signals: tuple[Shared, ...] = ()
     reason: str = ""
 
@@ -115,23 +115,29 @@ class CrossCheck:
         ordered = sorted(self.signals, key=lambda shared: shared.agrees)
         return f"{names} {self.word}: {', '.join(shared.text for shared in ordered)}"
 
-    def with_place(self, device: str) -> Place:
+    def with_place(self, device: str) -> OnDevice:
         """The other place, for the row of ``device``."""
         return self.other if device == self.one.device else self.one
 
 
-def crosschecks(records: Iterable[Record]) -> list[CrossCheck]:
-    """Every two devices that measured the same cell from the same seed, in order of cell id."""
-    found: dict[tuple[object, ...], dict[Place, list[Record]]] = defaultdict(
+def crosschecks(
+    records: Iterable[Record], found: Iterable[Group] | None = None
+) -> list[CrossCheck]:
+    """Every two devices that measured the same cell from the same seed, in order of cell id.
+
+    Of each device the newest. ``found``: the groups of the records, if they are known.
+    """
+    families: dict[tuple[object, ...], dict[OnDevice, list[Record]]] = defaultdict(
         lambda: defaultdict(list)
     )
-    for record in records:
-        if record.status == "ok":
-            place = Place(cell=record.cell, device=record.provenance.device)
-            found[_computed(record)][place].append(record)
+    for group in current(groups(records) if found is None else found):
+        place = OnDevice(cell=group.cell, device=group.device)
+        for record in group.records:
+            if record.status == "ok":
+                families[_computed(record)][place].append(record)
     checks = [
         _checked(one, other, places)
-        for places in found.values()
+        for places in families.values()
         for one, other in combinations(sorted(places, key=lambda place: place.name), 2)
     ]
     return sorted(checks, key=lambda check: (check.one.cell.id, check.one.name, check.other.name))
@@ -148,14 +154,14 @@ def checks_by_row(checks: Iterable[CrossCheck]) -> dict[tuple[str, str], list[Cr
 
 def _computed(record: Record) -> tuple[object, ...]:
     """What two records have in common if they should have computed the same."""
-    cell, said = record.cell, record.provenance
-    axes = {name: value for name, value in cell.axes().items() if name not in _NOT_COMPUTED}
+    said = record.provenance
     settings = [*said.hyperparameters.items(), *said.peft.items(), *said.lora_targets]
-    digests = cell.data_digest, cell.model_digest
-    return (*axes.items(), *digests, record.seed, *sorted(map(str, settings)))
+    return (*record.cell.without("accelerator"), record.seed, *sorted(map(str, settings)))
 
 
-def _checked(one: Place, other: Place, places: Mapping[Place, Sequence[Record]]) -> CrossCheck:
+def _checked(
+    one: OnDevice, other: OnDevice, places: Mapping[OnDevice, Sequence[Record]]
+) -> CrossCheck:
     ours, theirs = _best(places[one]), _best(places[other])
     reason = _obstacle(ours, theirs)
     if reason:
@@ -191,7 +197,8 @@ def _obstacle(one: Record, other: Record) -> str:
         ]
         return f"they were held against different references ({', '.join(apart)})" if apart else ""
     known = with_band[0]
-    if one.cell.method == "ppo":
+    row = METHODS.get(one.cell.method)
+    if row is not None and row.rollouts:
         return "one has no reference, so their rollouts are of different tokens"
     if known.agreement_layers is not None or known.agreement_seq_len is not None:
         return "one has no reference, so it ran no agreement steps on cut models"

@@ -1,201 +1,228 @@
-"""What makes records one cell on one device, which sides belong together, and how they differ.
+"""What makes records alike: which are replicates of each other, and which stand side by side.
 
-The cell's id names what was asked for. The device and what the cell was made of in the end stand
-in the provenance: they belong to the comparison key, and two sides that differ there are unlike.
-Commit, driver and versions may be what is under test: they are reported.
+Everything that puts records together asks here: delta, scaling, claims, comparisons, history,
+reports and terminal. Two rules:
+
+Replicates are alike in cell and `Place`: the hardware, the software and the session. Which card of
+a kind a job got, and on which host, is a matter of the queue and makes no difference. Commits and
+nights are never pooled.
+
+A **session** is what was measured together. Records that name the same run belong to one. Else
+they do while no more than `GAP_H` hours lie between one and the next, and `SPAN_H` between the
+first and the last; a record whose run began in a session stays in it.
 """
 
-__all__ = ["Group", "Pair", "groups", "pairs", "reported"]
+__all__ = [
+    "ANYWHERE",
+    "GAP_H",
+    "SPAN_H",
+    "UNKNOWN",
+    "Group",
+    "Place",
+    "current",
+    "groups",
+    "moment",
+    "newest_first",
+]
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
-from alignmeter.cells.cell import Cell
+from alignmeter.cells.cell import Alike, Cell
 from alignmeter.records.record import Record
 
-_LONGEST = 40
-"""Characters of a value in a sentence."""
-_NEAR = 3
-"""A cell that differs in more axes is another cell, not the one that was meant."""
-_CANDIDATES = 200
-"""Cells among which the nearest is looked for: a courtesy, not worth minutes."""
-Differing = dict[str, tuple[str, str]]
-"""Field -> what BASE and NEW have."""
+GAP_H, SPAN_H = 6, 12
+"""Hours. A night's run waits for no record so long, and starts anew at the same hour."""
+UNKNOWN = datetime.min.replace(tzinfo=UTC)
+"""When a record was made that does not say so in a way one can read."""
 
 
-@dataclass(kw_only=True, slots=True)
+class Place(NamedTuple):
+    """What a figure is bound to beside its cell. ``None``: not known, e.g. of a worker that died.
+
+    ``threads``: of a CPU. ``environment``: digest of versions, driver and variables.
+    ``session``: when its first record was made.
+    """
+
+    device: str | None
+    form_factor: str | None
+    partition: str | None
+    power_cap_w: int | None
+    threads: int | None
+    environment: str | None
+    commit: str | None
+    session: datetime | None
+
+    @property
+    def hardware(self) -> tuple[object, ...]:
+        """What does not change with the software."""
+        return self[:5]
+
+    @property
+    def setting(self) -> tuple[object, ...]:
+        """Hardware and environment: cells are held against each other within one."""
+        return self[:6]
+
+    def accords(self, other: "Place") -> bool:
+        """Whether nothing that both know differs."""
+        return all(a == b or a is None or b is None for a, b in zip(self, other, strict=True))
+
+    def joined(self, other: "Place") -> "Place":
+        """What either knows."""
+        return Place._make(b if a is None else a for a, b in zip(self, other, strict=True))
+
+
+ANYWHERE = Place(None, None, None, None, None, None, None, None)
+"""Of records that were put together by other means."""
+
+
+@dataclass(kw_only=True, eq=False)
 class Group:
-    """One side's records of one cell on one device. ``key``: field -> value, known ones only."""
+    """The replicates of one cell in one place.
+
+    ``alike``: equal in groups of one cell. Ids name cells for people; what a record says of its id
+    decides nothing. ``sides``: kept by `sides.side_of`, by metric.
+    """
 
     cell: Cell
-    key: dict[str, str]
+    place: Place
     records: list[Record] = field(default_factory=list)
+    alike: Alike = field(init=False, repr=False)
+    sides: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self.alike = self.cell.without()
 
     @property
     def device(self) -> str:
-        """Name of the device."""
-        return self.key.get("device", "")
+        """Name of the device; empty where no replicate tells it."""
+        return self.place.device or ""
+
+    @property
+    def latest(self) -> datetime:
+        """When its newest replicate was made."""
+        return max(map(moment, self.records))
+
+    @property
+    def ran(self) -> bool:
+        """Whether any replicate was measured."""
+        return any(record.status == "ok" for record in self.records)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pair:
-    """A cell of BASE and its partner in NEW. One may be missing.
-
-    ``differing``: why the two must not be compared; where NEW has no such cell, how the nearest of
-    its other cells differs, whose id is ``nearest``.
-    """
-
-    base: Group | None
-    new: Group | None
-    differing: Differing = field(default_factory=dict)
-    nearest: str = ""
-
-
-def _axes(cell: Cell) -> dict[str, str]:
-    """Without paths: the same file may lie elsewhere on another machine."""
-    axes = {name: str(v) for name, v in cell.axes().items() if name not in ("data", "model")}
-    return {**axes, "data_digest": cell.data_digest, "model_digest": cell.model_digest}
-
-
-def _key(record: Record) -> dict[str, str]:
-    """What must be equal. A worker that died early has not told everything: that is unknown."""
-    said = record.provenance
-    key = {
-        **_axes(record.cell),
-        "device": said.device,
-        "form_factor": said.form_factor or "",
-        "partition": said.partition or "",
-        "power_cap_w": "" if said.power_cap_w is None else f"{said.power_cap_w:.0f}",
-        "lora_targets": " ".join(said.lora_targets),
-        "tokenizer": said.tokenizer,
-        **_flat("hyperparameters", said.hyperparameters),
-        **_flat("peft", said.peft),
-    }
-    if record.cell.accelerator == "cpu":
-        key["threads"] = str(said.threads or "")
-    return {name: value for name, value in key.items() if value}
-
-
-def _flat(name: str, values: Mapping[str, object]) -> dict[str, str]:
-    return {f"{name}.{key}": str(value) for key, value in values.items()}
-
-
-def _apart(one: Mapping[str, str], other: Mapping[str, str]) -> Differing:
-    """The fields that both know and in which they differ."""
-    return {
-        name: (value, other[name])
-        for name, value in one.items()
-        if name in other and value != other[name]
-    }
+def moment(record: Record) -> datetime:
+    """When it was made, in UTC; `UNKNOWN` if it does not say so in a way one can read."""
+    try:
+        found = datetime.fromisoformat(record.provenance.started)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return UNKNOWN
 
 
 def groups(records: Iterable[Record]) -> list[Group]:
-    """Records put together by cell and device, in order of cell id."""
-    found: dict[str, list[Group]] = defaultdict(list)
-    keyed = [(record, _key(record)) for record in records]
-    # The records that know most come first, so that the others find their group.
-    for record, key in sorted(keyed, key=lambda pair: -len(pair[1])):
-        known = found[record.cell.id]
-        group = next((g for g in known if not _apart(g.key, key)), None)
-        if group is None:
-            group = Group(cell=record.cell, key={})
-            known.append(group)
-        group.key |= key
-        group.records.append(record)
-    return [group for cell_id in sorted(found) for group in found[cell_id]]
+    """Records with their replicates, in order of cell id, place and time.
+
+    A record that does not know all of its place belongs to the newest group that it accords with.
+    Equal records in any order give equal groups.
+    """
+    listed = sorted(records, key=_order)
+    exact: dict[tuple[Cell, Place], Group] = {}
+    by_cell: dict[Alike, list[Group]] = defaultdict(list)
+    keyed = [(record, _place(record, found)) for record, found in _with_sessions(listed)]
+    # Those that know most come first, so that the others find their group.
+    for record, place in sorted(keyed, key=lambda pair: pair[1].count(None)):
+        key = record.cell, place
+        if key not in exact:
+            exact[key] = _group_for(record, place, by_cell[record.cell.without()])
+        exact[key].records.append(record)
+    found = [group for known in by_cell.values() for group in known]
+    for group in found:
+        group.records.sort(key=_order)
+    return sorted(found, key=lambda group: (group.cell.id, _sortable(group.place)))
 
 
-def pairs(base: Sequence[Group], new: Sequence[Group]) -> list[Pair]:
-    """Every group of either side once: with its partner, with an unlike one, or alone."""
-    waiting: dict[str, list[Group]] = defaultdict(list)
-    for group in new:
-        waiting[group.cell.id].append(group)
-    found, single = [], []
-    for group in base:
-        mine = waiting[group.cell.id]
-        partner = next((other for other in mine if not _apart(group.key, other.key)), None)
-        if partner is None:
-            single.append(group)
-        else:
-            mine.remove(partner)
-            found.append(Pair(base=group, new=partner))
-    unlike: list[Group] = []
-    for group in single:
-        mine = waiting[group.cell.id]
-        if mine:
-            partner = min(mine, key=lambda other: len(_apart(group.key, other.key)))
-            mine.remove(partner)
-            differing = _apart(group.key, partner.key)
-            found.append(Pair(base=group, new=partner, differing=differing))
-        else:
-            unlike.append(group)
-    left = [group for groups_left in waiting.values() for group in groups_left]
-    found += _missing(unlike, left)
-    return found + [Pair(base=None, new=group) for group in left]
+def _order(record: Record) -> tuple[object, ...]:
+    place = record.provenance
+    return record.cell.id, record.replicate, moment(record), record.seed, place.device, place.host
 
 
-def _missing(unlike: Sequence[Group], left: Sequence[Group]) -> Iterable[Pair]:
-    """Cells of BASE that NEW has not, each with the nearest of the cells that only NEW has."""
-    others = [(group.cell.id, _axes(group.cell)) for group in left[:_CANDIDATES]]
-    for group in unlike:
-        mine = _axes(group.cell)
-        apart = ((len(found), cell_id, found) for cell_id, axes in others
-                 if 0 < len(found := _apart(mine, axes)) <= _NEAR)  # fmt: skip
-        _, nearest, differing = min(apart, key=lambda row: row[:2], default=(0, "", {}))
-        yield Pair(base=group, new=None, differing=differing, nearest=nearest)
+def _sortable(place: Place) -> tuple[str, ...]:
+    return tuple("" if value is None else f"{value}".lower() for value in place)
 
 
-def _reported(record: Record) -> dict[str, str]:
+def _group_for(record: Record, place: Place, known: list[Group]) -> Group:
+    accordant = [group for group in known if group.place.accords(place)]
+    if not accordant:
+        known.append(Group(cell=record.cell, place=place))
+        return known[-1]
+    group = max(accordant, key=lambda group: group.place.session or UNKNOWN)
+    group.place = group.place.joined(place)
+    return group
+
+
+def _place(record: Record, session: datetime | None) -> Place:
     said = record.provenance
-    fields: dict[str, object] = {
-        "commit": _commit_text(said.commit),
-        "driver": said.driver,
-        "runtime": said.runtime,
-        "host": said.host,
-        "os": said.os,
-        "uuid": said.uuid,
-        "threads": said.threads,
-        "timed steps": len(record.timing.step_s) or None,
-        **said.versions,
-        **_flat("environment", said.environment),
-        **_flat("kernel path", said.kernel_path),
-        **_flat("data", said.data),
-    }
-    return {name: str(value) for name, value in fields.items() if value not in (None, "")}
+    return Place(
+        device=said.device or None,
+        form_factor=said.form_factor,
+        partition=said.partition,
+        power_cap_w=None if said.power_cap_w is None else round(said.power_cap_w),
+        threads=said.threads,
+        environment=said.environment_digest or None,
+        commit=said.commit,
+        session=session,
+    )
 
 
-def _commit_text(commit: str | None) -> str:
-    """Twelve digits, and the digest of uncommitted changes behind them."""
-    name, plus, changes = (commit or "").partition("+")
-    return name[:12] + plus + changes
+def _with_sessions(records: Sequence[Record]) -> Iterable[tuple[Record, datetime | None]]:
+    """Each record and when its session began; ``None`` of one that does not say when it was made.
 
-
-def _values(records: Iterable[Record]) -> dict[str, str]:
-    seen: dict[str, set[str]] = defaultdict(set)
+    Sessions are those of one commit in one environment: other machines' work is no part of them.
+    """
+    found: dict[tuple[str, str | None], list[tuple[datetime, Record]]] = defaultdict(list)
     for record in records:
-        for name, value in _reported(record).items():
-            seen[name].add(value)
-    return {name: ", ".join(sorted(values)) for name, values in seen.items()}
+        said, when = record.provenance, moment(record)
+        if when == UNKNOWN:
+            yield record, None
+        else:
+            found[said.environment_digest, said.commit].append((when, record))
+    for listed in found.values():
+        yield from _sessions(sorted(listed, key=lambda pair: pair[0]))
 
 
-def reported(base: Group, new: Group) -> list[str]:
-    """``name a -> b`` for every field that may differ and does, in order of name."""
-    ours, theirs = _values(base.records), _values(new.records)
-    fields = {
-        name: (_cut(ours.get(name, "none")), _cut(theirs.get(name, "none")))
-        for name in sorted({*ours, *theirs})
-        if ours.get(name) != theirs.get(name)
-    }
-    found = {**_one_sided(base.key, new.key), **fields}
-    return [f"{name} {a} -> {b}" for name, (a, b) in found.items()]
+def _sessions(listed: Sequence[tuple[datetime, Record]]) -> Iterable[tuple[Record, datetime]]:
+    gap, span = timedelta(hours=GAP_H), timedelta(hours=SPAN_H)
+    of_run: dict[str, datetime] = {}
+    first = last = listed[0][0]
+    for when, record in listed:
+        run = record.provenance.run
+        begun = of_run.get(run) if run else None
+        if begun is None and (when - last > gap or when - first > span):
+            first = when
+        begun = first if begun is None else begun
+        if run:
+            of_run.setdefault(run, begun)
+        if begun == first:
+            last = when
+        yield record, begun
 
 
-def _one_sided(base: Mapping[str, str], new: Mapping[str, str]) -> Differing:
-    """Fields of the key that only one side knows."""
-    names = sorted(base.keys() ^ new.keys())
-    return {name: (_cut(base.get(name, "none")), _cut(new.get(name, "none"))) for name in names}
+def newest_first(found: Iterable[Group]) -> list[Group]:
+    """In order of time, the newest first; of equals in order of cell id and place."""
+    listed = sorted(found, key=lambda group: (group.cell.id, _sortable(group.place)))
+    return sorted(listed, key=lambda group: group.latest, reverse=True)
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+def current(found: Iterable[Group]) -> list[Group]:
+    """The newest group of each cell in each setting, in their order.
+
+    Earlier commits and nights are history's. Hardware and environments stand side by side.
+    """
+    listed = list(found)
+    newest: dict[tuple[object, ...], Group] = {}
+    for group in newest_first(listed):
+        newest.setdefault((group.alike, *group.place.setting), group)
+    kept = set(map(id, newest.values()))
+    return [group for group in listed if id(group) in kept]

@@ -1,127 +1,120 @@
-"""Which cells may be held against each other: alike in everything but what the claim is about."""
+"""Which cells may be held against each other: alike in everything but what is asked about."""
 
-__all__ = ["CellGroup", "Pairing", "across_devices", "cell_groups", "cell_text", "pairings"]
+__all__ = ["Pairing", "across_devices", "goes_with", "pairings"]
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from alignmeter.analysis.likeness import Group
-from alignmeter.analysis.metrics import METRICS
-from alignmeter.analysis.sides import Side, side_of
-from alignmeter.cells.cell import Cell
-from alignmeter.records.record import Record
-
-_PATHS = ("data", "model")
-"""The same file may lie elsewhere on another machine; its digest stands in for it."""
-
-
-@dataclass(kw_only=True, slots=True)
-class CellGroup(Group):
-    """The replicates of one cell in one environment of one device."""
-
-    _sides: dict[str, Side] = field(default_factory=dict)
-
-    def side(self, metric: str) -> Side:
-        """What it has of a metric of `METRICS`: worked out once, since a cell has many partners."""
-        if metric not in self._sides:
-            self._sides[metric] = side_of(self, METRICS[metric])
-        return self._sides[metric]
+from alignmeter.analysis.likeness import Group, current, newest_first
+from alignmeter.cells.cell import Alike, Cell
+from alignmeter.registry import METHODS, PEFT_MODES, MethodRow, PeftRow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pairing:
-    """Two cells that differ in one axis. ``differing``: what else differs because of it, in words.
+    """Two groups whose cells differ in one axis. ``differing``: what else differs, in words.
 
     ``base`` is what ``other`` is held against: ratios are other / base.
     """
 
-    base: CellGroup
-    other: CellGroup
+    base: Group
+    other: Group
     differing: str
 
 
-def cell_groups(records: Iterable[Record]) -> list[CellGroup]:
-    """Records by cell, device and environment, in order of id: the replicates of one row."""
-    found: dict[tuple[str, str, str], CellGroup] = {}
-    for record in records:
-        place = record.provenance
-        where = record.cell.id, place.device, place.environment_digest
-        if where not in found:
-            key = {"device": place.device, "environment": place.environment_digest}
-            found[where] = CellGroup(cell=record.cell, key=key)
-        found[where].records.append(record)
-    return [found[where] for where in sorted(found)]
+def goes_with(axis: str, one: str, other: str) -> tuple[str, ...]:
+    """Axes that differ because ``axis`` is at ``one`` here and at ``other`` there.
 
-
-def _alike(group: CellGroup, free: Sequence[str]) -> tuple[object, ...]:
-    cell = group.cell
-    axes = ((n, v) for n, v in cell.axes().items() if n not in free and n not in _PATHS)
-    # The digest of random weights is that of the architecture, so it goes with this axis.
-    model = None if "architecture" in free and cell.model == "random" else cell.model_digest
-    return *axes, cell.data_digest, model
-
-
-def pairings(
-    groups: Iterable[CellGroup],
-    axis: str,
-    base: str,
-    others: Sequence[str],
-    free: Sequence[str] = (),
-) -> list[Pairing]:
-    """Every cell at ``base`` with every like one at one of ``others``, on one device.
-
-    ``free`` axes may differ too: they go with ``axis``.
+    Those that only one of two methods or PEFT modes has; and the ref_model and the number format,
+    which follow from the PEFT mode.
     """
-    found: dict[tuple[object, ...], list[CellGroup]] = defaultdict(list)
-    for group in groups:
-        if getattr(group.cell, axis) in (base, *others):
-            where = group.key["device"], group.key["environment"]
-            found[(*_alike(group, (axis, *free)), *where)].append(group)
-    return [
-        Pairing(base=one, other=two, differing=_differing(one.cell, two.cell, free))
-        for alike in found.values()
-        for one in alike
-        if getattr(one.cell, axis) == base
-        for two in alike
-        if getattr(two.cell, axis) != base
-    ]
+    if axis == "method":
+        return _only_one_has(METHODS, one, other)
+    if axis == "peft":
+        return ("ref", "precision", *_only_one_has(PEFT_MODES, one, other))
+    return ()
 
 
-def across_devices(groups: Iterable[CellGroup]) -> list[list[CellGroup]]:
-    """Cells that are alike in all but the accelerator, where at least two devices have one."""
-    found: dict[tuple[object, ...], list[CellGroup]] = defaultdict(list)
+def _only_one_has(
+    rows: Mapping[str, MethodRow] | Mapping[str, PeftRow], one: str, other: str
+) -> tuple[str, ...]:
+    ours, theirs = (rows[name].axes if name in rows else () for name in (one, other))
+    return tuple(sorted({*ours} ^ {*theirs}))
+
+
+def pairings(groups: Iterable[Group], axis: str, base: str, others: Sequence[str]) -> list[Pairing]:
+    """Every cell at ``base`` with every like one at one of ``others``, in one setting.
+
+    Both sides are of one commit, and of one session where there is one that has both: the newest.
+    """
+    listed = [group for group in groups if getattr(group.cell, axis) in (base, *others)]
+    return [pair for other in others for pair in _pairs(listed, axis, base, other)]
+
+
+def _pairs(groups: Sequence[Group], axis: str, base: str, other: str) -> Iterator[Pairing]:
+    free = goes_with(axis, base, other)
+    families: dict[tuple[object, ...], list[Group]] = defaultdict(list)
     for group in groups:
-        found[_alike(group, ("accelerator",))].append(group)
+        alike = group.cell.without(axis, *free)
+        families[(*alike, *group.place.setting)].append(group)
+    for family in families.values():
+        sides = [
+            _by_cell(group for group in family if getattr(group.cell, axis) == value)
+            for value in (base, other)
+        ]
+        for ours in sides[0].values():
+            for theirs in sides[1].values():
+                yield from _newest(ours, theirs, free)
+
+
+def _by_cell(groups: Iterable[Group]) -> dict[Alike, list[Group]]:
+    found: dict[Alike, list[Group]] = defaultdict(list)
+    for group in groups:
+        found[group.alike].append(group)
+    return found
+
+
+def _newest(
+    ours: Sequence[Group], theirs: Sequence[Group], free: Sequence[str]
+) -> Iterator[Pairing]:
+    """The newest pair of one session, else of one commit; none of two commits."""
+    for same in (_session, _commit):
+        both = {same(group) for group in ours} & {same(group) for group in theirs}
+        if both:
+            base, other = (
+                newest_first(group for group in side if same(group) in both)
+                for side in (ours, theirs)
+            )
+            key = same(base[0])
+            mate = next(group for group in other if same(group) == key)
+            apart = "" if _session(base[0]) == _session(mate) else "measured in two sessions"
+            words = [*_differing(base[0].cell, mate.cell, free), *filter(None, [apart])]
+            yield Pairing(base=base[0], other=mate, differing=", ".join(words))
+            return
+
+
+def _session(group: Group) -> object:
+    return group.place.commit, group.place.session
+
+
+def _commit(group: Group) -> object:
+    return group.place.commit
+
+
+def _differing(one: Cell, two: Cell, free: Sequence[str]) -> Iterator[str]:
+    if one.method != two.method:  # the layout of the one that has one is named already
+        return
+    for name in free:
+        if getattr(one, name) != getattr(two, name):
+            yield f"{name.replace('_', ' ')} {getattr(one, name)} against {getattr(two, name)}"
+
+
+def across_devices(groups: Iterable[Group]) -> list[list[Group]]:
+    """Cells alike in all but the accelerator, where at least two devices have one; the newest of
+    each device and environment.
+    """
+    found: dict[tuple[object, ...], list[Group]] = defaultdict(list)
+    for group in current(groups):
+        found[group.cell.without("accelerator")].append(group)
     return [g for g in found.values() if len({(x.cell.accelerator, x.device) for x in g}) > 1]
-
-
-def _differing(one: Cell, two: Cell, free: Sequence[str]) -> str:
-    apart = [name for name in free if getattr(one, name) != getattr(two, name)]
-    if one.method != two.method:  # the layout of PPO is named already
-        return ""
-    texts = (f"{n.replace('_', ' ')} {getattr(one, n)} against {getattr(two, n)}" for n in apart)
-    return ", ".join(texts)
-
-
-def cell_text(cell: Cell, *, without: Sequence[str] = ()) -> str:
-    """What a reader needs to know a cell by: ``llama, tiny, lora, separate sequential, T 64``."""
-    parts = {
-        "method": cell.method,
-        "architecture": cell.architecture,
-        "size": cell.size,
-        "peft": cell.peft,
-        "layout": f"{cell.ppo_topology} {cell.ppo_backward}" if cell.method == "ppo" else "",
-        "epochs": _epochs(cell),
-        "kernels": cell.kernels if cell.kernels != "custom" else "",
-        "checkpointing": "checkpointed" if cell.checkpointing == "on" else "",
-        "seq_len": f"T {cell.seq_len}",
-        "batch": f"B {cell.batch}",
-        "lane": cell.lane if cell.lane != "out-of-box" else "",
-    }
-    return ", ".join(text for name, text in parts.items() if text and name not in without)
-
-
-def _epochs(cell: Cell) -> str:
-    default = cell.method != "ppo" or (cell.ppo_epochs, cell.ppo_minibatches) == (1, 1)
-    return "" if default else f"{cell.ppo_epochs} x {cell.ppo_minibatches} passes"

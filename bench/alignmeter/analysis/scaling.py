@@ -20,7 +20,6 @@ __all__ = [
 ]
 
 import math
-import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,13 +27,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from alignmeter.analysis.intervals import Estimate, estimate, mean
+from alignmeter.analysis.likeness import Group, groups, newest_first
 from alignmeter.cells.cell import Cell
 from alignmeter.records.record import Record
+from alignmeter.registry import ARCHITECTURES
 
 _LEAST_LENGTHS = 3
 """A line through two points fits always and shows nothing."""
-_BASE = "llama"
-"""What the state-space models are held against."""
 LONGEST = 2**40
 """Tokens; a longer sequence is no measurement, and sums of such numbers lose their digits."""
 Metric = Literal["time", "memory"]
@@ -78,8 +77,13 @@ class Ladder:
     @property
     def settings(self) -> str:
         """Everything in the cell's id but method, architecture, lengths and digest."""
-        axes = "-".join(self.cell.id.split("-")[2:-1])
-        return re.sub(r"-[tp]\d+(?=-|$)", "", f"-{axes}").lstrip("-")
+        return self.cell.name("method", "architecture", "seq_len")
+
+    @property
+    def state_space(self) -> bool | None:
+        """Whether its architecture carries a state; ``None`` if this version does not know it."""
+        row = ARCHITECTURES.get(self.cell.architecture)
+        return None if row is None else row.state_space
 
     def lengths_of(self, quantity: Quantity) -> list[int]:
         """Lengths at which at least one replicate has it."""
@@ -92,36 +96,47 @@ class Ladder:
         return [curves[k][length] for k in sorted(curves) if length in curves[k]]
 
 
-def ladders(records: Iterable[Record]) -> list[Ladder]:
-    """Every family with at least three lengths, by device, settings, method, architecture."""
-    families: dict[tuple[object, ...], list[Record]] = defaultdict(list)
-    for record in records:
-        if record.status == "ok" and record.cell.seq_len <= LONGEST:
-            key = record.cell.architecture, record.cell.model_digest, *_where(record)
-            families[key].append(record)
-    found = [
-        _ladder(family)
-        for family in families.values()
-        if len({record.cell.seq_len for record in family}) >= _LEAST_LENGTHS
-    ]
-    return sorted(found, key=lambda f: (f.device, f.settings, f.cell.method, f.cell.architecture))
+def ladders(records: Iterable[Record], found: Iterable[Group] | None = None) -> list[Ladder]:
+    """Every family with at least three lengths, by device, settings, method, architecture.
+
+    Of several commits the newest that has them, of several sessions each length's newest.
+    ``found``: the groups of the records, if they are known.
+    """
+    families: dict[tuple[object, ...], dict[object, list[Group]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for group in groups(records) if found is None else found:
+        if group.ran and group.cell.seq_len <= LONGEST:
+            # The architecture stands in the key, so its random weights need not.
+            key = group.cell.architecture, *_where(group)
+            families[key][group.place.commit].append(group)
+    listed = [ladder for commits in families.values() for ladder in _newest(commits.values())]
+    return sorted(listed, key=lambda f: (f.device, f.settings, f.cell.method, f.cell.architecture))
 
 
-def _where(record: Record) -> tuple[object, ...]:
+def _newest(commits: Iterable[Sequence[Group]]) -> list[Ladder]:
+    """The ladder of the newest commit that has enough lengths, if one has."""
+    ladders = []
+    for family in commits:
+        by_length: dict[int, Group] = {}
+        for group in newest_first(family):
+            by_length.setdefault(group.cell.seq_len, group)
+        if len(by_length) >= _LEAST_LENGTHS:
+            ladders.append(list(by_length.values()))
+    newest = max(ladders, key=lambda found: max(group.latest for group in found), default=None)
+    return [] if newest is None else [_ladder(newest)]
+
+
+def _where(group: Group) -> tuple[object, ...]:
     """What two ladders of different architectures must share to be held against each other."""
-    cell, place = record.cell, record.provenance
-    varies = ("architecture", "seq_len", "prompt_len", "data")
-    axes = tuple((name, value) for name, value in cell.axes().items() if name not in varies)
-    half = cell.prompt_len == cell.seq_len // 2
-    response = "half" if half else cell.seq_len - cell.prompt_len
-    return axes, response, cell.data_digest, place.host, place.device, place.environment_digest
+    return *group.cell.without("architecture", "seq_len"), *group.place.setting
 
 
-def _ladder(family: Sequence[Record]) -> Ladder:
+def _ladder(family: Sequence[Group]) -> Ladder:
     curves: dict[Quantity, dict[Replicate, Curve]] = defaultdict(lambda: defaultdict(dict))
     spoiled: dict[str, set[str]] = {"time": set(), "memory": set()}
     seen: Counter[tuple[int, int, int]] = Counter()
-    for record in family:
+    for record in (r for group in family for r in group.records if r.status == "ok"):
         same = record.cell.seq_len, record.seed, record.replicate
         replicate = record.seed, record.replicate, seen[same]
         seen[same] += 1
@@ -131,11 +146,11 @@ def _ladder(family: Sequence[Record]) -> Ladder:
         for metric, codes in spoiled.items():
             verdict = record.validity.get(metric)
             codes.update(reason.code for reason in (verdict.reasons if verdict else []))
-    first = min(family, key=lambda record: record.cell.seq_len)
+    first = min(family, key=lambda group: group.cell.seq_len)
     return Ladder(
         cell=first.cell,
-        device=first.provenance.device,
-        lengths=tuple(sorted({record.cell.seq_len for record in family})),
+        device=first.device,
+        lengths=tuple(sorted(group.cell.seq_len for group in family)),
         curves={quantity: dict(found) for quantity, found in curves.items()},
         spoiled={metric: tuple(sorted(codes)) for metric, codes in spoiled.items()},
         where=_where(first),
@@ -219,12 +234,12 @@ class Crossing:
 
 
 def crossings(found: Sequence[Ladder]) -> list[Crossing]:
-    """Each state-space model against llama in the time and in the peak memory of a step."""
+    """Each state-space model against each Transformer, in time and in peak memory of a step."""
     pairs = [
         (base, other)
         for base in found
         for other in found
-        if base.cell.architecture == _BASE != other.cell.architecture and base.where == other.where
+        if base.state_space is False and other.state_space and base.where == other.where
     ]
     rows = [_crossing(*pair, quantity) for pair in pairs for quantity in (STEP_TIME, STEP_MEMORY)]
     return [row for row in rows if row is not None]
@@ -262,16 +277,19 @@ def _crossing(base: Ladder, other: Ladder, quantity: Quantity) -> Crossing | Non
         if length.low is not None and length.high is not None:
             text += f" ({length.low:.0f} to {length.high:.0f})"
     else:
-        length, text = None, _no_crossing(pairs, there, other.cell.architecture)
+        names = base.cell.architecture, other.cell.architecture
+        length, text = None, _no_crossing(pairs, there, names)
     return Crossing(base=base, other=other, metric=quantity.metric, length=length, text=text)
 
 
-def _no_crossing(pairs: Sequence[tuple[Curve, Curve]], there: Sequence[float], name: str) -> str:
+def _no_crossing(
+    pairs: Sequence[tuple[Curve, Curve]], there: Sequence[float], names: tuple[str, str]
+) -> str:
     if there:
         return f"not settled: {len(there)} of {len(pairs)} replicates have a crossing"
     cheaper = [b[length] < a[length] for a, b in pairs for length in a.keys() & b.keys()]
     if all(cheaper):
-        return f"not within the range measured: {name} is cheaper at every length"
+        return f"not within the range measured: {names[1]} is cheaper at every length"
     if not any(cheaper):
-        return f"not within the range measured: {_BASE} is cheaper at every length"
-    return f"not within the range measured: {_BASE} is cheaper at the longest"
+        return f"not within the range measured: {names[0]} is cheaper at every length"
+    return f"not within the range measured: {names[0]} is cheaper at the longest"

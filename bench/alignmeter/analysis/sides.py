@@ -41,7 +41,17 @@ class Side:
 
 
 def side_of(group: Group, metric: Metric) -> Side:
-    """The replicates that are ok, those apart that must not be ranked."""
+    """The replicates that are ok, those apart that must not be ranked.
+
+    Worked out once for each group and metric, since a group may have many partners.
+    """
+    if metric.name not in group.sides:
+        group.sides[metric.name] = _side_of(group, metric)
+    found: Side = group.sides[metric.name]
+    return found
+
+
+def _side_of(group: Group, metric: Metric) -> Side:
     side = Side()
     for record in group.records:
         if record.status != "ok":

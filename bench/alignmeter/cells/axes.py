@@ -1,6 +1,6 @@
 """The axes a cell is chosen on: one row each, with its values, its default and its help text."""
 
-__all__ = ["AXES", "Axis", "check_value"]
+__all__ = ["AXES", "HEAD", "RANDOM", "Axis", "AxisValue", "check_value"]
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +9,28 @@ from alignmeter.errors import InputError, known
 from alignmeter.registry import ACCELERATORS, ARCHITECTURES, METHODS, PEFT_MODES, PRECISIONS
 
 AxisValue = str | int
+HEAD = ("method", "architecture", "size", "peft", "accelerator")
+"""Axes that every id begins with."""
+RANDOM = "random"
+"""``model`` of a cell whose weights are drawn, not read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Axis:
-    """One axis. ``choices`` is empty for free text (``data``, ``lane``) and for integers."""
+    """One axis. ``choices`` is empty for free text (``data``, ``lane``) and for integers.
+
+    ``default``: what a cell has that does not name it; ``None``: it depends on other axes
+    (`cells.defaults`). ``omitted``: at this value ids leave the axis out, for ever, whatever
+    becomes of the default; what it was before the axis came. ``None``: it always enters. ``slug``:
+    how the id names a value that is not the default, where it is not the value itself.
+    """
 
     name: str
     help: str
     choices: tuple[str, ...] = ()
     default: AxisValue | None = None
+    omitted: AxisValue | None = None
+    slug: str = "{}"
     integer: bool = False
     minimum: int = 1
 
@@ -39,7 +51,7 @@ _ROWS = (
     ),
     Axis(
         name="model",
-        default="random",
+        default=RANDOM,
         help="random weights at --size, or a checkpoint: a folder or a hub id (safetensors only)",
     ),
     Axis(
@@ -58,12 +70,33 @@ _ROWS = (
         name="kernels",
         choices=("custom", "stock", "vendor"),
         default="custom",
+        omitted="custom",
         help="operators of the model: this project's kernels, transformers as installed, or "
         "mamba-ssm, causal-conv1d, flash-attn and Liger",
     ),
-    Axis(name="seq_len", integer=True, default=64, minimum=4, help="tokens per sequence, T"),
-    Axis(name="prompt_len", integer=True, help="prompt tokens per sequence, P (default T/2)"),
-    Axis(name="batch", integer=True, default=2, help="pairs per step, B: 2B sequences of T tokens"),
+    Axis(
+        name="seq_len",
+        slug="t{}",
+        integer=True,
+        default=64,
+        omitted=64,
+        minimum=4,
+        help="tokens per sequence, T",
+    ),
+    Axis(
+        name="prompt_len",
+        slug="p{}",
+        integer=True,
+        help="prompt tokens per sequence, P (default T/2)",
+    ),
+    Axis(
+        name="batch",
+        slug="b{}",
+        integer=True,
+        default=2,
+        omitted=2,
+        help="pairs per step, B: 2B sequences of T tokens",
+    ),
     Axis(
         name="precision",
         choices=tuple(PRECISIONS),
@@ -73,18 +106,28 @@ _ROWS = (
         name="checkpointing",
         choices=("off", "on"),
         default="off",
+        omitted="off",
         help="recompute activations in the backward pass",
     ),
-    Axis(name="optimizer", choices=("adamw",), default="adamw", help="optimizer"),
-    Axis(name="lora_rank", integer=True, default=16, help="rank of the adapters"),
+    Axis(name="optimizer", choices=("adamw",), default="adamw", omitted="adamw", help="optimizer"),
+    Axis(
+        name="lora_rank",
+        slug="r{}",
+        integer=True,
+        default=16,
+        omitted=16,
+        help="rank of the adapters",
+    ),
     Axis(
         name="quantiser",
         choices=("nf4-double-64",),
         default="nf4-double-64",
+        omitted="nf4-double-64",
         help="4-bit format of qlora: type, double quantisation, block size",
     ),
     Axis(
         name="ref",
+        slug="ref-{}",
         choices=("resident", "adapter-off", "precomputed"),
         help="ref_model: a copy, the policy without its adapter, or log-probs computed once "
         "(default by --peft)",
@@ -93,17 +136,39 @@ _ROWS = (
         name="ppo_topology",
         choices=("separate", "shared"),
         default="separate",
+        omitted="separate",
         help="reward and value models with backbones of their own, or on policy and ref_model",
     ),
     Axis(
         name="ppo_backward",
         choices=("sequential", "joint"),
         default="sequential",
+        omitted="sequential",
         help="policy then value model, or one summed loss",
     ),
-    Axis(name="ppo_epochs", integer=True, default=1, help="passes over one rollout"),
-    Axis(name="ppo_minibatches", integer=True, default=1, help="minibatches per pass"),
-    Axis(name="lane", default="out-of-box", help="name of the tuning lane, shown in every row"),
+    Axis(
+        name="ppo_epochs",
+        slug="e{}",
+        integer=True,
+        default=1,
+        omitted=1,
+        help="passes over one rollout",
+    ),
+    Axis(
+        name="ppo_minibatches",
+        slug="mb{}",
+        integer=True,
+        default=1,
+        omitted=1,
+        help="minibatches per pass",
+    ),
+    Axis(
+        name="lane",
+        slug="lane-{}",
+        default="out-of-box",
+        omitted="out-of-box",
+        help="name of the tuning lane, shown in every row",
+    ),
     Axis(
         name="data",
         default="packaged",

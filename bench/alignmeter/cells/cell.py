@@ -1,41 +1,29 @@
 """A cell: one point of the matrix, frozen, with an id that names it everywhere."""
 
-__all__ = ["Cell", "cell_id", "digest", "make_cell"]
+__all__ = ["Alike", "Cell", "digest", "make_cell"]
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 
 import msgspec
 
-from alignmeter.cells.axes import AXES, AxisValue
+from alignmeter.cells.axes import AXES, RANDOM, AxisValue
+from alignmeter.cells.names import joined, named_axes
 
-_SLUGS: dict[str, str] = {
-    "model": "{}",
-    "seq_len": "t{}",
-    "prompt_len": "p{}",
-    "batch": "b{}",
-    "kernels": "{}",
-    "precision": "{}",
-    "optimizer": "{}",
-    "lora_rank": "r{}",
-    "quantiser": "{}",
-    "ref": "ref-{}",
-    "ppo_topology": "{}",
-    "ppo_backward": "{}",
-    "ppo_epochs": "e{}",
-    "ppo_minibatches": "mb{}",
-    "lane": "lane-{}",
-}
-_HEAD = ("method", "architecture", "size", "peft", "accelerator")
+_PATHS = ("data", "model")
+"""The same file may lie elsewhere on another machine; its digest stands in for it."""
+_DRAWN = frozenset(("architecture", "size"))
+"""What random weights follow from: their digest is no more than these two."""
+Alike = tuple[tuple[str, AxisValue], ...]
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every axis of the design, resolved: no ``auto`` and no default left open.
 
     ``data`` and ``model`` are paths as they were given; what identifies them is their digest.
-    With a ``model``, ``size`` is ``checkpoint``.
+    With a ``model``, ``size`` is ``checkpoint``. An axis that came later has its ``omitted`` value
+    as its default here: records from before it are decoded with what it was then.
     """
 
     id: str
@@ -68,6 +56,33 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """Axis name -> value, without id and digests."""
         return {name: getattr(self, name) for name in AXES}
 
+    def without(self, *axes: str) -> Alike:
+        """What is left of the cell, paths out and digests in: equal where two cells are alike.
+
+        What goes with an axis goes out with it. Random weights are those of architecture and size.
+        Of a prompt beside another ``seq_len`` it stays that it is half of the sequence, or else how
+        long the response is.
+        """
+        out = {*axes, *_PATHS}
+        if "seq_len" in out:
+            out.add("prompt_len")
+        left = [(name, value) for name, value in self.axes().items() if name not in out]
+        if "seq_len" in out:
+            left.append(("response", self._response()))
+        if "data" not in axes:
+            left.append(("data_digest", self.data_digest))
+        if "model" not in axes and not (self.model == RANDOM and out & _DRAWN):
+            left.append(("model_digest", self.model_digest))
+        return tuple(left)
+
+    def _response(self) -> AxisValue:
+        half = self.prompt_len == self.seq_len // 2
+        return "half" if half else self.seq_len - self.prompt_len
+
+    def name(self, *without: str) -> str:
+        """The id without its digest and what it says of these axes."""
+        return joined(self.axes(), without)
+
 
 def digest(value: object) -> str:
     """SHA-256 of the canonical JSON of ``value``, in hex."""
@@ -75,42 +90,14 @@ def digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _slug(name: str, value: AxisValue) -> str:
-    if name == "checkpointing":
-        return "gc" if value == "on" else "gc-off"
-    if name == "data":
-        return "synthetic" if value == "synthetic" else "file"
-    if name == "model":
-        value = str(value).rstrip("/").rpartition("/")[2]
-    text = _SLUGS[name].format(value).lower()
-    return re.sub(r"[^a-z0-9.]+", "-", text).strip("-")
+def make_cell(axes: Mapping[str, AxisValue], digests: Mapping[str, str]) -> Cell:
+    """The cell of fully resolved ``axes``. Raises `msgspec.ValidationError` on a wrong type.
 
-
-def cell_id(
-    axes: Mapping[str, AxisValue],
-    defaults: Mapping[str, AxisValue],
-    digests: Mapping[str, str],
-) -> str:
-    """``method-architecture-size-peft-accelerator[-slugs]-digest``.
-
-    ``defaults`` holds the value that each axis would have had if the user had not named it; an
-    axis that differs gets a slug. The digest covers all axes, with the digests of data and model in
-    place of their paths, so that two machines with the files in different folders agree.
+    Its id is ``method-architecture-size-peft-accelerator[-slugs]-digest``. The digest covers the
+    axes that are not at their ``omitted`` value, with the digests of data and model in place of
+    their paths: two machines with the files in different folders agree, and an axis that is added
+    later changes no id.
     """
-    head = [str(axes[name]) for name in _HEAD]
-    slugs = [
-        _slug(name, axes[name])
-        for name in AXES
-        if name not in _HEAD and axes[name] != defaults[name]
-    ]
-    named = {name: value for name, value in axes.items() if name not in ("data", "model")}
-    return "-".join([*head, *slugs, digest({**named, **digests})[:8]])
-
-
-def make_cell(
-    axes: Mapping[str, AxisValue],
-    defaults: Mapping[str, AxisValue],
-    digests: Mapping[str, str],
-) -> Cell:
-    """The cell of fully resolved ``axes``. Raises `msgspec.ValidationError` on a wrong type."""
-    return msgspec.convert({"id": cell_id(axes, defaults, digests), **axes, **digests}, Cell)
+    named = {name: value for name, value in named_axes(axes) if name not in _PATHS}
+    cell_id = f"{joined(axes)}-{digest({**named, **digests})[:8]}"
+    return msgspec.convert({"id": cell_id, **axes, **digests}, Cell)

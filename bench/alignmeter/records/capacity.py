@@ -25,9 +25,10 @@ import msgspec
 
 from alignmeter.cells.cell import Cell
 from alignmeter.records.document import decode_versioned, encode_document
+from alignmeter.records.migrations import CAPACITY_STEPS
 from alignmeter.records.record import Provenance
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SearchedAxis = Literal["batch", "seq_len"]
 TryStatus = Literal["ok", "oom", "over_limit", "timeout", "crashed", "unsupported"]
 STEPS: Mapping[SearchedAxis, int] = {"batch": 1, "seq_len": 64}
@@ -123,5 +124,5 @@ def encode_capacity(capacity: Capacity) -> bytes:
 def decode_capacity(data: bytes, where: str) -> Capacity:
     """Parse and check one file. Raises `InputError` that names ``where`` and the wrong field."""
     return decode_versioned(
-        data, _DECODER, SCHEMA_VERSION, where, "the capacity file of bench_capacity"
+        data, _DECODER, SCHEMA_VERSION, where, "the capacity file of bench_capacity", CAPACITY_STEPS
     )

@@ -2,7 +2,9 @@
 
 __all__ = ["decode_versioned", "encode_document"]
 
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,17 +23,40 @@ def encode_document(document: msgspec.Struct) -> bytes:
     return msgspec.json.format(_ENCODER.encode(document), indent=1) + b"\n"
 
 
-def decode_versioned(
-    data: bytes, decoder: msgspec.json.Decoder[T], version: int, where: str, what: str
-) -> T:
-    """The document, if it has that version. ``what``: what it should be, such as ``a record``.
+Steps = Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]
+"""Schema version -> what brings a document of it to the next one."""
 
-    Raises `InputError` that names ``where`` and the wrong field.
+
+def decode_versioned(
+    data: bytes,
+    decoder: msgspec.json.Decoder[T],
+    version: int,
+    where: str,
+    what: str,
+    steps: Steps = MappingProxyType({}),
+) -> T:
+    """The document, of that version or of one from which ``steps`` lead to it.
+
+    ``what``: what it should be, such as ``a record``. Raises `InputError` that names ``where`` and
+    the wrong field.
     """
     try:
         found = msgspec.json.decode(data, type=_Version).schema_version
-        if found != version:
-            raise InputError(f"{where}: schema_version is {found!r}; this version reads {version}")
-        return decoder.decode(data)
+        if found == version:
+            return decoder.decode(data)
+        if found is None or found not in steps:
+            known = [str(number) for number in (*sorted(steps), version)]
+            reads = " and ".join(filter(None, (", ".join(known[:-1]), known[-1])))
+            raise InputError(f"{where}: schema_version is {found!r}; this version reads {reads}")
+        return msgspec.convert(_migrated(data, found, version, steps), decoder.type)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{where}: not {what}: {error}") from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:  # in a step
+        raise InputError(f"{where}: not {what} of schema {found}: {error!r}") from error
+
+
+def _migrated(data: bytes, found: int, version: int, steps: Steps) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.json.decode(data)
+    for number in range(found, version):
+        document = steps[number](document)
+    return document

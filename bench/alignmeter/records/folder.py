@@ -40,6 +40,8 @@ KERNELS_FILE = "kernels.json"
 """What `alignmeter kernels --out DIR/kernels.json` stored beside the records."""
 CAPACITY_FILE = "capacity.json"
 """What `pytest --benchmark suites/bench_capacity.py --results DIR` stored."""
+_FORMER_CAPACITY_FILE = "frontier.json"
+"""Its name while the search was called a frontier."""
 _LARGEST_BYTES = 64 << 20
 """A record has some 7 KiB. What is so large is something else; reading it could take all memory."""
 _LONGEST = 500
@@ -121,9 +123,9 @@ def _write_together(folder: Path, files: Mapping[str, bytes]) -> None:
                 partial.unlink()
 
 
-def timeline_path(folder: Path, cell_id: str, replicate: int) -> Path:
-    """``DIR/<cell-id>.r<k>.timeline.csv.gz``."""
-    return folder / f"{cell_id}.r{replicate}.timeline.csv.gz"
+def timeline_path(record: Path) -> Path:
+    """The timeline beside a record's file: ``<cell-id>.r<k>.timeline.csv.gz``."""
+    return record.with_name(f"{record.name.removesuffix('.json')}.timeline.csv.gz")
 
 
 def write_record(folder: Path, record: Record, timeline: Timeline | None = None) -> Path:
@@ -133,7 +135,7 @@ def write_record(folder: Path, record: Record, timeline: Timeline | None = None)
     cannot be written; what was there is then unchanged.
     """
     path = record_path(folder, record.cell.id, record.replicate)
-    beside = timeline_path(folder, record.cell.id, record.replicate)
+    beside = timeline_path(path)
     data = encode_record(record)
     if timeline is not None:
         _write_together(folder, {beside.name: encode_timeline(timeline), path.name: data})
@@ -211,7 +213,7 @@ def _add(loaded: Loaded, data: bytes, path: Path) -> None:
         loaded.predictions.extend(decode_predictions(data, str(path)))
     elif path.name == KERNELS_FILE:
         loaded.portability.append(decode_portability(data, str(path)))
-    elif path.name == CAPACITY_FILE:
+    elif path.name in (CAPACITY_FILE, _FORMER_CAPACITY_FILE):
         loaded.capacity.extend(decode_capacity(data, str(path)).points)
     else:
         loaded.records.append(decode_record(data, str(path)))

@@ -31,8 +31,9 @@ import msgspec
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import InputError
 from alignmeter.records.document import decode_versioned, encode_document
+from alignmeter.records.migrations import RECORD_STEPS
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 Status = Literal["ok", "oom", "unsupported", "timeout", "crashed", "predicted_oom"]
 STATUSES: tuple[str, ...] = get_args(Status)
 
@@ -210,7 +211,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the record comes from; part of the comparison key, not of the cell's id."""
+    """Where the record comes from; part of the comparison key, not of the cell's id.
+
+    ``run``: what one call of a command, or the jobs of one night, have in common; empty where
+    nobody said. ``started``: ISO 8601, UTC.
+    """
 
     commit: str | None = None
     versions: dict[str, str] = {}
@@ -240,6 +245,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     load_after: float | None = None
     command: str = ""
     started: str = ""
+    run: str = ""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -273,7 +279,9 @@ def encode_record(record: Record) -> bytes:
 
 def decode_record(data: bytes, where: str) -> Record:
     """Parse and check one record. Raises `InputError` that names ``where`` and the wrong field."""
-    record = decode_versioned(data, _DECODER, SCHEMA_VERSION, where, "an alignmeter record")
+    record = decode_versioned(
+        data, _DECODER, SCHEMA_VERSION, where, "an alignmeter record", RECORD_STEPS
+    )
     _check_ledger(record, where)
     return record
 

@@ -10,16 +10,18 @@ from pathlib import Path
 
 import msgspec
 
+from alignmeter.cells.axes import AxisValue
 from alignmeter.cells.cell import Cell, digest
+from alignmeter.cells.names import named_axes
 
 Signals = dict[str, list[float]]
 """Name -> its value in each agreement step: ``loss``, ``grad_norm`` and the method's metrics."""
 
 _NO_EFFECT = (
-    "id", "accelerator", "kernels", "precision", "checkpointing", "optimizer", "ref",
-    "ppo_backward", "lane", "data", "model",
+    "accelerator", "kernels", "precision", "checkpointing", "optimizer", "ref", "ppo_backward",
+    "lane", "data", "model",
 )  # fmt: skip
-"""Fields of a cell that change how a loss is computed but not what it is."""
+"""Axes of a cell that change how a loss is computed but not what it is, and paths."""
 _PACKAGES = ("torch", "transformers", "peft", "bitsandbytes")
 
 
@@ -44,10 +46,15 @@ def reference_key(
 ) -> str:
     """What identifies a reference: all that decides a loss, and the libraries that draw weights.
 
+    Axes at their ``omitted`` value do not enter, so that one more axis leaves the keys as they are.
+
     ``rounded``: the weights are those of a cell that stores them in bf16. Random weights are a
     library's: another minor version may draw others from the same seed.
     """
-    fields = {k: v for k, v in msgspec.structs.asdict(cell).items() if k not in _NO_EFFECT}
+    fields: dict[str, AxisValue] = {
+        name: value for name, value in named_axes(cell.axes()) if name not in _NO_EFFECT
+    }
+    fields |= {"data_digest": cell.data_digest, "model_digest": cell.model_digest}
     return digest([fields, dict(hyperparameters), seed, layers, rounded, _library_versions()])
 
 

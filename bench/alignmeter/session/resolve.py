@@ -12,6 +12,7 @@ from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.batches import data_digest
 from alignmeter.cells.axes import AXES, AxisValue
 from alignmeter.cells.cell import Cell, make_cell
+from alignmeter.cells.defaults import default_of
 from alignmeter.cells.matrix import Choice
 from alignmeter.methods import METHOD_AXES, open_method
 from alignmeter.peft import PEFT_AXES, open_peft
@@ -41,17 +42,12 @@ def _filled(axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
         full["size"] = "checkpoint"
         if "architecture" not in axes:
             full["architecture"] = find_checkpoint(str(full["model"])).architecture
-    peft = open_peft(str(full["peft"]))
     for name in _without_effect(full):
         full[name] = AXES[name].default
-    if full["prompt_len"] is None:
-        full["prompt_len"] = int(str(full["seq_len"])) // 2
-    if full["ref"] is None:
-        full["ref"] = peft.default_ref
-    if full["precision"] is None:
-        on_cpu = full["accelerator"] == "cpu"
-        full["precision"] = "fp32" if on_cpu else "bf16-base" if peft.adapters else "bf16-mixed"
-    return {name: value for name, value in full.items() if value is not None}
+    filled = {
+        name: default_of(name, full) if value is None else value for name, value in full.items()
+    }
+    return {name: value for name, value in filled.items() if value is not None}
 
 
 def _without_effect(full: Mapping[str, AxisValue | None]) -> list[str]:
@@ -84,16 +80,11 @@ def resolve_plan(choices: Iterable[Choice]) -> list[Planned]:
 def resolve_cell(axes: Mapping[str, AxisValue]) -> Planned:
     """The cell of these axes, unnamed ones at their defaults."""
     full = _filled(axes)
-    # What the axes would be, had the user named only what stands in the id anyway.
-    named = ("method", "architecture", "peft", "accelerator")
-    defaults = _filled({name: full[name] for name in named})
-    defaults["size"] = full["size"]
-    defaults["prompt_len"] = int(str(full["seq_len"])) // 2
     digests = {
         "data_digest": _digest_of(str(full["data"])),
         "model_digest": _model_digest(full),
     }
-    cell = make_cell(full, defaults, digests)
+    cell = make_cell(full, digests)
     return Planned(cell=cell, unsupported=_obstacle(cell))
 
 

@@ -197,14 +197,14 @@ def _table(rows: Sequence[Delta], kind: str) -> list[str]:
         _FORMAT.format("architecture", "peft", "PPO layout", "DPO", "PPO", "delta", "saved"),
     ]
     for row in rows:
-        layout = f"{row.ppo.ppo_topology}, {row.ppo.ppo_backward}"
+        layout = f"{row.versus.ppo_topology}, {row.versus.ppo_backward}"
         lines.append(
             _FORMAT.format(
-                row.ppo.architecture,
-                row.ppo.peft,
+                row.versus.architecture,
+                row.versus.peft,
                 layout,
-                bytes_text(row.dpo_peak_bytes),
-                bytes_text(row.ppo_peak_bytes),
+                bytes_text(row.peak_bytes),
+                bytes_text(row.versus_peak_bytes),
                 bytes_text(row.bytes),
                 f"{row.percent:.1f} %",
             )

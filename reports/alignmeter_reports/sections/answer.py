@@ -5,9 +5,10 @@ __all__ = ["Answer", "Part", "answers", "leading"]
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from alignmeter.analysis.claims.ratios import PEFT_AXES, PPO_AXES, metric_ratio
+from alignmeter.analysis.claims.ratios import metric_ratio
 from alignmeter.analysis.intervals import LEAST_REPLICATES, Estimate, estimate
-from alignmeter.analysis.pairings import CellGroup, Pairing, across_devices, pairings
+from alignmeter.analysis.likeness import Group
+from alignmeter.analysis.pairings import Pairing, across_devices, pairings
 from alignmeter.records.record import VRAM
 from alignmeter.registry import ACCELERATORS, ARCHITECTURES
 
@@ -39,20 +40,20 @@ class Answer:
     parts: list[Part]
 
 
-def answers(groups: Sequence[CellGroup]) -> list[Answer]:
+def answers(groups: Sequence[Group]) -> list[Answer]:
     """DPO against PPO, state-space models against the Transformer, PEFT modes, then vendors.
 
     Every figure is a geometric mean of ratios over pairs of like cells on one device. Of each
     question the device with VRAM and the most pairs comes first.
     """
     others = [name for name in ARCHITECTURES if name != _BASE]
-    pairs = pairings(groups, "method", "ppo", ("dpo",), PPO_AXES)
+    pairs = pairings(groups, "method", "ppo", ("dpo",))
     found = _asked("method", "DPO against PPO", pairs)
     for name in others:
         pairs = pairings(groups, "architecture", _BASE, (name,))
         found += _asked("architecture", f"{name.capitalize()} against the Transformer", pairs)
     for name, title in _PEFT.items():
-        pairs = pairings(groups, "peft", "full", (name,), PEFT_AXES)
+        pairs = pairings(groups, "peft", "full", (name,))
         found += _asked("peft", f"{title} against full fine-tuning", pairs)
     return found + _vendors(groups)
 
@@ -71,7 +72,7 @@ def leading(found: Sequence[Answer]) -> list[list[Answer]]:
 _PEFT = {"lora": "LoRA", "qlora": "QLoRA"}
 
 
-def _kind(group: CellGroup) -> str:
+def _kind(group: Group) -> str:
     return group.records[0].memory.kind
 
 
@@ -79,7 +80,7 @@ def _asked(topic: str, question: str, pairs: Iterable[Pairing]) -> list[Answer]:
     """One answer per device and kind of memory: unlike cells are never put together."""
     places: dict[tuple[str, str], list[Pairing]] = {}
     for pair in pairs:
-        if all(any(r.status == "ok" for r in side.records) for side in (pair.base, pair.other)):
+        if pair.base.ran and pair.other.ran:
             places.setdefault((pair.other.device, _kind(pair.other)), []).append(pair)
     ranked = sorted(places.items(), key=lambda item: (item[0][1] != VRAM, -len(item[1]), item[0]))
     return [_answer(topic, question, *place, mine) for place, mine in ranked]
@@ -92,7 +93,7 @@ def _answer(topic: str, question: str, device: str, kind: str, pairs: Sequence[P
     )
 
 
-def _vendors(groups: Sequence[CellGroup]) -> list[Answer]:
+def _vendors(groups: Sequence[Group]) -> list[Answer]:
     """Each accelerator against the first one: `cuda` before `rocm` before the others."""
     order = list(ACCELERATORS)
     pairs: dict[tuple[str, str], list[Pairing]] = {}

@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 
 from alignmeter.analysis.claims.ratios import metric_ratio
 from alignmeter.analysis.intervals import Estimate
-from alignmeter.analysis.pairings import CellGroup, cell_text, pairings
+from alignmeter.analysis.likeness import Group
+from alignmeter.analysis.pairings import pairings
+from alignmeter.cells.labels import cell_text
 from alignmeter_reports.drawing.svg import INK, LARGEST, PALETTE, literal, plain, settings, svg_text
 
 _MOST_DRAWN = 40
@@ -32,7 +34,7 @@ class KernelsRow:
     memory_reason: str
 
 
-def kernels_rows(groups: Sequence[CellGroup]) -> list[KernelsRow]:
+def kernels_rows(groups: Sequence[Group]) -> list[KernelsRow]:
     """One per pair of cells on one device, those with stock kernels first."""
     rows = []
     for base in ("stock", "vendor"):
@@ -42,7 +44,7 @@ def kernels_rows(groups: Sequence[CellGroup]) -> list[KernelsRow]:
             rows.append(
                 KernelsRow(
                     what=cell_text(pair.base.cell, without=("kernels",)),
-                    device=pair.base.key["device"] or "",
+                    device=pair.base.device,
                     base=base,
                     cells=(pair.other.cell.id, pair.base.cell.id),
                     time=time,

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from alignmeter.analysis.footprint import prediction_error_percent
 from alignmeter.analysis.intervals import Estimate, estimate
+from alignmeter.analysis.likeness import Group
 from alignmeter.cells.cell import Cell
+from alignmeter.cells.labels import layout_text
 from alignmeter.records.record import Provenance, Reason, Record
 from alignmeter_reports.sections.command import command_of
 
@@ -86,18 +88,14 @@ class CellRow:
 
 
 def layout(cell: Cell) -> str:
-    """PPO's topology and backward order; a dash for other methods."""
-    return f"{cell.ppo_topology}, {cell.ppo_backward}" if cell.method == "ppo" else "-"
+    """What its method's figures are figures of, as PPO's topology; a dash for other methods."""
+    return layout_text(cell, ", ") or "-"
 
 
-def cell_rows(records: Iterable[Record]) -> list[CellRow]:
-    """Rows in order of id and device."""
-    groups: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
-    for record in records:
-        where = record.provenance.device, record.provenance.environment_digest
-        groups[(record.cell.id, *where)].append(record)
+def cell_rows(found: Iterable[Group]) -> list[CellRow]:
+    """A row per group, in their order."""
     seen: Counter[str] = Counter()
-    return [_cell_row(groups[key], _anchor(key[0], seen)) for key in sorted(groups)]
+    return [_cell_row(group.records, _anchor(group.cell.id, seen)) for group in found]
 
 
 def latest(rows: Sequence[CellRow], most: int) -> list[CellRow]:

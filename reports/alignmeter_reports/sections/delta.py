@@ -37,14 +37,14 @@ def delta_csv_text(found: Sequence[Delta]) -> str:
     rows = []
     for delta in found:
         row: dict[str, object] = {
-            "dpo_cell_id": delta.dpo.id,
-            "ppo_cell_id": delta.ppo.id,
-            **{axis: getattr(delta.ppo, axis) for axis in _AXES},
+            "dpo_cell_id": delta.cell.id,
+            "ppo_cell_id": delta.versus.id,
+            **{axis: getattr(delta.versus, axis) for axis in _AXES},
             "device": delta.device,
             "memory_kind": delta.kind,
             "replicates": delta.replicates,
-            "dpo_peak_bytes": delta.dpo_peak_bytes,
-            "ppo_peak_bytes": delta.ppo_peak_bytes,
+            "dpo_peak_bytes": delta.peak_bytes,
+            "ppo_peak_bytes": delta.versus_peak_bytes,
             "delta_bytes": delta.bytes,
             "saved_percent": delta.percent,
         }

@@ -32,10 +32,10 @@ def ledger_chart(records: Sequence[Record], found: Sequence[Delta]) -> Markup:
         if r.ledger
     }
     bars, seen = [], set()
-    varied = _varied([delta.ppo for delta in found])
+    varied = _varied([delta.versus for delta in found])
     devices = len({delta.device for delta in found}) > 1
     for delta in found:
-        sides = (delta.dpo, delta.dpo_peak_bytes), (delta.ppo, delta.ppo_peak_bytes)
+        sides = (delta.cell, delta.peak_bytes), (delta.versus, delta.versus_peak_bytes)
         for cell, peak in sides:
             key = cell, delta.device, peak
             if key not in seen and key in ledgers:

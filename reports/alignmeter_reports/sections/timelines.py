@@ -99,7 +99,7 @@ def timeline_views(
         if len(views) == _MOST or record.status != "ok" or path is None or kind in seen:
             continue
         try:
-            view = _view(record, timeline_path(path.parent, cell.id, record.replicate))
+            view = _view(record, timeline_path(path))
         except InputError as error:
             refused.append(str(error))
             continue

@@ -10,7 +10,9 @@ from alignmeter.analysis.capacity import search_key
 from alignmeter.analysis.claims.ratios import metric_ratio
 from alignmeter.analysis.device_agreement import CrossCheck, checks_by_row, crosschecks
 from alignmeter.analysis.intervals import Estimate
-from alignmeter.analysis.pairings import CellGroup, across_devices, cell_text
+from alignmeter.analysis.likeness import Group, current
+from alignmeter.analysis.pairings import across_devices
+from alignmeter.cells.labels import cell_text
 from alignmeter.records.capacity import CapacityPoint
 from alignmeter.records.record import Record
 from alignmeter.registry import ACCELERATORS
@@ -56,14 +58,14 @@ class VendorView:
 
 
 def vendor_view(
-    records: Sequence[Record], cells: Sequence[CellGroup], points: Sequence[CapacityPoint]
+    records: Sequence[Record], cells: Sequence[Group], points: Sequence[CapacityPoint]
 ) -> VendorView:
     """Empty where no cell was measured on two devices. ``cells``: the records by cell."""
-    groups = [g for g in cells if any(r.status == "ok" for r in g.records)]
+    groups = [group for group in current(cells) if group.ran]
     several = {(group.cell.accelerator, group.device) for group in groups}
     if len(several) < 2:
         return VendorView(fixed=[], best=[], hidden=0)
-    checks = checks_by_row(crosschecks(records))
+    checks = checks_by_row(crosschecks(records, cells))
     largest = _largest(points)
     fixed = [_cell(alike, checks, largest) for alike in across_devices(groups)]
     best = [_cell(alike, checks, largest, batch=True) for alike in _at_best(groups)]
@@ -74,18 +76,16 @@ def vendor_view(
     )
 
 
-def _at_best(groups: Iterable[CellGroup]) -> list[list[CellGroup]]:
+def _at_best(groups: Iterable[Group]) -> list[list[Group]]:
     """Cells alike in all but accelerator and batch, each device at its best batch.
 
     Only where at least one device was measured at several batches, else it says nothing new.
     """
-    families: dict[tuple[object, ...], dict[str, list[CellGroup]]] = defaultdict(
+    families: dict[tuple[object, ...], dict[str, list[Group]]] = defaultdict(
         lambda: defaultdict(list)
     )
     for group in groups:
-        key = search_key(group.cell, "batch")
-        alike = tuple(part for part in key if part != ("accelerator", group.cell.accelerator))
-        families[alike][group.device].append(group)
+        families[group.cell.without("accelerator", "batch")][group.device].append(group)
     chosen = [
         [max(mine, key=_rate) for mine in devices.values()]
         for devices in families.values()
@@ -94,14 +94,14 @@ def _at_best(groups: Iterable[CellGroup]) -> list[list[CellGroup]]:
     return [groups for groups in chosen if all(_rate(group) > 0 for group in groups)]
 
 
-def _rate(group: CellGroup) -> float:
+def _rate(group: Group) -> float:
     """Trained tokens per s; 0 where time must not be ranked."""
-    row = cell_rows(group.records)[0]
+    row = cell_rows([group])[0]
     return 0.0 if "time" in row.invalid else row.trained_per_s or 0.0
 
 
 def _cell(
-    alike: Sequence[CellGroup],
+    alike: Sequence[Group],
     checks: Mapping[tuple[str, str], list[CrossCheck]],
     largest: Mapping[tuple[object, ...], int],
     *,
@@ -114,7 +114,7 @@ def _cell(
         name=cell_text(first.cell, without=without),
         rows=[
             VendorRow(
-                row=cell_rows(group.records)[0],
+                row=cell_rows([group])[0],
                 ratio="1" if group is first else _ratio(first, group, by_token=batch),
                 batch=group.cell.batch,
                 largest=largest.get((group.device, search_key(group.cell, "batch"))),
@@ -126,13 +126,13 @@ def _cell(
     )
 
 
-def _order(group: CellGroup) -> tuple[int, str, str]:
+def _order(group: Group) -> tuple[int, str, str]:
     known = list(ACCELERATORS)
     name = group.cell.accelerator
     return known.index(name) if name in known else len(known), group.device, group.cell.id
 
 
-def _ratio(first: CellGroup, other: CellGroup, *, by_token: bool) -> str:
+def _ratio(first: Group, other: Group, *, by_token: bool) -> str:
     """Of step times; at unlike batches of trained tokens per s instead."""
     found, why = metric_ratio(first, other, "tokens" if by_token else "time")
     return f"not ranked ({why})" if found is None else _figure(found)
@@ -144,7 +144,7 @@ def _figure(found: Estimate) -> str:
     return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
 
 
-def _kernels(group: CellGroup) -> str:
+def _kernels(group: Group) -> str:
     paths = {
         name: path
         for record in group.records

@@ -44,7 +44,7 @@ class Waterfall:
 
 def delta_rows(found: Sequence[Delta]) -> list[DeltaRow]:
     """One row per delta, in their order."""
-    names = {(d.ppo.architecture, d.ppo.peft, layout(d.ppo)) for d in found}
+    names = {(d.versus.architecture, d.versus.peft, layout(d.versus)) for d in found}
     places = {place_of(delta) for delta in found}
     unclear = len(names) < len(found) or len(places) > 1
     return [
@@ -61,7 +61,7 @@ def place_of(delta: Delta) -> str:
 def _steps(delta: Delta) -> list[Step]:
     if not delta.parts:
         return []
-    at, end = delta.dpo_peak_bytes, delta.ppo_peak_bytes
+    at, end = delta.peak_bytes, delta.versus_peak_bytes
     steps = [Step(name="DPO's peak", start=0, end=at, percent=delta.share(at), total=True)]
     for name in PARTS:
         count = delta.parts[name]
@@ -84,7 +84,7 @@ def _telling(rows: Sequence[DeltaRow]) -> list[DeltaRow]:
     ranked = sorted((row for row in rows if row.steps), key=lambda row: _rank(row.delta))
     firsts: dict[tuple[str, ...], DeltaRow] = {}
     for row in ranked:
-        key = row.delta.kind, row.delta.device, row.delta.ppo.architecture, row.delta.ppo.peft
+        key = row.delta.kind, row.delta.device, row.delta.versus.architecture, row.delta.versus.peft
         firsts.setdefault(key, row)
     first = list(firsts.values())
     chosen = [*first, *(row for row in ranked if row not in first)][:_MOST]
@@ -92,7 +92,7 @@ def _telling(rows: Sequence[DeltaRow]) -> list[DeltaRow]:
 
 
 def _rank(delta: Delta) -> tuple[object, ...]:
-    axes = delta.ppo.axes()
+    axes = delta.versus.axes()
     order = (_position(name, str(axes[name])) for name in ("ppo_topology", "ppo_backward", "peft"))
     return delta.kind != VRAM, *order
 
@@ -104,8 +104,8 @@ def _position(axis: str, value: str) -> int:
 
 def _picture(row: DeltaRow) -> Waterfall:
     delta = row.delta
-    what = f"{delta.ppo.architecture}, {delta.ppo.peft}, PPO {layout(delta.ppo)}"
-    caption = f"{what}, T = {delta.ppo.seq_len}, {place_of(delta)}"
+    what = f"{delta.versus.architecture}, {delta.versus.peft}, PPO {layout(delta.versus)}"
+    caption = f"{what}, T = {delta.versus.seq_len}, {place_of(delta)}"
     svg = waterfall(row.steps, title=f"From DPO's peak to PPO's: {caption}")
     # matplotlib writes the SVG and escapes the labels; nothing of a record gets here unescaped.
     return Waterfall(caption=caption, chart=Markup(svg))  # noqa: S704

@@ -12,7 +12,8 @@ from alignmeter.records.record import Energy, Memory, Provenance, Verdict
 OK = Verdict(ok=True)
 
 
-def at(mhz, replicate=0, *, memory_mhz=2600.0, kind="vram", energy_j=3.0, uuid="GPU-1", **axes):
+def at(mhz, replicate=0, *, memory_mhz=2600.0, kind="vram", energy_j=3.0, uuid="GPU-1",
+       device="chip", **axes):  # fmt: skip
     made = make_record(replicate=replicate, method="dpo", **axes)
     return replace(
         made,
@@ -20,7 +21,7 @@ def at(mhz, replicate=0, *, memory_mhz=2600.0, kind="vram", energy_j=3.0, uuid="
         energy=Energy(source="counter", per_step_j=energy_j),
         validity=dict.fromkeys(("time", "memory", "energy", "numerics"), OK),
         provenance=Provenance(
-            device="chip", uuid=uuid, environment_digest="e",
+            device=device, uuid=uuid, environment_digest="e",
             clocks_mhz={} if mhz is None else {"compute": mhz, "memory": memory_mhz},
         ),
     )  # fmt: skip
@@ -65,7 +66,7 @@ def test_a_reason_names_the_clock_and_what_it_should_be():
     "other",
     [
         at(1500, 1, batch=3),
-        at(1500, 1, uuid="GPU-2"),
+        at(1500, 1, device="another chip"),
         at(1500, 1, kind="cpu tensor storage"),
         replace(at(1500, 1), status="crashed"),
     ],

@@ -461,7 +461,7 @@ def test_hostile_names_stay_text():
 
 def test_markdown_of_thousands_of_cells_fits_a_job_summary():
     def named(k):
-        cell = msgspec.structs.replace(FULL.cell, id=f"{k:06}-{'x' * 90}")
+        cell = msgspec.structs.replace(FULL.cell, batch=k + 3, id=f"{k:06}-{'x' * 90}")
         return msgspec.structs.replace(FULL, cell=cell)
 
     cells = [named(k) for k in range(5000)]

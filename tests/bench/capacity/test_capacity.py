@@ -163,7 +163,7 @@ def test_a_frontier_survives_its_file():
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (b'"schema_version": 1', b'"schema_version": 9', "schema_version is 9; this version reads"),
+        (b'"schema_version": 2', b'"schema_version": 9', "schema_version is 9; this version reads"),
         (b'"axis": "batch"', b'"axis": "lane"', r"Invalid enum value 'lane' - at `\$.points"),
         (b'"value": 45', b'"value": -45', "Expected `int` >= 0"),
         (b'"largest": 45', b'"largest": 44', "largest is 44, but the tries say 45"),

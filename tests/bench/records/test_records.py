@@ -50,8 +50,8 @@ def changed(**fields):
         (b"{", "not an alignmeter record"),
         (b"\xff", "not an alignmeter record"),
         (b"[]", "not an alignmeter record"),
-        (b'{"benchmarks": []}', "schema_version is None; this version reads 1"),
-        (changed(schema_version=2), "schema_version is 2; this version reads 1"),
+        (b'{"benchmarks": []}', "schema_version is None; this version reads 1 and 2"),
+        (changed(schema_version=3), "schema_version is 3; this version reads 1 and 2"),
         (changed(status="fine"), "$.status"),
         (changed(surprise=1), "surprise"),
         (changed(ledger={"activations_bytes": 1}), "the ledger sums to 1 bytes"),
@@ -148,14 +148,14 @@ def test_only_like_cells_are_paired():
     ]
     assert deltas([dpo, *others]) == []
     both = [make_record(peak=900, method="ppo", ppo_backward=b) for b in ("joint", "sequential")]
-    assert {row.ppo.ppo_backward for row in deltas([dpo, *both])} == {"joint", "sequential"}
+    assert {row.versus.ppo_backward for row in deltas([dpo, *both])} == {"joint", "sequential"}
 
 
 def test_the_largest_replicate_counts_and_failures_do_not():
     dpo = [make_record(peak=p, replicate=i) for i, p in enumerate((500, 520))]
     ppo = [make_record(peak=1000, method="ppo"), make_record(peak=9, method="ppo", status="oom")]
     (row,) = deltas([*dpo, *ppo])
-    assert (row.dpo_peak_bytes, row.ppo_peak_bytes, row.replicates) == (520, 1000, 1)
+    assert (row.peak_bytes, row.versus_peak_bytes, row.replicates) == (520, 1000, 1)
 
 
 def test_summary_fits_80_columns_and_never_calls_cpu_bytes_vram():

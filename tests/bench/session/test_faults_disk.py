@@ -116,7 +116,8 @@ def test_a_record_and_its_timeline_are_replaced_together_or_not(tmp_path, monkey
     """A disk that fills between the two leaves the old ones, which belong together."""
     record = make_record(peak=1)
     write_record(tmp_path, record, Timeline())
-    paths = [make(tmp_path, record.cell.id, 0) for make in (record_path, timeline_path)]
+    path = record_path(tmp_path, record.cell.id, 0)
+    paths = [path, timeline_path(path)]
     old = [path.read_bytes() for path in paths]
     calls = []
 

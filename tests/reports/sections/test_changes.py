@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from made_cells import make_cell_records
 
-from alignmeter.records.folder import load_folders, timeline_path, write_record
+from alignmeter.records.folder import load_folders, record_path, timeline_path, write_record
 from alignmeter.records.timeline import Mark, Timeline
 from alignmeter_reports import write_report
 from alignmeter_reports.sections.changes import changes_view
@@ -77,7 +77,7 @@ def test_without_timed_readings_there_is_no_chart(tmp_path, timeline):
 def test_a_spoiled_timeline_is_named_and_the_page_made(tmp_path):
     (record,) = make_cell_records([0.2])
     store(tmp_path, [record], sampled())
-    path = timeline_path(tmp_path, record.cell.id, 0)
+    path = timeline_path(record_path(tmp_path, record.cell.id, 0))
     path.write_bytes(gzip.compress(b"time\n1\n"))
     write_report(load_folders([tmp_path]), tmp_path / "r.html")
     assert f"{path}: not a timeline" in (tmp_path / "r.html").read_text()

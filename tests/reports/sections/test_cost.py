@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from made_cells import A_DEVICE, make_cell_records
 
 from alignmeter.analysis.claims import findings
+from alignmeter.analysis.likeness import groups
 from alignmeter.analysis.prices import Prices, read_prices
 from alignmeter.errors import InputError
 from alignmeter.records.folder import Loaded
@@ -27,7 +28,7 @@ PRICES = Prices(
 
 
 def view(records, prices=None):
-    return cost_view(cell_rows(records), findings(records), prices)
+    return cost_view(cell_rows(groups(records)), findings(records), prices)
 
 
 def dpo_and_ppo(joules=None):

@@ -12,7 +12,7 @@ from made_capacity import make_point, make_try
 from made_cells import A_DEVICE, make_cell_records
 from made_records import make_record
 
-from alignmeter.analysis.pairings import cell_groups
+from alignmeter.analysis.likeness import groups
 from alignmeter.cells.axes import AXES
 from alignmeter.cli import cli
 from alignmeter.records.folder import Loaded, load_folders
@@ -25,7 +25,7 @@ CUDA, ROCM = {"accelerator": "cuda"}, {"accelerator": "rocm"}
 
 
 def view(records, points=()):
-    return vendor_view(records, cell_groups(records), points)
+    return vendor_view(records, groups(records), points)
 
 
 def both(nvidia=(1.0, 1.0, 1.0), amd=(1.2, 1.2, 1.2), **axes):

@@ -1,6 +1,6 @@
 """What people repeat about alignment training, and what records say of it."""
 
-__all__ = ["CLAIMS", "VERDICTS", "Claim", "Evidence", "Finding", "findings", "judged"]
+__all__ = ["VERDICTS", "Claim", "Evidence", "Finding", "claims", "findings", "judged"]
 
 from alignmeter.analysis.claims.evidence import VERDICTS, Claim, Evidence, Finding, judged
-from alignmeter.analysis.claims.table import CLAIMS, findings
+from alignmeter.analysis.claims.table import claims, findings

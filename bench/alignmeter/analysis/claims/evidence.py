@@ -18,7 +18,7 @@ from typing import Literal, get_args
 
 from alignmeter.analysis.delta import Delta
 from alignmeter.analysis.intervals import Estimate
-from alignmeter.analysis.pairings import CellGroup
+from alignmeter.analysis.likeness import Group
 from alignmeter.analysis.scaling import Fit, Ladder
 from alignmeter.records.record import Record
 
@@ -53,7 +53,7 @@ class Material:
     """Records, and what several claims ask of them: worked out once."""
 
     records: Sequence[Record]
-    groups: Sequence[CellGroup]
+    groups: Sequence[Group]
     deltas: Sequence[Delta]
     ladders: Sequence[tuple[Ladder, Sequence[Fit]]]
 

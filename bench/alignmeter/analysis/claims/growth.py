@@ -1,31 +1,44 @@
-"""Claims about growth with sequence length, and about DPO on state-space models."""
+"""Claims about growth with sequence length, and about methods on state-space models."""
 
-__all__ = ["attention_quadratic", "dpo_on_ssm", "mamba_linear", "transformer_quadratic"]
+__all__ = ["agrees_on_state_spaces", "grows"]
 
+import math
 from collections.abc import Callable, Sequence
 
 from alignmeter.analysis.claims.evidence import Evidence, Material, Stance
 from alignmeter.analysis.intervals import LEAST_REPLICATES, Estimate
-from alignmeter.analysis.pairings import cell_text
+from alignmeter.analysis.likeness import current
 from alignmeter.analysis.scaling import STEP_TIME, Fit, Ladder, Quantity
-
-LINEAR = 1.2
-"""Exponents up to it are called linear: beside T comes what does not grow and bends the line."""
-QUADRATIC = 1.8
-"""Exponents from it on are called quadratic."""
-_ATTENTION = Quantity(metric="time", part="operators", name="attention")
+from alignmeter.cells.labels import cell_text
+from alignmeter.registry import ARCHITECTURES
 
 
-def _exponents(
+def grows(
     material: Material,
-    architectures: Sequence[str],
-    quantity: Quantity,
-    stance: Callable[[float, float], Stance],
+    *,
+    state_space: bool,
+    operators: str = "",
+    at_most: float = math.inf,
+    at_least: float = -math.inf,
 ) -> list[Evidence]:
+    """The exponent of a step's time, or of that in a family of its ``operators``.
+
+    Of architectures that are state-space models, or of those that are not. It holds if the whole
+    interval is within the bounds, and fails if the whole interval is outside.
+    """
+    quantity = STEP_TIME
+    if operators:
+        quantity = Quantity(metric="time", part="operators", name=operators)
+
+    def stance(low: float, high: float) -> Stance:
+        if at_least <= low and high <= at_most:
+            return "holds"
+        return "fails" if low > at_most or high < at_least else "open"
+
     rows = [
         _exponent(ladder, fits, quantity, stance)
         for ladder, fits in material.ladders
-        if ladder.cell.architecture in architectures
+        if ladder.state_space is state_space
     ]
     return [row for row in rows if row is not None]
 
@@ -56,35 +69,13 @@ def _exponent(
     )  # fmt: skip
 
 
-def _linear(low: float, high: float) -> Stance:
-    return "holds" if high <= LINEAR else "fails" if low > LINEAR else "open"
-
-
-def _quadratic(low: float, high: float) -> Stance:
-    return "holds" if low >= QUADRATIC else "fails" if high < QUADRATIC else "open"
-
-
-def mamba_linear(material: Material) -> list[Evidence]:
-    """The exponent of a state-space model's step."""
-    return _exponents(material, ("mamba", "mamba2"), STEP_TIME, _linear)
-
-
-def transformer_quadratic(material: Material) -> list[Evidence]:
-    """The exponent of a Transformer's step."""
-    return _exponents(material, ("llama",), STEP_TIME, _quadratic)
-
-
-def attention_quadratic(material: Material) -> list[Evidence]:
-    """The exponent of the time in a Transformer's attention."""
-    return _exponents(material, ("llama",), _ATTENTION, _quadratic)
-
-
-def dpo_on_ssm(material: Material) -> list[Evidence]:
-    """Whether DPO's losses on a state-space model agree with the reference's."""
+def agrees_on_state_spaces(material: Material, *, method: str) -> list[Evidence]:
+    """Whether a method's losses on a state-space model agree with the reference's."""
     rows = []
-    for group in material.groups:
+    for group in current(material.groups):
         ran = [record for record in group.records if record.status == "ok"]
-        if group.cell.method != "dpo" or group.cell.architecture == "llama" or not ran:
+        row = ARCHITECTURES.get(group.cell.architecture)
+        if group.cell.method != method or not ran or row is None or not row.state_space:
             continue
         said = {record.numerics.agrees for record in ran}
         stance: Stance = "fails" if False in said else "holds" if said == {True} else "open"

@@ -1,35 +1,30 @@
 """Claims about two like cells: a ratio of time, energy or bytes, or which of them fits."""
 
 __all__ = [
-    "cheaper_energy",
-    "cheaper_time",
     "fits_where_full_does_not",
-    "less_vram",
     "metric_ratio",
     "near_parity",
-    "thirty_percent",
-    "trained_share",
+    "saves_memory",
+    "takes_less",
+    "trains_a_share",
 ]
 
+import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 
 from alignmeter.analysis.claims.evidence import Evidence, Material, Stance
 from alignmeter.analysis.delta import Delta
 from alignmeter.analysis.device_agreement import crosschecks
 from alignmeter.analysis.intervals import LEAST_REPLICATES, Estimate, outcome
+from alignmeter.analysis.likeness import Group
 from alignmeter.analysis.metrics import METRICS
-from alignmeter.analysis.pairings import CellGroup, Pairing, across_devices, cell_text, pairings
+from alignmeter.analysis.pairings import Pairing, across_devices, pairings
+from alignmeter.analysis.sides import side_of
+from alignmeter.cells.labels import cell_text
 from alignmeter.records.record import VRAM
+from alignmeter.registry import METHODS, PEFT_MODES
 
-PPO_AXES = ("ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches")
-PEFT_AXES = ("ref", "precision", "lora_rank", "quantiser")
-THIRTY = (25.0, 35.0)
-"""Per cent of PPO's peak: what "about 30 %" may mean."""
-TINY = 5.0
-"""Per cent of the weights: what "a tiny fraction" may mean at most."""
-PARITY = 1.1
-"""A step that takes more than a tenth longer is not near parity."""
 _CPU = "tensor storage on the CPU, which is not VRAM"
 _WORDS: dict[str, tuple[Stance, str]] = {
     "improved": ("holds", "the interval is below 1 and the change is above 3 %"),
@@ -40,13 +35,13 @@ _WORDS: dict[str, tuple[Stance, str]] = {
 }
 
 
-def metric_ratio(base: CellGroup, other: CellGroup, name: str) -> tuple[Estimate | None, str]:
+def metric_ratio(base: Group, other: Group, name: str) -> tuple[Estimate | None, str]:
     """other / base of a metric, or ``None`` and why. Figures that must not be ranked are left out.
 
     ``name``: a key of `alignmeter.analysis.compare.METRICS`. Bytes are exact; else Welch on logs.
     """
     metric = METRICS[name]
-    sides = base.side(name), other.side(name)
+    sides = side_of(base, metric), side_of(other, metric)
     for side in sides:
         if not side.values:
             why = side.spoiled_text if side.spoiled_values else side.text or "not measured"
@@ -57,68 +52,62 @@ def metric_ratio(base: CellGroup, other: CellGroup, name: str) -> tuple[Estimate
     return metric.ratio(sides[1].values, sides[0].values), ""
 
 
-def _dpo_ppo(groups: Sequence[CellGroup]) -> list[Pairing]:
-    return pairings(groups, "method", "ppo", ("dpo",), PPO_AXES)
+def saves_memory(
+    material: Material,
+    *,
+    method: str,
+    versus: str,
+    least_percent: float,
+    most_percent: float = math.inf,
+) -> list[Evidence]:
+    """Per cent of the other method's peak that ``method`` saves: within the bounds or not."""
+    return [
+        _saving(delta, least_percent, most_percent)
+        for delta in material.deltas
+        if (delta.cell.method, delta.versus.method) == (method, versus)
+    ]
 
 
-def _vram(material: Material, stance: Callable[[Delta], tuple[Stance, str]]) -> list[Evidence]:
+def _saving(delta: Delta, least: float, most: float) -> Evidence:
+    stance: Stance = "holds"
+    name, why = delta.names[0], ""
+    if delta.kind != VRAM:
+        stance, why = "apart", _CPU
+    elif delta.percent < least:
+        stance = "fails"
+        why = f"{name} saves less" + (f" than {least:g} %" if math.isinf(most) else "")
+    elif delta.percent > most:
+        stance, why = "fails", f"{name} saves more"
+    return Evidence(
+        cells=(delta.cell.id, delta.versus.id),
+        device=delta.device,
+        what=cell_text(delta.versus, without=("method",)),
+        figure=Estimate(
+            value=delta.percent, low=delta.percent, high=delta.percent, n=delta.replicates
+        ),
+        unit="%",
+        stance=stance,
+        why="; ".join(text for text in (why, delta.differing) if text),
+    )
+
+
+def takes_less(material: Material, *, method: str, versus: str, metric: str) -> list[Evidence]:
+    """A metric of one method's step over that of the other's. ``metric``: a key of `METRICS`."""
     rows = []
-    for delta in material.deltas:
-        side, why = stance(delta) if delta.kind == VRAM else ("apart", _CPU)
-        rows.append(
-            Evidence(
-                cells=(delta.dpo.id, delta.ppo.id),
-                device=delta.device,
-                what=cell_text(delta.ppo, without=("method",)),
-                figure=Estimate(
-                    value=delta.percent, low=delta.percent, high=delta.percent, n=delta.replicates
-                ),
-                unit="%",
-                stance=side,
-                why=why,
-            )
-        )
-    return rows
-
-
-def less_vram(material: Material) -> list[Evidence]:
-    """Per cent of PPO's peak that DPO saves, more than the minimum effect or not."""
-
-    def stance(delta: Delta) -> tuple[Stance, str]:
-        least = 100 * METRICS["memory"].minimum
-        return ("holds", "") if delta.percent >= least else ("fails", "DPO saves less than 1 %")
-
-    return _vram(material, stance)
-
-
-def thirty_percent(material: Material) -> list[Evidence]:
-    """The same figure against "about 30 %"."""
-
-    def stance(delta: Delta) -> tuple[Stance, str]:
-        least, most = THIRTY
-        if least <= delta.percent <= most:
-            return "holds", ""
-        return "fails", "DPO saves less" if delta.percent < least else "DPO saves more"
-
-    return _vram(material, stance)
-
-
-def _cheaper(groups: Sequence[CellGroup], name: str) -> list[Evidence]:
-    rows = []
-    for pair in _dpo_ppo(groups):
+    for pair in pairings(material.groups, "method", versus, (method,)):
         if not _ran(pair):
             continue
-        found, why = metric_ratio(pair.base, pair.other, name)
+        found, why = metric_ratio(pair.base, pair.other, metric)
         stance: Stance = "open"
         if found is not None:
-            stance, why = _WORDS[outcome(found, METRICS[name].minimum)]
+            stance, why = _WORDS[outcome(found, METRICS[metric].minimum)]
         what = cell_text(pair.base.cell, without=("method",))
         rows.append(_row(pair, what, found, stance, why))
     return rows
 
 
 def _ran(pair: Pairing) -> bool:
-    return all(any(r.status == "ok" for r in side.records) for side in (pair.base, pair.other))
+    return pair.base.ran and pair.other.ran
 
 
 def _row(
@@ -135,37 +124,39 @@ def _row(
     )
 
 
-def cheaper_time(material: Material) -> list[Evidence]:
-    """Time of a DPO step over that of a PPO step."""
-    return _cheaper(material.groups, "time")
+def _full_and_adapters(found: Iterable[Group]) -> list[Pairing]:
+    """Cells that train every weight, each with the like ones that train adapters."""
+    full = [name for name, row in PEFT_MODES.items() if not row.adapters]
+    adapters = [name for name, row in PEFT_MODES.items() if row.adapters]
+    groups = list(found)
+    return [pair for base in full for pair in pairings(groups, "peft", base, adapters)]
 
 
-def cheaper_energy(material: Material) -> list[Evidence]:
-    """Energy of a DPO step over that of a PPO step."""
-    return _cheaper(material.groups, "energy")
-
-
-def trained_share(material: Material) -> list[Evidence]:
+def trains_a_share(material: Material, *, most_percent: float) -> list[Evidence]:
     """Bytes of adapters over bytes of the policy trained in full, both in one number format.
 
-    Only where one model is trained: PPO's value model has adapters of its own.
+    Only where one model is trained: other trained models have adapters of their own.
     """
-    one = [group for group in material.groups if group.cell.method != "ppo"]
     rows = []
-    for pair in pairings(one, "peft", "full", ("lora", "qlora"), PEFT_AXES):
+    for pair in _full_and_adapters(g for g in material.groups if _trains_one_model(g)):
         whole = _ledger_bytes(pair.base, "policy_weights_bytes")
         adapters = _ledger_bytes(pair.other, "adapters_bytes")
         if not whole or not adapters:
             continue
         percent = 100 * adapters / whole
         figure = Estimate(value=percent, low=percent, high=percent, n=len(pair.other.records))
-        stance: Stance = "holds" if percent <= TINY else "fails"
+        stance: Stance = "holds" if percent <= most_percent else "fails"
         what = f"{cell_text(pair.other.cell)}, rank {pair.other.cell.lora_rank}"
         rows.append(_row(pair, what, figure, stance, "", unit="%"))
     return rows
 
 
-def _ledger_bytes(group: CellGroup, owner: str) -> int:
+def _trains_one_model(group: Group) -> bool:
+    row = METHODS.get(group.cell.method)
+    return row is not None and row.trained_models == 1
+
+
+def _ledger_bytes(group: Group, owner: str) -> int:
     counts = [r.ledger.get(owner, 0) for r in group.records if r.status == "ok" and r.ledger]
     return max(counts, default=0)
 
@@ -173,7 +164,7 @@ def _ledger_bytes(group: CellGroup, owner: str) -> int:
 def fits_where_full_does_not(material: Material) -> list[Evidence]:
     """Pairs of which at least one side ran out of memory; a plan's word counts for nothing."""
     rows = []
-    for pair in pairings(material.groups, "peft", "full", ("lora", "qlora"), PEFT_AXES):
+    for pair in _full_and_adapters(material.groups):
         full, adapters = _outcome(pair.base), _outcome(pair.other)
         if "oom" not in (full, adapters) or None in (full, adapters):
             continue
@@ -182,13 +173,13 @@ def fits_where_full_does_not(material: Material) -> list[Evidence]:
             found = "fails", "full ran, and it ran out of memory"
         elif adapters == "ok":
             found = "holds", "it ran, and full ran out of memory"
-        if pair.other.cell.accelerator == "cpu":
+        if pair.other.records[0].memory.kind != VRAM:
             found = "apart", f"{found[1]}; {_CPU}"
         rows.append(_row(pair, cell_text(pair.other.cell), None, *found))
     return rows
 
 
-def _outcome(group: CellGroup) -> str | None:
+def _outcome(group: Group) -> str | None:
     """``ok`` or ``oom`` where all replicates that were tried say so."""
     counts = Counter(record.status for record in group.records)
     del counts["predicted_oom"]
@@ -196,33 +187,38 @@ def _outcome(group: CellGroup) -> str | None:
     return only if only in ("ok", "oom") else None
 
 
-def near_parity(material: Material) -> list[Evidence]:
-    """Time of an AMD step over that of an NVIDIA step of the like cell."""
+def near_parity(
+    material: Material, *, accelerator: str, versus: str, at_most: float
+) -> list[Evidence]:
+    """Time of a step on one accelerator over that of the like cell on the other."""
     differ = {
         frozenset((check.one.device, check.other.device, check.one.cell.id, check.other.cell.id))
-        for check in crosschecks(material.records)
+        for check in crosschecks(material.records, material.groups)
         if check.agrees is False
     }
     rows = []
     for alike in across_devices(material.groups):
-        for base in (group for group in alike if group.cell.accelerator == "cuda"):
-            for other in (group for group in alike if group.cell.accelerator == "rocm"):
+        for base in (group for group in alike if group.cell.accelerator == versus):
+            for other in (group for group in alike if group.cell.accelerator == accelerator):
                 pair = Pairing(base=base, other=other, differing="")
                 found, why = metric_ratio(base, other, "time")
                 names = (base.device, other.device, base.cell.id, other.cell.id)
-                stance, text = _parity(found, why, losses_differ=frozenset(names) in differ)
+                if frozenset(names) in differ:
+                    found, why = None, _LOSSES_DIFFER
+                stance, text = _parity(found, why, at_most)
                 what = f"{cell_text(other.cell)}: {other.device} against {base.device}"
                 rows.append(_row(pair, what, found, stance, text))
     return rows
 
 
-def _parity(found: Estimate | None, why: str, *, losses_differ: bool) -> tuple[Stance, str]:
-    if losses_differ:
-        return "open", "the two devices' losses differ, so their times must not be ranked"
+_LOSSES_DIFFER = "the two devices' losses differ, so their times must not be ranked"
+
+
+def _parity(found: Estimate | None, why: str, at_most: float) -> tuple[Stance, str]:
     if found is None:
         return "open", why
     if found.low is None or found.high is None:
         return "open", _WORDS["not available"][1]
-    if found.high <= PARITY:
+    if found.high <= at_most:
         return "holds", "faster" if found.high < 1 else ""
-    return ("fails", "") if found.low > PARITY else ("open", "the interval leaves it open")
+    return ("fails", "") if found.low > at_most else ("open", "the interval leaves it open")

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from alignmeter.analysis.compare.pairs import Compared, Pair
 from alignmeter.analysis.compare.result import CellComparison, Verdict
-from alignmeter.analysis.likeness import Group, Pair
 from alignmeter.records.record import Record
 
 
@@ -29,7 +29,7 @@ def cell_rows(pair: Pair) -> Iterable[CellComparison]:
             yield row
 
 
-def _statuses(group: Group | None) -> Counter[str]:
+def _statuses(group: Compared | None) -> Counter[str]:
     return Counter(record.status for record in group.records) if group else Counter()
 
 
@@ -84,7 +84,7 @@ def _said(row: CellComparison, verdict: Verdict, reason: str, *, lost: bool) -> 
     return msgspec.structs.replace(row, verdict=verdict, reason=reason, lost=lost)
 
 
-def _numerics(base: Group, new: Group) -> CellComparison | None:
+def _numerics(base: Compared, new: Compared) -> CellComparison | None:
     """Numbers that are wrong spoil every figure, so one replicate is enough."""
     was, now = _wrong(base.records), _wrong(new.records)
     row = CellComparison(

@@ -9,9 +9,9 @@ import msgspec
 
 from alignmeter.analysis.clock_drift import with_clock_drift
 from alignmeter.analysis.compare.judgement import Rule, judged
+from alignmeter.analysis.compare.pairs import Compared, Pair, pairs, reported, sides_of
 from alignmeter.analysis.compare.result import VERDICTS, CellComparison, Comparison
 from alignmeter.analysis.compare.status import cell_rows, differing_text
-from alignmeter.analysis.likeness import Group, Pair, groups, pairs, reported
 from alignmeter.analysis.metrics import METRICS
 from alignmeter.analysis.sides import side_of
 from alignmeter.errors import InputError
@@ -39,7 +39,7 @@ def compare(
     """
     least = {name: metric.minimum for name, metric in METRICS.items()} | dict(minimum or {})
     rules = {name: Rule(minimum=share, paired=paired) for name, share in least.items()}
-    found = pairs(groups(with_clock_drift(base)), groups(with_clock_drift(new)))
+    found = pairs(sides_of(with_clock_drift(base)), sides_of(with_clock_drift(new)))
     alike = [
         (number, reported(pair.base, pair.new))
         for number, pair in enumerate(found)
@@ -96,9 +96,9 @@ def _metric_rows(pair: Pair, rules: Mapping[str, Rule]) -> Iterable[CellComparis
             metric=metric.name,
             verdict="not available",
         )
-        base, new = side_of(pair.base, metric), side_of(pair.new, metric)
+        base, new = side_of(pair.base.group, metric), side_of(pair.new.group, metric)
         yield judged(row, base, new, metric, rules[metric.name])
 
 
-def _has_ok(group: Group) -> bool:
-    return any(record.status == "ok" for record in group.records)
+def _has_ok(side: Compared) -> bool:
+    return side.group.ran

@@ -3,9 +3,10 @@
 __all__ = ["moment", "read_runs"]
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
+from alignmeter.analysis import likeness
 from alignmeter.analysis.clock_drift import with_clock_drift
 from alignmeter.errors import InputError
 from alignmeter.records.folder import RUN_FILE, load_folders
@@ -14,15 +15,13 @@ from alignmeter.records.record import Record
 
 def moment(record: Record, run: str) -> datetime:
     """When the replicate started. Raises `InputError` that names ``run`` if that is no time."""
-    text = record.provenance.started
-    try:
-        found = datetime.fromisoformat(text)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
+    found = likeness.moment(record)
+    if found == likeness.UNKNOWN:
         raise InputError(
-            f"{run}: provenance.started of {record.cell.id} is {text!r}; "
+            f"{run}: provenance.started of {record.cell.id} is {record.provenance.started!r}; "
             "a time such as 2026-01-31T10:00:00+00:00 would be right"
-        ) from error
+        )
+    return found
 
 
 def read_runs(folder: Path, refused: list[str]) -> Iterator[tuple[str, Record]]:

@@ -12,7 +12,7 @@ from alignmeter.analysis.history.result import Node, Point, Series
 from alignmeter.analysis.history.runs import moment
 from alignmeter.analysis.history.settings import clocks_of, settings_of
 from alignmeter.analysis.intervals import estimate
-from alignmeter.analysis.likeness import Group
+from alignmeter.analysis.likeness import ANYWHERE, Group
 from alignmeter.analysis.metrics import METRICS, Metric
 from alignmeter.analysis.sides import side_of
 from alignmeter.records.record import Record
@@ -63,7 +63,7 @@ def _groups(records: Iterable[Record]) -> Iterator[tuple[Node, Group]]:
         node = Node(
             host=said.host, device=said.device, device_id=said.uuid or said.pci_bus_id or ""
         )
-        empty = Group(cell=record.cell, key={})
+        empty = Group(cell=record.cell, place=ANYWHERE)
         found.setdefault((record.cell.id, node), empty).records.append(record)
     for (_, node), group in found.items():
         yield node, group

@@ -1,0 +1,71 @@
+"""Records of earlier schemas, brought up to date step by step as they are read.
+
+A field that came later has a default and needs no step. A step is for what changed its meaning.
+"""
+
+__all__ = ["CAPACITY_STEPS", "RECORD_STEPS"]
+
+from typing import Any
+
+import msgspec
+
+from alignmeter.cells.axes import RANDOM
+from alignmeter.cells.cell import make_cell
+from alignmeter.records.document import Steps
+from alignmeter.records.environment import environment_digest
+
+Document = dict[str, Any]
+
+_DIGESTS = ("data_digest", "model_digest")
+
+
+def _cell_of_2(cell: Document) -> Document:
+    """Its id digests only what is off its omitted value. The first cells had no ``model``: all
+    weights were drawn.
+    """
+    axes = {"model": RANDOM, **cell}
+    digests = {name: axes.pop(name) for name in _DIGESTS}
+    del axes["id"]
+    return msgspec.structs.asdict(make_cell(axes, digests))
+
+
+def _provenance_of_2(place: Document) -> Document:
+    """Its environment is digested without what says which card a process got."""
+    if not place.get("environment_digest"):
+        return place
+    found = environment_digest(
+        versions=place.get("versions", {}),
+        device=place.get("device", ""),
+        driver=place.get("driver"),
+        runtime=place.get("runtime"),
+        threads=place.get("threads"),
+        environment=place.get("environment", {}),
+    )
+    return {**place, "environment_digest": found}
+
+
+def _record_of_2(record: Document) -> Document:
+    return {
+        **record,
+        "schema_version": 2,
+        "cell": _cell_of_2(record["cell"]),
+        "provenance": _provenance_of_2(record["provenance"]),
+    }
+
+
+def _capacity_of_2(found: Document) -> Document:
+    points = [
+        {
+            **point,
+            "cell": _cell_of_2(point["cell"]),
+            "provenance": point.get("provenance") and _provenance_of_2(point["provenance"]),
+        }
+        for point in found["points"]
+    ]
+    return {**found, "schema_version": 2, "points": points}
+
+
+RECORD_STEPS: Steps = {1: _record_of_2}
+"""Schema version of a record -> the step to the next one."""
+CAPACITY_STEPS: Steps = {1: _capacity_of_2}
+"""The same for the file of capacity searches."""
