@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from alignmeter.analysis.claims import findings
 from alignmeter.analysis.clock_drift import with_clock_drift
 from alignmeter.analysis.compare import compare
+from alignmeter.analysis.compare.words import counts_text
 from alignmeter.analysis.delta import deltas
 from alignmeter.analysis.likeness import GAP_H, SPAN_H, current, groups
 from alignmeter.analysis.pairings import goes_with, pairings
@@ -82,6 +83,15 @@ def test_of_two_nights_the_newer_counts_and_none_are_pooled():
     assert sizes([*first, *second]) == [3, 3, 3, 3]
     (row,) = deltas([*first, *second])
     assert (row.peak_bytes, row.versus_peak_bytes, row.replicates) == (500, 1200, 3)
+
+
+def test_a_comparison_takes_the_newest_of_each_side_and_says_so():
+    """BASE holds two nights at 1 s and then 2 s: 2 s beside 2 s is no change."""
+    base = made() + made([2.0, 2.01, 1.99], hours=24)
+    found = compare(base, made([2.0, 2.01, 1.99], hours=48))
+    (row,) = [row for row in found.rows if row.metric == "time"]
+    assert (row.verdict, row.base.replicates, found.older) == ("equal", 3, 1)
+    assert any("1 earlier measurement of these cells left out" in t for t in counts_text(found))
 
 
 def test_intervals_and_claims_are_over_one_night():

@@ -64,7 +64,8 @@ class CellComparison(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class Comparison(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All rows, worst first. ``compared``: cells that both sides have. ``minimum``: metric -> the
     smallest effect that counts, as a share of 1. ``paired``: whether replicates of one number were
-    held against each other. ``differences``: what differs in all cells alike.
+    held against each other. ``differences``: what differs in all cells alike. ``older``: groups of
+    replicates on either side that a newer one of the same cell stood in for.
     """
 
     rows: list[CellComparison]
@@ -72,3 +73,4 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     minimum: dict[str, float]
     paired: bool = False
     differences: list[str] = []
+    older: int = 0

@@ -39,7 +39,8 @@ def compare(
     """
     least = {name: metric.minimum for name, metric in METRICS.items()} | dict(minimum or {})
     rules = {name: Rule(minimum=share, paired=paired) for name, share in least.items()}
-    found = pairs(sides_of(with_clock_drift(base)), sides_of(with_clock_drift(new)))
+    sides = sides_of(with_clock_drift(base)), sides_of(with_clock_drift(new))
+    found = pairs(*sides)
     alike = [
         (number, reported(pair.base, pair.new))
         for number, pair in enumerate(found)
@@ -61,6 +62,7 @@ def compare(
         minimum=least,
         paired=paired,
         differences=[text for text in alike[0][1] if text in everywhere],
+        older=sum(side.older for mine in sides for side in mine),
     )
 
 

@@ -105,4 +105,7 @@ def counts_text(comparison: Comparison) -> list[str]:
             lines.append(f"{metric} ({percent} %): {said}")
     if any(row.verdict == "inconclusive" for row in comparison.rows):
         lines.append(_INCONCLUSIVE)
+    if comparison.older:
+        what = counted(comparison.older, "earlier measurement")
+        lines.append(f"{what} of these cells left out: of each the newest is compared")
     return lines
