@@ -99,7 +99,7 @@ def place(day, draw):
     started = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(1_767_225_600 + 86_400 * day))
     return Provenance(
         device="cpu", environment_digest=f"{day // 60:016x}", host="node-1", started=started,
-        commit=f"{draw.getrandbits(160):040x}", os="Linux 6.1", threads=2, load_before=0.1,
+        commit=f"{day:040x}", os="Linux 6.1", threads=2, load_before=draw.uniform(0, 0.1),
         versions={f"package-{k}": f"{k}.{day // 60}.0" for k in range(40)},
         kernel_path={f"operator_{k}": "stock" for k in range(20)},
         hyperparameters={f"parameter_{k}": k / 7 for k in range(20)},

@@ -66,6 +66,11 @@ class Place(NamedTuple):
         """Hardware and environment: cells are held against each other within one."""
         return self[:6]
 
+    @property
+    def time(self) -> tuple[object, ...]:
+        """Environment, commit and session: one night's."""
+        return self[5:]
+
     def accords(self, other: "Place") -> bool:
         """Whether nothing that both know differs."""
         return all(a == b or a is None or b is None for a, b in zip(self, other, strict=True))
@@ -129,18 +134,44 @@ def groups(records: Iterable[Record]) -> list[Group]:
     """
     listed = sorted(records, key=_order)
     exact: dict[tuple[Cell, Place], Group] = {}
-    by_cell: dict[Alike, list[Group]] = defaultdict(list)
+    by_cell: dict[Alike, _Known] = defaultdict(_Known)
     keyed = [(record, _place(record, found)) for record, found in _with_sessions(listed)]
     # Those that know most come first, so that the others find their group.
     for record, place in sorted(keyed, key=lambda pair: pair[1].count(None)):
         key = record.cell, place
         if key not in exact:
-            exact[key] = _group_for(record, place, by_cell[record.cell.without()])
+            exact[key] = by_cell[record.cell.without()].group_for(record.cell, place)
         exact[key].records.append(record)
-    found = [group for known in by_cell.values() for group in known]
+    found = [group for known in by_cell.values() for group in known.groups]
     for group in found:
         group.records.sort(key=_order)
     return sorted(found, key=lambda group: (group.cell.id, _sortable(group.place)))
+
+
+class _Known:
+    """The groups of one cell, found by when they were measured: a year has many nights."""
+
+    def __init__(self) -> None:
+        self.groups: list[Group] = []
+        self._by_time: dict[tuple[object, ...], list[Group]] = defaultdict(list)
+
+    def group_for(self, cell: Cell, place: Place) -> Group:
+        """The newest group that ``place`` accords with, or a new one."""
+        among = self.groups
+        if None not in place.time:
+            among = [*self._by_time[place.time], *self._by_time[_SOME_TIME]]
+        accordant = [group for group in among if group.place.accords(place)]
+        if accordant:
+            group = max(accordant, key=lambda group: group.place.session or UNKNOWN)
+            group.place = group.place.joined(place)
+            return group
+        group = Group(cell=cell, place=place)
+        self.groups.append(group)
+        self._by_time[_SOME_TIME if None in place.time else place.time].append(group)
+        return group
+
+
+_SOME_TIME = ("not known",)
 
 
 def _order(record: Record) -> tuple[object, ...]:
@@ -150,16 +181,6 @@ def _order(record: Record) -> tuple[object, ...]:
 
 def _sortable(place: Place) -> tuple[str, ...]:
     return tuple("" if value is None else f"{value}".lower() for value in place)
-
-
-def _group_for(record: Record, place: Place, known: list[Group]) -> Group:
-    accordant = [group for group in known if group.place.accords(place)]
-    if not accordant:
-        known.append(Group(cell=record.cell, place=place))
-        return known[-1]
-    group = max(accordant, key=lambda group: group.place.session or UNKNOWN)
-    group.place = group.place.joined(place)
-    return group
 
 
 def _place(record: Record, session: datetime | None) -> Place:
