@@ -40,7 +40,7 @@ def launcher():
 @pytest.fixture
 def scripted(monkeypatch):
     """The patches of a test whose clock is a script's, where no answer may stand for a while."""
-    monkeypatch.setattr("alignmeter.telemetry.cached.STANDS_S", {})
+    monkeypatch.setattr("alignmeter.telemetry.cached.CACHED_S", {})
     return monkeypatch
 
 

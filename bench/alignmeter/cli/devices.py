@@ -45,9 +45,9 @@ def _row(accelerator: str) -> dict[str, Any]:
     """One accelerator: whether torch can use it, and its telemetry's word on each device."""
     from alignmeter.telemetry import open_telemetry
     from alignmeter.telemetry.device_nodes import device_nodes
-    from alignmeter.telemetry.timeout import Patient
+    from alignmeter.telemetry.timeout import WithTimeout
 
-    telemetry = Patient(lambda: open_telemetry(accelerator))
+    telemetry = WithTimeout(lambda: open_telemetry(accelerator))
     probe = telemetry.probe()
     found = [_device(telemetry, key) for key in telemetry.devices()]
     _number(accelerator, found)

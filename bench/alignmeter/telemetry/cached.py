@@ -1,12 +1,12 @@
 """Questions that need no answer 20 times a second: the last answer stands for a while."""
 
-__all__ = ["STANDS_S", "Seldom"]
+__all__ = ["CACHED_S", "CachedAnswers"]
 
 import time
 from collections.abc import Callable
 from typing import Any
 
-STANDS_S = {
+CACHED_S = {
     "clock_mhz": 0.2,
     "throttles": 0.2,
     "memory_process_bytes": 0.2,
@@ -22,8 +22,8 @@ NVML's stub took 0.6 to 0.8 % of a core. Power, energy and used memory are read 
 _COSTLY_S, _MOST_SHARE = 1e-3, 0.02
 
 
-class Seldom:
-    """Answers by figure.
+class CachedAnswers:
+    """Answers by figure, each kept for a while.
 
     A question that took more than 1 ms of CPU rests until it takes 2 % of a core at most: AMD SMI's
     list of processes reads the files of them all.
@@ -41,7 +41,7 @@ class Seldom:
         before_s = time.thread_time()
         answer = question()
         cost_s = time.thread_time() - before_s
-        rest_s = STANDS_S.get(figure, 0.0)
+        rest_s = CACHED_S.get(figure, 0.0)
         if cost_s > _COSTLY_S:
             rest_s = max(rest_s, cost_s / _MOST_SHARE)
         self._answers[figure] = (now_s + rest_s, answer)

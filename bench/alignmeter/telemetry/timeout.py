@@ -1,6 +1,6 @@
 """A telemetry that never keeps its caller waiting: a driver call that hangs is given up on."""
 
-__all__ = ["PATIENCE_S", "Patient"]
+__all__ = ["TIMEOUT_S", "WithTimeout"]
 
 import queue
 import threading
@@ -16,18 +16,18 @@ from alignmeter.telemetry.base import (
     nothing_read,
 )
 
-PATIENCE_S = 5.0
+TIMEOUT_S = 5.0
 """A call takes well below 0.1 s; a driver that initialises a cold GPU has taken 2 s."""
 
 
-class Patient:
+class WithTimeout:
     """Another telemetry, asked from one thread of its own: AMD SMI wants a single one.
 
     ``opener`` runs in that thread too. After one time-out nothing is asked any more: the thread is
     stuck in the driver, and so would every other be.
     """
 
-    def __init__(self, opener: Callable[[], Telemetry], timeout_s: float = PATIENCE_S) -> None:
+    def __init__(self, opener: Callable[[], Telemetry], timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
         self._hung: str | None = None
         self._questions: queue.SimpleQueue[tuple[Callable[[], Any], Any] | None]

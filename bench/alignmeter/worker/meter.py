@@ -8,7 +8,7 @@ from alignmeter.accelerators.base import Accelerator, Device
 from alignmeter.telemetry import open_telemetry
 from alignmeter.telemetry.base import Sample, Telemetry, nothing_read
 from alignmeter.telemetry.matching import find_device
-from alignmeter.telemetry.timeout import Patient
+from alignmeter.telemetry.timeout import WithTimeout
 from alignmeter.telemetry.visibility import visible
 from alignmeter.worker.messages import Target
 
@@ -18,7 +18,7 @@ class Meter:
 
     def __init__(self, accelerator: Accelerator, telemetry: Telemetry | None = None) -> None:
         """``telemetry``: the accelerator's own by default, guarded against a driver that hangs."""
-        self._telemetry = telemetry or Patient(lambda: open_telemetry(accelerator.name))
+        self._telemetry = telemetry or WithTimeout(lambda: open_telemetry(accelerator.name))
         self.target = self._find(accelerator)
 
     def _find(self, accelerator: Accelerator) -> Target:

@@ -1,4 +1,4 @@
-"""The ring that outlives its writer, the sampler, patience with drivers, timelines."""
+"""The ring that outlives its writer, the sampler, timeouts of drivers, timelines."""
 
 import gzip
 import os
@@ -30,10 +30,10 @@ from alignmeter.telemetry.base import (
     Sample,
     checked_sample,
 )
-from alignmeter.telemetry.cached import Seldom
+from alignmeter.telemetry.cached import CachedAnswers
 from alignmeter.telemetry.ring import Ring
 from alignmeter.telemetry.sampler import SamplerProcess
-from alignmeter.telemetry.timeout import Patient
+from alignmeter.telemetry.timeout import WithTimeout
 from alignmeter.worker.messages import StepSpans, Target
 
 figures = st.fixed_dictionaries(
@@ -190,36 +190,36 @@ class Stuck(NoTelemetry):
 
 def test_a_hung_driver_is_given_up_on_once_and_told_of():
     stuck = Stuck()
-    patient = Patient(lambda: stuck, timeout_s=0.1)
-    assert patient.probe().available
-    assert patient.identity("0").name == "stuck"
+    guarded = WithTimeout(lambda: stuck, timeout_s=0.1)
+    assert guarded.probe().available
+    assert guarded.identity("0").name == "stuck"
     for _ in range(2):
-        assert "did not answer within 0.1 s" in patient.read("0").missing["power_w"]
+        assert "did not answer within 0.1 s" in guarded.read("0").missing["power_w"]
     assert stuck.calls == 1
-    assert not patient.probe().available
-    assert patient.devices() == []
+    assert not guarded.probe().available
+    assert guarded.devices() == []
     with pytest.raises(TimeoutError, match="did not answer"):
-        patient.capabilities("0")
-    patient.close()
+        guarded.capabilities("0")
+    guarded.close()
     stuck.release.set()
 
 
 def test_a_driver_that_hangs_when_it_is_opened():
     release = threading.Event()
-    patient = Patient(lambda: release.wait(30.0), timeout_s=0.1)
-    probe = patient.probe()
+    guarded = WithTimeout(lambda: release.wait(30.0), timeout_s=0.1)
+    probe = guarded.probe()
     assert not probe.available
     assert probe.reason == "the driver did not answer within 0.1 s"
     with pytest.raises(TimeoutError):
-        patient.identity("0")
-    assert patient.read("0").power_w is None
+        guarded.identity("0")
+    assert guarded.read("0").power_w is None
     release.set()
 
 
 def test_slow_figures_stand_for_a_second(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    seldom, asked = Seldom(), []
+    cached, asked = CachedAnswers(), []
 
     def question():
         asked.append(now[0])
@@ -227,16 +227,16 @@ def test_slow_figures_stand_for_a_second(monkeypatch):
 
     answers = []
     for now[0] in (100.0, 100.5, 100.99, 101.01, 101.5, 102.02):
-        answers.append(seldom.answer("temperature_c", question))
+        answers.append(cached.answer("temperature_c", question))
     assert answers == [1, 1, 1, 2, 2, 3]
 
 
 def test_errors_of_an_adapter_reach_who_asked():
-    patient = Patient(lambda: NoTelemetry("no driver"))
-    assert patient.probe().reason == "no driver"
+    guarded = WithTimeout(lambda: NoTelemetry("no driver"))
+    assert guarded.probe().reason == "no driver"
     with pytest.raises(KeyError):
-        patient.read("0")
-    patient.close()
+        guarded.read("0")
+    guarded.close()
 
 
 def test_no_device_no_sampler_and_the_reason_in_the_record():

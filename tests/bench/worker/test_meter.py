@@ -12,7 +12,7 @@ from alignmeter.session.findings.energy import settle
 from alignmeter.session.sampling import Sampling
 from alignmeter.telemetry.base import NoTelemetry
 from alignmeter.telemetry.nvidia.nvml import open_nvml
-from alignmeter.telemetry.timeout import Patient
+from alignmeter.telemetry.timeout import WithTimeout
 from alignmeter.worker.energy_window import measure_window
 from alignmeter.worker.messages import StepSpans
 from alignmeter.worker.meter import Meter
@@ -50,7 +50,7 @@ def load(make_cell):
 
 def measured(load):
     """Its energy, if it ran on the scripted GPU."""
-    meter = Meter(open_accelerator("cpu"), Patient(lambda: open_nvml(os.getpid())))
+    meter = Meter(open_accelerator("cpu"), WithTimeout(lambda: open_nvml(os.getpid())))
     sampling = Sampling(20.0)
     sampling.start("cuda", meter.target, os.getpid(), 60.0)
     window = measure_window(meter, lambda: load.step().spans)
@@ -115,7 +115,7 @@ def test_a_gpu_that_is_lost_in_the_window_leaves_a_reason(on_script):
 
 @needs_compiler
 def test_a_driver_that_hangs_costs_the_energy_and_not_the_cell(on_script):
-    energy = on_script(lambda opener: Patient(opener, timeout_s=1.0), hang_at=4.0)
+    energy = on_script(lambda opener: WithTimeout(opener, timeout_s=1.0), hang_at=4.0)
     assert "did not answer within 1 s" in energy.reason.text
 
 

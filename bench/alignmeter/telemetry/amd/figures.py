@@ -1,4 +1,4 @@
-"""What one device of AMD SMI reports, in our units, each figure asked as seldom as it may be.
+"""What one device of AMD SMI reports, in our units, each figure asked as rarely as it may be.
 
 Left out on purpose: ``amdsmi_get_violation_status`` sleeps 100 ms between two readings of the
 metrics (amd_smi.cc), and the binding's ``amdsmi_get_gpu_metrics_info`` spends 290 µs on fields that
@@ -15,7 +15,7 @@ from typing import Any
 
 from alignmeter.telemetry.amd.binding import Refused, ask, refused
 from alignmeter.telemetry.base import FIGURES, THROTTLES, Sample, checked_sample
-from alignmeter.telemetry.cached import STANDS_S, Seldom
+from alignmeter.telemetry.cached import CACHED_S, CachedAnswers
 
 TRUE_UNIT_J = 2.0**-16
 """15.259 µJ: the firmware's unit (gpu_metrics' energy_accumulator); the library says 15.3 µJ for it
@@ -45,7 +45,7 @@ RESIDENCIES = {
 """MI300 and later count for how long they throttled, so a reading tells since the one before."""
 NO_PERMISSION, OUT_OF_RESOURCES = 10, 15
 SPARE = 64
-"""Places for processes that may yet come; one GPU seldom has more than a few."""
+"""Places for processes that may yet come; one GPU rarely has more than a few."""
 
 _ENERGY, _POWER = ("energy_j", "device_s"), ("power_w",)
 _SOCKETS = (_ENERGY, _POWER)
@@ -67,7 +67,7 @@ class Figures:
         self._metrics: Any = None
         self._processes: Any = None
         self._residencies: dict[str, int] = {}
-        self._seldom = Seldom()
+        self._cached = CachedAnswers()
         self.power_kind: str | None = None
         self.power_cap_w: float | None = None
         self.unsupported: dict[str, str] = {}
@@ -94,8 +94,8 @@ class Figures:
             if names[0] in self.unsupported:
                 continue
             try:
-                slow = names[0] in STANDS_S
-                answer = self._seldom.answer(names[0], question) if slow else question()
+                slow = names[0] in CACHED_S
+                answer = self._cached.answer(names[0], question) if slow else question()
             except _UNKNOWN_FORM as error:
                 answer = Refused(f"amdsmi answers in a form unknown here: {error!r}")
             if not isinstance(answer, Refused):

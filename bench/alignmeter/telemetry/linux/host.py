@@ -20,7 +20,7 @@ from alignmeter.telemetry.base import (
     Telemetry,
     checked_sample,
 )
-from alignmeter.telemetry.cached import Seldom
+from alignmeter.telemetry.cached import CachedAnswers
 from alignmeter.telemetry.kernel_files import KeptOpen, numbers, text
 from alignmeter.telemetry.linux.rapl import Rapl, open_rapl, power_limit_w
 
@@ -58,7 +58,7 @@ class CpuTelemetry:
         self._sensors = _sensors(self._sys / "class" / "hwmon")
         self._statm = KeptOpen(self._proc / str(pid) / "statm")
         self._memory = KeptOpen(self._proc / "meminfo")
-        self._seldom = Seldom()
+        self._cached = CachedAnswers()
 
     def probe(self) -> Probe:
         """Available: the CPU is here, whatever it may not tell."""
@@ -92,13 +92,13 @@ class CpuTelemetry:
         missing = dict(_MISSING)
         now = time.monotonic()
         energy = self._energy_j(missing)
-        used = self._used_bytes(self._seldom.answer("host_memory", self._meminfo), missing)
+        used = self._used_bytes(self._cached.answer("host_memory", self._meminfo), missing)
         resident = self._resident_bytes(missing)
         # A server has hundreds of cores: their clocks are not for every sample.
-        clocks = self._seldom.answer("clock_mhz", lambda: numbers(self._clocks))
+        clocks = self._cached.answer("clock_mhz", lambda: numbers(self._clocks))
         if not clocks:
             missing["clock_mhz"] = self._no_clock
-        temperatures = self._seldom.answer("temperature_c", lambda: numbers(self._sensors))
+        temperatures = self._cached.answer("temperature_c", lambda: numbers(self._sensors))
         if not temperatures:
             missing["temperature_c"] = _NO_SENSOR
         values = {

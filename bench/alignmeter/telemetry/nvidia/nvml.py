@@ -19,7 +19,7 @@ from alignmeter.telemetry.base import (
     Telemetry,
     checked_sample,
 )
-from alignmeter.telemetry.cached import STANDS_S, Seldom
+from alignmeter.telemetry.cached import CACHED_S, CachedAnswers
 from alignmeter.telemetry.nvidia.codes import ERRORS, NOT_FOUND, Refusal, refusal
 from alignmeter.telemetry.nvidia.device import Asker, Device, open_device
 
@@ -31,7 +31,7 @@ class Nvml:
         """``nvml``: the module pynvml, initialised. ``pid``: whose memory is read."""
         self._ask, self._pid, self._is_open = Asker(nvml), pid, True
         self._devices: dict[str, Device] = {}
-        self._seldom: defaultdict[str, Seldom] = defaultdict(Seldom)
+        self._cached: defaultdict[str, CachedAnswers] = defaultdict(CachedAnswers)
         self._skipped: list[str] = []
         for index in range(self._ask.told("nvmlDeviceGetCount") or 0):
             gpu = self._ask.answer(partial(nvml.nvmlDeviceGetHandleByIndex, index))
@@ -63,7 +63,7 @@ class Nvml:
     def read(self, device: str) -> Sample:
         """Its figures now. Raises `KeyError`.
 
-        Figures of `STANDS_S` may be so old. ``monotonic_s`` is the middle of the call that reads
+        Figures of `CACHED_S` may be so old. ``monotonic_s`` is the middle of the call that reads
         the counter, which takes milliseconds on some boards. Clocks, temperature, throttles and ECC
         errors of a slice are its GPU's.
         """
@@ -71,10 +71,10 @@ class Nvml:
         before_s = time.monotonic()
         answers = self._ask.fields(known.gpu, known.fields)
         middle_s = (before_s + time.monotonic()) / 2
-        seldom = self._seldom[device]
+        cached = self._cached[device]
         for figure, question in known.questions.items():
             asked = partial(self._ask.answer, question)
-            answers[figure] = seldom.answer(figure, asked) if figure in STANDS_S else asked()
+            answers[figure] = cached.answer(figure, asked) if figure in CACHED_S else asked()
         values: dict[str, Any] = dict.fromkeys(FIGURES)
         missing = dict(known.capabilities.missing)
         for figure, answer in answers.items():
