@@ -10,6 +10,7 @@ __all__ = [
     "DELTAS",
     "METHODS",
     "PEFT_MODES",
+    "PLAN_ACCELERATOR",
     "PRECISIONS",
     "AcceleratorRow",
     "ArchitectureRow",
@@ -148,13 +149,8 @@ ACCELERATORS: dict[str, AcceleratorRow] = {
 }
 """In the order in which ``auto`` looks for them."""
 
-TELEMETRY: dict[str, Row] = {
-    "cuda": Row(path="alignmeter.telemetry.nvidia.nvml:open_nvml"),
-    "rocm": Row(path="alignmeter.telemetry.amd.smi:open_amd"),
-    "xpu": Row(path="alignmeter.telemetry.intel.sysfs:open_intel"),
-    "cpu": Row(path="alignmeter.telemetry.linux.host:open_cpu"),
-}
-"""Accelerator -> the function that opens its telemetry for a process id."""
+PLAN_ACCELERATOR = "cuda"
+"""What `alignmeter plan` plans for where no accelerator is named: it need not be here."""
 
 
 def load(rows: Mapping[str, Row], name: str) -> Any:

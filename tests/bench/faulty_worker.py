@@ -5,6 +5,7 @@ Workers import this module by its name.
 
 import contextlib
 import ctypes
+import dataclasses
 import itertools
 import math
 import os
@@ -90,12 +91,13 @@ def lose_device(library, scenario, clock, lost_at_s):
     """
     import pynvml
 
-    from alignmeter.registry import TELEMETRY
+    from alignmeter.accelerators import cpu
+    from alignmeter.telemetry.nvidia.nvml import open_nvml
     from alignmeter.worker.workload import Workload
 
     os.environ |= {"STUB_SCENARIO": scenario, "STUB_CLOCK": clock}
     pynvml.nvmlLib = ctypes.CDLL(library)
-    TELEMETRY["cpu"] = TELEMETRY["cuda"]
+    cpu.CPU = dataclasses.replace(cpu.CPU, open_telemetry=open_nvml)
     plain = Workload.step
 
     def step(self):

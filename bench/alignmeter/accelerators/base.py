@@ -1,11 +1,18 @@
-"""What the session asks of an accelerator."""
+"""What is asked of an accelerator: facts of its kind of device, and a few methods on devices."""
 
 __all__ = ["Accelerator", "Device", "Mark", "Peaks"]
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import torch
+from alignmeter.telemetry.base import Telemetry
+from alignmeter.telemetry.visibility import Named, Visible
+
+# Who only asks for facts should not wait for torch: methods that need it import it.
+if TYPE_CHECKING:
+    import torch
 
 Mark = Any
 """A point in the device's time; only `Accelerator.seconds` reads it."""
@@ -37,40 +44,63 @@ class Peaks:
     device_used_bytes: int | None
 
 
-class Accelerator(Protocol):
-    """One kind of device. Nothing touches the device before ``torch_device`` is used."""
+@dataclass(frozen=True, kw_only=True)
+class Accelerator(ABC):
+    """One kind of device. Facts and `ruled_out` import no torch and open no device.
+
+    ``device_type``: torch's word for it. ``memory_kind``: what its memory figures are figures of.
+    ``device_nodes``: patterns below ``/dev`` of its driver's files: where none of them is, there is
+    no device, and a process that holds one of them open has a device open. Empty for the host's
+    own processor. ``open_telemetry``: opens its vendor's library for a process id. ``visible``:
+    what an environment leaves of the devices that this library sees; ``visible_variables``: the
+    variables that say so, here and in containers. ``planned_chip``: whose tiles the kernels are
+    planned with; ``None``: the CPU's own paths. ``block_bytes``: its allocator hands out multiples
+    of this. ``vendor_kernels``: the packages of ``kernels = vendor`` are built for it.
+    """
 
     name: str
+    device_type: str
     memory_kind: str
+    device_nodes: tuple[str, ...]
+    open_telemetry: Callable[[int], Telemetry]
+    visible: Callable[[Mapping[str, str], Sequence[Named]], Visible]
+    visible_variables: tuple[str, ...]
+    planned_chip: str | None
+    block_bytes: int
+    vendor_kernels: bool = False
 
+    @abstractmethod
+    def ruled_out(self) -> str | None:
+        """Why no device can be used here, found without touching one; ``None`` if one may be."""
+
+    @abstractmethod
     def missing(self) -> str | None:
-        """``None`` if a device is here, else why not and what would enable it."""
-        ...
+        """``None`` if a device is here, else why not and what would enable it. May open it."""
 
+    @abstractmethod
     def devices(self) -> list[Device]:
-        """The devices of this kind that this process may use."""
-        ...
+        """The devices of this kind that this process may use. Opens them."""
 
-    def torch_device(self) -> torch.device:
+    @abstractmethod
+    def torch_device(self) -> "torch.device":
         """Where tensors go."""
-        ...
 
+    @abstractmethod
     def mark(self) -> Mark:
         """Note this point of the device's stream without waiting for it."""
-        ...
 
+    @abstractmethod
     def seconds(self, start: Mark, end: Mark) -> float:
         """Device time between two marks, in s. The device must be synchronised."""
-        ...
 
+    @abstractmethod
     def synchronise(self) -> None:
         """Wait until the device has done all that was asked of it."""
-        ...
 
+    @abstractmethod
     def peaks(self, *, reset: bool) -> Peaks | None:
         """Allocator peaks, or ``None`` where the backend keeps none."""
-        ...
 
+    @abstractmethod
     def release(self) -> None:
         """Give the allocator's unused memory back to the device."""
-        ...

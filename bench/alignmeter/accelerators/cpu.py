@@ -4,21 +4,29 @@ __all__ = ["CPU", "Cpu"]
 
 import platform
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
-import torch
 
-from alignmeter.accelerators.base import Device, Mark, Peaks
+from alignmeter.accelerators.base import Accelerator, Device, Mark, Peaks
+from alignmeter.telemetry.linux.host import open_cpu
+from alignmeter.telemetry.visibility import all_visible
+
+if TYPE_CHECKING:
+    import torch
 
 _CPUINFO = Path("/proc/cpuinfo")
 
 
-class Cpu:
-    """Always here. Its memory figures are bytes of tensors, not VRAM."""
+@dataclass(frozen=True, kw_only=True)
+class Cpu(Accelerator):
+    """Always here, and nothing of it is opened. Its memory figures are bytes of tensors."""
 
-    name = "cpu"
-    memory_kind = "cpu tensor storage"
+    def ruled_out(self) -> str | None:
+        """``None``."""
+        return None
 
     def missing(self) -> str | None:
         """``None``."""
@@ -37,8 +45,10 @@ class Cpu:
             )
         ]
 
-    def torch_device(self) -> torch.device:
+    def torch_device(self) -> "torch.device":
         """``cpu``."""
+        import torch
+
         return torch.device("cpu")
 
     def mark(self) -> Mark:
@@ -52,7 +62,7 @@ class Cpu:
     def synchronise(self) -> None:
         """Nothing is pending on a CPU."""
 
-    def peaks(self, *, reset: bool) -> Peaks | None:  # noqa: ARG002 - the protocol's signature
+    def peaks(self, *, reset: bool) -> Peaks | None:  # noqa: ARG002 - the base's signature
         """``None``: torch keeps no statistics for the CPU; the memory step measures instead."""
         return None
 
@@ -68,4 +78,14 @@ def _model_name() -> str:
     return platform.processor() or platform.machine()
 
 
-CPU = Cpu()
+CPU = Cpu(
+    name="cpu",
+    device_type="cpu",
+    memory_kind="cpu tensor storage",
+    device_nodes=(),
+    open_telemetry=open_cpu,
+    visible=all_visible,
+    visible_variables=(),
+    planned_chip=None,
+    block_bytes=1,
+)

@@ -2,41 +2,58 @@
 
 __all__ = ["Gpu"]
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+from alignmeter.accelerators.base import Accelerator, Device, Mark, Peaks
+from alignmeter.records.record import VRAM
+from alignmeter.telemetry.device_nodes import device_nodes
 
-from alignmeter.accelerators.base import Device, Mark, Peaks
+if TYPE_CHECKING:
+    import torch
 
 
-class Gpu:
-    """A device behind ``torch.cuda`` or ``torch.xpu``; vendor files give the questions.
+@dataclass(frozen=True, kw_only=True)
+class Gpu(Accelerator):
+    """A device behind ``torch.cuda`` or ``torch.xpu``; vendor files give the facts.
 
     Runs on the device that torch calls current: the first visible one unless masked otherwise.
+    ``build``: the toolkit version that this torch was built for, ``None`` if it was not.
+    ``install``: what has such a build.
     """
 
-    memory_kind = "vram"
-
-    def __init__(self, name: str, device_type: str, build: str | None, install: str) -> None:
-        """``build`` is the toolkit version this torch was built for, ``None`` if it was not."""
-        self.name = name
-        self._type = device_type
-        self._build = build
-        self._install = install
+    build: Callable[[], str | None]
+    install: str
+    memory_kind: str = VRAM
+    block_bytes: int = 512
+    """torch's caching allocators hand out multiples of 512 bytes (``kMinBlockSize``)."""
 
     @property
     def _module(self) -> ModuleType:
-        module: ModuleType = torch.get_device_module(self._type)
+        import torch
+
+        module: ModuleType = torch.get_device_module(self.device_type)
         return module
+
+    def ruled_out(self) -> str | None:
+        """No build of torch for it, or none of its driver's files."""
+        if self.build() is None:
+            return f"this torch has no {self.name} build; install {self.install}"
+        if not device_nodes(self.device_nodes):
+            looked_for = ", ".join(f"/dev/{pattern}" for pattern in self.device_nodes)
+            return (
+                f"there is no {looked_for}; load the driver, and pass the device to the container"
+            )
+        return None
 
     def missing(self) -> str | None:
         """``None`` if a device is visible, else the reason with its remedy."""
-        if self._build is None:
-            return f"this torch has no {self.name} build; install {self._install}"
-        if not self._module.is_available():
+        reason = self.ruled_out()
+        if reason is None and not self._module.is_available():
             return "torch sees no such device; check the driver and the visible-devices variables"
-        return None
+        return reason
 
     def devices(self) -> list[Device]:
         """Every visible device, in torch's order."""
@@ -53,12 +70,14 @@ class Gpu:
             uuid=None if uuid is None else str(uuid),
             pci_bus_id=_pci_bus_id(properties),
             driver=getattr(properties, "driver_version", None),
-            runtime=self._build,
+            runtime=self.build(),
         )
 
-    def torch_device(self) -> torch.device:
+    def torch_device(self) -> "torch.device":
         """The current device of this type."""
-        return torch.device(self._type, self._module.current_device())
+        import torch
+
+        return torch.device(self.device_type, self._module.current_device())
 
     def mark(self) -> Mark:
         """An event recorded on the current stream."""

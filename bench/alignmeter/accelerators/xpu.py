@@ -2,13 +2,26 @@
 
 __all__ = ["XPU"]
 
-import torch
-
 from alignmeter.accelerators.gpu import Gpu
+from alignmeter.accelerators.torch_build import torch_build
+from alignmeter.telemetry.intel.sysfs import open_intel
+from alignmeter.telemetry.intel.visibility import visible_intel
 
 XPU = Gpu(
     name="xpu",
     device_type="xpu",
-    build=getattr(torch.version, "xpu", None),
+    # GPUs, of which those of other vendors have render nodes too, and compute accelerators.
+    device_nodes=("dri/renderD*", "accel/accel*", "dxg"),
+    open_telemetry=open_intel,
+    visible=visible_intel,
+    visible_variables=(
+        "ZE_AFFINITY_MASK",
+        "ZE_ENABLE_PCI_ID_DEVICE_ORDER",
+        "ONEAPI_DEVICE_SELECTOR",
+        "SYCL_DEVICE_FILTER",
+        "SYCL_DEVICE_ALLOWLIST",
+    ),
+    planned_chip="xpu",
+    build=lambda: torch_build("xpu"),
     install="torch from PyTorch's XPU wheel index",
 )

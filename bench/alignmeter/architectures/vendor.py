@@ -13,10 +13,8 @@ from importlib.util import find_spec
 
 from torch import nn
 
+from alignmeter.accelerators import open_accelerator
 from alignmeter_kernels.paths import note
-
-_ACCELERATORS = ("cuda", "rocm")
-"""Where these packages have kernels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +42,7 @@ def vendor_missing(vendor: Vendor | None, name: str, accelerator: str) -> str | 
     if vendor is None:
         return f"no other project's kernels are wired for {name}; use kernels = custom or stock"
     wanted = " and ".join(vendor.packages.values())
-    if accelerator not in _ACCELERATORS:
+    if not open_accelerator(accelerator).vendor_kernels:
         return f"{wanted} have no kernels for {accelerator}; use kernels = custom or stock"
     absent = [package for module, package in vendor.packages.items() if find_spec(module) is None]
     if absent:

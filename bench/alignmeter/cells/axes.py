@@ -64,7 +64,7 @@ _ROWS = (
         name="accelerator",
         choices=("auto", *ACCELERATORS),
         default="auto",
-        help="device; auto takes the first of cuda, rocm, xpu, cpu that is here",
+        help=f"device; auto takes the first of {', '.join(ACCELERATORS)} that is here",
     ),
     Axis(
         name="kernels",

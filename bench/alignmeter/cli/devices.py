@@ -7,16 +7,17 @@ import os
 import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from alignmeter.units import bytes_text
 
+if TYPE_CHECKING:
+    from alignmeter.accelerators.base import Accelerator
+
 _WIDTH = 78
-_DEVICE_TYPES = {"cuda": "cuda", "rocm": "cuda", "xpu": "xpu", "cpu": "cpu"}
-"""How torch calls devices of an accelerator."""
 _ASIDE = 18
 
 
@@ -43,31 +44,22 @@ def _names() -> list[str]:
 
 def _row(accelerator: str) -> dict[str, Any]:
     """One accelerator: whether torch can use it, and its telemetry's word on each device."""
+    from alignmeter.accelerators import open_accelerator
     from alignmeter.telemetry import open_telemetry
-    from alignmeter.telemetry.device_nodes import device_nodes
     from alignmeter.telemetry.timeout import WithTimeout
 
+    asked = open_accelerator(accelerator)
     telemetry = WithTimeout(lambda: open_telemetry(accelerator))
     probe = telemetry.probe()
     found = [_device(telemetry, key) for key in telemetry.devices()]
-    _number(accelerator, found)
-    here = bool(found) or bool(device_nodes(accelerator) and not probe.available)
+    _number(asked, found)
     telemetry.close()
     return {
         "accelerator": accelerator,
-        # torch takes seconds to import: only asked where there may be something to find.
-        "torch_missing": _torch_missing(accelerator) if here else "no such device",
+        "torch_missing": asked.missing(),
         "telemetry": asdict(probe),
         "devices": found,
     }
-
-
-def _torch_missing(accelerator: str) -> str | None:
-    if accelerator == "cpu":
-        return None
-    from alignmeter.accelerators import open_accelerator
-
-    return open_accelerator(accelerator).missing()
 
 
 def _device(telemetry: Any, key: str) -> dict[str, Any]:
@@ -95,17 +87,15 @@ def _device(telemetry: Any, key: str) -> dict[str, Any]:
     }
 
 
-def _number(accelerator: str, found: list[dict[str, Any]]) -> None:
+def _number(accelerator: "Accelerator", found: list[dict[str, Any]]) -> None:
     """Add to each device how torch numbers it under this environment's variables."""
-    from alignmeter.telemetry.visibility import visible
-
     named = [(device["key"], device.pop("who")) for device in found if "who" in device]
-    seen = visible(accelerator, os.environ, named)
+    seen = accelerator.visible(os.environ, named)
     for device in found:
         if seen.devices is None:
             device["torch"] = f"number unknown: {seen.reason}; {seen.remedy}"
         elif device["key"] in seen.devices:
-            device["torch"] = f"{_DEVICE_TYPES[accelerator]}:{seen.devices.index(device['key'])}"
+            device["torch"] = f"{accelerator.device_type}:{seen.devices.index(device['key'])}"
         else:
             device["torch"] = "hidden by the visible-devices variables"
 

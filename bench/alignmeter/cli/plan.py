@@ -20,6 +20,7 @@ from alignmeter.errors import InputError
 from alignmeter.records.folder import PLAN_FILE, write_bytes
 from alignmeter.records.prediction import Fit, Prediction, encode_predictions
 from alignmeter.records.record import Reason
+from alignmeter.registry import PLAN_ACCELERATOR
 from alignmeter.units import bytes_text
 
 _WIDTH = 78
@@ -48,7 +49,7 @@ def plan(
     at 8b.
     """
     chosen = read_matrix(matrix)
-    overrides = read_overrides({**axes, "accelerator": axes.get("accelerator") or "cuda"})
+    overrides = read_overrides({**axes, "accelerator": axes.get("accelerator") or PLAN_ACCELERATOR})
     rows = _chips(chips)
     from alignmeter.cli.progress import counted
     from alignmeter.planner import NotPlannedError

@@ -1,6 +1,6 @@
 """One step of a cell on tensors without data: its peak, and whose bytes those are."""
 
-__all__ = ["PATHS", "NotPlannedError", "predict"]
+__all__ = ["NotPlannedError", "predict"]
 
 import contextlib
 import dataclasses
@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 import torch
 
+from alignmeter.accelerators import open_accelerator
+from alignmeter.accelerators.base import Accelerator
 from alignmeter.batches import Batch, BatchSource, open_batches
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import AlignmeterError
@@ -22,12 +24,7 @@ from alignmeter.worker.memory.allocations import AllocationLog, Storage
 from alignmeter.worker.memory.ledger import default_owner, logged, own_residents, rows
 from alignmeter_kernels.planning import planning
 
-PATHS = {"cuda": "sm_90", "rocm": "gfx942", "xpu": "xpu", "cpu": None}
-"""Accelerator -> whose tiles the kernels are planned with; ``None``: the CPU's own paths."""
 _TEXT = 200
-_ROUNDED = {"cpu": 1}
-_BLOCK = 512
-"""torch's caching allocators hand out multiples of 512 bytes (``kMinBlockSize``)."""
 
 
 class NotPlannedError(AlignmeterError):
@@ -45,12 +42,13 @@ def predict(cell: Cell, *, seed: int = 0) -> Prediction:
     method = open_method(cell.method)
     vocabulary = open_setup(cell, device, seed=seed).vocab_size
     source = _source(cell, vocabulary, seed)
-    log = _PlanLog(device, cell.accelerator)
+    accelerator = open_accelerator(cell.accelerator)
+    log = _PlanLog(device, accelerator)
     with _refusing(log), pretending(cell.accelerator):
         batch = _batch(cell, cell.batch if method.rows == "pairs" else 2 * cell.batch)
         step = method.build(open_setup(cell, device, seed=seed))
         step.prepare(_OneBatch.of(source, batch), SilentProbe())
-        with planning(log, PATHS[cell.accelerator]):
+        with planning(log, accelerator.planned_chip):
             _make_optimizer_state(step)
             own_residents(log, step, batch)
             logged(log, lambda: step.run(batch, log), step)
@@ -130,9 +128,9 @@ class _OneBatch(BatchSource):
 class _PlanLog(AllocationLog):
     """Sizes as the accelerator's allocator rounds them, and what operators hold inside."""
 
-    def __init__(self, device: torch.device, accelerator: str) -> None:
-        super().__init__(device, markers=False, block=_ROUNDED.get(accelerator, _BLOCK))
-        self._workspace = cpu_workspace if accelerator == "cpu" else gpu_workspace
+    def __init__(self, device: torch.device, accelerator: Accelerator) -> None:
+        super().__init__(device, markers=False, block=accelerator.block_bytes)
+        self._workspace = cpu_workspace if accelerator.planned_chip is None else gpu_workspace
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

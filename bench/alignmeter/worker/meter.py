@@ -9,7 +9,6 @@ from alignmeter.telemetry import open_telemetry
 from alignmeter.telemetry.base import Sample, Telemetry, nothing_read
 from alignmeter.telemetry.matching import find_device
 from alignmeter.telemetry.timeout import WithTimeout
-from alignmeter.telemetry.visibility import visible
 from alignmeter.worker.messages import Target
 
 
@@ -29,7 +28,7 @@ class Meter:
         index = accelerator.torch_device().index or 0
         current = accelerator.devices()[index]
         try:
-            device = self._key(accelerator.name, index, current)
+            device = self._key(accelerator, index, current)
             return Target(
                 device=device,
                 library=probe.library,
@@ -39,13 +38,13 @@ class Meter:
         except (LookupError, TimeoutError) as error:
             return Target(device=None, reason=str(error), library=probe.library)
 
-    def _key(self, accelerator: str, index: int, current: Device) -> str:
+    def _key(self, accelerator: Accelerator, index: int, current: Device) -> str:
         """By UUID or bus id; else, if torch has neither or several share one, by the masks."""
         try:
             return find_device(self._telemetry, current.uuid, current.pci_bus_id)
         except LookupError:
             named = [(key, self._telemetry.identity(key)) for key in self._telemetry.devices()]
-            seen = visible(accelerator, os.environ, named).devices
+            seen = accelerator.visible(os.environ, named).devices
             if seen is None or index >= len(seen):
                 raise
             return seen[index]

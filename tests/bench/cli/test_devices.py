@@ -12,6 +12,10 @@ import pytest
 from nvml_stub import H100_PCIE, H100_SXM, build_nvml, environment
 from stub_libraries import NO_COMPILER, Clock, Scenario, compiler
 
+from alignmeter.accelerators import open_accelerator
+from alignmeter.registry import ACCELERATORS
+from alignmeter.telemetry.device_nodes import device_nodes
+
 COMMAND = Path(sys.executable).with_name("alignmeter")
 needs_compiler = pytest.mark.skipif(compiler() is None, reason=NO_COMPILER)
 
@@ -94,6 +98,6 @@ def test_without_a_gpu_torch_is_not_imported():
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], env=env, capture_output=True, text=True, check=True
     )
-    if any(list(Path("/dev").glob(pattern)) for pattern in ("nvidia[0-9]*", "kfd", "dri/renderD*")):
+    if any(device_nodes(open_accelerator(name).device_nodes) for name in ACCELERATORS):
         pytest.skip("a GPU is here, so torch is asked; tested where there is none")
     assert done.stdout.splitlines()[-1] == "False"

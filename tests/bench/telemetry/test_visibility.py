@@ -7,14 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alignmeter.accelerators import open_accelerator
+from alignmeter.telemetry.amd.visibility import visible_amd
 from alignmeter.telemetry.base import Identity, NoTelemetry
+from alignmeter.telemetry.intel.visibility import visible_intel
 from alignmeter.telemetry.matching import find_device
-from alignmeter.telemetry.visibility import (
-    visible,
-    visible_amd,
-    visible_intel,
-    visible_nvidia,
-)
+from alignmeter.telemetry.nvidia.visibility import visible_nvidia
 
 PCI = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 H100 = "NVIDIA H100 80GB HBM3"
@@ -149,15 +147,15 @@ def test_amd(environment, expected):
 
 def test_amd_numbers_as_hip_does_and_not_as_amd_smi():
     other = [(key, replace(who, runtime_index=3 - who.runtime_index)) for key, who in FOUR]
-    assert visible("rocm", {"HIP_VISIBLE_DEVICES": "0,3"}, other).devices == ("z", "w")
+    assert visible_amd({"HIP_VISIBLE_DEVICES": "0,3"}, other).devices == ("z", "w")
     unknown = [(key, replace(who, runtime_index=None)) for key, who in FOUR]
-    assert "HIP's order" in visible("rocm", {}, unknown).reason
-    assert visible("rocm", {}, unknown[:1]).devices == ("w",)
+    assert "HIP's order" in visible_amd({}, unknown).reason
+    assert visible_amd({}, unknown[:1]).devices == ("w",)
 
 
 def test_nothing_hides_a_cpu():
     alone = [("cpu", Identity(name="x"))]
-    assert visible("cpu", {"CUDA_VISIBLE_DEVICES": ""}, alone).devices == ("cpu",)
+    assert open_accelerator("cpu").visible({"CUDA_VISIBLE_DEVICES": ""}, alone).devices == ("cpu",)
 
 
 def test_amd_with_more_for_hip_than_rocr_leaves():
