@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from alignmeter.accelerators.base import Accelerator, Device
+from alignmeter.accelerators.base import Device
 from alignmeter.cells.cell import digest
 from alignmeter.records.record import Provenance
 
@@ -112,9 +112,8 @@ def command_line(arguments: Sequence[str] | None = None) -> str:
     return shlex.join([Path(sys.argv[0]).name, *(sys.argv[1:] if arguments is None else arguments)])
 
 
-def collect(accelerator: Accelerator, threads: int | None) -> Provenance:
-    """Provenance of this process on the first device of ``accelerator``; the worker adds to it."""
-    device = accelerator.devices()[0]
+def collect(device: Device, threads: int | None) -> Provenance:
+    """Provenance of this process on ``device``; the worker adds to it."""
     return Provenance(
         commit=source_commit(),
         versions=dict(package_versions()),

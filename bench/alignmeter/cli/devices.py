@@ -45,6 +45,7 @@ def _names() -> list[str]:
 def _row(accelerator: str) -> dict[str, Any]:
     """One accelerator: whether torch can use it, and its telemetry's word on each device."""
     from alignmeter.accelerators import open_accelerator
+    from alignmeter.accelerators.device_query import query
     from alignmeter.telemetry import open_telemetry
     from alignmeter.telemetry.timeout import WithTimeout
 
@@ -56,7 +57,7 @@ def _row(accelerator: str) -> dict[str, Any]:
     telemetry.close()
     return {
         "accelerator": accelerator,
-        "torch_missing": asked.missing(),
+        "torch_missing": query(accelerator).missing,
         "telemetry": asdict(probe),
         "devices": found,
     }

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import psutil
 
-from alignmeter.accelerators import open_accelerator
+from alignmeter.accelerators import device_or_host, open_accelerator
 from alignmeter.errors import CellError
 from alignmeter.planner.fit import ALLOWANCE
 from alignmeter.planner.store import plan_cell
 from alignmeter.planner.trace import NotPlannedError
-from alignmeter.records.record import Reason
+from alignmeter.records.record import VRAM, Reason
 from alignmeter.session.resolve import Planned
 from alignmeter.units import bytes_text
 
@@ -54,11 +54,9 @@ def _forecast_of(item: Planned, warn: Callable[[str], None]) -> Planned:
 def _device(item: Planned, peak: int) -> tuple[str, int | None, int]:
     """Name and capacity of the cell's device, and what the cell needs there.
 
-    A CPU has what the host has free now, and no context to pay for.
+    Without VRAM that is what the host has free now, and there is no context to pay for.
     """
-    accelerator = open_accelerator(item.cell.accelerator)
-    if item.cell.accelerator == "cpu":
+    if open_accelerator(item.cell.accelerator).memory_kind != VRAM:
         return "this host now", psutil.virtual_memory().available, peak
-    index = accelerator.torch_device().index or 0
-    device = accelerator.devices()[index]
+    device = device_or_host(item.cell.accelerator)
     return device.name, device.memory_bytes, ALLOWANCE.needed_bytes(peak)

@@ -221,7 +221,7 @@ def kernel_bench(request: pytest.FixtureRequest) -> "Callable[[str], KernelBench
     absent = missing_text(name)
     if absent is not None:
         pytest.skip(absent)
-    device = open_accelerator(name).torch_device().type
+    device = open_accelerator(name).device_type
 
     def bench(kind: str) -> KernelBench:
         if kind != "any" and (kind == "cpu") != (device == "cpu"):

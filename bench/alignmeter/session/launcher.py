@@ -10,10 +10,12 @@ import time
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
-from pathlib import Path
 from typing import Any
 
+from alignmeter.accelerators import open_accelerator
 from alignmeter.errors import CellError, InputError
+from alignmeter.registry import ACCELERATORS
+from alignmeter.telemetry.device_nodes import open_device_nodes
 from alignmeter.worker.serve import serve
 
 _START_S = 180.0
@@ -71,11 +73,9 @@ class Launcher:
 
 
 def _holds_device(pid: int | None) -> bool:
-    """Whether a process has a GPU open: a fork of it could not use that GPU."""
-    names = []
-    with contextlib.suppress(OSError):
-        names = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
-    return any(name.startswith(("/dev/nvidia", "/dev/kfd")) for name in names)
+    """Whether a process has a device open: a fork of it could not use that device."""
+    patterns = [node for name in ACCELERATORS for node in open_accelerator(name).device_nodes]
+    return pid is not None and bool(open_device_nodes(pid, patterns))
 
 
 class Worker:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from alignmeter.accelerators import missing_text, open_accelerator
+from alignmeter.accelerators import device_or_host
 from alignmeter.accelerators.provenance import collect
 from alignmeter.errors import CellError
 from alignmeter.records.record import Provenance, Reason, Record
@@ -213,8 +213,7 @@ class _Noting:
 
 
 def _provenance_without_worker(planned: Planned) -> Provenance:
-    name = planned.cell.accelerator
-    return collect(open_accelerator("cpu" if missing_text(name) else name), None)
+    return collect(device_or_host(planned.cell.accelerator), None)
 
 
 def measure(planned: Planned, index: int, settings: Settings, launcher: Launcher) -> Finished:

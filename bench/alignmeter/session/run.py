@@ -10,7 +10,7 @@ from typing import Protocol
 
 import torch
 
-from alignmeter.accelerators import missing_text, open_accelerator
+from alignmeter.accelerators import device_or_host
 from alignmeter.accelerators.provenance import environment_digest, source_commit
 from alignmeter.analysis.clock_drift import with_clock_drift
 from alignmeter.cells.cell import Cell
@@ -104,6 +104,5 @@ def _stored(folder: Path, job: Job, settings: Settings) -> Record | None:
 
 
 def _environment(cell: Cell, record: Record) -> str:
-    name = "cpu" if missing_text(cell.accelerator) else cell.accelerator
     threads = torch.get_num_threads() if record.provenance.threads is not None else None
-    return environment_digest(open_accelerator(name).devices()[0], threads)
+    return environment_digest(device_or_host(cell.accelerator), threads)

@@ -152,7 +152,7 @@ class Workload:
     def provenance(self) -> Provenance:
         """Everything about this process that a reader could ask for."""
         threads = torch.get_num_threads() if self.device.type == "cpu" else None
-        found = collect(self.accelerator, threads)
+        found = collect(self.accelerator.devices()[0], threads)
         architecture = self.setup.architecture
         more = {
             "hyperparameters": dict(self.method.hyperparameters),

@@ -14,7 +14,7 @@ from alignmeter.accelerators.provenance import (
 def test_provenance_names_versions_device_and_commit(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     monkeypatch.setenv("AWS_SECRET", "hidden")
-    found = collect(open_accelerator("cpu"), 2)
+    found = collect(*open_accelerator("cpu").devices(), 2)
     assert {"python", "torch", "transformers", "peft"} <= set(found.versions)
     assert found.environment["CUDA_VISIBLE_DEVICES"] == "7"
     assert "AWS_SECRET" not in found.environment
@@ -35,4 +35,4 @@ def test_a_command_can_be_repeated_on_another_machine(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/home/me/venv/bin/alignmeter", "run", "--out", "a run"])
     assert command_line() == "alignmeter run --out 'a run'"
     assert command_line(["suites/x.py"]) == "alignmeter suites/x.py"
-    assert collect(open_accelerator("cpu"), None).command == command_line()
+    assert collect(*open_accelerator("cpu").devices(), None).command == command_line()
