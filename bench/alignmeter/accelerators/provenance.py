@@ -3,7 +3,7 @@
 __all__ = [
     "collect",
     "command_line",
-    "environment_digest",
+    "environment_digest_here",
     "host_load",
     "package_versions",
     "source_commit",
@@ -22,9 +22,12 @@ from pathlib import Path
 
 import psutil
 
+from alignmeter.accelerators import open_accelerator
 from alignmeter.accelerators.base import Device
 from alignmeter.cells.cell import digest
+from alignmeter.records.environment import environment_digest
 from alignmeter.records.record import Provenance
+from alignmeter.registry import ACCELERATORS
 
 _PACKAGES = (
     "alignmeter", "torch", "transformers", "peft", "bitsandbytes", "triton", "mamba-ssm",
@@ -82,21 +85,40 @@ def package_versions() -> dict[str, str]:
 
 _OURS = ("PYTORCH_NVML_BASED_CUDA_CHECK",)
 """Set by `worker.preload` for the workers: not the user's choice, and absent in the parent."""
+_FOLDERS = frozenset({
+    "CUDA_CACHE_PATH", "CUDA_MPS_LOG_DIRECTORY", "CUDA_MPS_PIPE_DIRECTORY", "TORCH_EXTENSIONS_DIR",
+    "TORCH_HOME", "TRITON_CACHE_DIR", "TRITON_HOME",
+})  # fmt: skip
+"""Variables by which a scheduler gives each job folders of its own."""
+
+
+@cache
+def _placing() -> frozenset[str]:
+    """Variables that say which of like devices and folders a job got: no step depends on them."""
+    rows = (open_accelerator(name) for name in ACCELERATORS)
+    return _FOLDERS.union(*(row.visible_variables for row in rows))
 
 
 def _environment() -> dict[str, str]:
+    left_out = _placing().union(_OURS)
     variables = sorted(os.environ.items())
-    return {k: v for k, v in variables if k.startswith(_PREFIXES) and k not in _OURS}
+    return {k: v for k, v in variables if k.startswith(_PREFIXES) and k not in left_out}
 
 
-def environment_digest(device: Device, threads: int | None) -> str:
-    """First 12 hex digits over versions, device, threads and environment variables.
+def _placement() -> dict[str, str]:
+    return {name: os.environ[name] for name in sorted(_placing()) if name in os.environ}
 
-    Resume and comparison treat two records as made in one environment if this is equal.
-    """
-    return digest(
-        [package_versions(), device.name, device.driver, device.runtime, threads, _environment()]
-    )[:12]
+
+def environment_digest_here(device: Device, threads: int | None) -> str:
+    """`environment_digest` of a record that is made by this process on that device."""
+    return environment_digest(
+        versions=package_versions(),
+        device=device.name,
+        driver=device.driver,
+        runtime=device.runtime,
+        threads=threads,
+        environment=_environment(),
+    )
 
 
 def host_load(exclude_own: float = 0.0) -> float:
@@ -117,7 +139,7 @@ def collect(device: Device, threads: int | None) -> Provenance:
     return Provenance(
         commit=source_commit(),
         versions=dict(package_versions()),
-        environment_digest=environment_digest(device, threads),
+        environment_digest=environment_digest_here(device, threads),
         host=platform.node(),
         os=platform.platform(),
         device=device.name,
@@ -127,6 +149,7 @@ def collect(device: Device, threads: int | None) -> Provenance:
         uuid=device.uuid,
         threads=threads,
         environment=_environment(),
+        placement=_placement(),
         load_before=host_load(),
         command=command_line(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -13,7 +13,9 @@ from msgspec.structs import replace
 from alignmeter.cells.cell import Cell
 from alignmeter.records.record import Record
 
-_OF_PROVENANCE = ("versions", "kernel_path", "hyperparameters", "peft", "data", "environment")
+_OF_PROVENANCE = (
+    "versions", "kernel_path", "hyperparameters", "peft", "data", "environment", "placement",
+)  # fmt: skip
 _WORDS = ("commit", "environment_digest", "host", "os", "device", "driver", "command")
 
 

@@ -17,6 +17,13 @@ from alignmeter.records.environment import environment_digest
 Document = dict[str, Any]
 
 _DIGESTS = ("data_digest", "model_digest")
+_PLACEMENT = frozenset({
+    "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES", "ONEAPI_DEVICE_SELECTOR", "CUDA_CACHE_PATH", "CUDA_MPS_LOG_DIRECTORY",
+    "CUDA_MPS_PIPE_DIRECTORY", "TORCH_EXTENSIONS_DIR", "TORCH_HOME", "TRITON_CACHE_DIR",
+    "TRITON_HOME",
+})  # fmt: skip
+"""What schema 1 had among the environment and only says which device and folders a job got."""
 
 
 def _cell_of_2(cell: Document) -> Document:
@@ -30,7 +37,11 @@ def _cell_of_2(cell: Document) -> Document:
 
 
 def _provenance_of_2(place: Document) -> Document:
-    """Its environment is digested without what says which card a process got."""
+    """Its environment, and the digest of it, are without what says which card a process got."""
+    variables: dict[str, str] = place.get("environment", {})
+    environment = {name: value for name, value in variables.items() if name not in _PLACEMENT}
+    placement = {name: value for name, value in variables.items() if name in _PLACEMENT}
+    place = {**place, "environment": environment, "placement": placement}
     if not place.get("environment_digest"):
         return place
     found = environment_digest(
@@ -39,7 +50,7 @@ def _provenance_of_2(place: Document) -> Document:
         driver=place.get("driver"),
         runtime=place.get("runtime"),
         threads=place.get("threads"),
-        environment=place.get("environment", {}),
+        environment=environment,
     )
     return {**place, "environment_digest": found}
 

@@ -241,6 +241,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     tokenizer: str = ""
     data: dict[str, int] = {}
     environment: dict[str, str] = {}
+    placement: dict[str, str] = {}
     load_before: float | None = None
     load_after: float | None = None
     command: str = ""

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 
 from alignmeter.accelerators import device_or_host
-from alignmeter.accelerators.provenance import environment_digest, source_commit
+from alignmeter.accelerators.provenance import environment_digest_here, source_commit
 from alignmeter.analysis.clock_drift import with_clock_drift
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import InputError
@@ -105,4 +105,4 @@ def _stored(folder: Path, job: Job, settings: Settings) -> Record | None:
 
 def _environment(cell: Cell, record: Record) -> str:
     threads = torch.get_num_threads() if record.provenance.threads is not None else None
-    return environment_digest(device_or_host(cell.accelerator), threads)
+    return environment_digest_here(device_or_host(cell.accelerator), threads)
