@@ -49,8 +49,8 @@ def python(extended, code, *arguments):
 
 def test_there_is_an_example_of_each():
     rows = [place.split()[-1] for place, _ in BLOCKS if place.startswith("a row")]
-    assert rows == ["METHODS", "ARCHITECTURES", "PEFT_MODES", "TELEMETRY"]
-    assert len(BLOCKS) == 2 * len(rows)
+    assert rows == ["METHODS", "ARCHITECTURES", "PEFT_MODES", "ACCELERATORS"]
+    assert len(BLOCKS) == 2 * len(rows) + 1  # an accelerator has a second file, its telemetry
 
 
 @pytest.mark.full
@@ -80,24 +80,70 @@ def records_of(extended, folder):
     return json.loads(python(extended, code, str(folder)))
 
 
-def test_a_new_vendor_answers(extended, tmp_path):
+@pytest.fixture
+def chip(tmp_path):
+    """What hwmon says of one device: 2 500 000 microjoules and a name, and nothing of its power."""
+    folder = tmp_path / "hwmon0"
+    folder.mkdir()
+    (folder / "energy1_input").write_text("2500000\n")
+    (folder / "name").write_text("gaudi\n")
+    return folder
+
+
+def test_a_new_telemetry_answers(extended, chip):
     """2 500 000 microjoules are 2.5 J; without a power file, power is missing with a reason."""
-    chip = tmp_path / "hwmon0"
-    chip.mkdir()
-    (chip / "energy1_input").write_text("2500000\n")
-    (chip / "name").write_text("gaudi\n")
     code = (
         "import sys; from pathlib import Path; from alignmeter.telemetry.hwmon import open_hwmon; "
-        "from alignmeter.registry import TELEMETRY, load; "
-        "assert load(TELEMETRY, 'hpu') is open_hwmon; "
         "found = open_hwmon(0, Path(sys.argv[1])); sample = found.read('hwmon0'); "
         "print(found.identity('hwmon0').name, sample.energy_j, sample.missing['power_w']); "
         "print(open_hwmon(0, Path('/none')).probe().reason)"
     )
-    said = python(extended, code, str(tmp_path)).splitlines()
+    said = python(extended, code, str(chip.parent)).splitlines()
     assert said[0].startswith("gaudi 2.5 ")
     assert said[0].endswith("power1_input is not there")
     assert said[1] == "no energy1_input under /none"
+
+
+DEVICES = "from alignmeter.cli import main; main()"
+DEVICES_WITH_ONE = (
+    "import dataclasses, functools, sys; from pathlib import Path; "
+    "from alignmeter.accelerators import hpu; from alignmeter.telemetry.hwmon import open_hwmon; "
+    "here = functools.partial(open_hwmon, root=Path(sys.argv.pop())); "
+    "hpu.HPU = dataclasses.replace(hpu.HPU, open_telemetry=here); "
+) + DEVICES
+
+
+def test_a_new_accelerator_is_listed_and_its_absence_explained(extended, tmp_path):
+    assert re.search("^hpu  ", python(extended, DEVICES, "devices"), re.MULTILINE)
+    found = json.loads(python(extended, DEVICES_WITH_ONE, "devices", "--json", str(tmp_path)))
+    assert [row["accelerator"] for row in found] == ["hpu", "cuda", "rocm", "xpu", "cpu"]
+    (absent,) = (row for row in found if row["accelerator"] == "hpu")
+    assert absent["devices"] == []
+    assert absent["telemetry"]["reason"] == f"no energy1_input under {tmp_path}"
+    missing = "this torch has no hpu build; install Intel's build of torch for Gaudi"
+    assert absent["torch_missing"] == missing
+
+
+def test_a_device_of_a_new_accelerator_is_told_whole(extended, chip):
+    said = " ".join(python(extended, DEVICES_WITH_ONE, "devices", str(chip.parent)).split())
+    assert "hpu gaudi cannot be used this torch has no hpu build" in said
+    assert "gpu counter, no power sensor" in said
+    found = python(extended, DEVICES_WITH_ONE, "devices", "--json", str(chip.parent))
+    (device,) = json.loads(found)[0]["devices"]
+    assert device["torch"] == "hpu:0"
+    assert device["sample"]["energy_j"] == 2.5
+
+
+def test_cells_of_a_new_accelerator_are_resolved_and_planned(extended, tmp_path):
+    """It need not be here for a plan; a run says what is missing."""
+    copy, environment = extended
+    there = copy, {**environment, "XDG_CACHE_HOME": str(tmp_path)}
+    axes = ["--accelerator", "hpu", "--architecture", "llama", "--method", "sft", "--peft", "full",
+            "--size", "tiny", "--seq-len", "16", "--data", "synthetic"]  # fmt: skip
+    planned = python(there, DEVICES, "plan", *axes)
+    assert re.search(r"^sft-llama-tiny-full-hpu.*\n  peak +[\d.]+ MiB in", planned, re.MULTILINE)
+    listed = python(there, DEVICES, "run", "--dry-run", *axes)
+    assert "unsupported: hpu is not on this machine (this torch has no hpu build" in listed
 
 
 def test_examples_pass_the_projects_own_checks(extended):
