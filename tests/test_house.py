@@ -66,6 +66,25 @@ def test_every_row_loads_and_knows_its_name(registry):
         assert load(registry, name).name == name
 
 
+NAMES_ACCELERATORS = (
+    "bench/alignmeter/accelerators/",
+    "bench/alignmeter/telemetry/",
+    "bench/alignmeter/registry.py",
+)
+
+
+def test_accelerators_are_named_in_their_own_files_only():
+    """Everyone else asks the row; the CPU is not meant, for torch and the reference are there."""
+    names = set(ACCELERATORS) - {"cpu"}
+    for path in SOURCES:
+        place = str(path.relative_to(ROOT))
+        if place.startswith((*NAMES_ACCELERATORS, "kernels/")):  # Triton's backends are called so
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant):
+                assert node.value not in names, f"{place}, line {node.lineno}"
+
+
 def test_methods_never_import_each_other():
     modules = {row.path.partition(":")[0] for row in METHODS.values()}
     for module in modules:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu(Accelerator):
-    """A device behind ``torch.cuda`` or ``torch.xpu``; vendor files give the facts.
+    """A device behind one of torch's modules, such as ``torch.cuda``; vendor files give the facts.
 
     Runs on the device that torch calls current: the first visible one unless masked otherwise.
     ``build``: the toolkit version that this torch was built for, ``None`` if it was not.
