@@ -74,6 +74,18 @@ def test_links_between_pages_lead_somewhere():
             assert (page.parent / target).exists(), f"{page.name} -> {target}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_are_there(page):
+    """Those in examples of what to add are not."""
+    text = re.sub(r"```python.*?```", "", page.read_text(), flags=re.DOTALL)
+    named = r"(?<![\w/])((?:tests|bench|suites|reports|kernels)/[\w/.-]+\.\w+)"
+    for path in re.findall(named, text):
+        assert (ROOT / path).exists() or "NAME" in path, path
+    for path in re.findall(r"`([a-z_]+/[\w/]+\.(?:py|toml))`", text):
+        places = (ROOT, ROOT / "bench" / "alignmeter", ROOT / "reports" / "alignmeter_reports")
+        assert any((place / path).exists() for place in places) or "NAME" in path, path
+
+
 def test_help_of_every_command():
     for name, command in cli.commands.items():
         context = click.Context(command, info_name=name, terminal_width=80)

@@ -1,6 +1,6 @@
 """Records that are cut off, damaged, foreign, huge or of the future: read whole or refused by name.
 
-``pytest -m full tests/bench/test_records_fuzz.py`` makes 2500 of them, the default run 100.
+``pytest -m full tests/bench/records/test_records_fuzz.py`` makes 2500 of them, the default run 100.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Every storage that a step makes, when it lived and who owns it.
 
 A dispatch mode sees the outputs of all operators, also in the backward pass. What an operator
-allocates and frees inside itself it cannot see; `session.cpu_events` adds that on the CPU.
+allocates and frees inside itself it cannot see; `cpu_events` adds that on the CPU.
 """
 
 __all__ = ["MARKER_BYTES", "AllocationLog", "Storage"]
