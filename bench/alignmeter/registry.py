@@ -17,22 +17,26 @@ __all__ = [
     "MethodRow",
     "PeftRow",
     "Row",
+    "default_name",
     "load",
+    "row_of",
+    "unused_axes",
 ]
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from alignmeter.errors import InputError, known
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """``path``: ``module:object``."""
+    """``path``: ``module:object``. ``default``: a cell that names none has this one."""
 
     path: str
+    default: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +86,7 @@ class AcceleratorRow(Row):
 METHODS: dict[str, MethodRow] = {
     "sft": MethodRow(path="alignmeter.methods.sft:SFT"),
     "rm": MethodRow(path="alignmeter.methods.rm:RM"),
-    "dpo": MethodRow(path="alignmeter.methods.dpo:DPO", axes=("ref",)),
+    "dpo": MethodRow(path="alignmeter.methods.dpo:DPO", axes=("ref",), default=True),
     "ppo": MethodRow(
         path="alignmeter.methods.ppo:PPO",
         axes=("ref", "ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches"),
@@ -99,13 +103,17 @@ The first pair is the headline of terminal and report.
 """
 
 ARCHITECTURES: dict[str, ArchitectureRow] = {
-    "llama": ArchitectureRow(path="alignmeter.architectures.llama:LLAMA", state_space=False),
+    "llama": ArchitectureRow(
+        path="alignmeter.architectures.llama:LLAMA", state_space=False, default=True
+    ),
     "mamba": ArchitectureRow(path="alignmeter.architectures.mamba:MAMBA", state_space=True),
     "mamba2": ArchitectureRow(path="alignmeter.architectures.mamba2:MAMBA2", state_space=True),
 }
 
 PEFT_MODES: dict[str, PeftRow] = {
-    "full": PeftRow(path="alignmeter.peft.full:FULL", adapters=False, default_ref="resident"),
+    "full": PeftRow(
+        path="alignmeter.peft.full:FULL", adapters=False, default_ref="resident", default=True
+    ),
     "lora": PeftRow(
         path="alignmeter.peft.lora:LORA",
         adapters=True,
@@ -153,9 +161,34 @@ PLAN_ACCELERATOR = "cuda"
 """What `alignmeter plan` plans for where no accelerator is named: it need not be here."""
 
 
-def load(rows: Mapping[str, Row], name: str) -> Any:
-    """The object behind one row. Raises `InputError` for a name without a row."""
+_Row = TypeVar("_Row", bound=Row)
+
+
+def row_of(rows: Mapping[str, _Row], name: str) -> _Row:
+    """The row of that name. Raises `InputError` for a name without a row."""
     if name not in rows:
         raise InputError(f"{name!r} is not a known name; {known(rows)}")
-    module, _, attribute = rows[name].path.partition(":")
+    return rows[name]
+
+
+def load(rows: Mapping[str, Row], name: str) -> Any:
+    """The object behind one row. Raises `InputError` for a name without a row."""
+    module, _, attribute = row_of(rows, name).path.partition(":")
     return getattr(import_module(module), attribute)
+
+
+def default_name(rows: Mapping[str, Row]) -> str:
+    """The name whose row is the default. Raises `ValueError` unless exactly one is."""
+    (name,) = (name for name, row in rows.items() if row.default)
+    return name
+
+
+def unused_axes(method: str, peft: str) -> tuple[str, ...]:
+    """Axes that other methods and PEFT modes have and that change nothing for these two.
+
+    Raises `InputError` for a name without a row.
+    """
+    used = row_of(METHODS, method).axes + row_of(PEFT_MODES, peft).axes
+    of_methods = (axis for row in METHODS.values() for axis in row.axes)
+    of_modes = (axis for row in PEFT_MODES.values() for axis in row.axes)
+    return tuple(axis for axis in dict.fromkeys((*of_methods, *of_modes)) if axis not in used)

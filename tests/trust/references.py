@@ -17,8 +17,8 @@ from rich.progress import track
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.matrix import expand, packaged_names, read_matrix
 from alignmeter.methods import open_method
-from alignmeter.peft import open_peft
 from alignmeter.records.reference import Reference, packaged_references, reference_key
+from alignmeter.registry import PEFT_MODES
 from alignmeter.session.resolve import resolve_plan
 from alignmeter.worker.agreement import checked_cell, make_reference, sliced_layers
 
@@ -39,7 +39,7 @@ def packaged_cells() -> dict[str, tuple[Cell, bool]]:
             if cell.size != "tiny" or planned.unsupported is not None:
                 continue
             # Full fine-tuning keeps fp32 weights in every precision that is a default somewhere.
-            for rounded in (False, True) if open_peft(cell.peft).adapters else (False,):
+            for rounded in (False, True) if PEFT_MODES[cell.peft].adapters else (False,):
                 key = reference_key(
                     cell,
                     open_method(cell.method).hyperparameters,

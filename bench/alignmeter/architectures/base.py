@@ -13,6 +13,7 @@ from torch import nn
 from alignmeter.architectures.vendor import Vendor
 from alignmeter.cells.cell import digest
 from alignmeter.errors import InputError, known
+from alignmeter.flops import Block
 
 PAD_TOKEN, EOS_TOKEN = 0, 2
 SPECIAL_TOKENS = {"pad_token_id": PAD_TOKEN, "bos_token_id": 1, "eos_token_id": EOS_TOKEN}
@@ -34,6 +35,8 @@ class Architecture:
     ``lora_targets``: modules that get adapters on every backend, by last name.
     ``nf4_skip``: linear modules that stay unquantised, by last name, because the model reads their
     ``weight`` without calling them.
+    ``block(shape)``: one block, for the count of FLOPs, at the keys of a config, a checkpoint's
+    too; ``None`` where nobody has counted it, and records say so.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Architecture:
     nf4_skip: tuple[str, ...]
     operators: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     vendor: Vendor | None = None
+    block: Callable[[Mapping[str, Any]], Block] | None = None
 
     def shape(self, size: str) -> Shape:
         """The config of ``size``. Raises `InputError` listing the known sizes."""
@@ -62,6 +66,12 @@ class Architecture:
                 setattr(module, name, custom)
             elif kernels != "custom" and there is custom:
                 setattr(module, name, _STOCK[key])
+
+    def stock(self, function: str) -> Callable[..., Any]:
+        """That function of the modelling module as transformers has it, which is put in place."""
+        self.use_kernels("stock")
+        found: Callable[..., Any] = getattr(import_module(self.modeling), function)
+        return found
 
     def parameters(self, size: str) -> int:
         """Number of weights of ``size``, tied ones once; nothing is allocated."""

@@ -1,11 +1,12 @@
-"""The convolution of both Mambas on this project's kernel."""
+"""The convolution of both Mambas: on this project's kernel, and what it costs."""
 
-__all__ = ["convolution"]
+__all__ = ["convolution", "convolution_mixing"]
 
 from typing import Any
 
 import torch
 
+from alignmeter.flops import Mixing
 from alignmeter_kernels import causal_conv1d
 
 
@@ -23,3 +24,9 @@ def convolution(
     if activation not in (None, "silu", "swish"):
         raise ValueError(f"activation is {activation!r}; the kernel knows silu or none")
     return causal_conv1d(hidden_states, weight, bias, silu=activation is not None)
+
+
+def convolution_mixing(channels: int, kernel: int) -> Mixing:
+    """Depthwise: ``2 K`` per channel; backward the same for its input and again for its weight."""
+    forward = 2 * kernel * channels
+    return Mixing(forward=forward, backward=2 * forward, backward_frozen=forward)

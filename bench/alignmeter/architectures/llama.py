@@ -2,12 +2,14 @@
 
 __all__ = ["LLAMA"]
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
 from alignmeter.architectures.base import SPECIAL_TOKENS, Architecture, Shape
 from alignmeter.architectures.vendor import Vendor
+from alignmeter.flops import Block, Product
 
 
 def _shape(vocab: int, layers: int, width: int, heads: int, kv_heads: int, mlp: int) -> Shape:
@@ -49,6 +51,26 @@ def _use_vendor(model: Any) -> None:
     model.set_attn_implementation("flash_attention_2")
 
 
+def _block(shape: Mapping[str, Any]) -> Block:
+    """Attention with grouped keys and a gated MLP."""
+    width, mlp = shape["hidden_size"], shape["intermediate_size"]
+    heads = shape["num_attention_heads"]
+    head = shape.get("head_dim") or width // heads
+    keys = head * shape["num_key_value_heads"]
+    return Block(
+        products=(
+            Product(name="q_proj", inputs=width, outputs=head * heads, first=True),
+            Product(name="k_proj", inputs=width, outputs=keys, first=True),
+            Product(name="v_proj", inputs=width, outputs=keys, first=True),
+            Product(name="o_proj", inputs=head * heads, outputs=width),
+            Product(name="gate_proj", inputs=width, outputs=mlp),
+            Product(name="up_proj", inputs=width, outputs=mlp),
+            Product(name="down_proj", inputs=mlp, outputs=width),
+        ),
+        attention=head * heads,
+    )
+
+
 LLAMA = Architecture(
     name="llama",
     shapes={
@@ -72,6 +94,7 @@ LLAMA = Architecture(
         "down_proj",
     ),
     nf4_skip=("lm_head", "score"),
+    block=_block,
     vendor=Vendor(
         packages={"flash_attn": "flash-attn", "liger_kernel": "liger-kernel"},
         operators={"attention": "flash_attn", "rms_norm": "liger_kernel", "mlp": "liger_kernel"},

@@ -2,14 +2,16 @@
 
 __all__ = ["MAMBA"]
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from alignmeter.architectures.base import SPECIAL_TOKENS, Architecture, Shape
-from alignmeter.architectures.convolution import convolution
+from alignmeter.architectures.convolution import convolution, convolution_mixing
 from alignmeter.architectures.vendor import Vendor
+from alignmeter.flops import Block, Mixing, Product
 from alignmeter_kernels import selective_scan
 
 
@@ -52,6 +54,39 @@ def _make(shape: Shape) -> nn.Module:
     return model
 
 
+def _scan_mixing(channels: int, state: int) -> Mixing:
+    """Mamba's recurrence, https://arxiv.org/abs/2312.00752, algorithm 2, per channel and state.
+
+    ``a_t = exp(dt_t A)``, ``h_t = a_t h_{t-1} + (dt_t u_t) B_t``, ``y_t = sum_n C_t h_t``.
+
+    Forward 7: ``dt A`` 1, exp 1, ``a h`` 1, ``(dt u) B`` 1, their sum 1, ``C h`` 1, its sum 1.
+
+    Backward 15, with g the gradient of h: ``g += C dy`` 2, ``dC += h dy`` 2, ``dB += g (dt u)`` 2,
+    ``d(dt u) += g B`` 2, ``da = g h`` 1, ``g a`` for the step before 1, ``da a`` through exp 1,
+    ``ddt += A`` times that 2, ``dA += dt`` times that 2. With A frozen 13.
+
+    An exponential counts as one. These are the recurrence's own; a parallel scan does more (its
+    authors say 9 forward, https://github.com/state-spaces/mamba/issues/110).
+    """
+    states = channels * state
+    return Mixing(forward=7 * states, backward=15 * states, backward_frozen=13 * states)
+
+
+def _block(shape: Mapping[str, Any]) -> Block:
+    """Input, selection, step size and output projections around convolution and scan."""
+    width, state, rank = shape["hidden_size"], shape["state_size"], shape["time_step_rank"]
+    inner = int(shape["expand"] * width)
+    return Block(
+        products=(
+            Product(name="in_proj", inputs=width, outputs=2 * inner, first=True),
+            Product(name="x_proj", inputs=inner, outputs=rank + 2 * state),
+            Product(name="dt_proj", inputs=rank, outputs=inner),
+            Product(name="out_proj", inputs=inner, outputs=width),
+        ),
+        mixing=convolution_mixing(inner, shape["conv_kernel"]) + _scan_mixing(inner, state),
+    )
+
+
 MAMBA = Architecture(
     name="mamba",
     shapes={
@@ -77,4 +112,5 @@ MAMBA = Architecture(
     nf4_skip=("x_proj", "dt_proj", "out_proj", "lm_head", "score"),
     # transformers 5.17 and 5.23 both call these by name; kernels of the hub would go there too.
     operators={"mamba_selective_scan": scan, "causal_conv1d_fn": convolution},
+    block=_block,
 )

@@ -3,14 +3,16 @@
 __all__ = ["MAMBA2"]
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from alignmeter.architectures.base import SPECIAL_TOKENS, Architecture, Shape
-from alignmeter.architectures.convolution import convolution
+from alignmeter.architectures.convolution import convolution, convolution_mixing
 from alignmeter.architectures.vendor import Vendor
+from alignmeter.flops import Block, Mixing, Product
 from alignmeter_kernels import ssd_scan
 
 
@@ -71,6 +73,39 @@ def _make(shape: Shape) -> nn.Module:
     return model
 
 
+def _scan_mixing(channels: int, state: int) -> Mixing:
+    """Mamba-2's recurrence, https://arxiv.org/abs/2405.21060, section 3, per channel and state.
+
+    ``h_t = a_t h_{t-1} + (dt_t x_t) B_t`` with one ``a_t = exp(dt_t A)`` for a whole head, whose
+    own cost is therefore left out; ``y_t = sum_n C_t h_t``.
+
+    Forward 5: ``a h`` 1, ``(dt x) B`` 1, their sum 1, ``C h`` 1, its sum 1.
+
+    Backward 11, with g the gradient of h: ``g += C dy`` 2, ``dC += h dy`` 2, ``dB += g (dt x)`` 2,
+    ``d(dt x) += g B`` 2, ``da += g h`` 2, ``g a`` for the step before 1. A's gradient is one number
+    a head, so it makes no difference whether A trains.
+
+    These are the recurrence's own; working in chunks does more, on faster units.
+    """
+    states = channels * state
+    return Mixing(forward=5 * states, backward=11 * states, backward_frozen=11 * states)
+
+
+def _block(shape: Mapping[str, Any]) -> Block:
+    """One input projection for gate, x, B, C and dt; the convolution runs over x, B and C."""
+    width, state = shape["hidden_size"], shape["state_size"]
+    inner = int(shape["expand"] * width)
+    convolved = inner + 2 * shape["n_groups"] * state
+    joined = inner + convolved + shape["num_heads"]
+    return Block(
+        products=(
+            Product(name="in_proj", inputs=width, outputs=joined, first=True),
+            Product(name="out_proj", inputs=inner, outputs=width),
+        ),
+        mixing=convolution_mixing(convolved, shape["conv_kernel"]) + _scan_mixing(inner, state),
+    )
+
+
 MAMBA2 = Architecture(
     name="mamba2",
     shapes={
@@ -95,4 +130,5 @@ MAMBA2 = Architecture(
     nf4_skip=("out_proj", "lm_head", "score"),
     # transformers 5.17 and 5.23 both call these by name; kernels of the hub would go there too.
     operators={"mamba2_chunk_scan": scan, "causal_conv1d_fn": convolution},
+    block=_block,
 )

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignmeter.errors import InputError, known
-from alignmeter.registry import ACCELERATORS, ARCHITECTURES, METHODS, PEFT_MODES, PRECISIONS
+from alignmeter.registry import (
+    ACCELERATORS,
+    ARCHITECTURES,
+    METHODS,
+    PEFT_MODES,
+    PRECISIONS,
+    default_name,
+)
 
 AxisValue = str | int
 HEAD = ("method", "architecture", "size", "peft", "accelerator")
@@ -41,8 +48,18 @@ class Axis:
 
 
 _ROWS = (
-    Axis(name="method", choices=tuple(METHODS), default="dpo", help="alignment method"),
-    Axis(name="architecture", choices=tuple(ARCHITECTURES), default="llama", help="model family"),
+    Axis(
+        name="method",
+        choices=tuple(METHODS),
+        default=default_name(METHODS),
+        help="alignment method",
+    ),
+    Axis(
+        name="architecture",
+        choices=tuple(ARCHITECTURES),
+        default=default_name(ARCHITECTURES),
+        help="model family",
+    ),
     Axis(
         name="size",
         choices=("tiny", "130m", "370m", "1.4b", "2.8b", "8b"),
@@ -57,7 +74,7 @@ _ROWS = (
     Axis(
         name="peft",
         choices=tuple(PEFT_MODES),
-        default="full",
+        default=default_name(PEFT_MODES),
         help="what is trained: all weights, adapters, or adapters on NF4 weights",
     ),
     Axis(
@@ -100,7 +117,7 @@ _ROWS = (
     Axis(
         name="precision",
         choices=tuple(PRECISIONS),
-        help="number format (default fp32 on the CPU; elsewhere bf16-mixed, or bf16-base for LoRA)",
+        help="number format (default by --accelerator and --peft)",
     ),
     Axis(
         name="checkpointing",

@@ -20,7 +20,7 @@ from alignmeter.errors import InputError
 from alignmeter.records.folder import PLAN_FILE, write_bytes
 from alignmeter.records.prediction import Fit, Prediction, encode_predictions
 from alignmeter.records.record import Reason
-from alignmeter.registry import PLAN_ACCELERATOR
+from alignmeter.registry import PLAN_ACCELERATOR, unused_axes
 from alignmeter.units import bytes_text
 
 _WIDTH = 78
@@ -112,9 +112,9 @@ def _print_table(found: Sequence[Prediction], chips: Mapping[str, Peak]) -> None
 
 
 def _axis_text(cell: Cell, name: str) -> str:
-    """``ppo``, ``checkpointing on``; ``-`` for what the cell's method does not have."""
+    """``full``, ``checkpointing on``; ``-`` for what changes nothing in the cell."""
     value = getattr(cell, name)
-    if name.startswith("ppo_") and cell.method != "ppo":
+    if name in unused_axes(cell.method, cell.peft):
         return "-"
     if value in ("on", "off") or isinstance(value, int):
         return f"{name} {value}"

@@ -1,8 +1,24 @@
-"""FLOPs of a step, counted from the model's shape.
+"""FLOPs of a step, counted from the model's shape: what is counted, and the tally.
 
+Each architecture brings its block, each PEFT mode what trains, each method its passes.
 docs/flops.md has the formulas in one place.
 """
 
-__all__ = ["StepFlops", "step_flops", "uncounted"]
+__all__ = [
+    "Block",
+    "Mixing",
+    "Network",
+    "Product",
+    "StepFlops",
+    "Tally",
+    "Trained",
+    "Work",
+    "decoding",
+    "responses",
+    "sequences",
+]
 
-from alignmeter.flops.steps import StepFlops, step_flops, uncounted
+from alignmeter.flops.blocks import Block, Mixing, Product
+from alignmeter.flops.network import Network, Trained
+from alignmeter.flops.tally import StepFlops, Tally
+from alignmeter.flops.work import Work, decoding, responses, sequences

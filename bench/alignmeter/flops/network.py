@@ -1,41 +1,34 @@
 """What passes through a whole model cost, from its blocks and heads."""
 
-__all__ = ["Network", "Work"]
+__all__ = ["Network", "Trained"]
 
 from dataclasses import dataclass
 
 from alignmeter.flops.blocks import Block, Product
+from alignmeter.flops.work import Work
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Work:
-    """What one model is given. ``pairs``: of a query and a key, in one layer and head.
-
-    ``masked``: those of them whose key comes after its query, which the causal mask throws away.
-    ``logits``: tokens that the LM head reads. ``scores``: tokens that a scalar head reads.
-    """
-
-    tokens: int
-    pairs: int
-    masked: int = 0
-    logits: int = 0
-    scores: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Network:
-    """A causal LM or scalar model. ``rank`` 0: every weight trains; else adapters on ``targets``.
+class Trained:
+    """``rank`` 0: every weight trains; else adapters of that rank on the products ``targets``.
 
     Every block's ``first`` products are among the targets, so what comes after them needs
     gradients in the first block too.
     """
 
+    rank: int = 0
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Network:
+    """A causal LM or scalar model of ``layers`` blocks, ``width`` channels, ``vocab`` token ids."""
+
     block: Block
     layers: int
     width: int
     vocab: int
-    rank: int = 0
-    targets: tuple[str, ...] = ()
+    trained: Trained = Trained()
 
     def forward(self, work: Work, *, adapted: bool = True) -> int:
         """FLOPs of a forward pass, with the adapters or without them."""
@@ -50,7 +43,7 @@ class Network:
         forward either way.
         """
         attention = 2 * self._attention(work.pairs)
-        if not self.rank:
+        if not self.trained.rank:
             per_token = 2 * self._products() + self.block.mixing.backward
             heads = 2 * self._heads(work.logits, work.scores)
             return self.layers * per_token * work.tokens + attention + heads
@@ -68,9 +61,9 @@ class Network:
         (``enable_input_require_grads``), so with adapters the first block's input gets one.
         """
         last = self.block.products[-1]
-        spared = 2 * self.rank * last.outputs if self._adapter(last) else last.flops
+        spared = 2 * self.trained.rank * last.outputs if self._adapter(last) else last.flops
         again = self._blocks(work, adapted=True) - self.layers * spared * work.tokens
-        return again + (self._input_gradient(work) if self.rank else 0)
+        return again + (self._input_gradient(work) if self.trained.rank else 0)
 
     def masked(self, work: Work, *, trains: bool) -> int:
         """FLOPs within `forward`, and `backward` if it ``trains``, of pairs that are masked."""
@@ -81,8 +74,8 @@ class Network:
 
     def _adapter(self, product: Product) -> int:
         """FLOPs per token of ``B A x``, A [rank, inputs], B [outputs, rank]."""
-        adapted = product.name in self.targets
-        return 2 * self.rank * (product.inputs + product.outputs) if adapted else 0
+        adapted = product.name in self.trained.targets
+        return 2 * self.trained.rank * (product.inputs + product.outputs) if adapted else 0
 
     def _adapters(self) -> int:
         return sum(self._adapter(product) for product in self.block.products)
@@ -102,4 +95,4 @@ class Network:
     def _input_gradient(self, work: Work) -> int:
         """Of the first products of one block: through the frozen weight and through A."""
         first = [product for product in self.block.products if product.first]
-        return work.tokens * sum(p.flops + 2 * self.rank * p.inputs for p in first)
+        return work.tokens * sum(p.flops + 2 * self.trained.rank * p.inputs for p in first)

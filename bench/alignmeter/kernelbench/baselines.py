@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from alignmeter.architectures import open_architecture
+from alignmeter.registry import ARCHITECTURES
 from alignmeter_kernels.nf4_linear.reference import NESTED
 
 Tensor = torch.Tensor
@@ -34,17 +35,15 @@ class Baseline:
         return f"{self.module} is not installed"
 
 
-def _stock(architecture: str, function: str) -> Callable[..., Any]:
-    """The function of transformers' modelling module as it was before any custom operator."""
-    family = open_architecture(architecture)
-    family.use_kernels("stock")
-    found: Callable[..., Any] = getattr(import_module(family.modeling), function)
-    return found
+def _stock(function: str) -> Callable[..., Any]:
+    """transformers' own function, of the first architecture where a kernel takes its place."""
+    families = map(open_architecture, ARCHITECTURES)
+    return next(family.stock(function) for family in families if function in family.operators)
 
 
 def _stock_scan(*, mambapy: bool, **inputs: Any) -> Any:
     u, delta = inputs.pop("u"), inputs.pop("delta")
-    scan = _stock("mamba", "mamba_selective_scan")
+    scan = _stock("mamba_selective_scan")
     return scan(u, delta, use_mambapy=mambapy, **inputs)
 
 
@@ -62,7 +61,7 @@ def _mamba_ssm_scan(**inputs: Any) -> Any:
 
 
 def _stock_conv(*, x: Tensor, weight: Tensor, bias: Tensor, silu: bool) -> Any:
-    convolve = _stock("mamba", "causal_conv1d_fn")
+    convolve = _stock("causal_conv1d_fn")
     return convolve(x, weight, bias, activation="silu" if silu else None)
 
 
@@ -76,7 +75,7 @@ _SSD_CHUNK = 256
 
 
 def _stock_ssd(*, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, **more: Any) -> Any:  # noqa: N803
-    scan = _stock("mamba2", "mamba2_chunk_scan")
+    scan = _stock("mamba2_chunk_scan")
     return scan(x, dt, A, B, C, chunk_size=_SSD_CHUNK, **more)
 
 

@@ -1,7 +1,6 @@
 """Alignment methods: one file each, a real optimisation step behind `base.TrainingStep`."""
 
 __all__ = [
-    "METHOD_AXES",
     "Method",
     "Outcome",
     "Probe",
@@ -13,7 +12,7 @@ __all__ = [
 
 from alignmeter.registry import METHODS, load
 from alignmeter.training.setup import Setup, open_setup
-from alignmeter.training.step import METHOD_AXES, Method, Outcome, Probe, TrainingStep
+from alignmeter.training.step import Method, Outcome, Probe, TrainingStep
 
 
 def open_method(name: str) -> Method:

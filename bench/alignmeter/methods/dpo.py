@@ -2,12 +2,15 @@
 
 __all__ = ["DPO", "DpoSettings", "DpoStep"]
 
+import math
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import nn
 
 from alignmeter.batches import Batch, BatchSource
+from alignmeter.cells.cell import Cell
+from alignmeter.flops import Tally, responses
 from alignmeter.methods.losses import dpo_loss
 from alignmeter.training.logprobs import response_logprobs
 from alignmeter.training.setup import Setup
@@ -86,10 +89,17 @@ class DpoStep(TrainingStep):
         )
 
 
+def _passes(cell: Cell, tally: Tally) -> None:
+    if cell.ref != "precomputed":
+        tally.infer("ref_forward", responses(cell), adapted=False)
+    tally.train(responses(cell))
+
+
 DPO = Method(
     name="dpo",
     phases=("ref_forward", "forward", "backward", "optimizer"),
-    axes=("ref",),
     hyperparameters=asdict(DpoSettings()),
     build=lambda setup: DpoStep(setup, DpoSettings()),
+    first_loss=math.log(2.0),  # the policy is its ref_model still: a margin of 0 for each pair
+    passes=_passes,
 )

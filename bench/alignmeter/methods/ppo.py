@@ -9,7 +9,10 @@ import torch
 from torch import nn
 
 from alignmeter.batches import Batch
+from alignmeter.cells.cell import Cell
+from alignmeter.flops import Tally, decoding, responses, sequences
 from alignmeter.methods.losses import gae, kl_rewards, ppo_policy_loss, ppo_value_loss, whiten
+from alignmeter.registry import PEFT_MODES
 from alignmeter.training.actors import open_actors
 from alignmeter.training.rollout import rollout
 from alignmeter.training.setup import Setup
@@ -159,10 +162,46 @@ class PpoStep(TrainingStep):
         )
 
 
+def _contradictions(cell: Cell) -> Iterator[str]:
+    if cell.ref == "precomputed":
+        yield (
+            "PPO's tokens are new in every step, their ref log-probs cannot be precomputed; use "
+            "resident or adapter-off"
+        )
+    if cell.ppo_minibatches > 2 * cell.batch:
+        yield f"{cell.ppo_minibatches} minibatches want more than the {2 * cell.batch} rollouts"
+
+
+def _passes(cell: Cell, tally: Tally) -> None:
+    """Minibatches share out the rows of a pass and change no sum."""
+    rows, length = 2 * cell.batch, cell.seq_len
+    response = length - cell.prompt_len
+    tally.infer("rollout", sequences(rows, cell.prompt_len, logits=1), adapted=True)
+    tally.infer("rollout", decoding(rows, cell.prompt_len, length), adapted=True)
+    policy, scalar = responses(cell), sequences(rows, length, scored=True)
+    both = sequences(rows, length, logits=response, scored=True)
+    shared = cell.ppo_topology == "shared"
+    one_backbone = shared and not PEFT_MODES[cell.peft].adapters
+    if one_backbone:
+        tally.infer("scoring", both, adapted=False)
+        tally.infer("scoring", both, adapted=False)
+    else:
+        tally.infer("scoring", policy, adapted=True)
+        tally.infer("scoring", policy, adapted=False)  # ref
+        tally.infer("scoring", scalar, adapted=shared)  # reward
+        tally.infer("scoring", scalar, adapted=True)  # value
+    if one_backbone and cell.ppo_backward == "joint":
+        tally.train(both, cell.ppo_epochs)
+    else:
+        tally.train(policy, cell.ppo_epochs)
+        tally.train(scalar, cell.ppo_epochs)
+
+
 PPO = Method(
     name="ppo",
     phases=("rollout", "scoring", "forward", "backward", "optimizer"),
-    axes=("ref", "ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches"),
     hyperparameters=asdict(PpoSettings()),
     build=lambda setup: PpoStep(setup, PpoSettings()),
+    contradictions=_contradictions,
+    passes=_passes,
 )

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from alignmeter.batches import Batch
+from alignmeter.cells.cell import Cell
+from alignmeter.flops import Tally, sequences
 from alignmeter.methods.losses import rm_loss
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Method, Outcome, Probe, TrainingStep, descend
@@ -54,9 +56,14 @@ class RmStep(TrainingStep):
         )
 
 
+def _passes(cell: Cell, tally: Tally) -> None:
+    tally.train(sequences(2 * cell.batch, cell.seq_len, scored=True))
+
+
 RM = Method(
     name="rm",
     phases=("forward", "backward", "optimizer"),
     hyperparameters=asdict(RmSettings()),
     build=lambda setup: RmStep(setup, RmSettings()),
+    passes=_passes,
 )

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from alignmeter.batches import Batch
+from alignmeter.cells.cell import Cell
+from alignmeter.flops import Tally, responses
 from alignmeter.methods.losses import sft_loss
 from alignmeter.training.logprobs import response_logprobs
 from alignmeter.training.setup import Setup
@@ -54,10 +56,15 @@ class SftStep(TrainingStep):
         )
 
 
+def _passes(cell: Cell, tally: Tally) -> None:
+    tally.train(responses(cell))
+
+
 SFT = Method(
     name="sft",
     phases=("forward", "backward", "optimizer"),
     rows="chosen",
     hyperparameters=asdict(SftSettings()),
     build=lambda setup: SftStep(setup, SftSettings()),
+    passes=_passes,
 )

@@ -1,9 +1,9 @@
 """PEFT modes: what a step trains. One file each, on the peft library and bitsandbytes."""
 
-__all__ = ["PEFT_AXES", "PeftMode", "adapters_off", "open_peft"]
+__all__ = ["PeftMode", "adapters_off", "open_peft"]
 
 from alignmeter.peft.adapters import adapters_off
-from alignmeter.peft.base import PEFT_AXES, PeftMode
+from alignmeter.peft.base import PeftMode
 from alignmeter.registry import PEFT_MODES, load
 
 

@@ -8,6 +8,7 @@ __all__ = [
     "adapter_settings",
     "adapters_off",
     "add_adapter",
+    "counted_adapters",
     "inject_adapters",
     "recomputation",
 ]
@@ -23,6 +24,7 @@ from torch import nn
 from alignmeter.architectures import Architecture
 from alignmeter.architectures.precision import precision_of
 from alignmeter.cells.cell import Cell
+from alignmeter.flops import Trained
 
 POLICY = "default"
 """peft's name for the first adapter of a model: the one that the policy trains."""
@@ -39,6 +41,11 @@ def inject_adapters(
 def adapter_settings(cell: Cell) -> dict[str, float | int | str]:
     """Rank, alpha and dropout of the cell's adapters."""
     return {"rank": cell.lora_rank, "alpha": 2 * cell.lora_rank, "dropout": 0.0}
+
+
+def counted_adapters(architecture: Architecture, cell: Cell) -> Trained:
+    """What trains with them, for the count of FLOPs."""
+    return Trained(rank=cell.lora_rank, targets=architecture.lora_targets)
 
 
 def add_adapter(

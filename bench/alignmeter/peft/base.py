@@ -1,6 +1,6 @@
 """What a PEFT mode does to a model."""
 
-__all__ = ["PEFT_AXES", "PeftMode"]
+__all__ = ["PeftMode"]
 
 from typing import Protocol
 
@@ -8,37 +8,37 @@ from torch import nn
 
 from alignmeter.architectures import Architecture
 from alignmeter.cells.cell import Cell
-
-PEFT_AXES = ("lora_rank", "quantiser")
-"""Axes that some modes ignore; there they stay at their defaults, so that cells are unique."""
+from alignmeter.flops import Trained
 
 
 class PeftMode(Protocol):
     """One way to train. `store` and `train` change the model in place and return it.
 
-    ``adapters``: it trains adapters on a frozen base, which without them is the ref_model.
-    ``axes``: those of `PEFT_AXES` that change what it does.
+    What is asked of a mode where torch is not loaded stands in its row of `registry.PEFT_MODES`.
     """
 
     name: str
-    adapters: bool
-    axes: tuple[str, ...]
-    default_ref: str
 
     def missing(self) -> str | None:
-        """``None`` if its library is installed, else what to install."""
-        ...
+        """``None`` if its library is installed, else what to install; by default none is wanted."""
+        return None
 
     def settings(self, cell: Cell) -> dict[str, float | int | str]:
-        """What the record should say of it: rank, alpha, quantiser."""
-        ...
+        """What the record should say of it: rank, alpha, quantiser; by default nothing."""
+        return {}
 
     def store(self, model: nn.Module, architecture: Architecture, cell: Cell) -> nn.Module:
-        """Bring the base weights into the form this mode keeps them in (NF4 for qlora)."""
-        ...
+        """Bring the base weights into the form this mode keeps them in; by default they stay."""
+        return model
 
     def train(
         self, model: nn.Module, architecture: Architecture, cell: Cell, *, seed: int
     ) -> nn.Module:
         """Choose what trains: everything, or freshly injected adapters and the scalar head."""
         ...
+
+    def trained(self, architecture: Architecture, cell: Cell) -> Trained | None:
+        """What trains, for the count of FLOPs; by default nobody has counted it, and records say
+        so.
+        """
+        return None

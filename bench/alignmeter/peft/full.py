@@ -6,32 +6,20 @@ from torch import nn
 
 from alignmeter.architectures import Architecture
 from alignmeter.cells.cell import Cell
+from alignmeter.flops import Trained
+from alignmeter.peft.base import PeftMode
 
 
-class _Full:
+class _Full(PeftMode):
     name = "full"
-    adapters = False
-    axes = ()
-    default_ref = "resident"
-
-    def missing(self) -> str | None:
-        return None
-
-    def settings(self, cell: Cell) -> dict[str, float | int | str]:
-        return {}
-
-    def store(self, model: nn.Module, architecture: Architecture, cell: Cell) -> nn.Module:
-        return model
 
     def train(
-        self,
-        model: nn.Module,
-        architecture: Architecture,
-        cell: Cell,
-        *,
-        seed: int,
+        self, model: nn.Module, architecture: Architecture, cell: Cell, *, seed: int
     ) -> nn.Module:
         return model.requires_grad_(True)
+
+    def trained(self, architecture: Architecture, cell: Cell) -> Trained:
+        return Trained()
 
 
 FULL = _Full()

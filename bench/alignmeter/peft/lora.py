@@ -6,28 +6,24 @@ from torch import nn
 
 from alignmeter.architectures import Architecture
 from alignmeter.cells.cell import Cell
-from alignmeter.peft.adapters import adapter_settings, inject_adapters
+from alignmeter.flops import Trained
+from alignmeter.peft.adapters import adapter_settings, counted_adapters, inject_adapters
+from alignmeter.peft.base import PeftMode
 
 
-class _Lora:
+class _Lora(PeftMode):
     name = "lora"
-    adapters = True
-    axes = ("lora_rank",)
-    default_ref = "adapter-off"
-
-    def missing(self) -> str | None:
-        return None
 
     def settings(self, cell: Cell) -> dict[str, float | int | str]:
         return adapter_settings(cell)
-
-    def store(self, model: nn.Module, architecture: Architecture, cell: Cell) -> nn.Module:
-        return model
 
     def train(
         self, model: nn.Module, architecture: Architecture, cell: Cell, *, seed: int
     ) -> nn.Module:
         return inject_adapters(model, architecture, cell, seed=seed)
+
+    def trained(self, architecture: Architecture, cell: Cell) -> Trained:
+        return counted_adapters(architecture, cell)
 
 
 LORA = _Lora()

@@ -9,15 +9,14 @@ from torch import nn
 from alignmeter.architectures import Architecture
 from alignmeter.architectures.precision import precision_of
 from alignmeter.cells.cell import Cell
-from alignmeter.peft.adapters import adapter_settings, inject_adapters
+from alignmeter.flops import Trained
+from alignmeter.peft.adapters import adapter_settings, counted_adapters, inject_adapters
+from alignmeter.peft.base import PeftMode
 from alignmeter.peft.nf4 import nf4_settings, quantise
 
 
-class _Qlora:
+class _Qlora(PeftMode):
     name = "qlora"
-    adapters = True
-    axes = ("lora_rank", "quantiser")
-    default_ref = "adapter-off"
 
     def missing(self) -> str | None:
         if find_spec("bitsandbytes") is None:
@@ -39,6 +38,9 @@ class _Qlora:
         self, model: nn.Module, architecture: Architecture, cell: Cell, *, seed: int
     ) -> nn.Module:
         return inject_adapters(model, architecture, cell, seed=seed)
+
+    def trained(self, architecture: Architecture, cell: Cell) -> Trained:
+        return counted_adapters(architecture, cell)
 
 
 QLORA = _Qlora()

@@ -81,7 +81,7 @@ class Code(StrEnum):
     )
     FIRST_LOSS = (
         "first_loss",
-        "the first DPO loss was not ln 2 although the policy equals its ref_model",
+        "the first loss was not what it must be (DPO: ln 2, since the policy equals its ref_model)",
         "suspect the kernels or the adapters: compare with `--kernels stock` and `--peft full`",
     )
     ADAPTER_WITHOUT_GRADIENT = (

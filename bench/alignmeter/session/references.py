@@ -17,7 +17,7 @@ from alignmeter.records.reference import (
     reference_key,
 )
 from alignmeter.session.launcher import Launcher
-from alignmeter.worker.agreement import checked_cell, is_rounded, sliced_layers
+from alignmeter.worker.agreement import checked_cell, is_reference, is_rounded, sliced_layers
 
 
 def obtain_reference(
@@ -32,7 +32,7 @@ def obtain_reference(
     found = packaged_references().get(key)
     if found is not None:
         return found, ""
-    if (cell.accelerator, cell.precision, cell.kernels) == ("cpu", "fp32", "stock"):
+    if is_reference(cell):
         return None, "unchecked: this cell is computed as the reference is, and none is packaged"
     path = cached_references() / f"{key}.json"
     with contextlib.suppress(OSError, msgspec.MsgspecError):

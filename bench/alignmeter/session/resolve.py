@@ -2,21 +2,23 @@
 
 __all__ = ["Planned", "resolve_cell", "resolve_plan"]
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
 from alignmeter.accelerators import available, missing_text
 from alignmeter.architectures import open_architecture, vendor_missing
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
+from alignmeter.architectures.precision import without_frozen_base
 from alignmeter.batches import data_digest
 from alignmeter.cells.axes import AXES, AxisValue
 from alignmeter.cells.cell import Cell, make_cell
 from alignmeter.cells.defaults import default_of
 from alignmeter.cells.matrix import Choice
-from alignmeter.methods import METHOD_AXES, open_method
-from alignmeter.peft import PEFT_AXES, open_peft
+from alignmeter.methods import open_method
+from alignmeter.peft import open_peft
 from alignmeter.records.record import Reason
+from alignmeter.registry import PEFT_MODES, unused_axes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,19 +44,13 @@ def _filled(axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
         full["size"] = "checkpoint"
         if "architecture" not in axes:
             full["architecture"] = find_checkpoint(str(full["model"])).architecture
-    for name in _without_effect(full):
+    # What changes nothing here goes back to its default, so that cells stay unique.
+    for name in unused_axes(str(full["method"]), str(full["peft"])):
         full[name] = AXES[name].default
     filled = {
         name: default_of(name, full) if value is None else value for name, value in full.items()
     }
     return {name: value for name, value in filled.items() if value is not None}
-
-
-def _without_effect(full: Mapping[str, AxisValue | None]) -> list[str]:
-    """Axes that change nothing here: they go back to their defaults, so that cells stay unique."""
-    used = open_method(str(full["method"])).axes
-    used += open_peft(str(full["peft"])).axes
-    return [name for name in (*METHOD_AXES, *PEFT_AXES) if name not in used]
 
 
 @cache
@@ -94,38 +90,27 @@ def _model_digest(full: Mapping[str, AxisValue]) -> str:
     return open_architecture(str(full["architecture"])).digest(str(full["size"]))
 
 
-def _contradictions(cell: Cell) -> Iterable[tuple[bool, str]]:
-    adapters = open_peft(cell.peft).adapters
-    yield (
-        cell.prompt_len >= cell.seq_len,
-        f"prompt_len {cell.prompt_len} leaves no room for a response in seq_len {cell.seq_len}",
-    )
-    yield (
-        not adapters and cell.ref == "adapter-off",
-        f"{cell.peft} has no adapter to switch off for the ref_model; use ref = resident",
-    )
-    yield (
-        not adapters and cell.precision == "bf16-base",
-        f"{cell.peft} has no frozen base to keep in bf16; use bf16-mixed or bf16",
-    )
-    yield (
-        cell.method == "ppo" and cell.ref == "precomputed",
-        "PPO's tokens are new in every step, their ref log-probs cannot be precomputed; use "
-        "resident or adapter-off",
-    )
+def _contradictions(cell: Cell) -> Iterator[str]:
+    if cell.prompt_len >= cell.seq_len:
+        lengths = f"prompt_len {cell.prompt_len}", f"seq_len {cell.seq_len}"
+        yield " leaves no room for a response in ".join(lengths)
+    if not PEFT_MODES[cell.peft].adapters:
+        if cell.ref == "adapter-off":
+            yield f"{cell.peft} has no adapter to switch off for the ref_model; use ref = resident"
+        unfit = without_frozen_base(cell.precision, cell.peft)
+        if unfit is not None:
+            yield unfit
     if cell.model != RANDOM:
         family = find_checkpoint(cell.model).architecture
-        yield cell.architecture != family, f"{cell.model} is a {family}, not a {cell.architecture}"
-    yield (
-        cell.method == "ppo" and cell.ppo_minibatches > 2 * cell.batch,
-        f"{cell.ppo_minibatches} minibatches want more than the {2 * cell.batch} rollouts",
-    )
+        if cell.architecture != family:
+            yield f"{cell.model} is a {family}, not a {cell.architecture}"
+    yield from open_method(cell.method).contradictions(cell)
 
 
 def _obstacle(cell: Cell) -> Reason | None:
-    for contradiction, text in _contradictions(cell):
-        if contradiction:
-            return Reason(code="impossible", text=text)
+    contradiction = next(_contradictions(cell), None)
+    if contradiction is not None:
+        return Reason(code="impossible", text=contradiction)
     absent = missing_text(cell.accelerator)
     if absent is not None:
         return Reason(code="accelerator_missing", text=absent)

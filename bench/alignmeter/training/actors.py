@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from alignmeter.architectures import ScalarModel
+from alignmeter.registry import PEFT_MODES
 from alignmeter.training.logprobs import head_logprobs, hidden_states, response_logprobs
 from alignmeter.training.setup import Setup
 
@@ -32,7 +33,7 @@ def open_actors(setup: Setup, *, learning_rate: float, value_learning_rate: floa
     rates = learning_rate, value_learning_rate
     if setup.cell.ppo_topology == "separate":
         return Actors(setup, policy, reward=setup.reward(), value=setup.value(), rates=rates)
-    if setup.peft.adapters:
+    if PEFT_MODES[setup.cell.peft].adapters:
         reward, value = setup.reward_adapter(policy), setup.value_adapter(policy)
         return Actors(setup, policy, reward=reward, value=value, rates=rates)
     return OneBackbone(setup, policy, learning_rate)

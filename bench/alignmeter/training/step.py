@@ -1,7 +1,6 @@
 """What a method promises, and what it tells the harness while it runs."""
 
 __all__ = [
-    "METHOD_AXES",
     "Method",
     "Outcome",
     "Probe",
@@ -20,10 +19,9 @@ import torch
 from torch import nn
 
 from alignmeter.batches import Batch, BatchSource
+from alignmeter.cells.cell import Cell
+from alignmeter.flops import Tally
 from alignmeter.training.setup import Setup
-
-METHOD_AXES = ("ref", "ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches")
-"""Axes that some methods ignore; there they stay at their defaults, so that cells are unique."""
 
 
 class Probe(Protocol):
@@ -101,17 +99,28 @@ def descend(
     return loss.detach()
 
 
+def _no_contradictions(_: Cell) -> tuple[str, ...]:
+    return ()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Method:
-    """A row of the registry: phases in order, settings that belong in the record, constructor.
+    """One method: phases in order, settings that belong in the record, constructor.
 
-    ``axes``: the axes of `METHOD_AXES` that change what it does.
+    What is asked of it where torch is not loaded stands in its row of `registry.METHODS`.
+
     ``rows``: a batch holds chosen and rejected answers of B pairs, or the chosen ones of 2B.
+    ``contradictions``: a sentence for each way in which the axes of a cell contradict what the
+    method does. ``first_loss``: what the first step's must be, if that is known.
+    ``passes``: tells the tally every pass of one step, for the count of FLOPs; ``None`` where
+    nobody has counted them, and records say so.
     """
 
     name: str
     phases: tuple[str, ...]
     hyperparameters: Mapping[str, float | int | str]
     build: Callable[[Setup], TrainingStep]
-    axes: tuple[str, ...] = ()
     rows: Literal["pairs", "chosen"] = "pairs"
+    contradictions: Callable[[Cell], Iterable[str]] = _no_contradictions
+    first_loss: float | None = None
+    passes: Callable[[Cell, Tally], None] | None = None

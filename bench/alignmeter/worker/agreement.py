@@ -3,6 +3,7 @@
 __all__ = [
     "AGREEMENT_STEPS",
     "checked_cell",
+    "is_reference",
     "is_rounded",
     "make_reference",
     "observe",
@@ -16,12 +17,12 @@ import msgspec
 import torch
 
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
-from alignmeter.architectures.precision import precision_of
+from alignmeter.architectures.precision import REFERENCE, precision_of
 from alignmeter.batches import Batch, BatchSource, open_batches
 from alignmeter.cells.cell import Cell
 from alignmeter.methods import Method, TrainingStep, open_method, open_setup
-from alignmeter.peft import open_peft
 from alignmeter.records.reference import Reference, Signals
+from alignmeter.registry import PEFT_MODES
 from alignmeter.training.step import SilentProbe
 from alignmeter.worker.gradients import GradientWatch
 from alignmeter.worker.messages import Observed
@@ -35,6 +36,8 @@ _SLICE_LAYERS = 2
 _WHOLE_TOKENS = 256
 """Stock Mamba loops over tokens in Python: 8192 of them would take the reference minutes."""
 _LEAST_RESPONSE = 16
+_PLAIN = {"accelerator": "cpu", "precision": REFERENCE, "kernels": "stock"}
+"""Axes that decide how a reference is computed, and their values."""
 
 
 def sliced_layers(cell: Cell) -> int | None:
@@ -55,6 +58,11 @@ def checked_cell(cell: Cell) -> Cell:
     response = cell.seq_len - cell.prompt_len
     kept = max(response * _WHOLE_TOKENS // cell.seq_len, min(response, _LEAST_RESPONSE))
     return msgspec.structs.replace(cell, seq_len=_WHOLE_TOKENS, prompt_len=_WHOLE_TOKENS - kept)
+
+
+def is_reference(cell: Cell) -> bool:
+    """Whether the cell is computed as its reference is, so that it checks nothing."""
+    return all(getattr(cell, axis) == value for axis, value in _PLAIN.items())
 
 
 def is_rounded(cell: Cell) -> bool:
@@ -103,12 +111,7 @@ def make_reference(cell: Cell, seed: int, layers: int | None, rounded: bool) -> 
     """
     cpu = torch.device("cpu")
     plain = msgspec.structs.replace(
-        cell,
-        accelerator="cpu",
-        precision="fp32",
-        kernels="stock",
-        checkpointing="off",
-        ref=open_peft(cell.peft).default_ref,
+        cell, **_PLAIN, checkpointing="off", ref=PEFT_MODES[cell.peft].default_ref
     )
     method = open_method(cell.method)
     setup = open_setup(

@@ -15,6 +15,7 @@ from alignmeter.batches import Batch, open_batches
 from alignmeter.cells.cell import Cell
 from alignmeter.methods import Outcome, Probe, open_method, open_setup
 from alignmeter.records.record import Provenance
+from alignmeter.registry import PEFT_MODES
 from alignmeter.telemetry.linux.host import peak_rss_bytes, reset_peak_rss
 from alignmeter.training.step import SilentProbe
 from alignmeter.worker.agreement import AGREEMENT_STEPS, checked_cell, observe
@@ -153,10 +154,10 @@ class Workload:
         """Everything about this process that a reader could ask for."""
         threads = torch.get_num_threads() if self.device.type == "cpu" else None
         found = collect(self.accelerator.devices()[0], threads)
-        architecture = self.setup.architecture
+        architecture, adapters = self.setup.architecture, PEFT_MODES[self.cell.peft].adapters
         more = {
             "hyperparameters": dict(self.method.hyperparameters),
-            "lora_targets": list(architecture.lora_targets) if self.setup.peft.adapters else [],
+            "lora_targets": list(architecture.lora_targets) if adapters else [],
             "peft": self.setup.peft.settings(self.cell),
             "tokenizer": self.batches.tokenizer,
             "data": {"pairs_kept": self.batches.kept, "pairs_dropped": self.batches.dropped},

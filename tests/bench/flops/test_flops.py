@@ -1,5 +1,6 @@
 """FLOPs against counts by hand and PaLM's formula, and MFU."""
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,13 +9,12 @@ import pytest
 from transformers import MistralConfig
 
 from alignmeter.architectures import open_architecture
-from alignmeter.flops import step_flops, uncounted
-from alignmeter.flops.blocks import BLOCKS
-from alignmeter.flops.shapes import shape_of
-from alignmeter.flops.steps import STEPS
+from alignmeter.methods import open_method
+from alignmeter.peft import PeftMode, open_peft
 from alignmeter.records.record import Provenance
-from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES
+from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES, load
 from alignmeter.session.findings.assemble import Findings, assemble
+from alignmeter.session.findings.step_flops import shape_of, step_flops, uncounted
 from alignmeter.session.findings.utilisation import utilisation
 from alignmeter.session.sampling import Sampling
 from alignmeter.worker.messages import StepReport, StepSpans
@@ -27,12 +27,14 @@ H100 = Provenance(
 )
 
 
-def test_everything_that_can_be_chosen_is_counted():
-    assert set(STEPS) == set(METHODS)
-    assert set(BLOCKS) == set(ARCHITECTURES)
+def test_everything_that_can_be_chosen_is_counted(make_cell):
+    for name in METHODS:
+        assert open_method(name).passes is not None
     for name in ARCHITECTURES:
         architecture = open_architecture(name)
-        products = BLOCKS[name](architecture.shape("tiny")).products
+        for mode in PEFT_MODES:
+            assert open_peft(mode).trained(architecture, make_cell(peft=mode)) is not None
+        products = architecture.block(architecture.shape("tiny")).products
         first = {product.name for product in products if product.first}
         assert first <= set(architecture.lora_targets) <= {product.name for product in products}
 
@@ -216,16 +218,35 @@ def test_no_mfu_without_a_peak_that_fits(make_cell):
     assert utilisation(bf16, None, H100).reason == "no step was timed"
 
 
+def assert_uncounted(cell, axis):
+    used = utilisation(cell, 0.5, H100)
+    assert used.flops is used.mfu is None
+    assert used.reason == f"the FLOPs of {axis} {getattr(cell, axis)} are not counted"
+    with pytest.raises(ValueError, match=used.reason):
+        step_flops(cell)
+
+
 def test_what_nobody_counted_says_so(make_cell, monkeypatch, tmp_path):
     replace, cell = msgspec.structs.replace, make_cell()
-    monkeypatch.setitem(PEFT_MODES, "norms", PEFT_MODES["full"])
-    for axis, name in (("method", "simpo"), ("architecture", "gpt"), ("peft", "norms")):
-        used = utilisation(replace(cell, **{axis: name}), 0.5, H100)
-        assert used.flops is used.mfu is None
-        assert used.reason == f"the FLOPs of {axis} {name} are not counted"
+    for axis, rows, left_out in (
+        ("method", METHODS, {"passes": None}),
+        ("architecture", ARCHITECTURES, {"block": None}),
+    ):
+        name = getattr(cell, axis)
+        uncounted_one = dataclasses.replace(load(rows, name), **left_out)
+        with monkeypatch.context() as patch:
+            patch.setattr(rows[name].path.replace(":", "."), uncounted_one)
+            assert_uncounted(cell, axis)
+
+    class Norms(PeftMode):
+        name = "full"
+
+    with monkeypatch.context() as patch:
+        patch.setattr("alignmeter.peft.full.FULL", Norms())
+        assert_uncounted(cell, "peft")
     MistralConfig(sliding_window=8).save_pretrained(tmp_path)
-    found = SimpleNamespace(folder=tmp_path)
-    monkeypatch.setattr("alignmeter.flops.shapes.find_checkpoint", {"mistral": found}.get)
+    found = {"mistral": SimpleNamespace(folder=tmp_path)}
+    monkeypatch.setattr(f"{step_flops.__module__}.find_checkpoint", found.get)
     windowed = replace(cell, model="mistral")
     assert shape_of(windowed)["sliding_window"] == 8
     assert uncounted(windowed) == "attention within a window of 8 tokens is not counted"

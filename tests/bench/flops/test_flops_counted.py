@@ -11,10 +11,10 @@ from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 
 from alignmeter.architectures import open_architecture
 from alignmeter.batches import open_batches
-from alignmeter.flops import step_flops
-from alignmeter.flops.blocks import BLOCKS, Mixing
-from alignmeter.flops.shapes import network_of
+from alignmeter.flops import Mixing
 from alignmeter.methods import open_method, open_setup
+from alignmeter.registry import ARCHITECTURES
+from alignmeter.session.findings.step_flops import network_of, step_flops
 from alignmeter.training.step import SilentProbe
 from alignmeter_kernels.selective_scan.reference import selective_scan_reference
 from alignmeter_kernels.ssd_scan.reference import ssd_scan_reference
@@ -93,10 +93,11 @@ def test_products_of_a_state_space_model_are_what_the_counter_sees(
     architecture, checkpointing, peft, make_cell, monkeypatch
 ):
     """All but the recurrence and the convolution, which are counted below."""
-    block = BLOCKS[architecture]
-    monkeypatch.setitem(
-        BLOCKS, architecture, lambda shape: dataclasses.replace(block(shape), mixing=Mixing())
+    family = open_architecture(architecture)
+    unmixed = dataclasses.replace(
+        family, block=lambda shape: dataclasses.replace(family.block(shape), mixing=Mixing())
     )
+    monkeypatch.setattr(ARCHITECTURES[architecture].path.replace(":", "."), unmixed)
     cell = make_cell(
         method="dpo", architecture=architecture, peft=peft, checkpointing=checkpointing
     )

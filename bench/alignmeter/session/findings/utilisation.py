@@ -9,8 +9,9 @@ import torch
 from alignmeter.analysis.chips import chip_of, peak
 from alignmeter.architectures.precision import precision_of
 from alignmeter.cells.cell import Cell
-from alignmeter.flops.steps import StepFlops, step_flops, uncounted
+from alignmeter.flops import StepFlops
 from alignmeter.records.record import Provenance
+from alignmeter.session.findings.step_flops import step_flops, uncounted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

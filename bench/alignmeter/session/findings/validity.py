@@ -2,9 +2,9 @@
 
 __all__ = ["judge"]
 
-import math
-
+from alignmeter.architectures.precision import precision_of
 from alignmeter.cells.cell import Cell
+from alignmeter.methods import open_method
 from alignmeter.records.reasons import Code
 from alignmeter.records.record import Energy, Numerics, Reason, Signal, Verdict
 from alignmeter.session.findings.disturbances import Timed, disturbances, fallen_back, throttling
@@ -18,9 +18,6 @@ with the wrong unit or of another device is off by more at all.
 """
 _SAMPLER_GAP_S = 0.5
 """A tenth of the shortest energy window."""
-_LN2 = math.log(2.0)
-_LN2_TOLERANCE = {"fp32": 1e-5}
-"""fp32: policy and ref_model run the same operators; bf16 rounds the summed log-probs."""
 
 
 def judge(
@@ -76,11 +73,10 @@ def _numerics(cell: Cell, numerics: Numerics, observed: Observed | None) -> list
         text = f"{len(bad)} of {len(losses)} losses, the first in step {bad[0] + 1}"
         reasons.append(Reason(code=Code.NON_FINITE_LOSS, text=text))
     if observed is not None:
-        first = observed.signals["loss"][0]
-        if cell.method == "dpo" and not abs(first - _LN2) <= _LN2_TOLERANCE.get(
-            cell.precision, 0.05
-        ):
-            text = f"the first loss is {first:.6g}, ln 2 is {_LN2:.6g}"
+        found, known = observed.signals["loss"][0], open_method(cell.method).first_loss
+        band = precision_of(cell.precision).first_loss_band
+        if known is not None and not abs(found - known) <= band:
+            text = f"the first loss is {found:.6g}, with these models it is {known:.6g}"
             reasons.append(Reason(code=Code.FIRST_LOSS, text=text))
         if observed.silent_adapters:
             silent = observed.silent_adapters

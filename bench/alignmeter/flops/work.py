@@ -1,0 +1,48 @@
+"""What a pass is given to do: tokens, pairs of them that meet, and those that heads read."""
+
+__all__ = ["Work", "decoding", "responses", "sequences"]
+
+from dataclasses import dataclass
+
+from alignmeter.cells.cell import Cell
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What one model is given. ``pairs``: of a query and a key, in one layer and head.
+
+    ``masked``: those of them whose key comes after its query, which the causal mask throws away.
+    ``logits``: tokens that the LM head reads. ``scores``: tokens that a scalar head reads.
+    """
+
+    tokens: int
+    pairs: int
+    masked: int = 0
+    logits: int = 0
+    scores: int = 0
+
+
+def sequences(rows: int, length: int, *, logits: int = 0, scored: bool = False) -> Work:
+    """Whole sequences: ``logits`` tokens of each row reach the LM head, all of them a scalar head.
+
+    Every query meets every key, as in PaLM's formula; half of them less the diagonal are masked.
+    """
+    return Work(
+        tokens=rows * length,
+        pairs=rows * length**2,
+        masked=rows * length * (length - 1) // 2,
+        logits=rows * logits,
+        scores=rows * length if scored else 0,
+    )
+
+
+def decoding(rows: int, prompt: int, length: int) -> Work:
+    """Tokens fed one by one to a model that keeps a cache: the last one sampled never is."""
+    fed = range(prompt, length - 1)
+    pairs = sum(position + 1 for position in fed)
+    return Work(tokens=rows * len(fed), pairs=rows * pairs, logits=rows * len(fed))
+
+
+def responses(cell: Cell) -> Work:
+    """The cell's 2B rows, the log-probs of their responses asked for."""
+    return sequences(2 * cell.batch, cell.seq_len, logits=cell.seq_len - cell.prompt_len)

@@ -1,0 +1,77 @@
+"""FLOPs of a cell's step: the passes of its method through its models."""
+
+__all__ = ["network_of", "shape_of", "step_flops", "uncounted"]
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from alignmeter.architectures import open_architecture
+from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
+from alignmeter.cells.cell import Cell
+from alignmeter.flops import Network, StepFlops, Tally
+from alignmeter.methods import open_method
+from alignmeter.peft import open_peft
+
+
+def shape_of(cell: Cell) -> Mapping[str, Any]:
+    """Keys of the transformers config, those that a checkpoint leaves out at their defaults."""
+    if cell.model != RANDOM:
+        return _checkpoint_shape(cell.model)
+    return open_architecture(cell.architecture).shape(cell.size)
+
+
+@cache
+def _checkpoint_shape(model: str) -> Mapping[str, Any]:
+    from transformers import AutoConfig
+
+    config: Any = AutoConfig.from_pretrained(find_checkpoint(model).folder, trust_remote_code=False)
+    shape: dict[str, Any] = config.to_dict()
+    return shape
+
+
+def uncounted(cell: Cell) -> str | None:
+    """Why nobody has counted the FLOPs of this cell, or ``None``."""
+    architecture = open_architecture(cell.architecture)
+    for axis, counted in (
+        ("method", open_method(cell.method).passes),
+        ("architecture", architecture.block),
+        ("peft", open_peft(cell.peft).trained(architecture, cell)),
+    ):
+        if counted is None:
+            return f"the FLOPs of {axis} {getattr(cell, axis)} are not counted"
+    window = shape_of(cell).get("sliding_window")
+    if window is not None and window < cell.seq_len:
+        return f"attention within a window of {window} tokens is not counted"
+    return None
+
+
+def network_of(cell: Cell) -> Network:
+    """The models of a cell: all have one shape, and those that train do so in one way.
+
+    Raises `ValueError` if `uncounted` gives a reason.
+    """
+    shape, architecture = shape_of(cell), open_architecture(cell.architecture)
+    trained = open_peft(cell.peft).trained(architecture, cell)
+    if architecture.block is None or trained is None:
+        raise ValueError(uncounted(cell))
+    return Network(
+        block=architecture.block(shape),
+        layers=shape["num_hidden_layers"],
+        width=shape["hidden_size"],
+        vocab=shape["vocab_size"],
+        trained=trained,
+    )
+
+
+def step_flops(cell: Cell) -> StepFlops:
+    """FLOPs of one step of ``cell``, from its axes alone.
+
+    Raises `ValueError` if `uncounted` gives a reason.
+    """
+    passes = open_method(cell.method).passes
+    if passes is None:
+        raise ValueError(uncounted(cell))
+    tally = Tally(network_of(cell), checkpointing=cell.checkpointing == "on")
+    passes(cell, tally)
+    return tally.result()
