@@ -6,13 +6,24 @@ and in sight of the watcher, with launches and C++ calls left out: no second des
 kernel's temporaries could drift from the kernel.
 """
 
-__all__ = ["fake", "is_planning", "planned_chip", "planning", "plans_triton"]
+__all__ = [
+    "fake",
+    "is_planning",
+    "own_tables",
+    "planned_chip",
+    "planning",
+    "plans_triton",
+    "table",
+]
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +34,9 @@ class _Plan:
 
 _PLANS: list[_Plan] = []
 """Not a context variable: a backward pass may run in another thread."""
+
+_TABLES: list[dict[tuple[object, ...], Any]] = [{}]
+"""Function and device -> the table that it made."""
 
 
 @contextlib.contextmanager
@@ -69,3 +83,27 @@ def fake(operator: Any) -> Callable[[Callable[..., Any]], None]:
         operator.register_fake(chosen)
 
     return register
+
+
+def table(make: Callable[[Any], _T]) -> Callable[[Any], _T]:
+    """Decorates a function of a device: what it made is kept for the life of the process."""
+
+    @functools.wraps(make)
+    def kept(device: Any) -> _T:
+        tables, key = _TABLES[-1], (make, device)
+        if key not in tables:
+            tables[key] = make(device)
+        found: _T = tables[key]
+        return found
+
+    return kept
+
+
+@contextlib.contextmanager
+def own_tables() -> Iterator[None]:
+    """Within the context tables are made anew, and go with it: without data they must not stay."""
+    _TABLES.append({})
+    try:
+        yield
+    finally:
+        _TABLES.pop()

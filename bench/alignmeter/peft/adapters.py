@@ -3,7 +3,6 @@
 __all__ = [
     "POLICY",
     "AdapterView",
-    "active_adapter",
     "adapter_parameters",
     "adapter_settings",
     "adapters_off",
@@ -14,7 +13,7 @@ __all__ = [
 ]
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -25,6 +24,7 @@ from alignmeter.architectures import Architecture
 from alignmeter.architectures.precision import precision_of
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Trained
+from alignmeter.peft.tuner_layers import activate, active_adapter, disabled, tuner_layers
 
 POLICY = "default"
 """peft's name for the first adapter of a model: the one that the policy trains."""
@@ -68,7 +68,7 @@ def add_adapter(
     )
     torch.manual_seed(seed)
     inject_adapter_in_model(config, model, adapter_name=name)
-    _activate(_tuner_layers(model), POLICY)
+    activate(tuner_layers(model), POLICY)
     dtype = precision_of(cell.precision).adapters
     for key, parameter in model.named_parameters():
         if key.startswith("score.") or (_is_adapter(key) and f".{name}." in key):
@@ -79,36 +79,12 @@ def add_adapter(
     return model
 
 
-def _tuner_layers(model: nn.Module) -> list[Any]:
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    return [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
-
-
-def _activate(layers: Iterable[Any], name: str) -> None:
-    # peft's set_adapter and enable_adapters also change requires_grad, which a step must not.
-    for layer in layers:
-        layer._active_adapter = [name]
-
-
-@contextlib.contextmanager
-def active_adapter(layers: Sequence[Any], name: str) -> Iterator[None]:
-    """Within the context the tuner layers ``layers`` compute with the adapter ``name``."""
-    before = [layer._active_adapter for layer in layers]
-    _activate(layers, name)
-    try:
-        yield
-    finally:
-        for layer, names in zip(layers, before, strict=True):
-            layer._active_adapter = names
-
-
 def recomputation(model: nn.Module) -> tuple[AbstractContextManager[None], ...]:
     """Contexts of a checkpointed block: its forward, and the same adapter when it is recomputed.
 
     The backward pass runs when another adapter of a shared backbone may be the active one.
     """
-    layers = _tuner_layers(model)
+    layers = tuner_layers(model)
     if not layers:
         return contextlib.nullcontext(), contextlib.nullcontext()
     return contextlib.nullcontext(), active_adapter(layers, layers[0].active_adapter[0])
@@ -120,7 +96,7 @@ class AdapterView(nn.Module):
     def __init__(self, scalar: nn.Module, name: str) -> None:
         super().__init__()
         self.scalar, self.name = scalar, name
-        self._layers = _tuner_layers(scalar)
+        self._layers = tuner_layers(scalar)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Scores [rows, T] in fp32 of token ids [rows, T]."""
@@ -141,11 +117,5 @@ def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 @contextlib.contextmanager
 def adapters_off(model: nn.Module) -> Iterator[None]:
     """Within the context the model computes as if it had no adapter: the ref_model for free."""
-    layers = _tuner_layers(model)
-    for layer in layers:
-        layer._disable_adapters = True
-    try:
+    with disabled(tuner_layers(model)):
         yield
-    finally:
-        for layer in layers:
-            layer._disable_adapters = False

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from alignmeter.architectures.precision import precision_of
+from alignmeter.architectures.tracing import is_tracing
 from alignmeter.cells.cell import Cell
 from alignmeter_kernels.nf4_linear import Nf4Weight, nf4_linear
 
@@ -36,17 +37,18 @@ def quantise(
     The weights are packed when the model moves to its device (bitsandbytes does it in ``to``).
     ``kernels``: with ``custom`` the layers run `nf4_linear` on bitsandbytes' tensors.
     """
+    pack = _packed_without_data if is_tracing() else _packed
     for name, module in list(model.named_modules()):
         if type(module) is nn.Linear and name.rpartition(".")[2] not in skip:
             parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, _packed(module, compute, kernels))
+            setattr(model.get_submodule(parent), child, pack(module, compute, kernels))
     return model
 
 
 def _packed(linear: nn.Linear, compute: torch.dtype, kernels: str) -> nn.Module:
-    from bitsandbytes.nn.modules import Linear4bit, Params4bit
+    from bitsandbytes.nn.modules import Params4bit
 
-    layer: Any = _custom_layer() if kernels == "custom" else Linear4bit
+    layer: Any = _layer(kernels)
     packed = layer(
         linear.in_features,
         linear.out_features,
@@ -70,6 +72,57 @@ def _packed(linear: nn.Linear, compute: torch.dtype, kernels: str) -> nn.Module:
     # sides.
     packed.support_avx512bf16_for_cpu = False
     return packed  # type: ignore[no-any-return]
+
+
+def _packed_without_data(linear: nn.Linear, compute: torch.dtype, kernels: str) -> nn.Module:
+    """The layer with storage of its exact size: bitsandbytes reads values while it quantises."""
+    kind: Any = _layer(kernels)
+    packed = kind.__new__(kind)
+    nn.Module.__init__(packed)
+    packed.in_features, packed.out_features = linear.in_features, linear.out_features
+    packed.bias = linear.bias
+    packed.compute_dtype, packed.compute_type_is_set = compute, True
+    packed.quant_state = packed.quant_storage = None
+    packed.support_avx512bf16_for_cpu = False
+    elements = linear.weight.numel()
+    data = torch.empty(-(-elements // 2), 1, dtype=torch.uint8)
+    weight: Any = nn.Parameter(data, requires_grad=False)
+    weight.quant_state = _quant_state(linear.weight.shape, linear.weight.dtype)
+    weight.quant_type, weight.blocksize, weight.compress_statistics = "nf4", BLOCKSIZE, True
+    weight.bnb_quantized = True
+    packed.weight = weight
+    return packed  # type: ignore[no-any-return]
+
+
+def _quant_state(shape: torch.Size, dtype: torch.dtype) -> Any:
+    """Double quantisation: a byte per block of 64 weights, a float per 256 blocks, two tables."""
+    from bitsandbytes.functional import QuantState
+
+    blocks = -(-shape.numel() // BLOCKSIZE)
+    nested = QuantState(
+        absmax=torch.empty(-(-blocks // 256)),
+        blocksize=256,
+        code=torch.empty(256),
+        dtype=torch.float32,
+    )
+    return QuantState(
+        absmax=torch.empty(blocks, dtype=torch.uint8),
+        shape=shape,
+        dtype=dtype,
+        blocksize=BLOCKSIZE,
+        code=torch.empty(16),
+        quant_type="nf4",
+        offset=torch.empty(()),
+        state2=nested,
+    )
+
+
+def _layer(kernels: str) -> type[nn.Module]:
+    """The class of the layers: with ``custom`` they run `nf4_linear` on bitsandbytes' tensors."""
+    from bitsandbytes.nn.modules import Linear4bit
+
+    stock: type[nn.Module] = Linear4bit
+    return _custom_layer() if kernels == "custom" else stock
 
 
 @cache

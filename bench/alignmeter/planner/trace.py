@@ -16,7 +16,7 @@ from alignmeter.batches import Batch, BatchSource, open_batches
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import AlignmeterError
 from alignmeter.methods import TrainingStep, open_method, open_setup
-from alignmeter.planner.fake_tensors import pretending
+from alignmeter.planner.fake_tensors import without_data
 from alignmeter.planner.workspace import cpu_workspace, gpu_workspace
 from alignmeter.records.prediction import Prediction
 from alignmeter.training.step import SilentProbe
@@ -44,7 +44,7 @@ def predict(cell: Cell, *, seed: int = 0) -> Prediction:
     source = _source(cell, vocabulary, seed)
     accelerator = open_accelerator(cell.accelerator)
     log = _PlanLog(device, accelerator)
-    with _refusing(log), pretending(cell.accelerator):
+    with _refusing(log), without_data(cell.accelerator):
         batch = _batch(cell, cell.batch if method.rows == "pairs" else 2 * cell.batch)
         step = method.build(open_setup(cell, device, seed=seed))
         step.prepare(_OneBatch.of(source, batch), SilentProbe())

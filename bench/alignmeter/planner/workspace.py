@@ -8,10 +8,12 @@ __all__ = ["cpu_workspace", "gpu_workspace"]
 
 import math
 from collections.abc import Mapping
-from functools import cache, reduce
+from functools import reduce
 from typing import Any
 
 import torch
+
+from alignmeter.worker.memory.torch_internals import has_onednn_bf16
 
 Tensor = torch.Tensor
 
@@ -109,7 +111,7 @@ def _product(a: Tensor, b: Tensor) -> int:
     if (
         a.dtype != torch.bfloat16
         or batch * rows * depth * columns <= _LEAST_PRODUCT
-        or not _onednn()
+        or not has_onednn_bf16()
     ):
         return 0
     # ATen, native/mkldnn/Matmul.cpp: what is neither contiguous nor transposed is made contiguous.
@@ -140,11 +142,6 @@ def _block_rows(rows: int) -> int:
         if rows % blocks == 0:
             return rows // blocks
     return -(-rows // fewest)
-
-
-@cache
-def _onednn() -> bool:
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _known_layout(t: Tensor) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 from alignmeter.accelerators import open_accelerator
 from alignmeter.errors import CellError, InputError
 from alignmeter.registry import ACCELERATORS
+from alignmeter.session.fork_server import server_pid, stop_server
 from alignmeter.telemetry.device_nodes import open_device_nodes
 from alignmeter.worker.serve import serve
 
@@ -61,13 +62,12 @@ class Launcher:
 
     def close(self) -> None:
         """Stop the forkserver, if one runs."""
-        # The standard library offers no public way; its own tests use this one.
-        forkserver._forkserver._stop()  # type: ignore[attr-defined]
+        stop_server()
         self._round = None
 
     def start(self) -> "Worker":
         """A fresh worker. Raises `CellError` if it does not come up."""
-        if _holds_device(forkserver._forkserver._forkserver_pid):  # type: ignore[attr-defined]
+        if _holds_device(server_pid()):
             self._context = multiprocessing.get_context("spawn")
         return Worker(self._context)
 

@@ -1,17 +1,16 @@
 """The one rollout of every method: sampled, cached, of fixed length."""
 
-__all__ = ["decoding_cache", "first_and_last_token", "rollout"]
+__all__ = ["decoding_cache", "rollout"]
 
-import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
+from alignmeter.architectures.tracing import is_tracing
 from alignmeter.training.step import Probe
 
-_SKIPS: list[bool] = []
 _LEAST_SKIPPED = 3
 _CACHES = ("cache", "past_key_values", "cache_params")
 """transformers 5.24's name, and what attention and state-space models called it before."""
@@ -28,6 +27,8 @@ def rollout(
     """``prompts`` [R, P] followed by ``new_tokens`` tokens sampled at temperature 1: [R, P+N].
 
     No early stop: every row gets the same number of tokens, so that shapes are those of the cell.
+    Without data, tokens between the first and the last are not decoded; the cache grows as if they
+    were.
     """
     ids = prompts
     model: Any = policy.eval()
@@ -47,23 +48,10 @@ def rollout(
                 **{argument: cache},
             )
         step += 1
-        if _SKIPS and step == 1 and new_tokens > _LEAST_SKIPPED:
+        if is_tracing() and step == 1 and new_tokens > _LEAST_SKIPPED:
             ids, step = _skipped(cache, ids, new_tokens), new_tokens - 2
     policy.train()
     return ids
-
-
-@contextlib.contextmanager
-def first_and_last_token() -> Iterator[None]:
-    """Within the context tokens between the first and the last are not decoded, for plans.
-
-    The cache grows as if they were, and what is returned has its full length.
-    """
-    _SKIPS.append(True)
-    try:
-        yield
-    finally:
-        _SKIPS.pop()
 
 
 def _skipped(cache: Any, ids: torch.Tensor, new_tokens: int) -> torch.Tensor:

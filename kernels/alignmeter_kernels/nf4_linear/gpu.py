@@ -3,13 +3,13 @@
 __all__ = ["backward", "forward"]
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import torch
 
 from alignmeter_kernels.launch import Tile, launch, pick
 from alignmeter_kernels.nf4_linear.reference import CODES, NESTED, Nf4Weight
+from alignmeter_kernels.planning import table
 
 Tensor = torch.Tensor
 
@@ -121,6 +121,6 @@ def _scales(weight: Nf4Weight) -> Tensor:
     return scales.add_(weight.offset)
 
 
-@cache
+@table
 def _codes(device: torch.device) -> Tensor:
     return torch.tensor(CODES, device=device)

@@ -3,11 +3,11 @@
 __all__ = ["backward", "forward"]
 
 from collections.abc import Iterator
-from functools import cache
 
 import torch
 
 from alignmeter_kernels.nf4_linear.reference import CODES, Nf4Weight, scales
+from alignmeter_kernels.planning import table
 
 Tensor = torch.Tensor
 
@@ -91,7 +91,7 @@ def _fill(values: Tensor, packed: Tensor, each: Tensor, size: int) -> None:
     values[: each.numel() * size].view(*each.shape, size).mul_(each.unsqueeze(-1))
 
 
-@cache
+@table
 def _pairs(device: torch.device) -> Tensor:
     """Both fp32 values of each byte as one 64-bit word: one lookup instead of two, [256] int64."""
     codes = torch.tensor(CODES, device=device)

@@ -1,6 +1,5 @@
 """Plans against the CPU allocator's events, and what must not differ between plan and step."""
 
-import contextlib
 import subprocess
 import sys
 from itertools import combinations
@@ -12,9 +11,10 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
+from alignmeter.architectures.tracing import is_tracing
 from alignmeter.peft.nf4 import quantisation_tensors, quantise
-from alignmeter.planner import fake_tensors as pretend
 from alignmeter.planner import predict, trace
+from alignmeter.planner.fake_tensors import without_data
 from alignmeter.planner.workspace import cpu_workspace, gpu_workspace
 from alignmeter.training import rollout
 from alignmeter.worker.memory.cpu_events import record_events
@@ -89,11 +89,11 @@ def test_nf4_has_its_exact_storage():
     linear = nn.Linear(200, 320, bias=False)
     count = 200 * 320
     by_hand = count // 2 + count // 64 + 4 * (-(-count // 64 // 256) + 256 + 16 + 1)
-    with pretend.pretending("cpu"):
-        packed = pretend._packed_without_data(linear, torch.float32, "custom")
-    real = nn.Sequential(linear)
+    planned, real = nn.Sequential(linear), nn.Sequential(linear)
+    with without_data("cpu"):
+        quantise(planned, skip=(), compute=torch.float32, kernels="custom")
     quantise(real, skip=(), compute=torch.float32, kernels="custom").to("cpu")
-    for layer in (packed, real):
+    for layer in (planned, real):
         tensors = [*layer.parameters(), *quantisation_tensors(layer)]
         assert sum(tensor.nbytes for tensor in tensors) == by_hand
 
@@ -103,7 +103,7 @@ def test_the_first_and_the_last_token_stand_for_all(architecture, make_cell, mon
     """The same peaks and the same largest cache as when every token is traced."""
     cell = make_cell(method="ppo", architecture=architecture, seq_len=24, prompt_len=8, batch=3)
     short, of_short = _plan_and_cache_bytes(cell, monkeypatch)
-    monkeypatch.setattr(pretend, "first_and_last_token", contextlib.nullcontext)
+    monkeypatch.setattr(rollout, "is_tracing", lambda: False)
     full, of_full = _plan_and_cache_bytes(cell, monkeypatch)
     assert short == full
     assert of_short == of_full > 0
@@ -126,10 +126,12 @@ def _plan_and_cache_bytes(cell, monkeypatch):
     return plan, max(log.live_curve())
 
 
-def test_skipping_tokens_ends_with_its_context():
-    with rollout.first_and_last_token():
-        assert rollout._SKIPS
-    assert not rollout._SKIPS
+def test_tracing_ends_with_its_context():
+    assert not is_tracing()
+    with pytest.raises(KeyError), without_data("cpu"):
+        assert is_tracing()
+        raise KeyError
+    assert not is_tracing()
 
 
 def test_a_plan_leaves_the_process_as_it_was(make_cell):

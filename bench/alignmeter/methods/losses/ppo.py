@@ -9,6 +9,8 @@ __all__ = ["gae", "kl_rewards", "ppo_policy_loss", "ppo_value_loss", "whiten"]
 
 import torch
 
+from alignmeter.architectures.tracing import is_tracing
+
 
 def kl_rewards(
     logprobs: torch.Tensor, ref_logprobs: torch.Tensor, scores: torch.Tensor, *, kl_coef: float
@@ -25,8 +27,11 @@ def gae(
     """Advantages and returns of episodes that end with their last token.
 
     ``delta_t = r_t + gamma V_{t+1} - V_t``, ``A_t = delta_t + gamma lam A_{t+1}``, with
-    ``V_N = A_N = 0``; the return is ``A_t + V_t``.
+    ``V_N = A_N = 0``; the return is ``A_t + V_t``. Without data the loop over the tokens is left
+    out, whose temporaries are [R].
     """
+    if is_tracing():
+        return torch.empty_like(rewards), torch.empty_like(values)
     advantages = torch.empty_like(rewards)
     running = torch.zeros_like(rewards[:, 0])
     following = torch.zeros_like(rewards[:, 0])

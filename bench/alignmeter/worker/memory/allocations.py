@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+
+from alignmeter.worker.memory.torch_internals import TorchDispatchMode, storage_key, tree_leaves
 
 MARKER_BYTES = 4099
 """Size of the allocation that marks an operator's begin in the CPU allocator's event stream.
@@ -101,7 +101,7 @@ class AllocationLog(TorchDispatchMode):
         if tensor.device.type != self._device:
             return None
         storage = tensor.untyped_storage()
-        key = storage._cdata
+        key = storage_key(storage)
         if key in self._live:
             return self._live[key][0]
         nbytes = -(-storage.nbytes() // self._block) * self._block

@@ -5,11 +5,9 @@ __all__ = ["CpuEvents", "record_events"]
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
-
-import torch
 
 from alignmeter.worker.memory.allocations import MARKER_BYTES
+from alignmeter.worker.memory.torch_internals import recorded_memory
 
 
 @dataclass(kw_only=True, slots=True)
@@ -42,37 +40,7 @@ class CpuEvents:
 
 @contextlib.contextmanager
 def record_events() -> Iterator[CpuEvents]:
-    """Collect allocator events through torch's profiler.
-
-    The context uses the profiler's own entry points, because only they take the scopes to record:
-    with operators among them the first Mamba step of a process took 18 times as long as without a
-    profiler, with user scopes only, twice as long.
-    """
-    from torch._C._profiler import (
-        ProfilerActivity,
-        ProfilerConfig,
-        ProfilerState,
-        RecordScope,
-        _ExperimentalConfig,
-    )
-
-    profiler: Any = torch.autograd
-    config = ProfilerConfig(
-        ProfilerState.KINETO,
-        False,  # report_input_shapes
-        True,  # profile_memory
-        False,  # with_stack
-        False,  # with_flops
-        False,  # with_modules
-        _ExperimentalConfig(),
-    )
+    """Collect allocator events through torch's profiler; they are there when the context ends."""
     events = CpuEvents()
-    profiler._prepare_profiler(config, {ProfilerActivity.CPU})
-    profiler._enable_profiler(config, {ProfilerActivity.CPU}, {RecordScope.USER_SCOPE})
-    try:
+    with recorded_memory(events.deltas):
         yield events
-    finally:
-        result = profiler._disable_profiler()
-        memory = [(e.start_ns(), e.nbytes()) for e in result.events() if e.name() == "[memory]"]
-        memory.sort(key=lambda event: event[0])
-        events.deltas.extend(nbytes for _, nbytes in memory)

@@ -5,7 +5,6 @@ __all__ = ["default_owner", "logged", "own_residents", "profile_step", "rows"]
 import contextlib
 import gc
 from collections.abc import Callable, Iterator
-from unittest import mock
 
 import torch
 from torch import nn
@@ -18,6 +17,7 @@ from alignmeter.peft.nf4 import quantisation_tensors
 from alignmeter.records.record import OWNERS
 from alignmeter.worker.memory.allocations import AllocationLog
 from alignmeter.worker.memory.cpu_events import CpuEvents, record_events
+from alignmeter.worker.memory.torch_internals import generator_states
 from alignmeter.worker.messages import MemoryProfile
 
 
@@ -86,7 +86,7 @@ def _generator_states_seen(log: AllocationLog) -> Iterator[None]:
         log.own("activations", [state])
         return state
 
-    with mock.patch.object(torch, "get_rng_state", seen):
+    with generator_states(seen):
         yield
 
 

@@ -1,0 +1,132 @@
+"""The private names of torch that this project takes: all of them, and here alone.
+
+`tests/bench/worker/test_torch_internals.py` says which one a release of torch has changed.
+"""
+
+__all__ = [
+    "FakeTensorMode",
+    "TorchDispatchMode",
+    "applied_to_copies",
+    "generator_states",
+    "has_onednn_bf16",
+    "recorded_memory",
+    "storage_key",
+    "tree_leaves",
+]
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+def storage_key(storage: torch.UntypedStorage) -> int:
+    """The same number for every Python object of one storage, while that is alive."""
+    return int(storage._cdata)
+
+
+@cache
+def has_onednn_bf16() -> bool:
+    """Whether oneDNN computes bf16 products on this CPU."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+@contextlib.contextmanager
+def recorded_memory(found: list[int]) -> Iterator[None]:
+    """Add the CPU allocator's signed byte counts to ``found``, in order, when the context ends.
+
+    The context uses the profiler's own entry points, because only they take the scopes to record:
+    with operators among them the first Mamba step of a process took 18 times as long as without a
+    profiler, with user scopes only, twice as long.
+    """
+    from torch._C._profiler import (
+        ProfilerActivity,
+        ProfilerConfig,
+        ProfilerState,
+        RecordScope,
+        _ExperimentalConfig,
+    )
+
+    profiler: Any = torch.autograd
+    config = ProfilerConfig(
+        ProfilerState.KINETO,
+        False,  # report_input_shapes
+        True,  # profile_memory
+        False,  # with_stack
+        False,  # with_flops
+        False,  # with_modules
+        _ExperimentalConfig(),
+    )
+    profiler._prepare_profiler(config, {ProfilerActivity.CPU})
+    profiler._enable_profiler(config, {ProfilerActivity.CPU}, {RecordScope.USER_SCOPE})
+    try:
+        yield
+    finally:
+        result = profiler._disable_profiler()
+        memory = [(e.start_ns(), e.nbytes()) for e in result.events() if e.name() == "[memory]"]
+        memory.sort(key=lambda event: event[0])
+        found.extend(nbytes for _, nbytes in memory)
+
+
+@contextlib.contextmanager
+def generator_states(
+    read: Callable[[], torch.Tensor], restore: Callable[[torch.Tensor], None] | None = None
+) -> Iterator[None]:
+    """Within the context checkpointed blocks read the CPU generator's state with ``read``, and
+    restore it with ``restore`` where that is given: `torch.utils.checkpoint` looks both functions
+    up in torch's namespace each time.
+    """
+    given = {"get_rng_state": read} | ({} if restore is None else {"set_rng_state": restore})
+    with _replaced(torch, given):
+        yield
+
+
+@contextlib.contextmanager
+def applied_to_copies() -> Iterator[None]:
+    """Within the context a module that changes device or dtype gets new tensors.
+
+    torch puts the new data into the tensor that is there, which fake tensors refuse.
+    """
+    with _replaced(nn.Module, {"_apply": _apply_to_copies}):
+        yield
+
+
+def _apply_to_copies(
+    self: nn.Module, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True
+) -> nn.Module:
+    """What ``fn`` changes is replaced, a tied weight once for all its places."""
+    replaced: dict[int, nn.Parameter] = {}
+    for module in self.modules() if recurse else [self]:
+        for name, parameter in module._parameters.items():
+            if parameter is None:
+                continue
+            if id(parameter) not in replaced:
+                with torch.no_grad():
+                    made = fn(parameter)
+                same = made.dtype == parameter.dtype and made.device == parameter.device
+                replaced[id(parameter)] = (
+                    parameter if same else nn.Parameter(made, requires_grad=parameter.requires_grad)
+                )
+            module._parameters[name] = replaced[id(parameter)]
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = fn(buffer)
+    return self
+
+
+@contextlib.contextmanager
+def _replaced(place: object, given: dict[str, Any]) -> Iterator[None]:
+    before = {name: getattr(place, name) for name in given}
+    for name, value in given.items():
+        setattr(place, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(place, name, value)
