@@ -69,13 +69,44 @@ def test_a_cell_of_new_names_is_measured(extended, tmp_path):
     assert record["phases"] == ["forward", "backward", "optimizer"]
 
 
+NEW_NAMES = (
+    "--method", "simpo", "--architecture", "gpt_neox", "--peft", "norms,full", "--size", "tiny",
+    "--accelerator", "cpu", "--seq-len", "16", "--batch", "2", "--checkpointing", "off",
+    "--data", "synthetic",
+)  # fmt: skip
+
+
+@pytest.mark.full
+def test_a_run_of_new_names_is_planned_measured_and_reported(extended, tmp_path):
+    """Each surface, and FLOPs: the method and the architecture bring a count, the mode does not."""
+    copy, environment = extended
+    there = copy, {**environment, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    code, folder, page = "from alignmeter.cli import main; main()", tmp_path / "run", tmp_path / "p"
+    assert "cpu" in python(there, code, "devices")
+    planned = python(there, code, "plan", *NEW_NAMES, "--out", str(folder))
+    python(there, code, "run", *NEW_NAMES, "--steps", "3", "--warmup", "1", "--out", str(folder))
+    python(there, code, "report", str(folder), "--out", f"{page}.html", "--csv", f"{page}.csv")
+    records = records_of(there, folder)
+    assert {record["peft"]: record["status"] for record in records} == {"norms": "ok", "full": "ok"}
+    for record in records:
+        assert record["predicted"] == pytest.approx(record["peak"], rel=0.01)
+        for text in (planned, Path(f"{page}.html").read_text(), Path(f"{page}.csv").read_text()):
+            assert record["id"] in text
+    flops = {record["peft"]: (record["flops"], record["mfu_reason"]) for record in records}
+    assert flops["norms"] == ([], "the FLOPs of peft norms are not counted")
+    assert flops["full"][0] == ["forward", "backward"]
+
+
 def records_of(extended, folder):
     """This process does not know the new names; the copy reads its own record."""
     code = (
         "import json, sys; from pathlib import Path; "
         "from alignmeter.records.folder import load_folders; "
-        "print(json.dumps([{'id': r.cell.id, 'status': r.status, 'agrees': r.numerics.agrees, "
-        "'phases': list(r.phases)} for r in load_folders([Path(sys.argv[1])]).records]))"
+        "print(json.dumps([{'id': r.cell.id, 'peft': r.cell.peft, 'status': r.status, "
+        "'agrees': r.numerics.agrees, 'phases': list(r.phases), 'flops': [*r.throughput.flops], "
+        "'mfu_reason': r.throughput.mfu_reason, 'peak': r.memory.allocated_peak_bytes, "
+        "'predicted': r.memory.predicted_peak_bytes} "
+        "for r in load_folders([Path(sys.argv[1])]).records]))"
     )
     return json.loads(python(extended, code, str(folder)))
 
