@@ -139,3 +139,15 @@ def test_rm(peft, tmp_path):
     )
     their_loss.backward()
     assert_alike(*loss_and_gradients(step, batch), their_loss, trainer.model, prefix="model.")
+
+
+def test_trls_private_names_are_there():
+    """`kernelbench/baselines.py` takes them for its baseline of log-probs."""
+    from trl.kernels import chunked_logprob
+    from trl.trainer import utils
+
+    for module, name in (
+        (chunked_logprob, "ChunkedLogProbFunction"),
+        (utils, "_CHUNKED_LOGPROB_CHUNK_SIZE"),
+    ):
+        assert hasattr(module, name), f"TRL {trl.__version__} has no {module.__name__}.{name}"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from alignmeter.architectures import ScalarModel, open_architecture
-from alignmeter.architectures.precision import precision_of
+from alignmeter.architectures.precision import precision_of, without_frozen_base
 from alignmeter.errors import InputError
 from alignmeter.methods import open_setup
 from alignmeter.peft import adapters_off, open_peft
@@ -45,6 +45,14 @@ def test_unknown_names_list_the_known_ones():
         open_architecture("llama").shape("7b")
     with pytest.raises(InputError, match="known: fp32"):
         precision_of("fp8")
+
+
+def test_a_format_for_a_frozen_base_names_those_that_need_none():
+    assert [without_frozen_base(name, "full") for name in ("fp32", "bf16-mixed", "bf16")] == [
+        None
+    ] * 3
+    text = "full has no frozen base to keep in bf16-base; use bf16-mixed or bf16"
+    assert without_frozen_base("bf16-base", "full") == text
 
 
 @pytest.mark.parametrize("family", FAMILIES)

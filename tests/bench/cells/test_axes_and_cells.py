@@ -12,6 +12,7 @@ from alignmeter.cells.axes import AXES, check_value
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.matrix import expand, packaged_names, read_matrix, read_overrides
 from alignmeter.errors import InputError
+from alignmeter.registry import METHODS, MethodRow, unused_axes
 from alignmeter.session.resolve import resolve_cell, resolve_plan
 
 CPU = {"accelerator": "cpu"}
@@ -60,6 +61,24 @@ def test_axes_without_effect_make_no_new_cell():
     ]  # fmt: skip
 
 
+def test_an_axis_of_a_new_method_has_no_effect_on_the_others(monkeypatch):
+    """Its row alone says so: nothing else lists axes of methods."""
+    assert resolve_cell({**CPU, "lane": "tuned"}).cell.lane == "tuned"
+    monkeypatch.setitem(METHODS, "grpo", MethodRow(path="", axes=("lane", "ref")))
+    assert "lane" in unused_axes("dpo", "full")
+    assert {"lane", "ref"}.isdisjoint(unused_axes("grpo", "full"))
+    assert resolve_cell({**CPU, "lane": "tuned"}).cell == resolve_cell(CPU).cell
+
+
+def test_axes_of_methods_and_modes_that_are_not_the_cells_change_nothing():
+    assert unused_axes("ppo", "qlora") == ()
+    assert unused_axes("dpo", "lora") == (
+        "ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches", "quantiser",
+    )  # fmt: skip
+    with pytest.raises(InputError, match="'kto' is not a known name; known: sft, rm, dpo, ppo"):
+        unused_axes("kto", "lora")
+
+
 @pytest.mark.parametrize("axis", [a for a in AXES.values() if a.integer], ids=lambda a: a.name)
 def test_every_integer_axis_enters_the_id(axis):
     base = {**CPU, "method": "ppo", "peft": "qlora"}
@@ -89,6 +108,7 @@ def test_cell_survives_json():
         ({"precision": "bf16-base"}, "impossible", "bf16-mixed"),
         ({"prompt_len": 64}, "impossible", "no room for a response"),
         ({"method": "ppo", "ppo_minibatches": 5}, "impossible", "4 rollouts"),
+        ({"method": "ppo", "ref": "precomputed"}, "impossible", "cannot be precomputed"),
         ({"accelerator": "xpu"}, "accelerator_missing", "here: cpu"),
     ],
 )

@@ -147,6 +147,23 @@ def test_what_is_within_its_limit_is_ok(changes, make_cell):
     assert verdicts(make_cell(), **changes) == {}
 
 
+@pytest.mark.parametrize(
+    ("axes", "first", "codes"),
+    [
+        ({"method": "dpo"}, LN2 + 0.9e-5, []),
+        ({"method": "dpo"}, LN2 + 1.1e-5, ["first_loss"]),
+        ({"method": "dpo"}, math.nan, ["first_loss"]),
+        ({"method": "dpo", "precision": "bf16-mixed"}, LN2 + 0.049, []),
+        ({"method": "dpo", "precision": "bf16-mixed"}, LN2 + 0.051, ["first_loss"]),
+        ({"method": "sft"}, 6.2, []),  # nothing is known of it
+        ({"method": "ppo"}, 6.2, []),
+    ],
+)
+def test_a_first_loss_that_is_known_is_held_to_its_band(axes, first, codes, make_cell):
+    found = verdicts(make_cell(**axes), observed=observed(first=first))
+    assert found == ({"numerics": codes} if codes else {})
+
+
 def fell_back(path, kernels="custom", kind="vram", operator="selective_scan"):
     run = timed(kernel_path={"model": "transformers", operator: path})
     return kernels, {"memory_kind": kind, "timed": run}
