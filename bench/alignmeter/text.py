@@ -28,10 +28,16 @@ def shortened(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
-def listed(texts: Sequence[str], most: int) -> list[str]:
-    """The first ``most`` texts, and ``and 3 more`` for those behind them."""
-    more = len(texts) - most
-    return [*texts[:most], *([f"and {more} more"] if more > 0 else [])]
+def listed(texts: Sequence[str], most: int, what: str | None = None) -> list[str]:
+    """The first ``most`` texts, and ``and 3 more`` for the others; ``what`` they are, in singular.
+
+    With ``what`` as ``line``: ``and 1 more line``, ``and 3 more lines``.
+    """
+    left = len(texts) - most
+    if left <= 0:
+        return [*texts]
+    more = f"{left} more" if what is None else counted(left, f"more {what}")
+    return [*texts[:most], f"and {more}"]
 
 
 def wrapped(text: str, columns: int, head: str = "", hang: int = 0) -> list[str]:

@@ -41,6 +41,8 @@ def test_a_shortened_text_says_that_it_was():
 def test_a_list_says_how_many_it_leaves_out():
     assert listed(["a", "b"], 2) == ["a", "b"]
     assert listed(["a", "b", "c", "d"], 2) == ["a", "b", "and 2 more"]
+    assert listed(["a", "b", "c"], 2, "line") == ["a", "b", "and 1 more line"]
+    assert listed(["a", "b", "c", "d"], 2, "line") == ["a", "b", "and 2 more lines"]
     assert listed([], 2) == []
 
 
