@@ -2,13 +2,13 @@
 
 __all__ = ["Reference", "Signals", "cached_references", "packaged_references", "reference_key"]
 
-import os
 from collections.abc import Mapping
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 
 import msgspec
+from platformdirs import user_cache_path
 
 from alignmeter.cells.axes import AxisValue
 from alignmeter.cells.cell import Cell, digest
@@ -79,5 +79,4 @@ def packaged_references() -> Mapping[str, Reference]:
 
 def cached_references() -> Path:
     """Folder of the references computed on this machine, one file ``<key>.json`` each."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "alignmeter" / "references"
+    return user_cache_path("alignmeter", appauthor=False) / "references"
