@@ -1,17 +1,57 @@
-"""Words for people: records are untrusted, so what they say is made plain here."""
+"""Words for people: plain, counted, shortened, listed, wrapped."""
 
-__all__ = ["counted", "plain"]
+__all__ = ["counted", "listed", "plain", "shortened", "wrapped"]
+
+import textwrap
+from collections.abc import Sequence
 
 _LONGEST = 400
 """Characters of one text: enough for a reason, too few to bury a page under."""
+_GLUE = "\N{NO-BREAK SPACE}"
 
 
 def plain(text: str) -> str:
-    """Printable, on one line and of bounded length: no control, escape or direction characters."""
-    text = "".join(c if c.isprintable() else " " for c in text[: _LONGEST + 1])
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+    """Printable, on one line and of bounded length: no control, escape or direction characters.
+
+    Records are untrusted, so what they say is made plain before anybody reads it.
+    """
+    return shortened("".join(c if c.isprintable() else " " for c in text[: _LONGEST + 1]), _LONGEST)
 
 
-def counted(count: int, what: str) -> str:
-    """``1 cell``, ``2 cells``."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def counted(count: int, what: str, several: str | None = None) -> str:
+    """``1 cell``, ``2 cells``; ``several``: a plural that is not made by an s, ``2 tries``."""
+    return f"{count} {what if count == 1 else several or f'{what}s'}"
+
+
+def shortened(text: str, longest: int) -> str:
+    """At most ``longest`` characters (at least 4), three dots for what was cut off the end."""
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
+def listed(texts: Sequence[str], most: int, what: str | None = None) -> list[str]:
+    """The first ``most`` texts, and ``and 3 more`` for the others; ``what`` they are, in singular.
+
+    With ``what`` as ``line``: ``and 1 more line``, ``and 3 more lines``.
+    """
+    left = len(texts) - most
+    if left <= 0:
+        return [*texts]
+    more = f"{left} more" if what is None else counted(left, f"more {what}")
+    return [*texts[:most], f"and {more}"]
+
+
+def wrapped(text: str, columns: int, head: str = "", hang: int = 0) -> list[str]:
+    """Lines of at most ``columns`` characters; none for an empty text.
+
+    The first line starts with ``head``, the others below its end, ``hang`` columns further in.
+    Nothing is broken at a hyphen: ids and names stay whole where they fit. A no-break space holds
+    its two words together (``5\N{NO-BREAK SPACE}%``) and comes out as a space.
+    """
+    lines = textwrap.wrap(
+        text,
+        columns,
+        initial_indent=head,
+        subsequent_indent=" " * (len(head) + hang),
+        break_on_hyphens=False,
+    )
+    return [line.replace(_GLUE, " ") for line in lines]

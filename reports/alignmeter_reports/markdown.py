@@ -9,7 +9,7 @@ from alignmeter.analysis.compare.markdown import MARKDOWN_LIMIT_BYTES, escaped
 from alignmeter.analysis.delta import Delta
 from alignmeter.records.folder import Loaded
 from alignmeter.records.record import Record
-from alignmeter.text import counted, plain
+from alignmeter.text import counted, listed, plain
 from alignmeter.units import bytes_text
 from alignmeter_reports.sections.answer import Answer
 from alignmeter_reports.sections.baseline import BaselineView
@@ -19,6 +19,8 @@ from alignmeter_reports.view import View
 
 _SECTION = MARKDOWN_LIMIT_BYTES // 8
 """Bytes that one section may take, so that none can crowd the others out."""
+_DEVICES = 10
+"""Devices that are named in the first sentence."""
 
 
 def report_markdown(view: View) -> str:
@@ -67,7 +69,7 @@ def _section(title: str, head: str, lines: Iterable[str]) -> str:
 
 def _scope(records: Sequence[Record], rows: Sequence[CellRow]) -> str:
     devices = sorted({row.device for row in rows})
-    shown = ", ".join(devices[:10]) + (f" and {len(devices) - 10} more" if devices[10:] else "")
+    shown = ", ".join(listed(devices, _DEVICES))
     counts = Counter(record.status for record in records)
     said = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
     text = f"{counted(len(rows), 'cell')} on {shown}; replicates: {said}."

@@ -19,6 +19,7 @@ from alignmeter.records.capacity import CapacityPoint
 from alignmeter.records.reasons import REASONS
 from alignmeter.records.record import Provenance, Record
 from alignmeter.registry import ACCELERATORS
+from alignmeter.text import counted, shortened
 from alignmeter.units import bytes_text, seconds_text
 from alignmeter_reports.sections.answer import leading
 from alignmeter_reports.sections.beside_stock import kernels_chart, kernels_rows
@@ -52,8 +53,7 @@ _LAYOUTS = tuple(
 
 
 def _short(text: object) -> str:
-    whole = str(text)
-    return whole if len(whole) <= _LONGEST else whole[: _LONGEST - 1] + "…"
+    return shortened(str(text), _LONGEST)
 
 
 def _ticked(text: str) -> Markup:
@@ -76,8 +76,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "bytes": bytes_text, "seconds": seconds_text, "short": _short, "interval": _interval,
-        "figure": figure_text, "ticked": _ticked,
+        "bytes": bytes_text, "seconds": seconds_text, "short": _short, "counted": counted,
+        "interval": _interval, "figure": figure_text, "ticked": _ticked,
     }  # fmt: skip
     return environment
 

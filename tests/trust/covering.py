@@ -1,91 +1,109 @@
 """Few cells that cover much: every pair of axis values, and every method with every model."""
 
-__all__ = ["covering_cells"]
+__all__ = ["covering_cells", "possible_cells"]
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, combinations, product
 
-from alignmeter.cells.axes import AxisValue
+from allpairspy import AllPairs
+
+from alignmeter.cells.axes import AXES, AxisValue
 from alignmeter.cells.cell import Cell
+from alignmeter.registry import METHODS
 from alignmeter.session.resolve import resolve_cell
 
-_SHAPES = ((16, 2), (32, 3), (64, 1), (160, 1))
-"""seq_len and batch."""
 _LOOP_TOKENS = 32
 """Longest sequence of a stock Mamba-1, whose scan is a Python loop over the tokens."""
-_LAYOUTS = (
-    {"method": "sft"},
-    {"method": "rm"},
-    {"method": "dpo"},
-    *(
-        {"method": "ppo", "ppo_topology": topology, "ppo_backward": backward}
-        for topology in ("separate", "shared")
-        for backward in ("sequential", "joint")
-    ),
-)
-_CHOICES: Mapping[str, tuple[AxisValue, ...]] = {
-    "architecture": ("llama", "mamba", "mamba2"),
-    "peft": ("full", "lora", "qlora"),
-    "kernels": ("stock", "custom"),
-    "precision": ("fp32", "bf16-mixed", "bf16-base", "bf16"),
-    "checkpointing": ("off", "on"),
-    "ref": ("resident", "adapter-off", "precomputed"),
-}
 _CONSTANT: Mapping[str, AxisValue] = {"accelerator": "cpu", "data": "synthetic", "size": "tiny"}
-_Feature = tuple[tuple[str, object], ...]
+_Row = tuple[int, ...]
+"""Which value a cell has on each of `_AXES`."""
+
+
+def _layouts() -> Iterator[dict[str, AxisValue]]:
+    """Every method in each layout that its row in the registry tells apart."""
+    for method, row in METHODS.items():
+        for values in product(*(AXES[axis].choices for axis in row.layout)):
+            yield {"method": method, **dict(zip(row.layout, values, strict=True))}
+
+
+def _values(axis: str, *without: str) -> list[dict[str, AxisValue]]:
+    return [{axis: value} for value in AXES[axis].choices if value not in without]
+
+
+_AXES: Sequence[Sequence[Mapping[str, AxisValue]]] = (
+    list(_layouts()),
+    _values("architecture"),
+    _values("peft"),
+    [{"seq_len": t, "batch": b} for t, b in ((16, 2), (32, 3), (64, 1), (160, 1))],
+    _values("kernels", "vendor"),  # whose operators no plan knows
+    _values("precision"),
+    _values("checkpointing"),
+    _values("ref"),
+)
+_MODEL = 3
+"""Layout, architecture and PEFT mode: every combination of these first three is covered."""
 
 
 def covering_cells() -> list[Cell]:
     """Tiny cells on the CPU, the same ones in the same order every time.
 
-    Among them are every pair of values of two axes that a possible cell has (methods and PPO's
+    Among them are every pair of values of two axes that a possible cell has (methods and their
     layouts count as one axis, sequence length and batch as another), and every method or layout
-    with every architecture and PEFT mode. The next cell is always one with the most that is new;
-    of those, one whose values were chosen least so far.
+    with every architecture and PEFT mode.
     """
-    candidates = {cell: _values(cell, *numbers) for cell, *numbers in _possible()}
-    features = {cell: _features(values) for cell, values in candidates.items()}
-    bits = {feature: 1 << i for i, feature in enumerate(dict.fromkeys(chain(*features.values())))}
-    masks = {cell: sum(bits[feature] for feature in found) for cell, found in features.items()}
-    used: Counter[tuple[str, object]] = Counter()
-    missing, chosen = sum(bits.values()), []
-    while missing:
-        most = max((mask & missing).bit_count() for mask in masks.values())
-        equal = [cell for cell, mask in masks.items() if (mask & missing).bit_count() == most]
-        best = min(equal, key=lambda cell: sum(used[pair] for pair in candidates[cell].items()))
-        chosen.append(best)
-        missing &= ~masks[best]
-        used.update(candidates[best].items())
-    return sorted(chosen, key=lambda cell: cell.id)
+    cells = possible_cells()
+    starts = {row[:length] for row in cells for length in range(1, len(row) + 1)}
+    chosen = _one_of_each_model(starts)
+    for pair in dict.fromkeys(chain(*map(_pairs, cells))):
+        if not any(pair in _pairs(row) for row in chosen):
+            fixed = dict(pair)
+            numbers = [[fixed[i]] if i in fixed else every for i, every in enumerate(_numbers())]
+            chosen.append(next(_rows(numbers, starts.__contains__)))
+    return sorted((cells[row] for row in chosen), key=lambda cell: cell.id)
 
 
-def _possible() -> Iterator[tuple[Cell, int, int]]:
-    """Cells that can be measured here, each once, with the numbers of layout and shape."""
-    seen = set()
-    for (number, layout), (shape, (seq_len, batch)), values in product(
-        enumerate(_LAYOUTS), enumerate(_SHAPES), product(*_CHOICES.values())
-    ):
-        axes = {**_CONSTANT, **layout, "seq_len": seq_len, "batch": batch}
-        planned = resolve_cell({**axes, **dict(zip(_CHOICES, values, strict=True))})
+def _one_of_each_model(starts: set[_Row]) -> list[_Row]:
+    """As few rows as there are models, with nearly all pairs.
+
+    The library ends a pass where the next row would have no pair that is new to it. The first pass
+    takes about half of the models, the others those that are left.
+    """
+    chosen: list[_Row] = []
+    models = {start for start in starts if len(start) == _MODEL}
+
+    def fresh(start: _Row) -> bool:
+        return start in starts and (len(start) < _MODEL or start[:_MODEL] in models)
+
+    while models:
+        for row in _rows(_numbers(), fresh):
+            models.remove(row[:_MODEL])
+            chosen.append(row)
+    return chosen
+
+
+def _rows(numbers: list[list[int]], possible: Callable[[_Row], bool]) -> Iterator[_Row]:
+    """Rows that pair by pair are new; ``possible`` says whether one can begin like this."""
+    return map(tuple, AllPairs(numbers, filter_func=lambda start: possible(tuple(start))))
+
+
+def _numbers() -> list[list[int]]:
+    return [list(range(len(values))) for values in _AXES]
+
+
+def _pairs(row: _Row) -> Iterator[tuple[tuple[int, int], ...]]:
+    return combinations(enumerate(row), 2)
+
+
+def possible_cells() -> dict[_Row, Cell]:
+    """Cells that can be measured here, each once."""
+    found: dict[Cell, _Row] = {}
+    for row in product(*_numbers()):
+        axes = dict(_CONSTANT)
+        for values, number in zip(_AXES, row, strict=True):
+            axes |= values[number]
+        planned = resolve_cell(axes)
         cell = planned.cell
         loops = cell.architecture == "mamba" and cell.kernels == "stock"
-        if planned.unsupported is not None or (loops and cell.seq_len > _LOOP_TOKENS):
-            continue
-        if cell.id not in seen:
-            seen.add(cell.id)
-            yield cell, number, shape
-
-
-def _values(cell: Cell, layout: int, shape: int) -> dict[str, object]:
-    """What the cell is on each of the axes that have an effect on it."""
-    names = set(_CHOICES) - (set() if cell.method in ("dpo", "ppo") else {"ref"})
-    return {name: getattr(cell, name) for name in sorted(names)} | {
-        "layout": layout,
-        "shape": shape,
-    }
-
-
-def _features(values: Mapping[str, object]) -> list[_Feature]:
-    model = tuple((name, values[name]) for name in ("layout", "architecture", "peft"))
-    return [*combinations(values.items(), 2), model]
+        if planned.unsupported is None and not (loops and cell.seq_len > _LOOP_TOKENS):
+            found.setdefault(cell, row)  # an axis without effect on it has its first value
+    return {row: cell for cell, row in found.items()}

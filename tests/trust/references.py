@@ -17,7 +17,12 @@ from rich.progress import track
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.matrix import expand, packaged_names, read_matrix
 from alignmeter.methods import open_method
-from alignmeter.records.reference import Reference, packaged_references, reference_key
+from alignmeter.records.reference import (
+    SCHEMA_VERSION,
+    Reference,
+    packaged_references,
+    reference_key,
+)
 from alignmeter.registry import PEFT_MODES
 from alignmeter.session.resolve import resolve_plan
 from alignmeter.worker.agreement import checked_cell, make_reference, sliced_layers
@@ -67,7 +72,8 @@ def main(missing: bool) -> None:
         }
         made[key] = msgspec.structs.replace(reference, signals=signals)
     lines = (f'"{key}": {msgspec.json.encode(made[key]).decode()}' for key in sorted(made))
-    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    head = f'{{"schema_version": {SCHEMA_VERSION}, "references": {{\n'
+    path.write_text(head + ",\n".join(lines) + "\n}}\n")
     click.echo(f"{len(made)} references in {path}")
 
 

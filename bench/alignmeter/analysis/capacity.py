@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from alignmeter.cells.cell import Cell
 from alignmeter.records.capacity import CapacityPoint, SearchedAxis
+from alignmeter.text import counted
 
 
 def search_key(cell: Cell, axis: SearchedAxis) -> tuple[object, ...]:
@@ -54,7 +55,7 @@ def summary(points: Sequence[CapacityPoint]) -> str:
     tries = [len(point.tries) for point in points if point.tries]
     if not tries:
         return "nothing was searched"
-    parts = [f"{_count(len(tries), 'search', 'searches')}, {_range(tries)} each"]
+    parts = [f"{counted(len(tries), 'search', 'searches')}, {_range(tries)} each"]
     errors = [e for e in map(plan_error_percent, points) if e is not None]
     off = sorted(error for error in errors if error)
     if errors:
@@ -69,9 +70,5 @@ def summary(points: Sequence[CapacityPoint]) -> str:
 def _range(tries: Sequence[int]) -> str:
     least, most = min(tries), max(tries)
     if least == most:
-        return _count(most, "try", "tries")
+        return counted(most, "try", "tries")
     return f"{least} to {most} tries (median {statistics.median(tries):g})"
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"

@@ -21,6 +21,7 @@ from alignmeter.records.record import VRAM, Provenance
 from alignmeter.session.launcher import Launcher
 from alignmeter.session.replicate import Settings
 from alignmeter.session.resolve import Planned, resolve_cell
+from alignmeter.text import shortened
 from alignmeter.units import bytes_text
 
 _TEXT = 300
@@ -122,7 +123,7 @@ class _Search:
             low = self._least if largest is None else largest
             peaks = [self._plan_of(value).peak_bytes for value in (low, low + 1)]
         except (NotPlannedError, CellError) as error:
-            self.plan_text = str(error)[:_TEXT]
+            self.plan_text = shortened(str(error), _TEXT)
             return
         self.planned = 0 if largest is None else largest * self._step
         self.slope = peaks[1] - peaks[0]
@@ -195,7 +196,7 @@ class _Search:
 
 
 def _failed(value: int, failure: CellError, seconds: float = 0.0) -> CapacityTry:
-    said = {"status": failure.status, "text": failure.text[:_TEXT]}
+    said = {"status": failure.status, "text": shortened(failure.text, _TEXT)}
     return msgspec.convert({"value": value, "seconds": seconds, **said}, CapacityTry)
 
 

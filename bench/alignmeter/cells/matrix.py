@@ -2,19 +2,32 @@
 
 __all__ = ["Choice", "Matrix", "expand", "packaged_names", "read_matrix", "read_overrides"]
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
 
 from alignmeter.cells.axes import AXES, AxisValue, check_value
+from alignmeter.cells.toml_document import decode_toml, read_toml
 from alignmeter.errors import InputError, known
 
-_TOP = ("schema", "defaults", "grid", "exclude", "steps", "warmup", "operators")
 Grid = dict[str, tuple[AxisValue, ...]]
+_Table = dict[str, Any]
+
+
+class _Document(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The keys of a matrix file; the axes within its tables are checked by `check_value`."""
+
+    defaults: Annotated[_Table, Meta(description="write a table, [defaults]")] = {}
+    grid: Annotated[list[_Table], Meta(description="write an array of tables, [[grid]]")] = []
+    exclude: Annotated[list[_Table], Meta(description="write an array of tables, [[exclude]]")] = []
+    steps: Annotated[int, Meta(ge=1, description="give a whole number of at least 1")] = 5
+    warmup: Annotated[int, Meta(ge=0, description="give a whole number of at least 0")] = 2
+    operators: Annotated[bool, Meta(description="give true or false")] = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,75 +66,31 @@ def read_matrix(name_or_path: str) -> Matrix:
     Raises `InputError` naming the file and the key that is wrong.
     """
     if name_or_path in packaged_names():
-        text = (
-            resources.files("alignmeter.cells") / "matrices" / f"{name_or_path}.toml"
-        ).read_text()
-        return _parse(name_or_path, f"matrix {name_or_path}", text)
+        place = resources.files("alignmeter.cells") / "matrices" / f"{name_or_path}.toml"
+        where = f"matrix {name_or_path}"
+        return _matrix(name_or_path, decode_toml(place.read_bytes(), _Document, where), where)
     path = Path(name_or_path)
     if not path.is_file():
         raise InputError(
             f"matrix {name_or_path!r} is neither a file nor a packaged matrix; "
             f"{known(packaged_names())}"
         )
-    try:
-        return _parse(path.stem, str(path), path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error})") from error
+    return _matrix(path.stem, read_toml(path, _Document), str(path))
 
 
-def _parse(name: str, where: str, text: str) -> Matrix:
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{where}: not valid TOML: {error}") from error
-    for key in document:
-        if key not in _TOP:
-            raise InputError(f"{where}: unknown key {key!r}; {known(_TOP)}")
-    if document.get("schema") != 1:
-        raise InputError(
-            f"{where}: schema is {document.get('schema')!r}; this version reads schema = 1"
-        )
-    grids = _tables(document, "grid", where)
+def _matrix(name: str, document: _Document, where: str) -> Matrix:
     return Matrix(
         name=name,
-        defaults=_grid(_table(document, "defaults", where), f"{where}: [defaults]"),
-        grids=tuple(_grid(g, f"{where}: [[grid]] {i}") for i, g in enumerate(grids, 1)) or ({},),
+        defaults=_grid(document.defaults, f"{where}: [defaults]"),
+        grids=tuple(_grid(g, f"{where}: [[grid]] {i}") for i, g in enumerate(document.grid, 1))
+        or ({},),
         excludes=tuple(
-            _exclude(e, f"{where}: [[exclude]] {i}")
-            for i, e in enumerate(_tables(document, "exclude", where), 1)
+            _exclude(e, f"{where}: [[exclude]] {i}") for i, e in enumerate(document.exclude, 1)
         ),
-        steps=_count(document, "steps", 5, 1, where),
-        warmup=_count(document, "warmup", 2, 0, where),
-        operators=_switch(document, "operators", where),
+        steps=document.steps,
+        warmup=document.warmup,
+        operators=document.operators,
     )
-
-
-def _count(document: Mapping[str, Any], key: str, default: int, least: int, where: str) -> int:
-    value = document.get(key, default)
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{where}: {key} is {value!r}; give a whole number of at least {least}")
-    return value
-
-
-def _switch(document: Mapping[str, Any], key: str, where: str) -> bool:
-    value = document.get(key, False)
-    if not isinstance(value, bool):
-        raise InputError(f"{where}: {key} is {value!r}; give true or false")
-    return value
-
-
-def _table(document: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
-    table = document.get(key, {})
-    if not isinstance(table, dict):
-        raise InputError(f"{where}: {key} must be a table, written [{key}]")
-    return table
-
-
-def _tables(document: Mapping[str, Any], key: str, where: str) -> list[dict[str, Any]]:
-    tables = document.get(key, [])
-    if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
-        raise InputError(f"{where}: {key} must be an array of tables, written [[{key}]]")
-    return tables
 
 
 def _grid(table: Mapping[str, Any], where: str) -> Grid:

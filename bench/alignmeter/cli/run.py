@@ -12,7 +12,7 @@ import click
 from alignmeter.cells.matrix import Matrix, expand, read_matrix, read_overrides
 from alignmeter.cli.options import axis_options, measure_options
 from alignmeter.records.folder import Loaded, default_folder, record_path, write_run_file
-from alignmeter.records.lock import claimed
+from alignmeter.records.lock import locked
 from alignmeter.records.record import Record
 from alignmeter.terminal.summary import summary_lines
 from alignmeter.units import seconds_text
@@ -71,7 +71,7 @@ def run(
         operators=operators or chosen.operators,
         sample_hz=sample_hz,
     )
-    with claimed(folder):
+    with locked(folder):
         write_run_file(folder, chosen.name, overrides, command_line())
         start = time.monotonic()
         if not no_plan:

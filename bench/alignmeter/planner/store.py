@@ -3,11 +3,11 @@
 __all__ = ["known_prediction", "plan_cell", "plans_folder"]
 
 import contextlib
-import os
 from importlib import import_module
 from pathlib import Path
 
 import msgspec
+from platformdirs import user_cache_path
 
 from alignmeter.accelerators.provenance import package_versions, source_commit
 from alignmeter.cells.cell import Cell, digest
@@ -22,8 +22,7 @@ _VERSION = 1
 
 def plans_folder() -> Path:
     """Folder of the plans made on this machine, one file ``<key>.json`` each."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "alignmeter" / "plans"
+    return user_cache_path("alignmeter", appauthor=False) / "plans"
 
 
 def _path(cell: Cell) -> Path:

@@ -19,6 +19,7 @@ from alignmeter.methods import TrainingStep, open_method, open_setup
 from alignmeter.planner.fake_tensors import without_data
 from alignmeter.planner.workspace import cpu_workspace, gpu_workspace
 from alignmeter.records.prediction import Prediction
+from alignmeter.text import shortened
 from alignmeter.training.step import SilentProbe
 from alignmeter.worker.memory.allocations import AllocationLog, Storage
 from alignmeter.worker.memory.ledger import default_owner, logged, own_residents, rows
@@ -69,7 +70,7 @@ def _refusing(log: AllocationLog) -> Iterator[None]:
 def _refusal(log: AllocationLog, error: Exception) -> str:
     """Which operator it was. Nothing but tensors without values sets the trace apart."""
     operator = log.operators[-1] if log.operators else "making the models"
-    said = next(iter(str(error).splitlines()), "")[:_TEXT]
+    said = shortened(next(iter(str(error).splitlines()), ""), _TEXT)
     return (
         f"{operator} needs the values of its tensors or has no fake implementation "
         f"({type(error).__name__}: {said}); only a measurement can tell"

@@ -9,13 +9,16 @@ from typing import Any, TypeVar
 import msgspec
 
 from alignmeter.errors import InputError
+from alignmeter.text import shortened
 
+_LONGEST = 60
+"""Characters of a value in a sentence."""
 _ENCODER = msgspec.json.Encoder()
 T = TypeVar("T")
 
 
 class _Version(msgspec.Struct):
-    schema_version: int | None = None
+    schema_version: Any = None
 
 
 def encode_document(document: msgspec.Struct) -> bytes:
@@ -42,12 +45,14 @@ def decode_versioned(
     """
     try:
         found = msgspec.json.decode(data, type=_Version).schema_version
-        if found == version:
+        whole = type(found) is int  # neither true nor 1.0, which equal 1
+        if whole and found == version:
             return decoder.decode(data)
-        if found is None or found not in steps:
+        if not whole or found not in steps:
             known = [str(number) for number in (*sorted(steps), version)]
             reads = " and ".join(filter(None, (", ".join(known[:-1]), known[-1])))
-            raise InputError(f"{where}: schema_version is {found!r}; this version reads {reads}")
+            said = shortened(repr(found), _LONGEST)
+            raise InputError(f"{where}: schema_version is {said}; this version reads {reads}")
         return msgspec.convert(_migrated(data, found, version, steps), decoder.type)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{where}: not {what}: {error}") from error

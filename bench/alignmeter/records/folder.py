@@ -31,6 +31,7 @@ from alignmeter.records.portability import Portability, decode_portability
 from alignmeter.records.prediction import Prediction, decode_predictions
 from alignmeter.records.record import Record, decode_record, encode_record
 from alignmeter.records.timeline import Timeline, encode_timeline
+from alignmeter.text import shortened
 from alignmeter.units import bytes_text
 
 RUN_FILE = "run.json"
@@ -205,7 +206,7 @@ def _contents(path: Path) -> bytes:
 def _one_line(sentence: str) -> str:
     """The sentence without line breaks and bytes that are no text, and not without end."""
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence)
-    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
+    return shortened(shown, _LONGEST)
 
 
 def _add(loaded: Loaded, data: bytes, path: Path) -> None:

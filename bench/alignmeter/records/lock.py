@@ -1,10 +1,9 @@
 """One run at a time in a folder: a lock that goes with the process that holds it."""
 
-__all__ = ["claimed"]
+__all__ = ["locked"]
 
 import contextlib
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,42 +13,56 @@ import psutil
 from alignmeter.errors import InputError
 
 _LOCK = ".lock"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+"""What flock(2) fails with where a file system or its server has no locks."""
 
 
 @contextlib.contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold ``folder`` for this process; the kernel lets it go however the process ends.
 
-    What earlier runs left half-written when they were killed is removed. Raises `InputError` if
-    another run holds the folder, or if it cannot be written or locked.
+    Forked children do not hold it: the library closes their copy of the file. What earlier runs
+    left half-written when they were killed is removed. Raises `InputError` if another run holds the
+    folder, or if it cannot be written or locked.
     """
+    from filelock import FileLock, Timeout  # 15 ms, which only a run has to wait for
+
     path = folder / _LOCK
+    # Without flock the library would make do with a file that outlives a killed process.
+    lock = FileLock(path, blocking=False, fallback_to_soft=False, on_acquired=_sign)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock.acquire()
+    except Timeout:
+        raise InputError(
+            f"{folder}: another run (process {_holder(path)}) writes here; "
+            "wait for it or give another --out"
+        ) from None
     except OSError as error:
+        if error.errno in _NO_LOCKS:
+            raise InputError(
+                f"{folder}: this file system gives no lock ({error.strerror}); "
+                "give an --out on another one"
+            ) from error
         raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise InputError(
-                    f"{folder}: this file system gives no lock ({error.strerror}); "
-                    "give an --out on another one"
-                ) from error
-            holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise InputError(
-                f"{folder}: another run (process {holder}) writes here; "
-                "wait for it or give another --out"
-            ) from None
-        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
-            os.truncate(handle, 0)
-            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         _tidy(folder)
         yield
     finally:
-        os.close(handle)
+        lock.release()
+
+
+def _sign(handle: int) -> None:
+    """Write who holds the lock into its file, for who is refused."""
+    with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+        os.truncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+
+
+def _holder(path: Path) -> str:
+    with contextlib.suppress(OSError, ValueError):
+        return str(int(path.read_bytes()[:32]))
+    return "unknown"
 
 
 def _tidy(folder: Path) -> None:

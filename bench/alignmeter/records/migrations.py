@@ -3,7 +3,7 @@
 A field that came later has a default and needs no step. A step is for what changed its meaning.
 """
 
-__all__ = ["CAPACITY_STEPS", "RECORD_STEPS"]
+__all__ = ["CAPACITY_STEPS", "RECORD_STEPS", "plan_of_list"]
 
 from typing import Any
 
@@ -74,6 +74,12 @@ def _capacity_of_2(found: Document) -> Document:
         for point in found["points"]
     ]
     return {**found, "schema_version": 2, "points": points}
+
+
+def plan_of_list(predictions: list[Document]) -> Document:
+    """Plans had no version first and were a bare list, with cells as in schema 1 of records."""
+    current = [{**one, "cell": _cell_of_2(one["cell"])} for one in predictions]
+    return {"schema_version": 1, "alignmeter": "", "predictions": current}
 
 
 RECORD_STEPS: Steps = {1: _record_of_2}

@@ -19,6 +19,7 @@ from typing import Annotated
 import msgspec
 
 from alignmeter.records.document import decode_versioned, encode_document
+from alignmeter.text import counted
 
 SCHEMA_VERSION = 1
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -100,7 +101,7 @@ def summary(table: Portability) -> str:
     """One line: what was compiled, and what holds or how much of it does not."""
     functions = len({(row.kernel, row.function) for row in table.rows})
     chips = len({row.chip for row in table.rows})
-    what = f"{_count(functions, 'function')} x {_count(chips, 'chip')}"
+    what = f"{counted(functions, 'function')} x {counted(chips, 'chip')}"
     wrong = len(failures(table))
     if wrong:
         return f"{what}: {wrong} of {len(table.rows)} compilations fail"
@@ -110,7 +111,3 @@ def summary(table: Portability) -> str:
     if any(row.wants_matrix for row in table.rows):
         parts.append("matrix products on the matrix unit")
     return f"{what}: {', '.join(parts)}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

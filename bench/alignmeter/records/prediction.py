@@ -1,11 +1,25 @@
 """A plan's word on one cell: predicted peak and ledger, and where it fits. Never a measurement."""
 
-__all__ = ["Fit", "Prediction", "decode_predictions", "encode_predictions"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "Fit",
+    "Plan",
+    "Prediction",
+    "decode_predictions",
+    "encode_predictions",
+]
+
+from typing import Any
 
 import msgspec
 
+from alignmeter import __version__
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import InputError
+from alignmeter.records.document import decode_versioned, encode_document
+from alignmeter.records.migrations import plan_of_list
+
+SCHEMA_VERSION = 1
 
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,18 +51,36 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     fits: dict[str, Fit] = {}
 
 
-_ENCODER = msgspec.json.Encoder()
-_DECODER = msgspec.json.Decoder(list[Prediction])
+class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All predictions of one `alignmeter plan`, and the version of alignmeter that made them."""
+
+    schema_version: int
+    alignmeter: str
+    predictions: list[Prediction]
+
+
+_DECODER = msgspec.json.Decoder(Plan)
+_LIST = msgspec.json.Decoder(list[dict[str, Any]])
+_WHAT = "the JSON of `alignmeter plan`"
 
 
 def encode_predictions(predictions: list[Prediction]) -> bytes:
-    """Strict JSON, indented, with a newline at the end."""
-    return msgspec.json.format(_ENCODER.encode(predictions), indent=1) + b"\n"
+    """A `Plan` as strict JSON, indented for people, with a newline at the end."""
+    return encode_document(
+        Plan(schema_version=SCHEMA_VERSION, alignmeter=__version__, predictions=predictions)
+    )
 
 
 def decode_predictions(data: bytes, where: str) -> list[Prediction]:
-    """Read them back. Raises `InputError` that names ``where`` and the wrong field."""
+    """Read them back, also from a bare list, as it was written before plans had a version.
+
+    Raises `InputError` that names ``where`` and the wrong field.
+    """
+    if not data.lstrip().startswith(b"["):
+        return decode_versioned(data, _DECODER, SCHEMA_VERSION, where, _WHAT).predictions
     try:
-        return _DECODER.decode(data)
+        return msgspec.convert(plan_of_list(_LIST.decode(data)), Plan).predictions
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{where}: not the JSON of `alignmeter plan`: {error}") from error
+        raise InputError(f"{where}: not {_WHAT}: {error}") from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:  # in an older cell
+        raise InputError(f"{where}: not {_WHAT}, as a bare list: {error!r}") from error

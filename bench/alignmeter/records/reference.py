@@ -1,19 +1,30 @@
 """Reference losses: what a cell's first steps give in fp32 on a CPU with stock operators."""
 
-__all__ = ["Reference", "Signals", "cached_references", "packaged_references", "reference_key"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "Reference",
+    "References",
+    "Signals",
+    "cached_references",
+    "decode_references",
+    "packaged_references",
+    "reference_key",
+]
 
-import os
 from collections.abc import Mapping
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 
 import msgspec
+from platformdirs import user_cache_path
 
 from alignmeter.cells.axes import AxisValue
 from alignmeter.cells.cell import Cell, digest
 from alignmeter.cells.names import named_axes
+from alignmeter.records.document import decode_versioned
 
+SCHEMA_VERSION = 1
 Signals = dict[str, list[float]]
 """Name -> its value in each agreement step: ``loss``, ``grad_norm`` and the method's metrics."""
 
@@ -34,6 +45,16 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     signals: Signals
     rollouts: list[list[list[int]]] = []
     layers: int | None = None
+
+
+class References(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The packaged file. ``references``: `reference_key` -> reference."""
+
+    schema_version: int
+    references: dict[str, Reference]
+
+
+_DECODER = msgspec.json.Decoder(References)
 
 
 def reference_key(
@@ -74,10 +95,14 @@ def _library_versions() -> dict[str, str]:
 def packaged_references() -> Mapping[str, Reference]:
     """Key -> reference of the tiny cells of the packaged matrices."""
     data = (resources.files("alignmeter.records") / "references.json").read_bytes()
-    return msgspec.json.decode(data, type=dict[str, Reference])
+    return decode_references(data, "references.json").references
+
+
+def decode_references(data: bytes, where: str) -> References:
+    """Parse and check the packaged file. Raises `InputError` naming ``where`` and the field."""
+    return decode_versioned(data, _DECODER, SCHEMA_VERSION, where, "the packaged references")
 
 
 def cached_references() -> Path:
     """Folder of the references computed on this machine, one file ``<key>.json`` each."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "alignmeter" / "references"
+    return user_cache_path("alignmeter", appauthor=False) / "references"

@@ -17,6 +17,7 @@ from alignmeter.errors import CellError, InputError
 from alignmeter.registry import ACCELERATORS
 from alignmeter.session.fork_server import server_pid, stop_server
 from alignmeter.telemetry.device_nodes import open_device_nodes
+from alignmeter.text import shortened
 from alignmeter.worker.serve import serve
 
 _START_S = 180.0
@@ -142,7 +143,7 @@ class Worker:
         end = os.pread(self._output.fileno(), _SAID_BYTES, max(0, size - _SAID_BYTES))
         tail = end.decode(errors="replace").strip().splitlines()[-3:]
         said = f"; its last words: {' / '.join(tail)}" if tail else ""
-        raise CellError("crashed", "worker_died", f"the worker {how}{said}"[:2000])
+        raise CellError("crashed", "worker_died", shortened(f"the worker {how}{said}", 2000))
 
     def close(self) -> None:
         """End the process: politely, then for certain."""

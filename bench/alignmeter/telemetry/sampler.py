@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from alignmeter.telemetry.base import Sample
 from alignmeter.telemetry.ring import Ring
+from alignmeter.text import shortened
 
 DEFAULT_HZ = 20.0
 _STOP_S = 2.0
@@ -99,7 +100,7 @@ class SamplerProcess:
     def _said(self) -> str:
         size = os.fstat(self._errors).st_size
         lines = os.pread(self._errors, size, 0).decode(errors="replace").strip().splitlines()
-        return f": {lines[-1][:300]}" if lines else ""
+        return f": {shortened(lines[-1], 300)}" if lines else ""
 
 
 def _main(arguments: list[str]) -> None:

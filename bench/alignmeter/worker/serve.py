@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from alignmeter.errors import CellError
+from alignmeter.text import shortened
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 """Parts of the messages of torch's allocators: CUDA/HIP/XPU, CPU on Linux, CPU elsewhere."""
@@ -59,7 +60,7 @@ def _classified(error: BaseException) -> tuple[str, str, str]:
     """Status, reason code and text of an exception in the worker."""
     if isinstance(error, CellError):
         return error.status, error.code, error.text
-    text = f"{type(error).__name__}: {error}".strip()[:2000]
+    text = shortened(f"{type(error).__name__}: {error}".strip(), 2000)
     if isinstance(error, MemoryError) or any(part in text.lower() for part in _OUT_OF_MEMORY):
         return "oom", "out_of_memory", text
     import traceback

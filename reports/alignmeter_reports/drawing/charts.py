@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from alignmeter.text import shortened
 from alignmeter_reports.drawing.svg import (
     HATCHES,
     INK,
@@ -79,7 +80,8 @@ def stacked_bars(bars: Sequence[Bar], *, title: str, unit: str) -> str:
 def _said(bars: Sequence[Bar]) -> str:
     """The sums of the first bars, for who does not see them."""
     sums = [
-        f"{bar.label[:_LONGEST_SAID]}: {sum(bar.parts.values()):.3g}" for bar in bars[:_MOST_SAID]
+        f"{shortened(bar.label, _LONGEST_SAID)}: {sum(bar.parts.values()):.3g}"
+        for bar in bars[:_MOST_SAID]
     ]
     return "In the unit of the axis: " + "; ".join(sums) + "."
 
@@ -125,7 +127,7 @@ def log_log(panels: Sequence[Sequence[Panel]], *, title: str, x_label: str) -> s
 def _ends(panels: Sequence[Panel]) -> str:
     """Where the first curves begin and end, for who does not see them."""
     said = [
-        f"{panel.title[:_LONGEST_SAID]}, {curve.label[:_LONGEST_SAID]}: "
+        f"{shortened(panel.title, _LONGEST_SAID)}, {shortened(curve.label, _LONGEST_SAID)}: "
         f"{_point(curve.points[0])} to {_point(curve.points[-1])}"
         for panel in panels
         for curve in panel.curves

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from alignmeter.text import shortened
 from alignmeter.units import GIB, MIB, bytes_text
 from alignmeter_reports.drawing.svg import INK, LARGEST, PALETTE, literal, plain, settings, svg_text
 
@@ -160,7 +161,7 @@ def _points(axes: Axes, points: Sequence[Point], unit: int) -> None:
             linewidths=0.6,
             s=34,
             zorder=3,
-            label=literal(group[:_LONGEST_GROUP]),
+            label=literal(shortened(group, _LONGEST_GROUP)),
         )
 
 

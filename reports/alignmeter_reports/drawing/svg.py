@@ -18,6 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from alignmeter.text import shortened
+
 # Okabe and Ito's palette (2008), told apart with any common colour blindness, and a dark grey.
 PALETTE = [
     "#0072B2",
@@ -52,7 +54,7 @@ def settings() -> AbstractContextManager[None]:
 
 def literal(text: str) -> str:
     """No formula, and short enough to leave room for the curves."""
-    return text[:_LONGEST_LABEL].replace("$", r"\$")
+    return shortened(text, _LONGEST_LABEL).replace("$", r"\$")
 
 
 def plain(figure: Figure, axes: Axes) -> None:
@@ -81,7 +83,7 @@ def svg_text(figure: Figure, title: str, desc: str = "") -> str:
     text = text[text.index("<svg") :]
     before, _, after = text.partition("<metadata>")
     text = _lean(before + after.partition("</metadata>")[2])
-    escaped = html.escape(title[:_LONGEST_TITLE])
+    escaped = html.escape(shortened(title, _LONGEST_TITLE))
     words = f"<title>{escaped}</title>" + (f"<desc>{html.escape(desc)}</desc>" if desc else "")
     head, _, rest = text.partition(">")
     return f'{head} role="img" aria-label="{escaped}">{words}{rest}'

@@ -13,6 +13,7 @@ from alignmeter.analysis.intervals import Estimate
 from alignmeter.analysis.likeness import Group
 from alignmeter.analysis.pairings import pairings
 from alignmeter.cells.labels import cell_text
+from alignmeter.text import shortened
 from alignmeter_reports.drawing.svg import INK, LARGEST, PALETTE, literal, plain, settings, svg_text
 
 _MOST_DRAWN = 40
@@ -96,7 +97,7 @@ def _said(row: KernelsRow) -> str:
     """A pair's ratios, for who does not see them."""
     ratios = {"step time": row.time, "peak memory": row.memory}
     words = [f"{name} {found.value:.3g} times" for name, found in ratios.items() if found]
-    return f"{row.what[:_LONGEST_SAID]}, beside {row.base}: {', '.join(words)}"
+    return f"{shortened(row.what, _LONGEST_SAID)}, beside {row.base}: {', '.join(words)}"
 
 
 def _reach(found: Sequence[Estimate]) -> list[list[float]]:

@@ -1,6 +1,7 @@
 """E-divisive against its definition, its p-values against chance, and the figures in the docs."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from changes import false_alarms, main, steps_found
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alignmeter.analysis.history import control
 from alignmeter.analysis.history.control import splits
 from alignmeter.analysis.history.divisive import LEAST_PART, Candidate
 
@@ -74,6 +76,20 @@ def test_p_values_of_pure_chance_are_no_smaller_than_chance():
     for p in (0.05, 0.1, 0.3):
         assert sum(value <= p for value in found) / 400 <= p + 3 * (p * (1 - p) / 400) ** 0.5
     assert sum(value <= 0.3 for value in found) / 400 >= 0.2  # and they are not all near 1
+
+
+def test_the_limit_of_the_papers_example():
+    """Section 3.1 of Benjamini and Hochberg: of 15 p-values, four are believed at 5 %."""
+    p_values = [
+        0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240,
+        0.4262, 0.5719, 0.6528, 0.7590, 1.0,
+    ]  # fmt: skip
+    found = [SimpleNamespace(p_value=p) for p in p_values]
+    assert control._limit(found, 15, 0.05) == 0.0095
+    # As many calm series as well: 0.0019 <= 0.05 * 3 / 30 is the last.
+    assert control._limit(found, 30, 0.05) == 0.0019
+    assert control._limit(found[9:], 15, 0.05) == 0.0
+    assert control._limit([], 15, 0.05) == 0.0
 
 
 def test_a_series_too_calm_for_the_smallest_effect_is_not_divided_and_a_clear_one_is():

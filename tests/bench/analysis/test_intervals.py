@@ -6,6 +6,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from alignmeter.analysis.intervals import (
     Estimate,
@@ -50,6 +51,33 @@ def test_ratio_by_hand():
     half = 2.776445 * math.log(2) * math.sqrt(2 / 3)
     assert found.value == pytest.approx(2.0)
     assert found.high == pytest.approx(2 * math.exp(half), rel=1e-6)
+
+
+def test_intervals_are_scipys():
+    """scipy.stats takes too long to import for the product; its figures are ours."""
+    draw = random.Random(0)
+    for _ in range(200):
+        sides = [
+            [draw.lognormvariate(centre, 10 ** draw.uniform(-4, 0)) for _ in range(count)]
+            for centre, count in ((draw.uniform(-3, 3), draw.randint(3, 9)) for _ in "ab")
+        ]
+        new, base = ([math.log(value) for value in side] for side in sides)
+        for found, theirs in (
+            (ratio(*sides), stats.ttest_ind(new, base, equal_var=False)),
+            (estimate(sides[0]), stats.ttest_1samp(new, 0.0)),
+        ):
+            bounds = theirs.confidence_interval(0.95)
+            assert (math.log(found.low), math.log(found.high)) == pytest.approx(
+                (bounds.low, bounds.high), rel=1e-12, abs=1e-12
+            )
+
+
+def test_sides_without_any_spread_have_an_interval_of_no_width():
+    assert ratio([2.0] * 3, [1.0] * 4) == Estimate(value=2.0, low=2.0, high=2.0, n=3)
+    one = ratio([1.0, 1.0, 1.0 + 2**-52], [1.0] * 3)  # one rounding apart on one side
+    assert one.low < 1 < one.high
+    calm = estimate([3.0] * 3)
+    assert calm.low == calm.value == calm.high
 
 
 def test_ratio_of_pairs_by_hand():

@@ -12,6 +12,7 @@ import torch
 from click.testing import CliRunner
 from made_records import make_record
 
+from alignmeter import __version__
 from alignmeter.analysis.chips import peaks
 from alignmeter.cli import cli
 from alignmeter.methods.sft import SftStep
@@ -78,7 +79,9 @@ def test_all_chips_and_the_largest_of_each_axis_in_80_columns():
 def test_json_has_what_the_design_says():
     done = run_plan(*TINY, "--for", "MI300X", "--json")
     assert done.exit_code == 0
-    (entry,) = json.loads(done.stdout)
+    document = json.loads(done.stdout)
+    assert (document["schema_version"], document["alignmeter"]) == (1, __version__)
+    (entry,) = document["predictions"]
     assert entry["cell"]["id"].startswith("sft-llama-tiny-lora-cuda-")
     assert set(entry["phases"]) == {"forward", "backward", "optimizer"}
     assert sum(entry["ledger"].values()) == entry["peak_bytes"] == max(entry["phases"].values())
@@ -101,9 +104,10 @@ def test_a_plan_file_is_read_by_reports(tmp_path):
     done = run_plan(*TINY, "--for", "MI300X", "--json", "--out", str(tmp_path / "new"))
     assert done.exit_code == 0
     assert (tmp_path / "new" / "plan.json").read_text() == done.stdout
+    (entry,) = json.loads(done.stdout)["predictions"]
     loaded = load_folders([tmp_path / "new"])
     assert loaded.refused == []
-    assert [p.cell.id for p in loaded.predictions] == [json.loads(done.stdout)[0]["cell"]["id"]]
+    assert [p.cell.id for p in loaded.predictions] == [entry["cell"]["id"]]
     (tmp_path / "new" / "plan.json").write_text('[{"cell": 1}]')
     (refused,) = load_folders([tmp_path / "new"]).refused
     assert "plan.json" in refused
@@ -237,7 +241,7 @@ def test_a_step_that_reads_values_names_the_operator_and_the_others_are_planned(
     monkeypatch.setattr(SftStep, "run", reads_values)
     done = run_plan(*TINY, "--seq-len", "16,20", "--for", "MI300X", "--json")
     assert done.exit_code == 0
-    assert [entry["cell"]["seq_len"] for entry in json.loads(done.stdout)] == [20]
+    assert [entry["cell"]["seq_len"] for entry in json.loads(done.stdout)["predictions"]] == [20]
     assert "not planned: aten._local_scalar_dense.default needs the values" in done.stderr
     assert "only a measurement can tell" in done.stderr
 

@@ -6,7 +6,6 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,9 +24,7 @@ from started_runs import (
     whole_records,
 )
 
-from alignmeter.errors import InputError
-from alignmeter.records.folder import load_folders
-from alignmeter.records.lock import claimed
+from alignmeter.records.lock import locked
 
 MANY = [
     *SMALL, "--method", "sft,rm,dpo,ppo", "--peft", "full,lora", "--steps", "1", "--warmup", "1",
@@ -94,7 +91,7 @@ class Lane:
         # What was there before is there as it was: neither lost nor measured again.
         self.lost += [name for name, record in self.kept.items() if found.get(name) != record]
         self.kept = found
-        with claimed(self.place / "out"):  # no lock stays
+        with locked(self.place / "out"):  # no lock stays
             self.half += (self.place / "out").glob("*.partial")
 
     def end(self):
@@ -191,7 +188,7 @@ def test_of_two_runs_into_one_folder_one_runs(tmp_path):
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path):
-    with claimed(tmp_path / "out"):
+    with locked(tmp_path / "out"):
         done = subprocess.run(
             [COMMAND, *SMALL, "--out", "out"],
             cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False,
@@ -199,34 +196,3 @@ def test_two_runs_do_not_share_a_folder(tmp_path):
     assert done.returncode == 2
     assert f"out: another run (process {os.getpid()}) writes here" in done.stderr
     assert not list((tmp_path / "out").glob("*.json"))
-
-
-def test_a_lock_and_half_a_file_go_with_their_process(tmp_path):
-    code = (
-        "import os, sys; from pathlib import Path; from alignmeter.records.lock import claimed; "
-        "claim = claimed(Path(sys.argv[1])); claim.__enter__(); "
-        "Path(sys.argv[1], f'.x.json.{os.getpid()}.partial').write_text('{'); "
-        "os.kill(os.getpid(), 9)"
-    )
-    out = tmp_path / "out"
-    done = subprocess.run([sys.executable, "-P", "-c", code, out], check=False)
-    assert done.returncode == -signal.SIGKILL
-    living = out / f".y.json.{os.getppid()}.partial"  # of a process that may still write
-    living.write_text("{")
-    assert len(list(out.glob("*.partial"))) == 2
-    assert load_folders([out]).refused == []
-    with claimed(out):
-        assert (out / ".lock").read_text() == f"{os.getpid()}\n"
-        assert list(out.glob("*.partial")) == [living]
-
-
-def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
-    def no_locks(handle, operation):
-        raise OSError(37, "No locks available")
-
-    monkeypatch.setattr("fcntl.flock", no_locks)
-    with (
-        pytest.raises(InputError, match=r"gives no lock \(No locks available\); give an --out"),
-        claimed(tmp_path / "out"),
-    ):
-        pass

@@ -17,7 +17,7 @@ from alignmeter.records.folder import (
     write_bytes,
     write_record,
 )
-from alignmeter.records.lock import claimed
+from alignmeter.records.lock import locked
 from alignmeter.records.timeline import Timeline
 
 REMEDY = "a user who may mount (root, or a container with CAP_SYS_ADMIN) enables this test"
@@ -102,7 +102,7 @@ def test_a_folder_that_turns_read_only_is_one_sentence_and_loses_nothing(small_d
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence():
-    with pytest.raises(InputError, match="cannot be written"), claimed(Path("/proc/nowhere")):
+    with pytest.raises(InputError, match="cannot be written"), locked(Path("/proc/nowhere")):
         pass
     with pytest.raises(InputError, match="cannot be written"):
         write_bytes(Path("/proc/nowhere/x.json"), b"1")

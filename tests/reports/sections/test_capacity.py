@@ -76,7 +76,7 @@ def test_a_row_shows_the_search_and_its_plan(page_of):
 def test_a_page_of_searches_alone_says_where_and_when(page_of):
     page = page_of(make_point())
     head = words(page.partition("<header>")[2].partition("</header>")[0])
-    assert "0 cells and 1 searches for what fits on EPYC (h). Measured 2026-01-02." in head
+    assert "0 cells and 1 search for what fits on EPYC (h). Measured 2026-01-02." in head
     assert "CPU memory figures here are tensor storage on the CPU" in head
     assert "Nothing in this report was measured on: cuda, rocm, xpu." in head
     assert "<h3>EPYC on h</h3>" in page
@@ -86,7 +86,7 @@ def test_without_a_search_there_is_no_section(tmp_path):
     write_report(Loaded(records=[make_record()], refused=[]), tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
     assert 'id="capacity"' not in page
-    assert "1 cells on cpu" in words(page)
+    assert "1 cell on cpu" in words(page)
 
 
 def test_the_curve_joins_batches_and_lengths_by_architecture():

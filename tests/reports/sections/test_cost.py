@@ -135,16 +135,18 @@ def test_a_file_of_prices(tmp_path):
     ("text", "message"),
     [
         ("schema = ", "not valid TOML"),
-        ('currency = "EUR"', "schema is None"),
+        ('currency = "EUR"', "schema is missing; this version reads schema = 1"),
         ('schema = true\ncurrency = "EUR"', "schema is True"),
-        ("schema = 1", "currency is None; give its letters"),
+        ("schema = 1", "currency is missing; give its letters"),
         ('schema = 1\ncurrency = "<b>"', "currency is '<b>'"),
         (GOOD + "rates = 1", "unknown key 'rates'; known: schema, currency"),
         (GOOD + "pue = 0.9", "pue is 0.9; give a number from 1 to 5"),
         (GOOD + "pue = nan", "pue is nan"),
         (GOOD + "electricity_per_kwh = -1", "electricity_per_kwh is -1; give a number from 0"),
         (GOOD + "electricity_per_kwh = inf", "electricity_per_kwh is inf"),
-        (GOOD + "per_hour = 3", "per_hour must be a table"),
+        ("schema = 2\nrates = 1", "schema is 2; this version reads schema = 1"),
+        (GOOD + f"electricity_per_kwh = 1{'0' * 400}", "electricity_per_kwh is 1000000"),
+        (GOOD + "per_hour = 3", "per_hour is 3; write a table of prices, [per_hour]"),
         (GOOD + '[per_hour]\nH100-SXM = "3"', "per_hour.H100-SXM is '3'"),
         (GOOD + "[per_hour]\nH100-SXM = true", "per_hour.H100-SXM is True"),
     ],
@@ -156,6 +158,13 @@ def test_what_is_wrong_is_named(tmp_path, text, message):
         read_prices(path)
     assert str(raised.value).startswith(f"{path}: ")
     assert message in str(raised.value)
+
+
+def test_a_file_that_is_no_text(tmp_path):
+    path = tmp_path / "prices.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=f"{path}: not UTF-8 text"):
+        read_prices(path)
 
 
 def test_a_file_that_is_not_there(tmp_path):

@@ -66,4 +66,14 @@ def test_plans_read_back_and_bad_ones_are_refused_by_name(tmp_path):
     write_bytes(tmp_path / "plan.json", b"[1]")
     write_record(tmp_path, make_record())
     assert "plan.json" in load_folders([tmp_path]).refused[0]
-    assert msgspec.json.decode(encode_predictions([])) == []
+    assert msgspec.json.decode(encode_predictions([]))["predictions"] == []
+
+
+def test_a_bare_list_of_an_older_version_is_still_read(tmp_path):
+    made = [prediction(), prediction(fits={})]
+    older = msgspec.json.encode(made)
+    assert decode_predictions(older, "here") == made
+    assert decode_predictions(b"\n " + older, "here") == made
+    write_bytes(tmp_path / "plan.json", older)
+    assert load_folders([tmp_path]).predictions == made
+    assert decode_predictions(older.replace(made[0].cell.id.encode(), b"old"), "here") == made

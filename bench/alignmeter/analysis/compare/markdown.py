@@ -16,7 +16,7 @@ from alignmeter.analysis.compare.words import (
     scope_text,
 )
 from alignmeter.analysis.metrics import METRICS
-from alignmeter.text import plain
+from alignmeter.text import listed, plain
 
 MARKDOWN_LIMIT_BYTES = 1_000_000
 """GitHub refuses a step's summary above 1024 KiB; what else the step writes there needs room."""
@@ -62,15 +62,16 @@ def _start(comparison: Comparison, failed: Sequence[CellComparison]) -> str:
 
 def _end(comparison: Comparison, notes: Sequence[str]) -> str:
     gaps = missing(comparison.rows)
-    more = [f"and {len(gaps) - _LISTED} reasons more"] if len(gaps) > _LISTED else []
-    left = [f"and {len(notes) - _LISTED} lines more"] if len(notes) > _LISTED else []
-    lines = [*counts_text(comparison), *gaps[:_LISTED], *more, *notes[:_LISTED], *left]
+    lines = [
+        *counts_text(comparison),
+        *listed(gaps, _LISTED, "reason"),
+        *listed(notes, _LISTED, "line"),
+    ]
     return "\n" + "".join(f"- {escaped(line)}\n" for line in lines)
 
 
 def _list(texts: Sequence[str]) -> str:
-    more = [f"and {len(texts) - _LISTED} more"] if len(texts) > _LISTED else []
-    return escaped("; ".join([*map(plain, texts[:_LISTED]), *more]))
+    return escaped("; ".join(listed([plain(text) for text in texts], _LISTED)))
 
 
 def _row(row: CellComparison, name: str, *, loud: bool) -> str:

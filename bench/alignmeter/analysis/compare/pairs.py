@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from alignmeter.analysis.likeness import Group, groups, newest_first
 from alignmeter.cells.cell import Alike, Cell
 from alignmeter.records.record import Record
+from alignmeter.text import shortened
 
 _LONGEST = 40
 """Characters of a value in a sentence."""
@@ -201,7 +202,7 @@ def reported(base: Compared, new: Compared) -> list[str]:
     """``name a -> b`` for every field that may differ and does, in order of name."""
     ours, theirs = _values(base.records), _values(new.records)
     fields = {
-        name: (_cut(ours.get(name, "none")), _cut(theirs.get(name, "none")))
+        name: (_side(ours, name), _side(theirs, name))
         for name in sorted({*ours, *theirs})
         if ours.get(name) != theirs.get(name)
     }
@@ -212,8 +213,8 @@ def reported(base: Compared, new: Compared) -> list[str]:
 def _one_sided(base: Mapping[str, str], new: Mapping[str, str]) -> Differing:
     """Fields of the key that only one side knows."""
     names = sorted(base.keys() ^ new.keys())
-    return {name: (_cut(base.get(name, "none")), _cut(new.get(name, "none"))) for name in names}
+    return {name: (_side(base, name), _side(new, name)) for name in names}
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+def _side(fields: Mapping[str, str], name: str) -> str:
+    return shortened(fields.get(name, "none"), _LONGEST)

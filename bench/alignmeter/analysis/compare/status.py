@@ -10,12 +10,17 @@ import msgspec
 from alignmeter.analysis.compare.pairs import Compared, Pair
 from alignmeter.analysis.compare.result import CellComparison, Verdict
 from alignmeter.records.record import Record
+from alignmeter.text import shortened
+
+_LONGEST = 60
+"""Characters of a value in a sentence."""
 
 
 def differing_text(differing: Mapping[str, tuple[str, str]]) -> str:
     """``seq_len (64 in BASE, 128 in NEW)``; digests only where they are all that differs."""
     told = {n: pair for n, pair in differing.items() if not n.endswith("_digest")} or differing
-    return ", ".join(f"{name} ({a[:60]} in BASE, {b[:60]} in NEW)" for name, (a, b) in told.items())
+    shown = {name: [shortened(value, _LONGEST) for value in pair] for name, pair in told.items()}
+    return ", ".join(f"{name} ({a} in BASE, {b} in NEW)" for name, (a, b) in shown.items())
 
 
 def cell_rows(pair: Pair) -> Iterable[CellComparison]:

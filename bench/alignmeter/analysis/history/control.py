@@ -77,9 +77,15 @@ def _can_change(values: _Floats, minimum: float) -> bool:
 
 def _limit(candidates: Sequence[Candidate], tests: int, rate: float) -> float:
     """Benjamini and Hochberg: the largest p-value that may be believed, or 0."""
-    ranked = sorted(candidate.p_value for candidate in candidates)
-    passed = [p for rank, p in enumerate(ranked, 1) if p <= rate * rank / tests]
-    return passed[-1] if passed else 0.0
+    p_values = [candidate.p_value for candidate in candidates]
+    if min(p_values, default=1.0) > rate:  # none is believed below the rate
+        return 0.0
+    from scipy.stats import false_discovery_control  # a second, which calm histories do without
+
+    # A series that was not tested, being calm, counts all the same.
+    calm = [1.0] * (tests - len(p_values))
+    adjusted = false_discovery_control([*p_values, *calm])
+    return max((p for p, q in zip(p_values, adjusted, strict=False) if q <= rate), default=0.0)
 
 
 def _decide(candidates: Sequence[Candidate], tests: int, rate: float) -> float:

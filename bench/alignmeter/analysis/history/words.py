@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from msgspec.structs import replace
 
 from alignmeter.analysis.history.result import ChangePoint, Difference, History, Node
-from alignmeter.text import counted, plain
+from alignmeter.text import counted, listed, plain, shortened
 
 _LONGEST = 40
 """Characters of a value."""
@@ -66,14 +66,12 @@ def differences_text(change: ChangePoint) -> Iterator[str]:
 
 def others_text(differences: Sequence[Difference]) -> str:
     """``torch 2.12.0 -> 2.13.0; driver 570.1 -> 580.2``."""
-    texts = [_difference(difference) for difference in differences[:_SHOWN]]
-    more = len(differences) - _SHOWN
-    return "; ".join(map(plain, [*texts, *([f"and {more} more"] if more > 0 else [])]))
+    return "; ".join(listed([plain(_difference(found)) for found in differences], _SHOWN))
 
 
 def _difference(found: Difference) -> str:
-    shorter = _commit if found.field == "commit" else _cut
-    return f"{found.field[:_LONGEST]} {shorter(found.before)} -> {shorter(found.after)}"
+    shorter = _commit if found.field == "commit" else _value
+    return f"{shortened(found.field, _LONGEST)} {shorter(found.before)} -> {shorter(found.after)}"
 
 
 def _commit(commit: str) -> str:
@@ -82,8 +80,8 @@ def _commit(commit: str) -> str:
     return plain(name[:_COMMIT] + plus + changes[:_COMMIT]) or "none"
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+def _value(text: str) -> str:
+    return shortened(text, _LONGEST)
 
 
 def scope_text(change: ChangePoint, *, several: bool) -> str:
