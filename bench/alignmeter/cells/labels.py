@@ -1,26 +1,36 @@
-"""What a reader needs to know a cell by."""
+"""What a reader needs to know a cell by.
 
-__all__ = ["cell_text", "layout_text"]
+A record may name a method that this version does not know: then nothing is known of its axes.
+"""
 
-from collections.abc import Sequence
+__all__ = ["axis_text", "cell_text", "layout_text", "layouts", "varied"]
+
+from collections.abc import Iterable, Sequence
+from itertools import product
 
 from alignmeter.cells.axes import AXES
 from alignmeter.cells.cell import Cell
-from alignmeter.registry import METHODS
+from alignmeter.registry import METHODS, PEFT_MODES
 
 
-def layout_text(cell: Cell, between: str = " ") -> str:
-    """Values of the axes that decide what its method's figures are figures of: ``separate joint``.
+def layout_text(cell: Cell) -> str:
+    """Values of the axes that decide what its method's figures are figures of: ``shared, joint``.
 
     Empty for a method without such, and for one that this version does not know.
     """
     row = METHODS.get(cell.method)
-    axes = () if row is None else row.layout
-    return between.join(str(getattr(cell, name)) for name in axes)
+    return ", ".join(str(getattr(cell, name)) for name in row.layout) if row else ""
+
+
+def layouts(method: str) -> list[str]:
+    """Every `layout_text` that cells of ``method`` can have."""
+    row = METHODS.get(method)
+    choices = [AXES[name].choices for name in row.layout] if row else []
+    return [", ".join(values) for values in product(*choices)] if choices else []
 
 
 def cell_text(cell: Cell, *, without: Sequence[str] = ()) -> str:
-    """In words: ``llama, tiny, lora, separate sequential, T 64, B 2``."""
+    """In words: ``llama, tiny, lora, shared, joint, T 64, B 2``."""
     parts = {
         "method": cell.method,
         "architecture": cell.architecture,
@@ -45,3 +55,26 @@ def _off_default(cell: Cell, axis: str) -> str:
 def _passes(cell: Cell) -> str:
     once = (cell.ppo_epochs, cell.ppo_minibatches) == (1, 1)
     return "" if once else f"{cell.ppo_epochs} x {cell.ppo_minibatches} passes"
+
+
+def axis_text(cell: Cell, name: str) -> str:
+    """``ppo``, ``checkpointing on``, ``batch 4``; a dash where the cell has no such axis."""
+    value = getattr(cell, name)
+    if not _has(cell, name):
+        return "-"
+    return f"{name} {value}" if value in ("on", "off") or isinstance(value, int) else str(value)
+
+
+def _has(cell: Cell, name: str) -> bool:
+    """Axes of some methods or PEFT modes mean nothing to the others."""
+    for rows, mine in ((METHODS, cell.method), (PEFT_MODES, cell.peft)):
+        owners = [own for own, row in rows.items() if name in row.axes]
+        if owners:
+            return mine in owners
+    return True
+
+
+def varied(cells: Iterable[Cell], names: Iterable[str] = AXES) -> list[str]:
+    """Those of ``names`` in which the cells differ."""
+    every = list(cells)
+    return [name for name in names if len({getattr(cell, name) for cell in every}) > 1]

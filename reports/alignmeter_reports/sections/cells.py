@@ -89,7 +89,7 @@ class CellRow:
 
 def layout(cell: Cell) -> str:
     """What its method's figures are figures of, as PPO's topology; a dash for other methods."""
-    return layout_text(cell, ", ") or "-"
+    return layout_text(cell) or "-"
 
 
 def cell_rows(found: Iterable[Group]) -> list[CellRow]:
