@@ -24,7 +24,8 @@ from alignmeter.analysis.compare import CellComparison, Comparison, compare
 from alignmeter.cells.matrix import expand, read_matrix
 from alignmeter.errors import CellError
 from alignmeter.records.folder import load_folders, write_record
-from alignmeter.terminal.comparison import terminal_lines
+from alignmeter.terminal.comparison import comparison_parts
+from alignmeter.terminal.tables import print_parts
 
 SLOWED = ("dpo", "llama", "lora")
 FOLDERS = ("base", "same", "slow")
@@ -160,8 +161,8 @@ def judged(folder: Path) -> bool:
     right = True
     for other in others:
         found = compare(load_folders(base).records, load_folders(other).records, paired=True)
-        click.echo(f"\n{other[0].name} against base")
-        click.echo("\n".join(terminal_lines(found, [])))
+        click.echo(f"\n{other[0].name} versus base")
+        print_parts(comparison_parts(found, []))
         wanted = [row.cell_id for row in times(found) if is_slowed(row)]
         right &= regressed(found) == (wanted if other[0].name == "slow" else [])
     return right

@@ -10,8 +10,6 @@ from alignmeter.analysis import compare as comparing
 from alignmeter.errors import InputError
 from alignmeter.records.folder import load_folders, write_bytes
 from alignmeter.records.record import Record
-from alignmeter.terminal.comparison import terminal_lines
-from alignmeter.terminal.summary import agreement_lines, agreement_sentences
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path)
@@ -39,12 +37,15 @@ def compare(
     Exit status: 0 nothing failed, 1 something regressed or was lost,
     2 wrong usage, or nothing to compare.
     """
+    from alignmeter.terminal.agreement import agreement_parts, agreement_sentences
+    from alignmeter.terminal.comparison import comparison_parts
+    from alignmeter.terminal.tables import print_parts
+
     gates = None if fail_on is None else comparing.parse_gates(fail_on)
     (ours, bad_ours), (theirs, bad_theirs) = _records(base), _records(new)
     found = comparing.compare(ours, theirs, gates, paired=paired)
     failed = comparing.failures(found, gates)
-    lines = [*terminal_lines(found, failed), *agreement_lines(theirs)]
-    click.echo("\n".join(lines))
+    print_parts([*comparison_parts(found, failed), *agreement_parts(theirs)])
     notes = agreement_sentences(theirs)
     for gate in comparing.undecided(found, gates or {}):
         click.echo(f"Warning: --fail-on {gate}: no cell has a verdict on it", err=True)

@@ -32,10 +32,9 @@ def history(
     Exit status: 0 done, 1 a change with --fail-on-change, 2 wrong usage,
     a folder without records, or a file that is no record.
     """
-    from rich.console import Console
-
     from alignmeter.analysis import history as histories
-    from alignmeter.terminal.history import print_history
+    from alignmeter.terminal.history import history_parts
+    from alignmeter.terminal.tables import print_parts
 
     refused: list[str] = []
     series = histories.series(histories.read_runs(folder, refused), _metrics(metric))
@@ -51,7 +50,7 @@ def history(
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1))
     else:
-        print_history(found, Console(highlight=False))
+        print_parts(history_parts(found))
     if fail_on_change and found.changes:
         raise click.exceptions.Exit(1)
     if refused:

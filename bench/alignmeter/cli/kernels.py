@@ -17,24 +17,13 @@ from alignmeter.records.portability import (
     PortabilityRow,
     encode_portability,
     failures,
-    summary,
 )
-from alignmeter.units import bytes_text
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.text import Text
-
     from alignmeter.cli.compiling import Job
 
 _DTYPES = ("bfloat16", "float16", "float32")
 _DEFAULT_DTYPES = "bfloat16,float32"
-_COLUMNS = {
-    "chip": 7, "warps": 5, "registers": 9, "spills": 6, "shared": 8, "resident": 12, "matrix": 26,
-}  # fmt: skip
-"""Widths, together 79 with the gaps; ``v_mfma_f32_16x16x16bf16_1k`` is the longest instruction."""
-_LEFT = ("chip", "matrix")
-_DASH = "\N{EN DASH}"
 
 
 @click.command()
@@ -56,6 +45,8 @@ def kernels(
     compile, spills on a data-centre chip, or multiplies matrices without the
     matrix unit.
     """
+    from alignmeter.terminal.portability import portability_parts
+    from alignmeter.terminal.tables import print_parts
     from alignmeter_kernels.portability import triton_version
 
     jobs = _jobs(targets, names, dtypes)
@@ -71,7 +62,7 @@ def kernels(
     if as_json:
         click.echo(data, nl=False)
     else:
-        _print(table)
+        print_parts(portability_parts(table))
         if out is not None:
             click.echo(f"JSON  {out}")
     wrong = failures(table)
@@ -121,54 +112,3 @@ def _compiled(jobs: "Sequence[Job]") -> list[PortabilityRow]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("compiling", total=len(jobs))
         return compile_jobs(jobs, lambda: bar.advance(task))
-
-
-def _print(table: Portability) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    groups: dict[str, list[PortabilityRow]] = {}
-    for row in table.rows:
-        title = f"{row.kernel}: {row.function}, {row.dtype}, {row.case}"
-        groups.setdefault(title, []).append(row)
-    for title, rows in groups.items():
-        console.print(Text(title, style="bold"))
-        _print_group(console, rows)
-        console.print()
-    style = "red" if failures(table) else "green"
-    console.print(Text(summary(table), style=style))
-    console.print(Text(f"Compiled by Triton {table.triton} without a GPU; nothing was run."))
-
-
-def _print_group(console: "Console", rows: Sequence[PortabilityRow]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-    for name, width in _COLUMNS.items():
-        table.add_column(name, width=width, justify="left" if name in _LEFT else "right")
-    for row in rows:
-        table.add_row(*_cells(row))
-    console.print(table)
-
-
-def _cells(row: PortabilityRow) -> "list[Text]":
-    from rich.text import Text
-
-    if row.error is not None:
-        gaps = [Text(_DASH)] * (len(_COLUMNS) - 2)
-        return [Text(row.chip), *gaps, Text("fails, see below", style="red")]
-    matrix = row.matrix or ("none" if row.wants_matrix else _DASH)
-    return [
-        Text(row.chip),
-        Text(_figure(row.warps)),
-        Text(_figure(row.registers)),
-        Text(_figure(row.spills), style="" if row.spills == 0 else "red"),
-        Text(_DASH if row.shared_bytes is None else bytes_text(row.shared_bytes)),
-        Text(_DASH if row.occupancy is None else f"{row.occupancy} {row.occupancy_unit}"),
-        Text(matrix, style="red" if matrix == "none" else ""),
-    ]
-
-
-def _figure(count: int | None) -> str:
-    return _DASH if count is None else str(count)

@@ -3,8 +3,7 @@
 __all__ = ["plan"]
 
 import sys
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +11,13 @@ import click
 import msgspec
 
 from alignmeter.analysis.chips import Peak, peak, peaks
-from alignmeter.cells.axes import AXES
-from alignmeter.cells.cell import Cell
 from alignmeter.cells.matrix import expand, read_matrix, read_overrides
 from alignmeter.cli.options import axis_options
 from alignmeter.errors import InputError
 from alignmeter.records.folder import PLAN_FILE, write_bytes
 from alignmeter.records.prediction import Fit, Prediction, encode_predictions
 from alignmeter.records.record import Reason
-from alignmeter.registry import PLAN_ACCELERATOR, unused_axes
-from alignmeter.units import bytes_text
-
-_WIDTH = 78
-_OWNERS_SHOWN = 5
-_TOLD_APART = tuple(name for name in AXES if name not in ("accelerator", "data"))
-"""Axes that may tell the rows of the table apart, in the order of a cell's id."""
+from alignmeter.registry import PLAN_ACCELERATOR
 
 
 @click.command()
@@ -54,6 +45,8 @@ def plan(
     from alignmeter.cli.progress import counted
     from alignmeter.planner import NotPlannedError
     from alignmeter.session import resolve_plan
+    from alignmeter.terminal.plan import plan_parts
+    from alignmeter.terminal.tables import print_parts
 
     found = []
     cells = resolve_plan(expand(chosen, overrides))
@@ -66,19 +59,28 @@ def plan(
                 click.echo(f"{planned.cell.id}: not planned: {error}", err=True)
             else:
                 if not as_json:
-                    click.echo("\n".join([*_lines(found[-1]), ""]))
+                    print_parts(plan_parts(found[-1]))
             advance()
     if out is not None and found:
         write_bytes(out / PLAN_FILE, encode_predictions(found))
     if as_json:
         click.echo(encode_predictions(found), nl=False)
     elif found:
-        if len(found) > 1:
-            _print_table(found, rows)
-        click.echo(_footnote())
+        _conclude(found, rows)
     if not found:
         click.echo("Nothing could be planned.", err=True)
         sys.exit(3)
+
+
+def _conclude(found: Sequence[Prediction], chips: Mapping[str, Peak]) -> None:
+    """All cells in one table where there are several, and what the figures are worth."""
+    from alignmeter.planner import ALLOWANCE
+    from alignmeter.terminal.plan import allowance_text, plans_parts
+    from alignmeter.terminal.tables import print_parts
+
+    several = plans_parts(found, chips) if len(found) > 1 else ()
+    context_bytes, gaps = ALLOWANCE.context_bytes, ALLOWANCE.fragmentation
+    print_parts([*several, allowance_text(fragmentation=gaps, context_bytes=context_bytes)])
 
 
 def _refuse(reason: Reason | None) -> None:
@@ -87,38 +89,6 @@ def _refuse(reason: Reason | None) -> None:
 
     if reason is not None and reason.code in ("excluded", "impossible"):
         raise NotPlannedError(reason.text)
-
-
-def _print_table(found: Sequence[Prediction], chips: Mapping[str, Peak]) -> None:
-    """A row per cell: peak and the smallest chip that holds it."""
-    from rich.console import Console
-    from rich.table import Table
-
-    varied = [name for name in _TOLD_APART if len({getattr(p.cell, name) for p in found}) > 1]
-    table = Table("cell", "peak", "fits", "smallest that fits", box=None, pad_edge=False)
-    table.columns[1].justify = table.columns[2].justify = "right"
-    for planned in found:
-        fitting = [name for name, fit in planned.fits.items() if fit.ok]
-        least = min(fitting, key=lambda name: chips[name].memory_bytes or 0, default=None)
-        colour = "red" if least is None else "green"
-        table.add_row(
-            " ".join(_axis_text(planned.cell, name) for name in varied) or planned.cell.id,
-            bytes_text(planned.peak_bytes),
-            f"{len(fitting)} of {len(planned.fits)}",
-            f"[{colour}]{least or 'none'}[/]",
-        )
-    Console(width=min(_WIDTH, Console().width), highlight=False).print(table)
-    click.echo()
-
-
-def _axis_text(cell: Cell, name: str) -> str:
-    """``full``, ``checkpointing on``; ``-`` for what changes nothing in the cell."""
-    value = getattr(cell, name)
-    if name in unused_axes(cell.method, cell.peft):
-        return "-"
-    if value in ("on", "off") or isinstance(value, int):
-        return f"{name} {value}"
-    return str(value)
 
 
 def _chips(names: str | None) -> Mapping[str, Peak]:
@@ -151,48 +121,4 @@ def _with_largest(cell: Any, fit: Fit, chip: Peak) -> Fit:
         fit,
         batch=largest_batch(cell, memory, changed),
         seq_len=largest_seq_len(cell, memory, changed),
-    )
-
-
-def _lines(prediction: Prediction) -> Iterator[str]:
-    yield click.style(prediction.cell.id, bold=True)
-    where = f" in {prediction.peak_phase} ({prediction.peak_operator})"
-    yield f"  peak    {bytes_text(prediction.peak_bytes)}{where}"
-    rows = sorted(prediction.ledger.items(), key=lambda row: -row[1])[:_OWNERS_SHOWN]
-    owners = (
-        f"{name.removesuffix('_bytes').replace('_', ' ')} {bytes_text(count)}"
-        for name, count in rows
-        if count
-    )
-    yield from _wrapped("  ledger  ", ", ".join(owners), None)
-    yes = [_fit_text(name, fit) for name, fit in prediction.fits.items() if fit.ok]
-    no = [_fit_text(name, fit) for name, fit in prediction.fits.items() if not fit.ok]
-    yield from _wrapped("  fits    ", ", ".join(yes) or "nowhere", "green" if yes else None)
-    if no:
-        yield from _wrapped("  misses  ", ", ".join(no), "red")
-
-
-def _fit_text(name: str, fit: Fit) -> str:
-    sign = "+" if fit.ok else "-"
-    text = f"{name} {sign}{bytes_text(abs(fit.spare_bytes))}".replace(" ", "\N{NO-BREAK SPACE}")
-    if fit.batch is None:
-        return text
-    return f"{text} (batch {fit.batch} or {fit.seq_len} tokens)".replace(" ", "\N{NO-BREAK SPACE}")
-
-
-def _wrapped(head: str, text: str, colour: str | None) -> Iterator[str]:
-    indent = " " * len(head)
-    for number, line in enumerate(textwrap.wrap(text, _WIDTH - len(head), break_on_hyphens=False)):
-        said = line.replace("\N{NO-BREAK SPACE}", " ")
-        yield (indent if number else head) + (click.style(said, fg=colour) if colour else said)
-
-
-def _footnote() -> str:
-    from alignmeter.planner import ALLOWANCE
-
-    context = bytes_text(ALLOWANCE.context_bytes)
-    return (
-        f"Fits: peak + {ALLOWANCE.fragmentation:.0%} for fragmentation + {context} for the\n"
-        "runtime, against the chip's memory. A prediction, checked against a CPU's\n"
-        "allocator (docs/plan.md) and not yet against a GPU's."
     )

@@ -9,7 +9,6 @@ import click
 from alignmeter.analysis.prices import read_prices
 from alignmeter.errors import InputError
 from alignmeter.records.folder import Loaded, load_folders
-from alignmeter.terminal.summary import summary_lines
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path)
@@ -38,6 +37,8 @@ def report(
     record is named and left out; the exit status is then 2, the report is
     written all the same.
     """
+    from alignmeter.terminal.summary import summary_parts
+    from alignmeter.terminal.tables import print_parts
     from alignmeter_reports import write_report
 
     rates = None if prices is None else read_prices(prices)
@@ -47,8 +48,9 @@ def report(
         loaded, out, csv, title, md=md, parquet=parquet, prices=rates,
         baseline=None if base is None else base.records,
     )  # fmt: skip
-    click.echo("\n".join([*summary_lines(loaded.records), "", f"HTML  {out}"]))
-    for name, path in (("CSV", csv), ("Parquet", parquet), ("Markdown", md)):
+    print_parts(summary_parts(loaded.records))
+    click.echo()
+    for name, path in (("HTML", out), ("CSV", csv), ("Parquet", parquet), ("Markdown", md)):
         if path is not None:
             click.echo(f"{name:<5} {path}")
     if show and click.launch(out.absolute().as_uri()):

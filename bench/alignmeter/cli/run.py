@@ -14,7 +14,6 @@ from alignmeter.cli.options import axis_options, measure_options
 from alignmeter.records.folder import Loaded, default_folder, record_path, write_run_file
 from alignmeter.records.lock import locked
 from alignmeter.records.record import Record
-from alignmeter.terminal.summary import summary_lines
 from alignmeter.units import seconds_text
 
 
@@ -127,13 +126,16 @@ def _interrupt(*_: object) -> None:
 
 
 def _conclude(records: list[Record], folder: Path, seconds: float) -> None:
+    from alignmeter.terminal.summary import summary_parts
+    from alignmeter.terminal.tables import print_parts
     from alignmeter_reports import write_report
 
     html, csv = folder / "report.html", folder / "report.csv"
     paths = [record_path(folder, record.cell.id, record.replicate) for record in records]
     write_report(Loaded(records=records, refused=[], paths=paths), html, csv)
-    lines = ["", *summary_lines(records), f"measured in {seconds_text(seconds)}"]
-    click.echo("\n".join([*lines, "", f"HTML  {html}", f"CSV   {csv}"]))
+    click.echo()
+    print_parts(summary_parts(records))
+    click.echo(f"measured in {seconds_text(seconds)}\n\nHTML  {html}\nCSV   {csv}")
     if not any(record.status == "ok" for record in records):
         click.echo("Nothing could be measured; the report gives the reasons.", err=True)
         raise click.exceptions.Exit(3)

@@ -5,31 +5,39 @@ __all__ = ["sizes"]
 import click
 
 from alignmeter.cells.axes import AXES
-from alignmeter.registry import ARCHITECTURES, default_name
+from alignmeter.registry import ARCHITECTURES
 
 
 @click.command()
-def sizes() -> None:
+@click.option("--markdown", is_flag=True, help="Print Markdown, as docs/sizes.md has it.")
+def sizes(markdown: bool) -> None:
     """Print the table of sizes: layers x width and parameters per family.
 
-    Counted on torch's meta device, so nothing is allocated. The table is
-    Markdown; it stands in docs/sizes.md.
+    Counted on torch's meta device, so nothing is allocated.
     """
     from alignmeter.architectures import open_architecture
+    from alignmeter.terminal.sizes import SizeRow, size_parts, sizes_markdown
+    from alignmeter.terminal.tables import print_parts
 
     families = {name: open_architecture(name) for name in ARCHITECTURES}
-    first = default_name(ARCHITECTURES)
-    click.echo(f"| size | vocabulary | {' | '.join(families)} | apart |")
-    click.echo("|---|---|" + "---|" * (len(families) + 1))
+    rows = []
     for size in AXES["size"].choices:
         shapes = {name: f.shapes[size] for name, f in families.items() if size in f.shapes}
-        counts = {name: families[name].parameters(size) for name in shapes}
-        apart = max(abs(count / counts[first] - 1) for count in counts.values())
-        cells = " | ".join(
-            f"{shapes[name]['num_hidden_layers']} x {shapes[name]['hidden_size']}, "
-            f"{counts[name] / 1e6:.4g} M"
-            if name in shapes
-            else "-"
-            for name in families
+        rows.append(
+            SizeRow(
+                size=size,
+                vocabulary=next(iter(shapes.values()))["vocab_size"],
+                shapes={
+                    name: (
+                        shape["num_hidden_layers"],
+                        shape["hidden_size"],
+                        families[name].parameters(size),
+                    )
+                    for name, shape in shapes.items()
+                },
+            )
         )
-        click.echo(f"| {size} | {shapes[first]['vocab_size']} | {cells} | {apart:.1%} |")
+    if markdown:
+        click.echo(sizes_markdown(rows, list(families)))
+    else:
+        print_parts(size_parts(rows, list(families)))

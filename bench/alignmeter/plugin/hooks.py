@@ -28,8 +28,6 @@ from alignmeter.errors import CellError, InputError
 from alignmeter.records.capacity import SearchedAxis, Searches
 from alignmeter.records.folder import Loaded, default_folder, write_record, write_run_file
 from alignmeter.records.record import Record
-from alignmeter.terminal.capacity import capacity_lines
-from alignmeter.terminal.summary import summary_lines
 
 # A pytest that measures nothing should not wait for torch: `alignmeter.session` is imported where
 # it is used.
@@ -266,26 +264,26 @@ def pytest_terminal_summary(
     run = config.stash.get(_RUN, None)
     if run is None:
         return
-    if run.comparisons:
-        from alignmeter.terminal.kernels import comparison_lines
+    from alignmeter.plugin.sections import write_section
+    from alignmeter.terminal.capacity import capacity_parts
+    from alignmeter.terminal.kernels import kernel_parts
+    from alignmeter.terminal.summary import summary_parts
+    from alignmeter.terminal.tables import Words
 
-        terminalreporter.section("kernels")
-        for line in comparison_lines(run.comparisons):
-            terminalreporter.write_line(line)
-    points = run.searches.points
-    if points or run.searches.refused:
-        terminalreporter.section("capacity")
-        for line in [*sorted(run.searches.refused), *capacity_lines(points)]:
-            terminalreporter.write_line(line)
+    points, refused = run.searches.points, sorted(run.searches.refused)
+    if run.comparisons:
+        write_section(terminalreporter, "kernels", kernel_parts(run.comparisons))
+    if points or refused:
+        parts = [*map(Words, refused), *(capacity_parts(points) if points else ())]
+        write_section(terminalreporter, "capacity", parts)
     if not (run.records or points):
         return
     from alignmeter_reports import write_report
 
     html, csv = run.folder / "report.html", run.folder / "report.csv"
     write_report(Loaded(records=run.records, refused=[], capacity=points), html, csv)
-    terminalreporter.section("alignmeter")
-    for line in [*summary_lines(run.records), ""] if run.records else []:
-        terminalreporter.write_line(line)
+    summary = [*summary_parts(run.records), Words("")] if run.records else []
+    write_section(terminalreporter, "alignmeter", summary)
     terminalreporter.write_line(f"HTML  {html}")
     terminalreporter.write_line(f"CSV   {csv}")
 

@@ -1,11 +1,8 @@
-"""A comparison in the terminal: 80 columns, the worst cell first."""
+"""A comparison of two runs: the worst cell first."""
 
-__all__ = ["terminal_lines"]
+__all__ = ["comparison_parts"]
 
-import textwrap
 from collections.abc import Iterator, Sequence
-
-import click
 
 from alignmeter.analysis.compare.result import CellComparison, Comparison
 from alignmeter.analysis.compare.words import (
@@ -18,82 +15,61 @@ from alignmeter.analysis.compare.words import (
     scope_text,
 )
 from alignmeter.analysis.metrics import METRICS
-from alignmeter.text import counted, plain
+from alignmeter.terminal.tables import Column, Grid, Part, Row, Words, figure, word
+from alignmeter.text import counted, listed, plain
 
-_COLUMNS = 80
-_FORMAT = "  {:<6} {:>10} -> {:<10} {:>9} {:<18} "
-_COLOURS = {"lost": "red", "refused": "red", "regressed": "red", "invalid": "yellow",
-            "inconclusive": "yellow", "improved": "green", "gained": "green"}  # fmt: skip
+_STYLES = {"lost": "red", "refused": "red", "regressed": "red", "invalid": "yellow",
+           "inconclusive": "yellow", "improved": "green", "gained": "green"}  # fmt: skip
+_COLUMNS = (word("metric"), figure("BASE"), figure("NEW"), figure("change"),
+            figure("95 % interval, %"), Column("verdict"))  # fmt: skip
 _DIFFERENCES_SHOWN = 20
 
 
-def terminal_lines(comparison: Comparison, failed: Sequence[CellComparison]) -> list[str]:
-    """Cells with their metrics, then what is not available, counts and what ``failed``.
-
-    Colours are escape codes; `click.echo` takes them out where nobody sees them.
-    """
-    lines = [scope_text(comparison)]
-    lines += _differences("differs in all", comparison.differences, "")
+def comparison_parts(comparison: Comparison, failed: Sequence[CellComparison]) -> Iterator[Part]:
+    """Cells with their metrics, then what is not available, counts and what ``failed``."""
+    yield Words(scope_text(comparison))
+    yield from _differences("differs in all", comparison.differences, 0)
     names = cell_names(comparison)
-    groups: dict[tuple[str, str], list[CellComparison]] = {}
+    cells: dict[tuple[str, str], list[CellComparison]] = {}
     for row in comparison.rows:
         if row.verdict != "not available" or row.lost:
-            groups.setdefault((row.cell_id, row.device), []).append(row)
-    for cell, rows in groups.items():
-        lines += ["", *_bold(names[cell])]
-        for row in rows:
-            lines += _row(row)
-        lines += _differences("differs", rows[0].differences, "  ")
-    lines.append("")
+            cells.setdefault((row.cell_id, row.device), []).append(row)
+    if cells:
+        yield Words("")
+        blocks = (_block(names[cell], rows) for cell, rows in cells.items())
+        yield Grid(_COLUMNS, [part for block in blocks for part in block], indent=2)
     for text in (*missing(comparison.rows), *counts_text(comparison)):
-        lines += _wrapped(text, "")
-    return [*lines, _conclusion(failed)]
+        yield Words(text, hang=2)
+    yield _conclusion(failed)
 
 
-def _bold(text: str) -> Iterator[str]:
-    for line in _wrapped(text, ""):
-        yield click.style(line, bold=True)
+def _block(name: str, rows: Sequence[CellComparison]) -> Iterator[Row | Words]:
+    """One cell: its name, a row for each metric, and what differs."""
+    yield Words(name, "bold", hang=2)
+    for row in rows:
+        style = "red" if row.lost else _STYLES.get(row.verdict, "")
+        if row.metric not in METRICS:
+            yield Words(plain(f"{row.metric} {row.verdict}: {row.reason}"), style, 2, 2)
+            continue
+        figures = figure_text(row.base, row.metric), figure_text(row.new, row.metric)
+        changes = effect_text(row), interval_text(row), Words(row.verdict, style)
+        yield Row((row.metric, *figures, *changes))
+        if row.reason:
+            yield Words(plain(row.reason), indent=4, hang=2)
+    yield from _differences("differs", rows[0].differences, 2)
+    yield Words("")
 
 
-def _row(row: CellComparison) -> Iterator[str]:
-    colour = "red" if row.lost else _COLOURS.get(row.verdict)
-    if row.metric not in METRICS:
-        for line in _wrapped(plain(f"{row.metric} {row.verdict}: {row.reason}"), "  "):
-            yield click.style(line, fg=colour)
-        return
-    figures = _FORMAT.format(
-        row.metric,
-        figure_text(row.base, row.metric),
-        figure_text(row.new, row.metric),
-        effect_text(row),
-        interval_text(row),
-    )
-    yield figures + click.style(row.verdict, fg=colour)
-    if row.reason:
-        yield from _wrapped(plain(row.reason), "         ")
-
-
-def _differences(head: str, texts: Sequence[str], indent: str) -> list[str]:
+def _differences(head: str, texts: Sequence[str], indent: int) -> list[Words]:
     if not texts:
         return []
-    more = len(texts) - _DIFFERENCES_SHOWN
-    shown = [*texts[:_DIFFERENCES_SHOWN], *([f"and {more} more"] if more > 0 else [])]
-    return _wrapped(f"{head}: {'; '.join(map(plain, shown))}", indent)
+    shown = listed(list(map(plain, texts)), _DIFFERENCES_SHOWN)
+    return [Words(f"{head}: {'; '.join(shown)}", indent=indent, hang=2)]
 
 
-def _wrapped(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(
-        text,
-        _COLUMNS,
-        initial_indent=indent,
-        subsequent_indent=indent + "  ",
-        break_on_hyphens=False,
-    )
-
-
-def _conclusion(failed: Sequence[CellComparison]) -> str:
+def _conclusion(failed: Sequence[CellComparison]) -> Words:
     if not failed:
-        return click.style("nothing failed", fg="green")
+        return Words("nothing failed", "green")
     cells = len({(row.cell_id, row.device) for row in failed})
-    words = f"failed: {counted(len(failed), 'verdict')} in {counted(cells, 'cell')}"
-    return click.style(words, fg="red", bold=True)
+    text = f"failed: {counted(len(failed), 'verdict')} in {counted(cells, 'cell')}"
+    return Words(text, "bold red")

@@ -1,51 +1,56 @@
-"""Kernels beside what they replace, in the terminal."""
+"""Kernels versus what they replace: medians over rounds in which both sides took turns."""
 
-__all__ = ["comparison_lines"]
+__all__ = ["kernel_parts"]
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from alignmeter.terminal.tables import Column, Grid, Part, Row, Words, figure
+from alignmeter.text import plain
 from alignmeter.units import bytes_text, seconds_text
 
-_FORMAT = "{:<33} {:>7} {:>7} {:>6} {:>8} {:>8} {:>5}"
+_COLUMNS = (Column("kernel"), figure("time"), figure("theirs"), figure("ratio"), figure("peak"),
+            figure("theirs"), figure("ratio"))  # fmt: skip
 
 
-def comparison_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The table for the terminal: medians over rounds in which both sides took turns.
-
-    The peak is what one call adds to the bytes allocated before it.
-    """
-    head = _FORMAT.format("", "time", "theirs", "ratio", "peak", "theirs", "ratio")
-    lines, last = [head], None
+def kernel_parts(rows: Sequence[dict[str, Any]]) -> Iterator[Part]:
+    """One table. The peak is what one call adds to the bytes allocated before it."""
+    found: list[Row | Words] = []
+    last = None
     for row in rows:
         if row["row"] != last:
-            lines.append(row["row"])
             last = row["row"]
-        lines.append(_line(row))
-    return lines
+            found.append(Words(plain(row["row"]), "bold", hang=2))
+        found += [_row(row), *_notes(row)]
+    yield Grid(_COLUMNS, found, indent=2)
 
 
-def _line(row: dict[str, Any]) -> str:
-    line = _FORMAT.format(
-        f"  {row['passes']}, {row['path']}, beside {row['baseline']}",
-        _text(seconds_text, row.get("ours_s")),
-        _text(seconds_text, row.get("theirs_s")),
-        _text("{:.2f}x".format, row.get("speedup")),
-        _text(bytes_text, row.get("ours_added_bytes")),
-        _text(bytes_text, row.get("theirs_added_bytes")),
-        _text("{:.1f}x".format, row.get("memory_ratio")),
+def _row(row: dict[str, Any]) -> Row:
+    return Row(
+        (
+            f"{row['passes']}, {row['path']}, versus {row['baseline']}",
+            _text(seconds_text, row.get("ours_s")),
+            _text(seconds_text, row.get("theirs_s")),
+            _text("{:.2f}x".format, row.get("speedup")),
+            _text(bytes_text, row.get("ours_added_bytes")),
+            _text(bytes_text, row.get("theirs_added_bytes")),
+            _text("{:.1f}x".format, row.get("memory_ratio")),
+        )
     )
+
+
+def _notes(row: dict[str, Any]) -> Iterator[Words]:
     if not row.get("theirs_ended", True):
-        line += "\n    theirs was ended before the step was done: it takes longer"
+        yield Words("theirs was ended before the step was done: it takes longer", indent=4)
     if "time_per_token" in row:
-        line += f"\n    per token: time {row['time_per_token']:.2f}x,"
-        line += f" memory {row['memory_per_token']:.2f}x"
+        time, memory = row["time_per_token"], row["memory_per_token"]
+        yield Words(f"per token: time {time:.2f}x, memory {memory:.2f}x", indent=4)
     if "share_of_copy" in row:
-        line += f"\n    {row['bytes_per_s'] / 1e9:.0f} GB/s, {row['share_of_copy']:.0%} of a copy"
-    if "share_of_product" in row:
-        line += f"; {row['flops_per_s'] / 1e12:.0f} TFLOP/s, {row['share_of_product']:.0%} of a"
-        line += " plain product"
-    return line
+        text = f"{row['bytes_per_s'] / 1e9:.0f} GB/s, {row['share_of_copy']:.0%} of a copy"
+        if "share_of_product" in row:
+            text += f"; {row['flops_per_s'] / 1e12:.0f} TFLOP/s, "
+            text += f"{row['share_of_product']:.0%} of a plain product"
+        yield Words(text, indent=4)
 
 
 def _text(form: Callable[[Any], str], value: Any) -> str:

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from alignmeter.analysis.device_agreement import checks_by_row, crosschecks
 from alignmeter.records.record import Numerics, Provenance, Signal
-from alignmeter.terminal.summary import agreement_lines
+from alignmeter.terminal import tables
+from alignmeter.terminal.agreement import agreement_parts
 
 BAND = 0.04
 
@@ -152,13 +153,13 @@ def test_the_order_of_devices_changes_nothing(mine, yours):
 
 
 def test_the_terminal_counts_them_and_names_those_that_differ():
-    assert agreement_lines([on("cuda", signal(1.0, 1.0))]) == []
+    assert list(agreement_parts([on("cuda", signal(1.0, 1.0))])) == []
     records = [
         on("cuda", signal(1.0, 1.0)), on("rocm", signal(1.0, 1.01)),
         on("cuda", signal(1.0, 1.0), batch=3), on("rocm", signal(1.0, 3.0), batch=3),
         on("cuda", batch=4), on("rocm", batch=4),
     ]  # fmt: skip
-    lines = agreement_lines(records)
+    lines = tables.lines(agreement_parts(records))
     assert lines[0] == "numbers between devices: 1 agree, 1 differ, 1 unchecked"
     assert max(map(len, lines)) <= 80
     text = " ".join(" ".join(lines).split())

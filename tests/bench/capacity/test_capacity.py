@@ -37,7 +37,8 @@ from alignmeter.records.folder import CAPACITY_FILE, load_folders
 from alignmeter.records.prediction import Prediction
 from alignmeter.records.record import Provenance, Reason
 from alignmeter.session import Planned, Settings, resolve
-from alignmeter.terminal.capacity import capacity_lines
+from alignmeter.terminal import tables
+from alignmeter.terminal.capacity import capacity_parts
 from alignmeter.units import GIB, MIB
 
 QUICK = Settings(timeout_s=120)
@@ -236,7 +237,7 @@ def test_the_terminal_shows_a_row_per_search_and_sums_up():
         reason="nothing fits: 1 oom: " + "long " * 20,
     )  # fmt: skip
     longest = make_point(axis="seq_len", planned=64, tries=(make_try(64, peak_mib=9),) * 3)
-    found = list(capacity_lines([nothing, make_point(planned=54), longest]))
+    found = tables.lines(capacity_parts([nothing, make_point(planned=54), longest]))
     assert max(map(len, found)) <= 79
     assert [" ".join(line.split()) for line in found[1:6]] == [
         "dpo-llama-tiny-full-cpu-synthetic",

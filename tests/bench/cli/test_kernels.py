@@ -105,12 +105,12 @@ def test_what_holds_is_exit_status_0_and_readable_at_80_columns(command_of):
     )  # fmt: skip
     result = command_of(make_row(), longest, make_row(chip="sm_80", spills=0))
     assert result.exit_code == 0
-    lines = [line.rstrip() for line in result.stdout.splitlines()]
+    lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= 80
-    assert "sm_90       8       110      0   96 KiB  16 warps/SM wgmma.mma_async" in lines
-    assert (
-        "gfx1100    16       256   1234   64 KiB 64 waves/WGP v_mfma_f32_16x16x16bf16_1k" in lines
-    )
+    assert [" ".join(line.split()) for line in lines if line.startswith(("sm_90", "gfx"))] == [
+        "sm_90 8 110 0 96 KiB 16 warps/SM wgmma.mma_async",
+        "gfx1100 16 256 1234 64 KiB 64 waves/WGP v_mfma_f32_16x16x16bf16_1k",
+    ]
     titles = [line for line in lines if line.startswith("linear_logprob:")]
     assert titles == [
         "linear_logprob: slopes, bfloat16, llama-3-8b",
@@ -119,7 +119,7 @@ def test_what_holds_is_exit_status_0_and_readable_at_80_columns(command_of):
     assert (
         "2 functions x 3 chips: all compile, no spills on the data-centre chips, matrix products "
         "on the matrix unit"
-    ) in " ".join(lines)
+    ) in " ".join(result.stdout.split())
     assert result.stderr == ""
 
 

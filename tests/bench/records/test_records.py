@@ -12,7 +12,8 @@ from alignmeter.analysis.delta import PARTS, deltas
 from alignmeter.errors import InputError
 from alignmeter.records.folder import load_folders, record_path, write_bytes, write_record
 from alignmeter.records.record import OWNERS, decode_record, encode_record
-from alignmeter.terminal.summary import summary_lines
+from alignmeter.terminal import tables
+from alignmeter.terminal.summary import summary_parts
 from alignmeter.units import bytes_text, seconds_text
 
 
@@ -164,13 +165,13 @@ def test_summary_fits_80_columns_and_never_calls_cpu_bytes_vram():
         for a in ("llama", "mamba")
         for m, b in (("dpo", "sequential"), ("ppo", "sequential"), ("ppo", "joint"))
     ]
-    lines = summary_lines(records)
+    lines = tables.lines(summary_parts(records))
     assert max(map(len, lines)) <= 80
     assert sum("separate, joint" in line for line in lines) == 2
     assert [line for line in lines if "VRAM" in line] == [
         "CPU figures are bytes of tensors. They say nothing about VRAM."
     ]
-    assert "no DPO-vs-PPO delta" in summary_lines(records[:1])[-1]
+    assert "no DPO-vs-PPO delta" in tables.lines(summary_parts(records[:1]))[-1]
 
 
 def test_summary_says_what_isolation_costs_and_what_repeats():
@@ -179,11 +180,12 @@ def test_summary_says_what_isolation_costs_and_what_repeats():
         timing = msgspec.structs.replace(record.timing, worker_start_s=start)
         return msgspec.structs.replace(record, timing=timing)
 
-    text = " ".join(summary_lines([replicate(0, 9, 8.0), replicate(1, 9, 0.02)]))
+    records = [replicate(0, 9, 8.0), replicate(1, 9, 0.02)]
+    text = " ".join(" ".join(tables.lines(summary_parts(records))).split())
     assert "took 4.01 s to start (median of 2; the slowest 8 s" in text
-    assert "same losses and same bytes in 1 of 1 cells" in text
-    text = " ".join(summary_lines([replicate(0, 9, 8.0), replicate(1, 8, 0.02)]))
-    assert "in 0 of 1 cells" in text
+    assert "same losses and same bytes in 1 of 1 cell" in text
+    text = " ".join(tables.lines(summary_parts([replicate(0, 9, 8.0), replicate(1, 8, 0.02)])))
+    assert "in 0 of 1 cell" in text
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from made_records import make_record
 from alignmeter.errors import InputError
 from alignmeter.records.folder import load_folders, write_record
 from alignmeter.records.record import SCHEMA_VERSION, decode_record, encode_record
-from alignmeter.terminal.summary import summary_lines
+from alignmeter.terminal import tables
+from alignmeter.terminal.summary import summary_parts
 
 GOOD = make_record(peak=2**30)
 DATA = encode_record(GOOD)
@@ -75,7 +76,7 @@ def assert_read_or_refused(data):
         assert len(sentence) <= 503
     for record in loaded.records:
         assert decode_record(encode_record(record), "again") == record
-    assert summary_lines(loaded.records)
+    assert tables.lines(summary_parts(loaded.records))
 
 
 KINDS = [

@@ -1,4 +1,4 @@
-"""Records that must not be ranked are shown with their reason, and rank nowhere."""
+"""Records with an invalid metric are shown with its reason, and rank nowhere."""
 
 from xml.etree import ElementTree as ET
 
@@ -11,7 +11,8 @@ from alignmeter.cli import cli
 from alignmeter.records.folder import write_record
 from alignmeter.records.reasons import REASONS
 from alignmeter.records.record import Numerics, Provenance, Reason, Signal, Timing, Verdict
-from alignmeter.terminal.summary import summary_lines
+from alignmeter.terminal import tables
+from alignmeter.terminal.summary import summary_parts
 
 
 def spoiled(record, metric, *codes):
@@ -25,7 +26,7 @@ def pair(**axes):
 
 
 def words(records):
-    lines = summary_lines(records)
+    lines = tables.lines(summary_parts(records))
     assert max(map(len, lines)) <= 80
     return " ".join(" ".join(lines).split())
 
@@ -34,8 +35,8 @@ def test_each_code_is_counted_explained_and_has_its_remedy():
     dpo, ppo = pair()
     records = [spoiled(dpo, "time", "host_loaded", "throttled"), spoiled(ppo, "time", "throttled")]
     text = words(records)
-    assert "time: host_loaded in 1 of 2 replicates" in text
-    assert "time: throttled in 2 of 2 replicates" in text
+    assert "time host_loaded 1 of 2" in text
+    assert "time throttled 2 of 2" in text
     for code in ("host_loaded", "throttled"):
         assert f"{REASONS[code].meaning}; what helps: {REASONS[code].remedy}" in text
     assert "clock_drift" not in text
@@ -44,26 +45,26 @@ def test_each_code_is_counted_explained_and_has_its_remedy():
 def test_a_cell_without_figures_has_its_reason_too():
     out = make_record(method="ppo", status="oom", reason=Reason(code="out_of_memory", text="8 GiB"))
     text = words([*pair(), out])
-    assert f"oom: out_of_memory in 1 of 3 replicates {REASONS['out_of_memory'].meaning}" in text
+    assert f"oom out_of_memory 1 of 3 {REASONS['out_of_memory'].meaning}" in text
 
 
 def test_a_code_of_another_version_is_shown_as_it_is():
     text = words([spoiled(pair()[0], "time", "of_tomorrow\x1b[31m")])
-    assert "time: of_tomorrow [31m in 1 of 1 replicates" in text
+    assert "time of_tomorrow [31m 1 of 1" in text
 
 
-def test_nothing_is_said_where_all_may_be_ranked():
+def test_nothing_is_reported_where_all_is_valid():
     records = [replace(r, validity={"memory": Verdict(ok=True)}) for r in pair()]
-    assert "not to be ranked" not in words(records)
+    assert "invalid" not in words(records)
 
 
-def test_memory_that_must_not_be_ranked_makes_no_delta_and_is_named():
+def test_invalid_memory_makes_no_delta_and_is_named():
     dpo, ppo = pair()
     assert len(deltas([dpo, ppo])) == 1
     gap = spoiled(ppo, "memory", "ledger_gap")
     assert deltas([dpo, gap]) == []
     text = words([dpo, gap])
-    assert "memory: ledger_gap in 1 of 2 replicates" in text
+    assert "memory ledger_gap 1 of 2" in text
     assert "no DPO-vs-PPO delta" in text
 
 

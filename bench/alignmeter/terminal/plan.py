@@ -1,0 +1,80 @@
+"""Plans: the predicted peak of a cell, its ledger, and the chips that hold it."""
+
+__all__ = ["allowance_text", "plan_parts", "plans_parts"]
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from alignmeter.analysis.chips import Peak
+from alignmeter.cells.axes import AXES
+from alignmeter.cells.labels import axis_text, varied
+from alignmeter.records.prediction import Fit, Prediction
+from alignmeter.terminal.tables import Column, Grid, Part, Row, Words, fields, figure
+from alignmeter.text import plain
+from alignmeter.units import bytes_text
+
+_OWNERS_SHOWN = 5
+_TOLD_APART = tuple(name for name in AXES if name not in ("accelerator", "data"))
+"""Axes that may tell the rows of the table apart, in the order of a cell's id."""
+_GLUE = "\N{NO-BREAK SPACE}"
+
+
+def plan_parts(prediction: Prediction) -> Iterator[Part]:
+    """One cell: peak, the largest rows of its ledger, and where it fits."""
+    where = f" in {prediction.peak_phase} ({prediction.peak_operator})"
+    rows = sorted(prediction.ledger.items(), key=lambda row: -row[1])[:_OWNERS_SHOWN]
+    owners = (
+        f"{name.removesuffix('_bytes').replace('_', ' ')} {bytes_text(count)}".replace(" ", _GLUE)
+        for name, count in rows
+        if count
+    )
+    fitting = [_fit_text(name, fit) for name, fit in prediction.fits.items() if fit.ok]
+    missing = [_fit_text(name, fit) for name, fit in prediction.fits.items() if not fit.ok]
+    told: list[tuple[str, str | Words]] = [
+        ("peak", plain(f"{bytes_text(prediction.peak_bytes)}{where}")),
+        ("ledger", ", ".join(owners)),
+        ("fits", Words(", ".join(fitting) or "nowhere", "green" if fitting else "")),
+    ]
+    if missing:
+        told.append(("misses", Words(", ".join(missing), "red")))
+    yield Words(plain(prediction.cell.id), "bold", hang=2)
+    yield fields(told, indent=2)
+    yield Words("")
+
+
+def _fit_text(name: str, fit: Fit) -> str:
+    sign = "+" if fit.ok else "-"
+    text = f"{name} {sign}{bytes_text(abs(fit.spare_bytes))}"
+    if fit.batch is not None:
+        text += f" (batch {fit.batch} or {fit.seq_len} tokens)"
+    return text.replace(" ", _GLUE)
+
+
+def plans_parts(found: Sequence[Prediction], chips: Mapping[str, Peak]) -> Iterator[Part]:
+    """A row per cell: its peak and the smallest chip that holds it."""
+    names = varied([planned.cell for planned in found], _TOLD_APART)
+    columns = Column("cell"), figure("peak"), figure("fits"), Column("smallest that fits")
+    yield Grid(columns, [_row(planned, names, chips) for planned in found])
+    yield Words("")
+
+
+def _row(planned: Prediction, names: Sequence[str], chips: Mapping[str, Peak]) -> Row:
+    fitting = [name for name, fit in planned.fits.items() if fit.ok]
+    least = min(fitting, key=lambda name: chips[name].memory_bytes or 0, default=None)
+    axes = " ".join(axis_text(planned.cell, name) for name in names)
+    return Row(
+        (
+            plain(axes or planned.cell.id),
+            bytes_text(planned.peak_bytes),
+            f"{len(fitting)} of {len(planned.fits)}",
+            Words(least or "none", "green" if least else "red"),
+        )
+    )
+
+
+def allowance_text(*, fragmentation: float, context_bytes: int) -> Words:
+    """What a chip needs beyond the peak, and what the figures are worth."""
+    return Words(
+        f"Fits: peak + {fragmentation:.0%} for fragmentation + {bytes_text(context_bytes)} for the "
+        "runtime, versus the chip's memory. A prediction, checked with a CPU's allocator "
+        "(docs/plan.md) and not yet with a GPU's."
+    )

@@ -1,0 +1,40 @@
+"""What was not measured or is invalid: how often, what its code means and what helps."""
+
+__all__ = ["reason_parts"]
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from alignmeter.records.reasons import REASONS
+from alignmeter.records.record import Reason, Record
+from alignmeter.terminal.tables import Column, Grid, Part, Row, Words, figure
+from alignmeter.text import plain
+
+
+def reason_parts(records: Sequence[Record]) -> Iterator[Part]:
+    """One row per status or metric and code; nothing where everything was measured and is valid."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for record in records:
+        counts.update({(what, reason.code) for what, reason in _reasons(record)})
+    if not counts:
+        return
+    yield Words("")
+    yield Words("Not measured, or invalid", "bold")
+    rows: list[Row | Words] = []
+    for (what, code), count in sorted(counts.items()):
+        rows += [Row((plain(what), plain(code), f"{count} of {len(records)}")), *_meaning(code)]
+    yield Grid((Column("what"), Column("reason"), figure("replicates")), rows)
+
+
+def _reasons(record: Record) -> Sequence[tuple[str, Reason]]:
+    """Each with the metric that is invalid for it, or with the status."""
+    if record.status != "ok":
+        return [(record.status, record.reason)] if record.reason else []
+    return [(metric, r) for metric, verdict in record.validity.items() for r in verdict.reasons]
+
+
+def _meaning(code: str) -> Iterator[Words]:
+    """Nothing for a code of another version."""
+    known = REASONS.get(code)
+    if known is not None:
+        yield Words(f"{known.meaning}; what helps: {known.remedy}", indent=2, hang=2)

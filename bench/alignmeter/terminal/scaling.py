@@ -1,0 +1,67 @@
+"""Exponents over sequence length, and from where on one architecture is cheaper than another."""
+
+__all__ = ["scaling_parts"]
+
+from collections.abc import Iterator, Sequence
+
+from alignmeter.analysis.scaling import (
+    STEP_MEMORY,
+    STEP_TIME,
+    Fit,
+    Ladder,
+    crossings,
+    exponent_text,
+    fits,
+    ladders,
+)
+from alignmeter.records.record import Record
+from alignmeter.terminal.tables import Column, Grid, Part, Row, Words, figure, word
+
+_MIXERS = ("attention", "scan")
+_COLUMNS = (
+    word("step"), word("model"), figure("T"), figure("time"), Column("its mixer", right=True),
+    figure("its rest"), figure("peak memory"),
+)  # fmt: skip
+
+
+def scaling_parts(records: Sequence[Record]) -> Iterator[Part]:
+    """A table per device and settings; nothing where no cell was measured at three lengths."""
+    found = ladders(records)
+    for head in dict.fromkeys((ladder.device, ladder.settings) for ladder in found):
+        mine = [ladder for ladder in found if (ladder.device, ladder.settings) == head]
+        yield Words("")
+        yield Words("Exponents k of T, the tokens per sequence: cost grows as T^k", "bold", hang=2)
+        yield Words(f"({', '.join(head)})", hang=1)
+        yield Grid(_COLUMNS, [_row(ladder) for ladder in mine])
+        for crossing in crossings(mine):
+            cell, star = crossing.other.cell, "*" if crossing.spoiled else ""
+            what = f"{cell.method}: {cell.architecture} is cheaper in {crossing.metric}"
+            yield Words(f"{what}: {crossing.text}{star}", hang=2)
+    if any(codes for ladder in found for codes in ladder.spoiled.values()):
+        yield Words("*: some of these figures are invalid; the report says why.")
+
+
+def _row(ladder: Ladder) -> Row | Words:
+    cell = ladder.cell
+    by_quantity = {fit.quantity: fit for fit in fits(ladder)}
+    if not by_quantity:
+        return Words(f"{cell.method} {cell.architecture}: no replicate has all lengths", hang=2)
+    operators = {q.name: fit for q, fit in by_quantity.items() if q.part == "operators"}
+    mixers = (f"{name} {_exponent(operators[name])}" for name in _MIXERS if name in operators)
+    lengths = next(iter(by_quantity.values())).lengths
+    time, memory = ("*" if ladder.spoiled[metric] else "" for metric in ("time", "memory"))
+    return Row(
+        (
+            cell.method,
+            cell.architecture,
+            f"{lengths[0]}-{lengths[-1]}",
+            _exponent(by_quantity.get(STEP_TIME)) + time,
+            next(mixers, "-"),
+            _exponent(operators.get("rest")),
+            _exponent(by_quantity.get(STEP_MEMORY)) + memory,
+        )
+    )
+
+
+def _exponent(fit: Fit | None) -> str:
+    return "-" if fit is None else exponent_text(fit.exponent)
