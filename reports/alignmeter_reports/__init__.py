@@ -31,10 +31,10 @@ def write_report(
 
     Raises `InputError` if a file cannot be written, or if ``baseline`` has no cell of these.
     """
+    from alignmeter_reports.delta_table import delta_csv_text
     from alignmeter_reports.markdown import report_markdown
     from alignmeter_reports.page import render_page
     from alignmeter_reports.parquet import parquet_bytes
-    from alignmeter_reports.sections.delta import delta_csv_text
     from alignmeter_reports.table import csv_text, frame
     from alignmeter_reports.view import Sources, gathered
 

@@ -8,7 +8,7 @@ __all__ = ["columns_markdown"]
 import sys
 from collections.abc import Iterator
 
-from alignmeter_reports.sections.delta import DELTA_COLUMNS
+from alignmeter_reports.delta_table import DELTA_COLUMNS
 from alignmeter_reports.table import COLUMNS, kind_of
 
 

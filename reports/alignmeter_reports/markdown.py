@@ -11,10 +11,11 @@ from alignmeter.records.folder import Loaded
 from alignmeter.records.record import Record
 from alignmeter.text import counted, listed, plain
 from alignmeter.units import bytes_text
+from alignmeter_reports.cells import CellRow, layout
 from alignmeter_reports.sections.answer import Answer
 from alignmeter_reports.sections.baseline import BaselineView
-from alignmeter_reports.sections.cells import CellRow, layout
 from alignmeter_reports.sections.claims import ClaimRow
+from alignmeter_reports.sections.failures import Failure, failures
 from alignmeter_reports.view import View
 
 _SECTION = MARKDOWN_LIMIT_BYTES // 8
@@ -89,19 +90,17 @@ def _changes(baseline: BaselineView | None) -> Iterable[str]:
 
 
 def _failed(loaded: Loaded) -> Iterable[str]:
-    """One line per cell, device, status and code, with the first text."""
-    key: tuple[str, str, str, str]
-    seen: Counter[tuple[str, str, str, str]] = Counter()
-    first: dict[tuple[str, str, str, str], str] = {}
-    for record in loaded.records:
-        if record.status != "ok":
-            code = record.reason.code if record.reason else ""
-            key = record.cell.id, record.provenance.device, record.status, code
-            seen[key] += 1
-            first.setdefault(key, record.reason.text if record.reason else "")
-    for key, count in sorted(seen.items(), key=lambda item: (-item[1], item[0])):
-        cell, device, status, code = key
-        yield _line(cell, device, status, str(count), f"{code}: {first[key]}")
+    """One line per cell, device, status and code, with the first text; the most frequent first."""
+    for failure in sorted(failures(loaded.records), key=_rarity):
+        code, text = (failure.reason.code, failure.reason.text) if failure.reason else ("", "")
+        yield _line(
+            failure.cell_id, failure.device, failure.status, str(failure.count), f"{code}: {text}"
+        )
+
+
+def _rarity(failure: Failure) -> tuple[object, ...]:
+    code = failure.reason.code if failure.reason else ""
+    return -failure.count, failure.cell_id, failure.device, failure.status, code
 
 
 def _invalid(rows: Sequence[CellRow]) -> Iterable[str]:

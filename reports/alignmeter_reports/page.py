@@ -12,44 +12,35 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from alignmeter import __version__
-from alignmeter.analysis.delta import PARTS, Delta
 from alignmeter.analysis.intervals import Estimate
-from alignmeter.cells.axes import AXES
 from alignmeter.records.capacity import CapacityPoint
 from alignmeter.records.reasons import REASONS
-from alignmeter.records.record import Provenance, Record
+from alignmeter.records.record import Record
 from alignmeter.registry import ACCELERATORS
 from alignmeter.text import counted, shortened
 from alignmeter.units import bytes_text, seconds_text
+from alignmeter_reports.cells import layout
 from alignmeter_reports.sections.answer import leading
-from alignmeter_reports.sections.beside_stock import kernels_chart, kernels_rows
 from alignmeter_reports.sections.capacity import capacity_views
-from alignmeter_reports.sections.cells import CellRow, layout
 from alignmeter_reports.sections.changes import changes_view
 from alignmeter_reports.sections.claims import figure_text
-from alignmeter_reports.sections.ledger import ledger_chart, phase_chart
+from alignmeter_reports.sections.delta import delta_view
+from alignmeter_reports.sections.kernels import kernels_chart, kernels_rows
 from alignmeter_reports.sections.matrix import heat, helps
 from alignmeter_reports.sections.memory import memory_view
 from alignmeter_reports.sections.pareto import pareto_views
+from alignmeter_reports.sections.phases import phase_chart
 from alignmeter_reports.sections.plan import plan_views
 from alignmeter_reports.sections.portability import portability_views
+from alignmeter_reports.sections.provenance import machines
 from alignmeter_reports.sections.scaling import scaling_views
 from alignmeter_reports.sections.timelines import timeline_views
-from alignmeter_reports.sections.waterfall import delta_rows, place_of, waterfalls
 from alignmeter_reports.view import MOST_CELLS, View
 
 _LONGEST = 300
 """Characters of a text cell that the page shows; records may hold anything."""
-_MOST_SENTENCES = 12
-_MOST_DELTAS = 300
 _MOST_MACHINES = 40
-_MOST_COMMANDS = 20
 _MOST_REFUSED = 200
-_LAYOUTS = tuple(
-    f"{topology}, {backward}"
-    for topology in AXES["ppo_topology"].choices
-    for backward in AXES["ppo_backward"].choices
-)
 
 
 def _short(text: object) -> str:
@@ -98,7 +89,7 @@ def render_page(view: View) -> str:
         layout=layout,
         reasons=REASONS,
         **_scope(view),
-        **_deltas(view),
+        delta=delta_view(view.deltas, view.rows, view.records),
         **_charts(view),
         **_stored(view),
     )
@@ -118,33 +109,18 @@ def _scope(view: View) -> dict[str, object]:
     searches = view.sources.loaded.capacity
     everywhere = [record.provenance for record in view.records]
     everywhere += [point.provenance for point in searches if point.provenance is not None]
-    machines = _machines(everywhere)
+    found = machines(everywhere)
     ran = _measured(view.all_records, searches)
     kinds = {*(row.memory_kind for row in view.all_rows), *(p.memory_kind for p in searches)}
     return {
         "leading": leading(view.answers),
         "raw": None if view.sources.raw is None else view.sources.raw.name,
         "statuses": sorted(Counter(record.status for record in view.all_records).items()),
-        "machines": machines[:_MOST_MACHINES],
-        "hidden_machines": max(0, len(machines) - _MOST_MACHINES),
+        "machines": found[:_MOST_MACHINES],
+        "hidden_machines": max(0, len(found) - _MOST_MACHINES),
         "kinds": sorted(kinds),
         "absent": [name for name in ACCELERATORS if name not in ran],
         "started": sorted(place.started for place in everywhere if place.started),
-    }
-
-
-def _deltas(view: View) -> dict[str, object]:
-    """DPO against PPO in memory."""
-    shown = view.deltas[:_MOST_DELTAS]
-    compared = delta_rows(shown)
-    return {
-        "deltas": compared,
-        "hidden_deltas": len(view.deltas) - len(compared),
-        "waterfalls": waterfalls(compared),
-        "sentences": _sentences(view.deltas),
-        "parts": list(PARTS),
-        "unmeasured": _unmeasured_layouts(view.rows),
-        "ledger_chart": ledger_chart(view.records, shown),
     }
 
 
@@ -155,7 +131,7 @@ def _charts(view: View) -> dict[str, object]:
     timelines, refused = timeline_views(view.drawn, paths)
     refused = [*loaded.refused, *refused]
     paretos, hidden_paretos = pareto_views(view.rows)
-    beside_stock = kernels_rows(view.cells)
+    kernels = kernels_rows(view.cells)
     return {
         "memory": memory_view(view.drawn, view.rows),
         "phase_chart": phase_chart(view.rows),
@@ -165,8 +141,8 @@ def _charts(view: View) -> dict[str, object]:
         "hidden_paretos": hidden_paretos,
         "timelines": timelines,
         "changes": changes_view(view.all_records, paths),
-        "beside_stock": beside_stock,
-        "beside_stock_chart": kernels_chart(beside_stock),
+        "kernels": kernels,
+        "kernels_chart": kernels_chart(kernels),
         "scaling": scaling_views(view.all_records),
         "refused": refused[:_MOST_REFUSED],
         "hidden_refused": max(0, len(refused) - _MOST_REFUSED),
@@ -186,51 +162,3 @@ def _stored(view: View) -> dict[str, object]:
 def _measured(records: Sequence[Record], searches: Sequence[CapacityPoint]) -> set[str]:
     ran = {record.cell.accelerator for record in records if record.status == "ok"}
     return ran | {point.cell.accelerator for point in searches if point.largest is not None}
-
-
-def _sentences(found: Sequence[Delta]) -> list[str]:
-    """Those of each device and kind of memory, which they name where there are several."""
-    places = dict.fromkeys(map(place_of, found))
-    return [
-        f"{place}: {sentence}" if len(places) > 1 else sentence
-        for place in places
-        for sentence in _of_one_place([delta for delta in found if place_of(delta) == place])
-    ]
-
-
-def _of_one_place(found: Sequence[Delta]) -> list[str]:
-    """One per delta; of many, the range within each architecture."""
-    if len(found) <= _MOST_SENTENCES:
-        return [_sentence(delta) for delta in found]
-    sentences = []
-    for name in dict.fromkeys(delta.versus.architecture for delta in found):
-        mine = sorted((d for d in found if d.versus.architecture == name), key=lambda d: d.percent)
-        least, most = (
-            f"{d.percent:.1f} % ({d.versus.peft}, {layout(d.versus)})" for d in (mine[0], mine[-1])
-        )
-        sentences.append(
-            f"{name}: over {len(mine)} pairs DPO saves from {least} to {most} of PPO's peak."
-        )
-    return sentences
-
-
-def _sentence(delta: Delta) -> str:
-    what = f"{delta.versus.architecture}, {delta.versus.peft}, {layout(delta.versus)}"
-    if delta.bytes < 0:
-        return f"{what}: DPO needs {bytes_text(-delta.bytes)} more than PPO."
-    return f"{what}: DPO saves {bytes_text(delta.bytes)}, {delta.percent:.1f} % of PPO's peak."
-
-
-def _unmeasured_layouts(rows: Sequence[CellRow]) -> list[str]:
-    measured = {layout(r.cell) for r in rows if r.cell.method == "ppo" and "ok" in r.statuses}
-    return [name for name in _LAYOUTS if name not in measured]
-
-
-def _machines(places: Sequence[Provenance]) -> list[tuple[Provenance, list[str]]]:
-    """One provenance per host, device and environment, with the commands that were run there."""
-    found: dict[tuple[str, str, str], tuple[Provenance, dict[str, None]]] = {}
-    for p in places:
-        _, commands = found.setdefault((p.host, p.device, p.environment_digest), (p, {}))
-        if p.command:
-            commands[p.command] = None
-    return [(place, list(commands)[:_MOST_COMMANDS]) for place, commands in found.values()]

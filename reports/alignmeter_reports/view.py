@@ -1,6 +1,6 @@
 """What a report is made of, worked out once for the page and the Markdown alike."""
 
-__all__ = ["Failure", "Sources", "View", "gathered"]
+__all__ = ["Sources", "View", "gathered"]
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,13 @@ from alignmeter.analysis.delta import Delta, deltas
 from alignmeter.analysis.likeness import Group, current, groups
 from alignmeter.analysis.prices import Prices
 from alignmeter.records.folder import Loaded
-from alignmeter.records.record import Reason, Record
+from alignmeter.records.record import Record
+from alignmeter_reports.cells import CellRow, anchors, cell_rows, latest
 from alignmeter_reports.sections.answer import Answer, answers
 from alignmeter_reports.sections.baseline import BaselineView, baseline_view
-from alignmeter_reports.sections.cells import CellRow, anchors, cell_rows, latest
 from alignmeter_reports.sections.claims import ClaimRow, claim_rows
 from alignmeter_reports.sections.cost import CostView, cost_view
+from alignmeter_reports.sections.failures import Failure, failures
 from alignmeter_reports.sections.vendors import VendorView, vendor_view
 
 MOST_CELLS = 400
@@ -24,7 +25,6 @@ MOST_CELLS = 400
 _MOST_FAILURES = 300
 _MOST_RECORDS = 4000
 """Records from which on a chart draws one replicate of each cell only."""
-_LISTED = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,20 +36,6 @@ class Sources:
     prices: Prices | None = None
     baseline: Sequence[Record] | None = None
     raw: Path | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
-    """Replicates of a cell on one device that have no measurement, all for one reason.
-
-    ``replicates``: their numbers, or how many there are; ``reason``: that of the first.
-    """
-
-    cell_id: str
-    device: str
-    status: str
-    replicates: str
-    reason: Reason | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +77,7 @@ def gathered(sources: Sources) -> View:
     all_rows = cell_rows(newest)
     rows = latest(all_rows, MOST_CELLS)
     found = findings(records, cells, pairs)
-    failures = _failures(_of(newest))
+    unmeasured = failures(_of(newest))
     shown = {row.anchor for row in rows}
     mine = _of(group for group, row in zip(newest, all_rows, strict=True) if row.anchor in shown)
     base = sources.baseline
@@ -109,8 +95,8 @@ def gathered(sources: Sources) -> View:
         cost=cost_view(rows, found, sources.prices),
         vendors=vendor_view(records, cells, sources.loaded.capacity),
         baseline=None if base is None else baseline_view(records, base),
-        failures=failures[:_MOST_FAILURES],
-        hidden_failures=max(0, len(failures) - _MOST_FAILURES),
+        failures=unmeasured[:_MOST_FAILURES],
+        hidden_failures=max(0, len(unmeasured) - _MOST_FAILURES),
         links=anchors(rows),
     )
 
@@ -130,28 +116,3 @@ def _one_each(rows: Sequence[CellRow], records: Sequence[Record]) -> list[Record
     planned = (record for record in records if record.status == "predicted_oom")
     heaviest = (row.heaviest for row in rows if row.heaviest is not None)
     return sorted([*heaviest, *planned], key=_order)
-
-
-def _failures(records: Sequence[Record]) -> list[Failure]:
-    groups: dict[tuple[str, str, str, str], list[Record]] = {}
-    for r in records:
-        if r.status != "ok":
-            code = r.reason.code if r.reason else ""
-            key = r.cell.id, r.provenance.device, r.status, code
-            groups.setdefault(key, []).append(r)
-    return [
-        Failure(
-            cell_id=cell,
-            device=device,
-            status=status,
-            replicates=_numbers([record.replicate for record in group]),
-            reason=group[0].reason,
-        )
-        for (cell, device, status, _), group in groups.items()
-    ]
-
-
-def _numbers(replicates: Sequence[int]) -> str:
-    if len(replicates) > _LISTED:
-        return f"{len(replicates)} replicates"
-    return ", ".join(map(str, replicates))

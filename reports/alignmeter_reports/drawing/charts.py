@@ -24,6 +24,8 @@ from alignmeter_reports.drawing.svg import (
 
 _EDGE = "#2b2f36"
 """About each part of a bar: yellow and grey are faint on white."""
+_MOST_BARS = 60
+"""More are not read as a picture; a table beside each chart has all."""
 _MOST_SAID = 12
 """Bars and curves that a description names; the table beside the chart has all."""
 _LONGEST_SAID = 80
@@ -42,12 +44,15 @@ def stacked_bars(bars: Sequence[Bar], *, title: str, unit: str) -> str:
     """Horizontal stacked bars, top to bottom, as one ``<svg>`` element with title and role.
 
     Parts are stacked in the order in which they first appear; those beyond the palette's nine
-    colours share the last one. A bar with a part of 1e15 or more is left out; without
-    bars the text is empty.
+    colours share the last one. A bar with a part of 1e15 or more is left out, and those beyond the
+    sixtieth, which the axis then says; without bars the text is empty.
     """
-    bars = [bar for bar in bars if all(abs(v) < LARGEST for v in bar.parts.values())]
+    every = [bar for bar in bars if all(abs(v) < LARGEST for v in bar.parts.values())]
+    bars = every[:_MOST_BARS]
     if not bars:
         return ""
+    if len(every) > len(bars):
+        unit += f" (the first {len(bars)} of {len(every)} bars; the table has all)"
     names = list(dict.fromkeys(name for bar in bars for name in bar.parts))
     with settings():
         figure = Figure(figsize=(8.2, 0.9 + 0.3 * len(bars)), layout="constrained")

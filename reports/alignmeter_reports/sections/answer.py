@@ -10,10 +10,11 @@ from alignmeter.analysis.intervals import LEAST_REPLICATES, Estimate, estimate
 from alignmeter.analysis.likeness import Group
 from alignmeter.analysis.pairings import Pairing, across_devices, pairings
 from alignmeter.records.record import VRAM
-from alignmeter.registry import ACCELERATORS, ARCHITECTURES
+from alignmeter.registry import ACCELERATORS, ARCHITECTURES, DELTAS, PEFT_MODES
 
+_TITLES = {"lora": "LoRA", "qlora": "QLoRA"}
+"""PEFT modes as their papers spell them."""
 _METRICS = {"memory": "peak memory", "time": "step time", "energy": "energy per step"}
-_BASE = "llama"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,20 +42,24 @@ class Answer:
 
 
 def answers(groups: Sequence[Group]) -> list[Answer]:
-    """DPO against PPO, state-space models against the Transformer, PEFT modes, then vendors.
+    """Methods versus each other, architectures versus the Transformer, PEFT modes, then vendors.
 
     Every figure is a geometric mean of ratios over pairs of like cells on one device. Of each
     question the device with VRAM and the most pairs comes first.
     """
-    others = [name for name in ARCHITECTURES if name != _BASE]
-    pairs = pairings(groups, "method", "ppo", ("dpo",))
-    found = _asked("method", "DPO against PPO", pairs)
+    found: list[Answer] = []
+    for less, more in DELTAS:
+        pairs = pairings(groups, "method", more, (less,))
+        found += _asked("method", f"{less.upper()} versus {more.upper()}", pairs)
+    base, *others = sorted(ARCHITECTURES, key=lambda name: ARCHITECTURES[name].state_space)
     for name in others:
-        pairs = pairings(groups, "architecture", _BASE, (name,))
-        found += _asked("architecture", f"{name.capitalize()} against the Transformer", pairs)
-    for name, title in _PEFT.items():
-        pairs = pairings(groups, "peft", "full", (name,))
-        found += _asked("peft", f"{title} against full fine-tuning", pairs)
+        than = "the Transformer" if ARCHITECTURES[name].state_space else base
+        pairs = pairings(groups, "architecture", base, (name,))
+        found += _asked("architecture", f"{name.capitalize()} versus {than}", pairs)
+    base, *others = sorted(PEFT_MODES, key=lambda name: PEFT_MODES[name].adapters)
+    for name in others:
+        pairs = pairings(groups, "peft", base, (name,))
+        found += _asked("peft", f"{_TITLES.get(name, name)} versus {base} fine-tuning", pairs)
     return found + _vendors(groups)
 
 
@@ -67,9 +72,6 @@ def leading(found: Sequence[Answer]) -> list[list[Answer]]:
     for answer in first.values():
         topics.setdefault(answer.topic, []).append(answer)
     return list(topics.values())
-
-
-_PEFT = {"lora": "LoRA", "qlora": "QLoRA"}
 
 
 def _kind(group: Group) -> str:
@@ -94,7 +96,7 @@ def _answer(topic: str, question: str, device: str, kind: str, pairs: Sequence[P
 
 
 def _vendors(groups: Sequence[Group]) -> list[Answer]:
-    """Each accelerator against the first one: `cuda` before `rocm` before the others."""
+    """Each accelerator versus the first one: `cuda` before `rocm` before the others."""
     order = list(ACCELERATORS)
     pairs: dict[tuple[str, str], list[Pairing]] = {}
     for alike in across_devices(group for group in groups if _kind(group) == VRAM):
@@ -105,7 +107,7 @@ def _vendors(groups: Sequence[Group]) -> list[Answer]:
                 key = other.device, base.device
                 pairs.setdefault(key, []).append(Pairing(base=base, other=other, differing=""))
     return [
-        _answer("vendor", f"{one} against {two}", one, VRAM, mine)
+        _answer("vendor", f"{one} versus {two}", one, VRAM, mine)
         for (one, two), mine in pairs.items()
     ]
 

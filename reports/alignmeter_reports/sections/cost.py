@@ -9,7 +9,7 @@ from alignmeter.analysis.claims import Evidence, Finding
 from alignmeter.analysis.prices import Prices
 from alignmeter.records.record import Provenance, Record
 from alignmeter.text import plain
-from alignmeter_reports.sections.cells import CellRow
+from alignmeter_reports.cells import CellRow
 
 _STEPS = 1000
 _TOKENS = 1e6

@@ -1,56 +1,228 @@
-"""One row per DPO-vs-PPO pair: the delta's CSV."""
+"""DPO versus PPO in memory: sentences, ledgers, the parts of each delta, and the layouts of PPO."""
 
-__all__ = ["DELTA_COLUMNS", "delta_csv_text"]
+__all__ = ["DeltaRow", "DeltaView", "Waterfall", "delta_rows", "delta_view", "waterfalls"]
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import pandas as pd
+from markupsafe import Markup
 
 from alignmeter.analysis.delta import PARTS, Delta
-from alignmeter_reports.table import guarded
+from alignmeter.cells.axes import AXES
+from alignmeter.cells.labels import layout_text, layouts
+from alignmeter.records.record import OWNERS, VRAM, Record
+from alignmeter.registry import DELTAS
+from alignmeter.units import MIB, bytes_text
+from alignmeter_reports.cells import CellRow
+from alignmeter_reports.drawing.charts import Bar, stacked_bars
+from alignmeter_reports.drawing.labels import bar_label, told_apart
+from alignmeter_reports.drawing.memory_charts import Step, waterfall
 
-_AXES = (
-    "architecture", "size", "peft", "kernels", "precision", "checkpointing", "seq_len", "batch",
-    "ppo_topology", "ppo_backward",
-)  # fmt: skip
-_PART_NAMES = {part: part.replace(" ", "_") for part in PARTS}
-
-DELTA_COLUMNS: dict[str, str] = {
-    "dpo_cell_id": "the DPO cell",
-    "ppo_cell_id": "the PPO cell, alike in every other axis",
-    **{axis: f"axis of the PPO cell: {axis.replace('_', ' ')}" for axis in _AXES},
-    "device": "name of the device of both",
-    "memory_kind": "vram, or cpu tensor storage, which is not VRAM",
-    "replicates": "replicates of the side that has fewer",
-    "dpo_peak_bytes": "DPO's peak of one step, the largest over replicates",
-    "ppo_peak_bytes": "PPO's",
-    "delta_bytes": "PPO's peak less DPO's; negative where DPO needs more",
-    "saved_percent": "that in per cent of PPO's peak",
-    **{f"{n}_bytes": f"part of the delta: {part}" for part, n in _PART_NAMES.items()},
-    **{f"{n}_percent": f"{part}, in per cent of PPO's peak" for part, n in _PART_NAMES.items()},
-}
-"""Every column, in order, with its meaning. The parts sum to the delta; empty: no ledger."""
+_MOST_DELTAS = 300
+_MOST_SENTENCES = 12
+_MOST_CHARTS = 6
+"""The table has every delta."""
+_SMALL = ("quantisation_state", "rollout_cache", "workspace", "batch", "unattributed")
 
 
-def delta_csv_text(found: Sequence[Delta]) -> str:
-    """The CSV with its header, a row per pair in order of the PPO cell's id."""
-    rows = []
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeltaRow:
+    """One delta and its steps from peak to peak; ``steps`` is empty without both ledgers.
+
+    ``place``: device and kind of memory, where the rows of a table could be mistaken for another.
+    """
+
+    delta: Delta
+    steps: list[Step]
+    place: str
+
+    @property
+    def parts(self) -> dict[str, Step]:
+        """Part -> its step, in the order of `PARTS`."""
+        return {step.name: step for step in self.steps if not step.total}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waterfall:
+    """One chart and the sentence below it."""
+
+    caption: str
+    chart: Markup
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeltaView:
+    """``hidden``: deltas that found no room among ``rows``. ``parts``: of each, in order.
+
+    ``unmeasured``: layouts that no cell here has.
+    """
+
+    rows: list[DeltaRow]
+    hidden: int
+    parts: list[str]
+    sentences: list[str]
+    unmeasured: list[str]
+    ledgers: Markup
+    waterfalls: list[Waterfall]
+
+
+def delta_view(
+    found: Sequence[Delta], cells: Sequence[CellRow], records: Sequence[Record]
+) -> DeltaView:
+    """``cells`` and ``records``: what the page shows, in which the deltas were ``found``."""
+    rows = delta_rows(found[:_MOST_DELTAS])
+    return DeltaView(
+        rows=rows,
+        hidden=len(found) - len(rows),
+        parts=list(PARTS),
+        sentences=_sentences(found),
+        unmeasured=_unmeasured(cells),
+        ledgers=_ledgers(records, [row.delta for row in rows]),
+        waterfalls=waterfalls(rows),
+    )
+
+
+def delta_rows(found: Sequence[Delta]) -> list[DeltaRow]:
+    """One row per delta, in their order."""
+    names = {(d.versus.architecture, d.versus.peft, layout_text(d.versus)) for d in found}
+    places = {_place(delta) for delta in found}
+    unclear = len(names) < len(found) or len(places) > 1
+    return [
+        DeltaRow(delta=delta, steps=_steps(delta), place=_place(delta) if unclear else "")
+        for delta in found
+    ]
+
+
+def _place(delta: Delta) -> str:
+    """Where it was measured, and what kind of memory it is."""
+    return f"{delta.device} ({delta.kind})"
+
+
+def _steps(delta: Delta) -> list[Step]:
+    if not delta.parts:
+        return []
+    at, end = delta.peak_bytes, delta.versus_peak_bytes
+    steps = [Step(name="DPO's peak", start=0, end=at, percent=delta.share(at), total=True)]
+    for name in PARTS:
+        count = delta.parts[name]
+        steps.append(Step(name=name, start=at, end=at + count, percent=delta.share(count)))
+        at += count
+    return [*steps, Step(name="PPO's peak", start=0, end=end, percent=100.0, total=True)]
+
+
+def waterfalls(rows: Sequence[DeltaRow]) -> list[Waterfall]:
+    """At most six, in the order of the rows.
+
+    VRAM comes first, then the default layout of PPO, then full fine-tuning before LoRA and QLoRA;
+    each architecture and PEFT mode is drawn once before any is drawn twice.
+    """
+    pictures = [_picture(row) for row in _telling(rows)]
+    return [picture for picture in pictures if picture.chart]
+
+
+def _telling(rows: Sequence[DeltaRow]) -> list[DeltaRow]:
+    ranked = sorted((row for row in rows if row.steps), key=lambda row: _rank(row.delta))
+    firsts: dict[tuple[str, ...], DeltaRow] = {}
+    for row in ranked:
+        key = row.delta.kind, row.delta.device, row.delta.versus.architecture, row.delta.versus.peft
+        firsts.setdefault(key, row)
+    first = list(firsts.values())
+    chosen = [*first, *(row for row in ranked if row not in first)][:_MOST_CHARTS]
+    return [row for row in rows if row in chosen]
+
+
+def _rank(delta: Delta) -> tuple[object, ...]:
+    axes = delta.versus.axes()
+    order = (_position(name, str(axes[name])) for name in ("ppo_topology", "ppo_backward", "peft"))
+    return delta.kind != VRAM, *order
+
+
+def _position(axis: str, value: str) -> int:
+    choices = AXES[axis].choices
+    return choices.index(value) if value in choices else len(choices)
+
+
+def _picture(row: DeltaRow) -> Waterfall:
+    delta = row.delta
+    what = f"{delta.versus.architecture}, {delta.versus.peft}, PPO {layout_text(delta.versus)}"
+    caption = f"{what}, T = {delta.versus.seq_len}, {_place(delta)}"
+    svg = waterfall(row.steps, title=f"From DPO's peak to PPO's: {caption}")
+    # matplotlib writes the SVG and escapes the labels; nothing of a record gets here unescaped.
+    return Waterfall(caption=caption, chart=Markup(svg))  # noqa: S704
+
+
+def _ledgers(records: Sequence[Record], found: Sequence[Delta]) -> Markup:
+    """The ledgers behind each delta, of the replicates whose peaks it has."""
+    ledgers = {
+        (r.cell, r.provenance.device, r.memory.allocated_peak_bytes): r.ledger
+        for r in records
+        if r.ledger
+    }
+    bars, seen = [], set()
+    named = told_apart(delta.versus for delta in found)
+    devices = len({delta.device for delta in found}) > 1
     for delta in found:
-        row: dict[str, object] = {
-            "dpo_cell_id": delta.cell.id,
-            "ppo_cell_id": delta.versus.id,
-            **{axis: getattr(delta.versus, axis) for axis in _AXES},
-            "device": delta.device,
-            "memory_kind": delta.kind,
-            "replicates": delta.replicates,
-            "dpo_peak_bytes": delta.peak_bytes,
-            "ppo_peak_bytes": delta.versus_peak_bytes,
-            "delta_bytes": delta.bytes,
-            "saved_percent": delta.percent,
-        }
-        for part, count in delta.parts.items():
-            row[f"{_PART_NAMES[part]}_bytes"] = count
-            row[f"{_PART_NAMES[part]}_percent"] = delta.share(count)
-        rows.append(row)
-    table = pd.DataFrame(rows, columns=list(DELTA_COLUMNS), dtype=object)
-    return table.map(guarded).to_csv(index=False, lineterminator="\n")
+        sides = (delta.cell, delta.peak_bytes), (delta.versus, delta.versus_peak_bytes)
+        for cell, peak in sides:
+            key = cell, delta.device, peak
+            if key not in seen and key in ledgers:
+                seen.add(key)
+                label = bar_label(cell, named)
+                label += f" on {delta.device}" if devices else ""
+                bars.append(Bar(label=label, parts=_ledger_parts(ledgers[key])))
+    title = "Bytes at the peak of one step by owner, DPO versus PPO"
+    svg = stacked_bars(bars, title=title, unit="MiB at the peak of one step")
+    # matplotlib writes the SVG and escapes the labels; nothing of a record gets here unescaped.
+    return Markup(svg)  # noqa: S704
+
+
+def _ledger_parts(ledger: dict[str, int]) -> dict[str, float]:
+    """MiB by owner, the small ones together as ``other``."""
+    parts = {
+        owner.replace("_", " "): ledger.get(f"{owner}_bytes", 0) / MIB
+        for owner in OWNERS
+        if owner not in _SMALL
+    }
+    parts["other"] = sum(ledger.get(f"{owner}_bytes", 0) for owner in _SMALL) / MIB
+    return parts
+
+
+def _sentences(found: Sequence[Delta]) -> list[str]:
+    """Those of each device and kind of memory, which they name where there are several."""
+    places = dict.fromkeys(map(_place, found))
+    return [
+        f"{place}: {sentence}" if len(places) > 1 else sentence
+        for place in places
+        for sentence in _of_one_place([delta for delta in found if _place(delta) == place])
+    ]
+
+
+def _of_one_place(found: Sequence[Delta]) -> list[str]:
+    """One per delta; of many, the range within each architecture."""
+    if len(found) <= _MOST_SENTENCES:
+        return [_sentence(delta) for delta in found]
+    sentences = []
+    for name in dict.fromkeys(delta.versus.architecture for delta in found):
+        mine = sorted((d for d in found if d.versus.architecture == name), key=lambda d: d.percent)
+        least, most = (
+            f"{d.percent:.1f} % ({d.versus.peft}, {layout_text(d.versus)})"
+            for d in (mine[0], mine[-1])
+        )
+        sentences.append(
+            f"{name}: over {len(mine)} pairs DPO saves from {least} to {most} of PPO's peak."
+        )
+    return sentences
+
+
+def _sentence(delta: Delta) -> str:
+    what = f"{delta.versus.architecture}, {delta.versus.peft}, {layout_text(delta.versus)}"
+    if delta.bytes < 0:
+        return f"{what}: DPO needs {bytes_text(-delta.bytes)} more than PPO."
+    return f"{what}: DPO saves {bytes_text(delta.bytes)}, {delta.percent:.1f} % of PPO's peak."
+
+
+def _unmeasured(rows: Sequence[CellRow]) -> list[str]:
+    """Of the methods that deltas are taken from."""
+    measured = {layout_text(row.cell) for row in rows if "ok" in row.statuses}
+    compared = dict.fromkeys(method for pair in DELTAS for method in pair)
+    return [name for method in compared for name in layouts(method) if name not in measured]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from alignmeter.records.reasons import REASONS, Code
-from alignmeter_reports.sections.cells import CellRow, Why
+from alignmeter_reports.cells import CellRow, Why
 
 _STRONGEST = 36
 """Per cent of the shade at the column's largest figure: the ink on it keeps its contrast."""

@@ -9,8 +9,8 @@ from markupsafe import Markup
 
 from alignmeter.analysis.footprint import FootprintRow, footprint, prediction_error_percent
 from alignmeter.records.record import OWNERS, VRAM, Memory, Record
+from alignmeter_reports.cells import CellRow
 from alignmeter_reports.drawing.memory_charts import Point, diagonal
-from alignmeter_reports.sections.cells import CellRow
 
 _LEAST_POINTS = 3
 """Fewer are told by the table."""

@@ -11,11 +11,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from alignmeter_reports.drawing.svg import INK, LARGEST, PALETTE, literal, plain, settings, svg_text
-from alignmeter_reports.sections.cells import CellRow, layout
+from alignmeter.cells.axes import AXES
+from alignmeter.cells.labels import cell_text
+from alignmeter.registry import ARCHITECTURES, PEFT_MODES
+from alignmeter_reports.cells import CellRow
+from alignmeter_reports.drawing.svg import (
+    INK,
+    LARGEST,
+    MARKERS,
+    PALETTE,
+    literal,
+    plain,
+    settings,
+    svg_text,
+)
 
-_PEFT = {"full": PALETTE[0], "lora": PALETTE[1], "qlora": PALETTE[2]}
-_MARKERS = {"llama": "o", "mamba": "s", "mamba2": "^"}
+_COLOURS = dict(zip(PEFT_MODES, PALETTE, strict=False))
+_SHAPES = dict(zip(ARCHITECTURES, MARKERS, strict=False))
+"""By the order of their rows; names that this version does not know share the last of each."""
 _MOST_CHARTS = 8
 _COSTS: dict[str, tuple[str, str, Callable[[CellRow], float | None]]] = {
     "memory": ("memory", "peak memory, MiB", lambda r: _mib(r.peak_bytes)),
@@ -70,7 +83,7 @@ def pareto_views(rows: Sequence[CellRow]) -> tuple[list[ParetoView], int]:
 def _head(row: CellRow) -> str:
     cell = row.cell
     shape = f"{cell.size}, T {cell.seq_len}, P {cell.prompt_len}, B {cell.batch}"
-    lane = "" if cell.lane == "out-of-box" else f", lane {cell.lane}"
+    lane = "" if cell.lane == AXES["lane"].default else f", lane {cell.lane}"
     return f"{cell.method.upper()}, {shape}{lane}, {row.device}"
 
 
@@ -128,20 +141,17 @@ def _draw_points(axes: Axes, points: Sequence[ParetoPoint]) -> None:
     named: set[str] = set()
     for point in points:
         cell, label = point.row.cell, _label(point.row)
-        colour = _PEFT.get(cell.peft, PALETTE[8])
+        colour = _COLOURS.get(cell.peft, PALETTE[-1])
+        ours = cell.kernels == AXES["kernels"].default
         axes.plot(
             [point.cost], [point.tokens_per_s],
-            marker=_MARKERS.get(cell.architecture, "D"), markersize=8, linestyle="none",
-            color=colour, markerfacecolor=colour if cell.kernels == "custom" else "none",
+            marker=_SHAPES.get(cell.architecture, MARKERS[-1]), markersize=8, linestyle="none",
+            color=colour, markerfacecolor=colour if ours else "none",
             label=literal(label) if label not in named else None,
         )  # fmt: skip
         named.add(label)
 
 
 def _label(row: CellRow) -> str:
-    cell = row.cell
-    parts = [cell.architecture, cell.peft]
-    parts += [layout(cell)] if cell.method == "ppo" else []
-    parts += [cell.kernels] if cell.kernels != "custom" else []
-    parts += ["checkpointed"] if cell.checkpointing == "on" else []
-    return " ".join(parts)
+    """What tells the cells of one chart apart."""
+    return cell_text(row.cell, without=("method", "size", "seq_len", "batch", "lane"))

@@ -15,6 +15,7 @@ from alignmeter.errors import InputError
 from alignmeter.records.folder import timeline_path
 from alignmeter.records.record import Record
 from alignmeter.records.timeline import Mark, Timeline, decode_timeline
+from alignmeter.registry import DELTAS, PEFT_MODES
 from alignmeter_reports.drawing.svg import INK, LARGEST, PALETTE, plain, settings, svg_text
 
 _MOST = 6
@@ -85,7 +86,10 @@ class TimelineView:
 def timeline_views(
     records: Sequence[Record], paths: Mapping[int, Path]
 ) -> tuple[list[TimelineView], list[str]]:
-    """Of the first replicate of DPO and PPO cells, then of others; and a sentence per bad file.
+    """Of the methods that are compared first, then of others; and a sentence per bad file.
+
+    One for each method, architecture and device: the first replicate, with adapters if there is
+    one.
 
     ``paths``: ``id`` of a record -> its file. Without a timeline beside it a record is passed over.
     """
@@ -110,8 +114,9 @@ def timeline_views(
 
 
 def _telling(record: Record) -> tuple[bool, bool, str, int]:
-    cell = record.cell
-    return cell.method not in ("dpo", "ppo"), cell.peft != "lora", cell.id, record.replicate
+    cell, peft = record.cell, PEFT_MODES.get(record.cell.peft)
+    adapters = peft is not None and peft.adapters
+    return cell.method not in DELTAS[0], not adapters, cell.id, record.replicate
 
 
 def _view(record: Record, path: Path) -> TimelineView | None:

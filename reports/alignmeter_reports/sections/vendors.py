@@ -16,7 +16,7 @@ from alignmeter.cells.labels import cell_text
 from alignmeter.records.capacity import CapacityPoint
 from alignmeter.records.record import Record
 from alignmeter.registry import ACCELERATORS
-from alignmeter_reports.sections.cells import CellRow, cell_rows
+from alignmeter_reports.cells import CellRow, cell_rows
 
 _MOST = 100
 """Cells that a page shows side by side; the CSV has all."""

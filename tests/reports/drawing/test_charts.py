@@ -7,7 +7,7 @@ import pytest
 from made_records import make_record
 
 from alignmeter_reports.drawing.charts import Bar, Curve, Panel, log_log, stacked_bars
-from alignmeter_reports.sections.ledger import phase_chart
+from alignmeter_reports.sections.phases import phase_chart
 
 PARTS = {"weights": 4.0, "gradients": 2.0, "activations": 1.0}
 

@@ -18,7 +18,7 @@ from alignmeter.analysis.prices import Prices, read_prices
 from alignmeter.errors import InputError
 from alignmeter.records.folder import Loaded
 from alignmeter_reports import write_report
-from alignmeter_reports.sections.cells import cell_rows
+from alignmeter_reports.cells import cell_rows
 from alignmeter_reports.sections.cost import cost_view
 
 GOOD = 'schema = 1\ncurrency = "EUR"\n'

@@ -15,9 +15,9 @@ from alignmeter.records.folder import Loaded
 from alignmeter.records.record import Memory, Provenance, Reason, Telemetry, Verdict
 from alignmeter.units import GIB, MIB
 from alignmeter_reports import write_report
+from alignmeter_reports.delta_table import DELTA_COLUMNS
 from alignmeter_reports.drawing.memory_charts import Point, Step, diagonal, waterfall
-from alignmeter_reports.sections.delta import DELTA_COLUMNS
-from alignmeter_reports.sections.waterfall import delta_rows, waterfalls
+from alignmeter_reports.sections.delta import delta_rows, waterfalls
 
 DASH = "\N{EN DASH}"
 DAGGER = "\N{DAGGER}"

@@ -8,8 +8,8 @@ from made_cells import make_cell_records
 
 from alignmeter.analysis.likeness import groups
 from alignmeter.records.record import Reason, Verdict
-from alignmeter_reports.sections.beside_stock import kernels_chart, kernels_rows
-from alignmeter_reports.sections.cells import cell_rows
+from alignmeter_reports.cells import cell_rows
+from alignmeter_reports.sections.kernels import kernels_chart, kernels_rows
 from alignmeter_reports.sections.matrix import heat
 from alignmeter_reports.sections.pareto import pareto_views
 
@@ -37,7 +37,7 @@ def test_the_front_is_what_no_like_cell_beats():
         ("lora", 20.0, True), ("qlora", 30.0, False), ("full", 40.0, True),
     ]  # fmt: skip
     assert [p.tokens_per_s for p in view.points] == pytest.approx([1280, 640, 2560])
-    assert "llama lora: 20, 1280; llama full: 40, 2560" in view.chart
+    assert "llama, lora: 20, 1280; llama, full: 40, 2560" in view.chart
     assert "20, 640" not in view.chart
 
 

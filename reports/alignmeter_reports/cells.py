@@ -88,7 +88,7 @@ class CellRow:
 
 
 def layout(cell: Cell) -> str:
-    """What its method's figures are figures of, as PPO's topology; a dash for other methods."""
+    """`layout_text` for a table: a dash where the method has no layouts."""
     return layout_text(cell) or "-"
 
 

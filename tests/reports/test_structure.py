@@ -1,0 +1,93 @@
+"""How the reports are laid out: sections with their templates, no circles, no names of methods."""
+
+import ast
+import re
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+from made_cells import make_cell_records
+from msgspec.structs import replace
+
+from alignmeter.records.folder import Loaded
+from alignmeter.registry import ARCHITECTURES, METHODS
+from alignmeter.terminal.summary import summary_parts
+from alignmeter.terminal.tables import lines
+from alignmeter_reports import write_report
+
+ROOT = Path(__file__).parents[2] / "reports"
+PACKAGE = ROOT / "alignmeter_reports"
+SECTIONS = PACKAGE / "sections"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+TEMPLATES = sorted(PACKAGE.rglob("*.j2"))
+NAMES = {*METHODS, *ARCHITECTURES}
+
+
+def stems(pattern):
+    return {path.name.partition(".")[0] for path in SECTIONS.glob(pattern)} - {"__init__"}
+
+
+def module_name(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported(path):
+    """Modules of the package that a module imports, also within its functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found & set(map(module_name, MODULES))
+
+
+def test_each_section_is_a_module_with_its_template_and_stands_in_the_page():
+    """A template of macros is no section."""
+    assert stems("*.py") == stems("*.html.j2")
+    page = (PACKAGE / "page.html.j2").read_text()
+    included = re.findall(r'{% include "sections/(\w+)\.html\.j2" %}', page)
+    assert sorted(included) == sorted(stems("*.html.j2"))
+
+
+def test_macros_are_used():
+    text = "".join(path.read_text() for path in TEMPLATES)
+    for path in SECTIONS.glob("*.macros.j2"):
+        assert f'"sections/{path.name}"' in text
+
+
+def test_modules_do_not_import_each_other_in_circles():
+    """Sorting them raises `CycleError`. A section imports no output and not the view of all."""
+    graph = {module_name(path): imported(path) - {"alignmeter_reports"} for path in MODULES}
+    tuple(TopologicalSorter(graph).static_order())
+    for path in SECTIONS.glob("*.py"):
+        top = {name for name in imported(path) if name.count(".") == 1}
+        assert top <= {"alignmeter_reports.cells", "alignmeter_reports.drawing",
+                       "alignmeter_reports.sections"}, path.name  # fmt: skip
+    for path in (PACKAGE / "drawing").glob("*.py"):
+        assert {name.split(".")[1] for name in imported(path) if "." in name} <= {"drawing"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: module_name(path))
+def test_no_module_knows_a_method_or_an_architecture_by_name(path):
+    """What is true of one stands in its row of the registry."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant):
+            assert node.value not in NAMES, f"line {node.lineno}"
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_no_template_compares_a_method_or_an_architecture_by_name(path):
+    for code in re.findall(r"{[{%].*?[%}]}", path.read_text(), re.DOTALL):
+        assert not NAMES & set(re.findall(r"[\"'](\w+)[\"']", code)), code
+
+
+def test_a_record_of_a_later_version_is_shown(tmp_path):
+    """It may name a method, an architecture and a PEFT mode that this version has no rows of."""
+    axes = {"method": "of_tomorrow", "architecture": "rwkv", "peft": "half"}
+    records = [
+        replace(record, cell=replace(record.cell, id="of_tomorrow-rwkv-0", **axes))
+        for record in make_cell_records([0.1, 0.2, 0.3], joules=2.0)
+    ]
+    records += make_cell_records([0.1], method="ppo", joules=3.0)
+    write_report(Loaded(records=records, refused=[]), tmp_path / "r.html", tmp_path / "r.csv")
+    assert "of_tomorrow-rwkv-0" in (tmp_path / "r.html").read_text()
+    assert "ok 4" in lines(summary_parts(records))
