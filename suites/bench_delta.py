@@ -1,4 +1,4 @@
-"""DPO against PPO in every layout of PPO: topology x backward x PEFT x architecture."""
+"""DPO versus PPO in every layout of PPO: topology x backward x PEFT x architecture."""
 
 MATRIX = "delta"
 

@@ -1,4 +1,4 @@
-"""Each kernel beside what it replaces: ``pytest --benchmark suites/bench_kernels.py``.
+"""Each kernel versus what it replaces: ``pytest --benchmark suites/bench_kernels.py``.
 
 One thread on a CPU, fp32; ``--accelerator cuda`` takes the other table, in bf16. A row is timed
 only after its kernel agreed with the float64 reference, and both sides take turns in every round.
@@ -7,7 +7,7 @@ only after its kernel agreed with the float64 reference, and both sides take tur
 import pytest
 
 CPU = (
-    # kernel, case, path, passes, beside, rounds
+    # kernel, case, path, passes, versus, rounds
     ("selective_scan", "b1-d512-l256", "best", "fwd+bwd", "transformers", 7),
     ("selective_scan", "b1-d512-l256", "torch", "fwd+bwd", "transformers", 7),
     ("selective_scan", "b1-d512-l1024", "best", "fwd+bwd", "mambapy", 7),
@@ -38,15 +38,15 @@ LENGTHS = (
     ("selective_scan", "b1-d512-l1024", "b1-d512-l16384", 16, 5),
 )
 PROCESSES = (
-    # kernel, case, beside
+    # kernel, case, versus
     ("selective_scan", "b1-d512-l4096", "mambapy"),
 )
 STEPS = (
-    # method, architecture, tokens, beside, rounds
+    # method, architecture, tokens, versus, rounds
     ("dpo", "mamba", 1024, "mambapy", 3),
 )
 BOUNDED_STEPS = (
-    # method, architecture, tokens, beside, seconds after which theirs is ended
+    # method, architecture, tokens, versus, seconds after which theirs is ended
     ("dpo", "mamba", 1024, "transformers", 90),
 )
 

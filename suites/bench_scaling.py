@@ -1,4 +1,4 @@
-"""Time and memory of a DPO and a PPO step against sequence length, attention and scan apart."""
+"""Time and memory of a DPO and a PPO step versus sequence length, attention and scan apart."""
 
 MATRIX = "scaling"
 

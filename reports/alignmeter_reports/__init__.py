@@ -27,7 +27,7 @@ def write_report(
 
     ``csv``, ``parquet``: one row per record; beside ``NAME.csv`` comes ``NAME.delta.csv``, a row
     per DPO-vs-PPO pair. ``md``: Markdown for a job summary. ``prices``: what hours and kWh cost.
-    ``baseline``: records of an earlier run, against which the rows get verdicts.
+    ``baseline``: records of an earlier run, which the rows are compared with.
 
     Raises `InputError` if a file cannot be written, or if ``baseline`` has no cell of these.
     """

@@ -28,13 +28,13 @@ class Why:
     replicates: int
 
     @property
-    def words(self) -> str:
+    def sentence(self) -> str:
         """The text, with the number of replicates from two on."""
         return self.text + (f" ({self.replicates} replicates)" if self.replicates > 1 else "")
 
     def __str__(self) -> str:
         """With the code in front."""
-        return f"{self.code}: {self.words}"
+        return f"{self.code}: {self.sentence}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +42,7 @@ class CellRow:
     """What the page says of one cell on one machine. Missing figures are ``None``.
 
     ``anchor``: the row's id in the page. ``statuses`` counts replicates by status; ``failed`` maps
-    one other than ok to its reasons, ``invalid`` a metric to those that spoil it in any replicate.
+    one other than ok to its reasons, ``invalid`` a metric to those that made it so in a replicate.
     ``heaviest`` is the replicate with the largest peak; ``plan_error_percent`` says how far the
     plan's peak is above that one. ``command`` repeats the cell. ``place`` and ``started`` are those
     of the newest replicate.
@@ -92,10 +92,10 @@ def layout(cell: Cell) -> str:
     return layout_text(cell) or "-"
 
 
-def cell_rows(found: Iterable[Group]) -> list[CellRow]:
+def cell_rows(groups: Iterable[Group]) -> list[CellRow]:
     """A row per group, in their order."""
     seen: Counter[str] = Counter()
-    return [_cell_row(group.records, _anchor(group.cell.id, seen)) for group in found]
+    return [_cell_row(group.records, _anchor(group.cell.id, seen)) for group in groups]
 
 
 def latest(rows: Sequence[CellRow], most: int) -> list[CellRow]:
@@ -108,10 +108,10 @@ def latest(rows: Sequence[CellRow], most: int) -> list[CellRow]:
 
 def anchors(rows: Iterable[CellRow]) -> dict[tuple[str, str], str]:
     """(Cell id, device) -> the id of its first row in the page."""
-    found: dict[tuple[str, str], str] = {}
+    first: dict[tuple[str, str], str] = {}
     for row in rows:
-        found.setdefault((row.cell.id, row.device), row.anchor)
-    return found
+        first.setdefault((row.cell.id, row.device), row.anchor)
+    return first
 
 
 def _anchor(cell_id: str, seen: Counter[str]) -> str:
@@ -149,7 +149,7 @@ def _cell_row(group: list[Record], anchor: str) -> CellRow:
         energy_reason=last.energy.reason.text if last.energy.reason else "",
         agrees=_agreement(good),
         failed=_whys(_failures(group)),
-        invalid=_whys(_spoilers(good)),
+        invalid=_whys(_invalidities(good)),
         phases_s=_phases(good),
     )
 
@@ -165,15 +165,15 @@ def _positive(values: Sequence[float | None]) -> list[float]:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    found = _positive(values)
-    return estimate(found).value if found else None
+    positive = _positive(values)
+    return estimate(positive).value if positive else None
 
 
 def _agreement(good: Sequence[Record]) -> str:
-    found = {record.numerics.agrees for record in good}
-    if False in found:
+    agree = {record.numerics.agrees for record in good}
+    if False in agree:
         return "no"
-    return "yes" if found == {True} else "unchecked"
+    return "yes" if agree == {True} else "unchecked"
 
 
 def _failures(group: Sequence[Record]) -> Iterator[tuple[str, Reason]]:
@@ -183,7 +183,7 @@ def _failures(group: Sequence[Record]) -> Iterator[tuple[str, Reason]]:
             yield record.status, record.reason
 
 
-def _spoilers(good: Sequence[Record]) -> Iterator[tuple[str, Reason]]:
+def _invalidities(good: Sequence[Record]) -> Iterator[tuple[str, Reason]]:
     """Metric and reason of each verdict that is not ok."""
     for record in good:
         for metric, verdict in record.validity.items():
@@ -191,10 +191,10 @@ def _spoilers(good: Sequence[Record]) -> Iterator[tuple[str, Reason]]:
                 yield metric, reason
 
 
-def _whys(found: Iterable[tuple[str, Reason]]) -> dict[str, list[Why]]:
+def _whys(reasons: Iterable[tuple[str, Reason]]) -> dict[str, list[Why]]:
     """What they are about -> one `Why` per code."""
     texts: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for about, reason in found:
+    for about, reason in reasons:
         texts[about][reason.code].append(reason.text)
     return {
         about: [

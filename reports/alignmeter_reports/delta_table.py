@@ -32,10 +32,10 @@ DELTA_COLUMNS: dict[str, str] = {
 """Every column, in order, with its meaning. The parts sum to the delta; empty: no ledger."""
 
 
-def delta_csv_text(found: Sequence[Delta]) -> str:
+def delta_csv_text(deltas: Sequence[Delta]) -> str:
     """The CSV with its header, a row per pair in order of the PPO cell's id."""
     rows = []
-    for delta in found:
+    for delta in deltas:
         row: dict[str, object] = {
             "dpo_cell_id": delta.cell.id,
             "ppo_cell_id": delta.versus.id,

@@ -29,13 +29,13 @@ def report_markdown(view: View) -> str:
     loaded, title, rows = view.sources.loaded, view.sources.title, view.all_rows
     text = f"## {escaped(plain(title))}\n\n{_scope(loaded.records, rows)}\n\n"
     sections = (
-        ("Against the baseline", "", _changes(view.baseline)),
+        ("Versus the baseline", "", _changes(view.baseline)),
         ("Not measured", "| cell | device | status | replicates | reason |", _failed(loaded)),
         ("Files that are not records", "", (f"- {_text(line)}\n" for line in loaded.refused)),
-        ("Not to be ranked", "| cell | device | metric | reason |", _invalid(rows)),
-        ("DPO against PPO, peak memory", _DELTA, _deltas(view.deltas)),
+        ("Invalid", "| cell | device | metric | reason |", _invalid(rows)),
+        ("DPO versus PPO, peak memory", _DELTA, _deltas(view.deltas)),
         ("Claims", "| claim | verdict | figure | cells |", _claims(view.claims)),
-        ("In words", "", (_answer(answer) for answer in view.answers)),
+        ("The answer", "", (_answer(answer) for answer in view.answers)),
     )
     return text + "".join(_section(*section) for section in sections)
 
@@ -72,8 +72,8 @@ def _scope(records: Sequence[Record], rows: Sequence[CellRow]) -> str:
     devices = sorted({row.device for row in rows})
     shown = ", ".join(listed(devices, _DEVICES))
     counts = Counter(record.status for record in records)
-    said = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
-    text = f"{counted(len(rows), 'cell')} on {shown}; replicates: {said}."
+    counted_statuses = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
+    text = f"{counted(len(rows), 'cell')} on {shown}; replicates: {counted_statuses}."
     if any(row.memory_kind == "cpu tensor storage" for row in rows):
         text += " CPU memory is tensor storage on the CPU and settles no claim about VRAM."
     return _text(text)
@@ -85,8 +85,8 @@ def _changes(baseline: BaselineView | None) -> Iterable[str]:
     yield f"{_text(baseline.scope)}.\n\n"
     for line in baseline.lines:
         yield f"- {_text(line)}\n"
-    for row, words in baseline.rows:
-        yield f"- {_text(f'{row.cell_id} on {row.device}: {row.metric} {words}')}\n"
+    for row, verdict in baseline.rows:
+        yield f"- {_text(f'{row.cell_id} on {row.device}: {row.metric} {verdict}')}\n"
 
 
 def _failed(loaded: Loaded) -> Iterable[str]:

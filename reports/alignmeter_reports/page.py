@@ -109,15 +109,15 @@ def _scope(view: View) -> dict[str, object]:
     searches = view.sources.loaded.capacity
     everywhere = [record.provenance for record in view.records]
     everywhere += [point.provenance for point in searches if point.provenance is not None]
-    found = machines(everywhere)
+    every = machines(everywhere)
     ran = _measured(view.all_records, searches)
     kinds = {*(row.memory_kind for row in view.all_rows), *(p.memory_kind for p in searches)}
     return {
         "leading": leading(view.answers),
         "raw": None if view.sources.raw is None else view.sources.raw.name,
         "statuses": sorted(Counter(record.status for record in view.all_records).items()),
-        "machines": found[:_MOST_MACHINES],
-        "hidden_machines": max(0, len(found) - _MOST_MACHINES),
+        "machines": every[:_MOST_MACHINES],
+        "hidden_machines": max(0, len(every) - _MOST_MACHINES),
         "kinds": sorted(kinds),
         "absent": [name for name in ACCELERATORS if name not in ran],
         "started": sorted(place.started for place in everywhere if place.started),

@@ -25,7 +25,7 @@ COLUMNS: dict[str, str] = {
     "seed": "seed of data, weights and sampling",
     "status": "ok, oom, unsupported, timeout, crashed or predicted_oom",
     "reason_code": "why the status is not ok",
-    "reason_text": "the same in words",
+    "reason_text": "the same as a sentence",
     **{name: f"axis: {axis.help}" for name, axis in AXES.items()},
     "step_median_s": "median wall time of a step, in s",
     "steps": "timed steps",
@@ -56,7 +56,7 @@ COLUMNS: dict[str, str] = {
     "currency": "of the costs, as `--prices` gives it",
     "cost_per_1000_steps": "price of the device's hours and electricity for 1000 steps",
     "cost_per_million_tokens": "the same for a million trained tokens",
-    **{f"{metric}_invalid": f"reason codes that spoil {metric}" for metric in _METRICS},
+    **{f"{metric}_invalid": f"reason codes, where {metric} is invalid" for metric in _METRICS},
     "device": "name of the device",
     "form_factor": "SXM, PCIe, OAM and so on",
     "power_cap_w": "enforced power limit, in W",
@@ -170,5 +170,5 @@ def guarded(value: object) -> object:
 
 def csv_text(table: pd.DataFrame) -> str:
     """The CSV of what `frame` made, with its header; numbers as they are, text guarded."""
-    words = {name: table[name].map(guarded) for name in COLUMNS if kind_of(name) == "text"}
-    return table.assign(**words).to_csv(index=False, lineterminator="\n")
+    texts = {name: table[name].map(guarded) for name in COLUMNS if kind_of(name) == "text"}
+    return table.assign(**texts).to_csv(index=False, lineterminator="\n")

@@ -76,7 +76,7 @@ def gathered(sources: Sources) -> View:
     newest = current(cells)
     all_rows = cell_rows(newest)
     rows = latest(all_rows, MOST_CELLS)
-    found = findings(records, cells, pairs)
+    claims = findings(records, cells, pairs)
     unmeasured = failures(_of(newest))
     shown = {row.anchor for row in rows}
     mine = _of(group for group, row in zip(newest, all_rows, strict=True) if row.anchor in shown)
@@ -91,8 +91,8 @@ def gathered(sources: Sources) -> View:
         drawn=mine if len(mine) <= _MOST_RECORDS else _one_each(rows, mine),
         deltas=pairs,
         answers=answers(newest),
-        claims=claim_rows(found),
-        cost=cost_view(rows, found, sources.prices),
+        claims=claim_rows(claims),
+        cost=cost_view(rows, claims, sources.prices),
         vendors=vendor_view(records, cells, sources.loaded.capacity),
         baseline=None if base is None else baseline_view(records, base),
         failures=unmeasured[:_MOST_FAILURES],
@@ -107,8 +107,8 @@ def _order(record: Record) -> tuple[object, ...]:
     return record.cell.id, record.replicate, *where, record.seed, place.started
 
 
-def _of(found: Iterable[Group]) -> list[Record]:
-    return sorted((record for group in found for record in group.records), key=_order)
+def _of(groups: Iterable[Group]) -> list[Record]:
+    return sorted((record for group in groups for record in group.records), key=_order)
 
 
 def _one_each(rows: Sequence[CellRow], records: Sequence[Record]) -> list[Record]:

@@ -63,7 +63,7 @@ def section(files, name):
 def test_the_first_screen(files):
     text = section(files, "answer")
     assert (
-        "DPO against PPO , NVIDIA H100 80GB HBM3, 1 pair: peak memory 25.0 % less, step time "
+        "DPO versus PPO , NVIDIA H100 80GB HBM3, 1 pair: peak memory 25.0 % less, step time "
         "60.0 % less, energy per step 75.0 % less."
     ) in text
     assert "25.0 % less one pair, exact 60.0 % less one pair, 95 %: 60.0 % less to 60.0 %" in text
@@ -138,7 +138,7 @@ def test_the_markdown_has_the_worst_first_and_a_limit(tmp_path):
     )  # fmt: skip
     text = (tmp_path / "r.md").read_text()
     assert len(text.encode()) <= MARKDOWN_LIMIT_BYTES
-    heads = [text.index(f"### {name}") for name in ("Not measured", "DPO against PPO", "Claims")]
+    heads = [text.index(f"### {name}") for name in ("Not measured", "DPO versus PPO", "Claims")]
     assert heads == sorted(heads)
     assert "more found no room here" in text
 

@@ -21,7 +21,7 @@ _FOLDER = click.Path(path_type=Path)
 @click.option("--fail-on", metavar="GATES", help="Metrics that count, with the change that fails: "
               "time:3%,memory:1% (known: time, memory, energy, tokens; default: all).")  # fmt: skip
 @click.option("--paired", is_flag=True, help="BASE and NEW were measured in turns, replicate by "
-              "replicate: hold those of one number against each other.")  # fmt: skip
+              "replicate: compare those of one number.")  # fmt: skip
 @click.option("--md", type=_FILE, metavar="FILE", help="Also Markdown, for a job summary.")
 @click.option("--junit", type=_FILE, metavar="FILE", help="Also JUnit XML.")
 @click.option("--bmf", type=_FILE, metavar="FILE", help="Also NEW's figures for Bencher (JSON).")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def devices(as_json: bool) -> None:
-    """List the accelerators here, what their telemetry tells, and what is missing.
+    """List the accelerators here, what their telemetry reports, and what is missing.
 
     What is missing comes with the reason and what would enable it.
     """
@@ -38,7 +38,7 @@ def _names() -> list[str]:
 
 
 def _row(accelerator: str) -> dict[str, Any]:
-    """One accelerator: whether torch can use it, and its telemetry's word on each device."""
+    """One accelerator: whether torch can use it, and what its telemetry reports of each device."""
     from alignmeter.accelerators import open_accelerator
     from alignmeter.accelerators.device_query import query
     from alignmeter.telemetry import open_telemetry

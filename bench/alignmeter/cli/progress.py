@@ -72,10 +72,10 @@ class Progress:
         if record.status == "ok":
             time = seconds_text(record.timing.median_s or 0.0)
             peak = bytes_text(record.memory.allocated_peak_bytes or 0)
-            said = f"{time:>8} {peak:>9}"
+            outcome = f"{time:>8} {peak:>9}"
         else:
-            said = record.reason.text if record.reason else ""
+            outcome = record.reason.text if record.reason else ""
         again = " (already there)" if resumed else ""
-        line = f"{record.status:<11} {record.cell.id}.r{job.replicate} {said}{again}"
+        line = f"{record.status:<11} {record.cell.id}.r{job.replicate} {outcome}{again}"
         self._console.print(line, markup=False)
         self._bar.advance(self._task)

@@ -175,10 +175,10 @@ class CellBench:
             )
         except CellError as failure:
             self._store()
-            said = f"{failure.status}: {failure.text}"
+            reported = f"{failure.status}: {failure.text}"
             if failure.status in ("unsupported", "oom"):
-                pytest.skip(said)
-            pytest.fail(said, pytrace=False)
+                pytest.skip(reported)
+            pytest.fail(reported, pytrace=False)
         record = self._store()
         self._benchmark.extra_info.update(
             cell=record.cell.id,
@@ -260,7 +260,7 @@ def longest_sequence(request: pytest.FixtureRequest) -> "CapacityBench":
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Write the report and say what it says, the DPO-vs-PPO delta first."""
+    """Write the report and print what is in it, the DPO-vs-PPO delta first."""
     run = config.stash.get(_RUN, None)
     if run is None:
         return
@@ -268,13 +268,13 @@ def pytest_terminal_summary(
     from alignmeter.terminal.capacity import capacity_parts
     from alignmeter.terminal.kernels import kernel_parts
     from alignmeter.terminal.summary import summary_parts
-    from alignmeter.terminal.tables import Words
+    from alignmeter.terminal.tables import Paragraph
 
     points, refused = run.searches.points, sorted(run.searches.refused)
     if run.comparisons:
         write_section(terminalreporter, "kernels", kernel_parts(run.comparisons))
     if points or refused:
-        parts = [*map(Words, refused), *(capacity_parts(points) if points else ())]
+        parts = [*map(Paragraph, refused), *(capacity_parts(points) if points else ())]
         write_section(terminalreporter, "capacity", parts)
     if not (run.records or points):
         return
@@ -282,7 +282,7 @@ def pytest_terminal_summary(
 
     html, csv = run.folder / "report.html", run.folder / "report.csv"
     write_report(Loaded(records=run.records, refused=[], capacity=points), html, csv)
-    summary = [*summary_parts(run.records), Words("")] if run.records else []
+    summary = [*summary_parts(run.records), Paragraph("")] if run.records else []
     write_section(terminalreporter, "alignmeter", summary)
     terminalreporter.write_line(f"HTML  {html}")
     terminalreporter.write_line(f"CSV   {csv}")

@@ -11,7 +11,7 @@ import pytest
 
 
 class KernelBench:
-    """One row of the suite: a kernel (or a whole step) beside one baseline."""
+    """One row of the suite: a kernel (or a whole step) versus one baseline."""
 
     def __init__(self, benchmark: Any, rows: list[dict[str, Any]], device: str) -> None:
         self._benchmark, self._rows, self._device = benchmark, rows, device
@@ -49,7 +49,7 @@ class KernelBench:
         self._benchmark.extra_info.update(row)
 
     def lengths(self, name: str, short: str, long: str, times: int, rounds: int) -> None:
-        """A case of ``times`` the tokens beside a short one: ``1 / times`` as fast if linear."""
+        """A case of ``times`` the tokens versus a short one: ``1 / times`` as fast if linear."""
         from alignmeter.kernelbench import compare_lengths
 
         found = compare_lengths(name, short, long, device=self._device)
@@ -61,7 +61,7 @@ class KernelBench:
         self._benchmark.extra_info.update(row)
 
     def process(self, name: str, case: str, baseline: str) -> None:
-        """Peak of a fresh process that runs the kernel, beside one that runs the baseline."""
+        """Peak of a fresh process that runs the kernel, versus one that runs the baseline."""
         from alignmeter.kernelbench import BASELINES, process_peak_bytes
 
         missing = BASELINES[name][baseline].missing()
@@ -96,7 +96,7 @@ class KernelBench:
     def bounded_step(
         self, method: str, architecture: str, seq_len: int, baseline: str, limit_s: int
     ) -> None:
-        """One step of a baseline that may take minutes, ended at ``limit_s``, beside ours.
+        """One step of a baseline that may take minutes, ended at ``limit_s``, versus ours.
 
         The two losses are compared at an eighth of the length, in seconds.
         """

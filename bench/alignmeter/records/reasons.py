@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Code(StrEnum):
-    """Why something is missing or must not be ranked. A record holds the code as a string."""
+    """Why something is missing or invalid. A record holds the code as a string."""
 
     meaning: str
     """What happened, a sentence without its full stop."""
@@ -204,7 +204,7 @@ def markdown_page() -> str:
 _HEAD = """# Reason codes
 
 What a [record](records.md) gives as `code` beside a status that is not `ok`, a figure that is
-missing, or a metric that must not be ranked. `text` beside it has the particulars. Made by
+missing, or a metric that is invalid. `text` beside it has the particulars. Made by
 `python -m alignmeter.records.reasons`.
 """
 

@@ -204,7 +204,7 @@ class Numerics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whether one metric of this record may be ranked, and if not, why not."""
+    """Whether one metric of this record is valid, and if not, why not."""
 
     ok: bool
     reasons: list[Reason] = []

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 
 from alignmeter.analysis.device_agreement import CrossCheck, crosschecks
 from alignmeter.records.record import Record
-from alignmeter.terminal.tables import Words
+from alignmeter.terminal.tables import Paragraph
 from alignmeter.text import plain
 
 
-def agreement_parts(records: Iterable[Record]) -> Iterator[Words]:
+def agreement_parts(records: Iterable[Record]) -> Iterator[Paragraph]:
     """`agreement_sentences`, the cells indented below the first."""
     for number, sentence in enumerate(agreement_sentences(records)):
-        yield Words(sentence, indent=2 if number else 0, hang=2)
+        yield Paragraph(sentence, indent=2 if number else 0, hang=2)
 
 
 def agreement_sentences(records: Iterable[Record]) -> list[str]:

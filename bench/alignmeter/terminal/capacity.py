@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from alignmeter.analysis.capacity import search_name, summary
 from alignmeter.records.capacity import CapacityPoint
-from alignmeter.terminal.tables import Column, Grid, Part, Row, Words, figure
+from alignmeter.terminal.tables import Column, Grid, Paragraph, Part, Row, figure
 from alignmeter.text import plain
 from alignmeter.units import bytes_text
 
@@ -17,18 +17,18 @@ _GLUE = "\N{NO-BREAK SPACE}"
 
 def capacity_parts(points: Sequence[CapacityPoint]) -> Iterator[Part]:
     """The table, in order of the cells, and one sentence that sums it up."""
-    rows: list[Row | Words] = []
+    rows: list[Row | Paragraph] = []
     last = None
     for point in sorted(points, key=lambda p: (search_name(p), p.axis, p.cell.id)):
         if search_name(point) != last:
             last = search_name(point)
-            rows.append(Words(plain(last), "bold", hang=2))
+            rows.append(Paragraph(plain(last), "bold", hang=2))
         rows.append(_row(point))
         if point.reason is not None:
-            rows.append(Words(plain(point.reason), indent=4))
+            rows.append(Paragraph(plain(point.reason), indent=4))
     yield Grid(_COLUMNS, rows, indent=2)
-    yield Words("")
-    yield Words(summary(points).replace(" %", f"{_GLUE}%"))
+    yield Paragraph("")
+    yield Paragraph(summary(points).replace(" %", f"{_GLUE}%"))
 
 
 def _row(point: CapacityPoint) -> Row:

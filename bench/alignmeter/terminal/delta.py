@@ -10,7 +10,7 @@ from alignmeter.cells.cell import Cell
 from alignmeter.cells.labels import axis_text, layout_text, varied
 from alignmeter.records.record import VRAM
 from alignmeter.registry import METHODS
-from alignmeter.terminal.tables import Column, Grid, Part, Row, Words, figure, word
+from alignmeter.terminal.tables import Column, Grid, Paragraph, Part, Row, figure, label
 from alignmeter.text import plain
 from alignmeter.units import bytes_text
 
@@ -24,12 +24,12 @@ def delta_parts(rows: Sequence[Delta]) -> Iterator[Part]:
     for kind, device in places:
         mine = [row for row in rows if (row.kind, row.device) == (kind, device)]
         where = f"{kind}, {plain(device)}" if len({name for _, name in places}) > 1 else kind
-        yield Words("")
-        yield Words(f"DPO versus PPO: peak memory of one step ({where})", "bold", hang=2)
+        yield Paragraph("")
+        yield Paragraph(f"DPO versus PPO: peak memory of one step ({where})", "bold", hang=2)
         yield _table(mine)
-        yield Words("saved: what DPO saves of PPO's peak; negative where DPO needs more.")
+        yield Paragraph("saved: what DPO saves of PPO's peak; negative where DPO needs more.")
         if kind != VRAM:
-            yield Words("CPU figures are bytes of tensors. They say nothing about VRAM.")
+            yield Paragraph("CPU figures are bytes of tensors. They say nothing about VRAM.")
 
 
 def _table(rows: Sequence[Delta]) -> Grid:
@@ -39,7 +39,7 @@ def _table(rows: Sequence[Delta]) -> Grid:
         alike[tuple(getattr(row.versus, name) for name in _SHOWN)].append(row.versus)
     others = list(dict.fromkeys(name for cells in alike.values() for name in varied(cells)))
     columns = (
-        Column("architecture"), word("peft"), Column("PPO layout"),
+        Column("architecture"), label("peft"), Column("PPO layout"),
         *(Column(name.replace("_", " ")) for name in others),
         figure("DPO"), figure("PPO"), figure("delta"), figure("saved"),
     )  # fmt: skip

@@ -5,7 +5,7 @@ __all__ = ["device_parts"]
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from alignmeter.terminal.tables import Part, Words, fields
+from alignmeter.terminal.tables import Paragraph, Part, fields
 from alignmeter.text import plain
 from alignmeter.units import bytes_text
 
@@ -30,27 +30,27 @@ def device_parts(rows: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
         yield from _device(name, last, row["torch_missing"], probe["library"] or "")
 
 
-def _named(name: str, text: str) -> Words:
+def _named(name: str, text: str) -> Paragraph:
     """The name stands in the first line, beside the text."""
-    return Words(text, head=f"{name:<{_ASIDE - 1}} ")
+    return Paragraph(text, head=f"{name:<{_ASIDE - 1}} ")
 
 
 def _device(
     name: str, device: Mapping[str, Any], torch_missing: str | None, library: str = ""
 ) -> Iterator[Part]:
-    """``library``: what all devices of the accelerator were read through, where it is told."""
+    """``library``: what all devices of the accelerator were read through, where it is known."""
     if "hung" in device:
         yield _named(name, plain(f"{device['key']}: {device['hung']}"))
         return
     memory = device["identity"]["memory_bytes"]
     size = f", {bytes_text(memory)}" if memory else ""
     yield _named(name, plain(f"{device['identity']['name']}{size}"))
-    told = [*_told(name, device, torch_missing), ("read through", library)]
-    yield fields([(label, Words(plain(text), hang=2)) for label, text in told if text],
+    texts = [*_texts(name, device, torch_missing), ("read through", library)]
+    yield fields([(label, Paragraph(plain(text), hang=2)) for label, text in texts if text],
                  indent=_ASIDE)  # fmt: skip
 
 
-def _told(name: str, device: Mapping[str, Any], torch_missing: str | None) -> _Fields:
+def _texts(name: str, device: Mapping[str, Any], torch_missing: str | None) -> _Fields:
     identity, can = device["identity"], device["capabilities"]
     if torch_missing:
         yield "cannot be used", torch_missing

@@ -16,14 +16,14 @@ from alignmeter.analysis.history.words import (
     scope_text,
     summary_text,
 )
-from alignmeter.terminal.tables import Column, Grid, Part, Row, Words, figure, word
+from alignmeter.terminal.tables import Column, Grid, Paragraph, Part, Row, figure, label
 from alignmeter.text import plain
 
-_COLUMNS = (word("metric"), figure("before"), figure("after"), figure("change"),
+_COLUMNS = (label("metric"), figure("before"), figure("after"), figure("change"),
             figure("95 % interval, %"), figure("runs"), Column("verdict"))  # fmt: skip
 _STYLES = {"regressed": "red", "improved": "green"}
 _Change = tuple[CellComparison, Level, Level, str]
-"""A change in the words of `alignmeter compare`, both levels and the verdict."""
+"""A change as `alignmeter compare` puts it, both levels and the verdict."""
 
 
 def history_parts(history: History) -> Iterator[Part]:
@@ -34,26 +34,26 @@ def history_parts(history: History) -> Iterator[Part]:
         key = (head_text(change, several=True), scope_text(change, several=several),
                *differences_text(change))  # fmt: skip
         events.setdefault(key, []).append(change)
-    yield Words(summary_text(history), "" if history.changes else "green", hang=2)
+    yield Paragraph(summary_text(history), "" if history.changes else "green", hang=2)
     for changes in events.values():
-        yield Words("")
+        yield Paragraph("")
         yield from _event(changes, several=several)
     if history.node_differences:
-        yield Words("")
+        yield Paragraph("")
         yield from _nodes(history.node_differences)
     notes = list(notes_text(history))
     if notes:
-        yield Words("")
+        yield Paragraph("")
     for text in notes:
-        yield Words(text, "dim", hang=2)
+        yield Paragraph(text, "dim", hang=2)
 
 
 def _event(changes: Sequence[ChangePoint], *, several: bool) -> Iterator[Part]:
     first = changes[0]
-    yield Words(head_text(first, several=several), "bold", hang=2)
+    yield Paragraph(head_text(first, several=several), "bold", hang=2)
     for text in (*differences_text(first), scope_text(first, several=several)):
         if text:
-            yield Words(text, indent=2, hang=2)
+            yield Paragraph(text, indent=2, hang=2)
     yield _grid([(_compared(c, c.before, c.after), c.before, c.after, c.verdict) for c in changes])
 
 
@@ -64,12 +64,12 @@ def _nodes(nodes: Iterable[NodeDifference]) -> Iterator[Part]:
                others_text(node.differences))  # fmt: skip
         pairs.setdefault(key, []).append(node)
     for (name, other, together, others), apart in pairs.items():
-        yield Words(plain(f"node {name} differs from {other}"), "bold", hang=2)
+        yield Paragraph(plain(f"node {name} differs from {other}"), "bold", hang=2)
         how = ("measured at one time, so no change" if together else
-               "measured one after the other: node or software, nobody can tell")  # fmt: skip
+               "measured one after the other: node or software, which is not known")  # fmt: skip
         for text in (how, f"differs: {others}" if others else ""):
             if text:
-                yield Words(text, indent=2, hang=2)
+                yield Paragraph(text, indent=2, hang=2)
         yield _grid(
             [(_compared(n, n.other_level, n.level), n.other_level, n.level, "") for n in apart]
         )
@@ -80,9 +80,9 @@ def _grid(changes: Iterable[_Change]) -> Grid:
     cells: dict[str, list[_Change]] = {}
     for change in changes:
         cells.setdefault(change[0].cell_id, []).append(change)
-    rows: list[Row | Words] = []
+    rows: list[Row | Paragraph] = []
     for cell_id, own in cells.items():
-        rows.append(Words(plain(cell_id), "bold", indent=2, hang=2))
+        rows.append(Paragraph(plain(cell_id), "bold", indent=2, hang=2))
         rows += [_row(*change) for change in own]
     return Grid(_COLUMNS, rows, indent=4)
 
@@ -103,7 +103,7 @@ def _row(change: CellComparison, before: Level, after: Level, verdict: str) -> R
 
 
 def _compared(change: ChangePoint | NodeDifference, before: Level, after: Level) -> CellComparison:
-    """As a row of `alignmeter compare`, whose words fit."""
+    """As a row of `alignmeter compare`, whose texts fit."""
     return CellComparison(
         cell_id=change.cell_id,
         device=change.node.device,

@@ -5,7 +5,7 @@ __all__ = ["kernel_parts"]
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from alignmeter.terminal.tables import Column, Grid, Part, Row, Words, figure
+from alignmeter.terminal.tables import Column, Grid, Paragraph, Part, Row, figure
 from alignmeter.text import plain
 from alignmeter.units import bytes_text, seconds_text
 
@@ -15,14 +15,14 @@ _COLUMNS = (Column("kernel"), figure("time"), figure("theirs"), figure("ratio"),
 
 def kernel_parts(rows: Sequence[dict[str, Any]]) -> Iterator[Part]:
     """One table. The peak is what one call adds to the bytes allocated before it."""
-    found: list[Row | Words] = []
+    parts: list[Row | Paragraph] = []
     last = None
     for row in rows:
         if row["row"] != last:
             last = row["row"]
-            found.append(Words(plain(row["row"]), "bold", hang=2))
-        found += [_row(row), *_notes(row)]
-    yield Grid(_COLUMNS, found, indent=2)
+            parts.append(Paragraph(plain(row["row"]), "bold", hang=2))
+        parts += [_row(row), *_notes(row)]
+    yield Grid(_COLUMNS, parts, indent=2)
 
 
 def _row(row: dict[str, Any]) -> Row:
@@ -39,18 +39,18 @@ def _row(row: dict[str, Any]) -> Row:
     )
 
 
-def _notes(row: dict[str, Any]) -> Iterator[Words]:
+def _notes(row: dict[str, Any]) -> Iterator[Paragraph]:
     if not row.get("theirs_ended", True):
-        yield Words("theirs was ended before the step was done: it takes longer", indent=4)
+        yield Paragraph("theirs was ended before the step was done: it takes longer", indent=4)
     if "time_per_token" in row:
         time, memory = row["time_per_token"], row["memory_per_token"]
-        yield Words(f"per token: time {time:.2f}x, memory {memory:.2f}x", indent=4)
+        yield Paragraph(f"per token: time {time:.2f}x, memory {memory:.2f}x", indent=4)
     if "share_of_copy" in row:
         text = f"{row['bytes_per_s'] / 1e9:.0f} GB/s, {row['share_of_copy']:.0%} of a copy"
         if "share_of_product" in row:
             text += f"; {row['flops_per_s'] / 1e12:.0f} TFLOP/s, "
             text += f"{row['share_of_product']:.0%} of a plain product"
-        yield Words(text, indent=4)
+        yield Paragraph(text, indent=4)
 
 
 def _text(form: Callable[[Any], str], value: Any) -> str:

@@ -8,12 +8,12 @@ from alignmeter.analysis.chips import Peak
 from alignmeter.cells.axes import AXES
 from alignmeter.cells.labels import axis_text, varied
 from alignmeter.records.prediction import Fit, Prediction
-from alignmeter.terminal.tables import Column, Grid, Part, Row, Words, fields, figure
+from alignmeter.terminal.tables import Column, Grid, Paragraph, Part, Row, fields, figure
 from alignmeter.text import plain
 from alignmeter.units import bytes_text
 
 _OWNERS_SHOWN = 5
-_TOLD_APART = tuple(name for name in AXES if name not in ("accelerator", "data"))
+_NAMING = tuple(name for name in AXES if name not in ("accelerator", "data"))
 """Axes that may tell the rows of the table apart, in the order of a cell's id."""
 _GLUE = "\N{NO-BREAK SPACE}"
 
@@ -21,24 +21,24 @@ _GLUE = "\N{NO-BREAK SPACE}"
 def plan_parts(prediction: Prediction) -> Iterator[Part]:
     """One cell: peak, the largest rows of its ledger, and where it fits."""
     where = f" in {prediction.peak_phase} ({prediction.peak_operator})"
-    rows = sorted(prediction.ledger.items(), key=lambda row: -row[1])[:_OWNERS_SHOWN]
-    owners = (
+    owners = sorted(prediction.ledger.items(), key=lambda row: -row[1])[:_OWNERS_SHOWN]
+    ledger = (
         f"{name.removesuffix('_bytes').replace('_', ' ')} {bytes_text(count)}".replace(" ", _GLUE)
-        for name, count in rows
+        for name, count in owners
         if count
     )
     fitting = [_fit_text(name, fit) for name, fit in prediction.fits.items() if fit.ok]
     missing = [_fit_text(name, fit) for name, fit in prediction.fits.items() if not fit.ok]
-    told: list[tuple[str, str | Words]] = [
+    rows: list[tuple[str, str | Paragraph]] = [
         ("peak", plain(f"{bytes_text(prediction.peak_bytes)}{where}")),
-        ("ledger", ", ".join(owners)),
-        ("fits", Words(", ".join(fitting) or "nowhere", "green" if fitting else "")),
+        ("ledger", ", ".join(ledger)),
+        ("fits", Paragraph(", ".join(fitting) or "nowhere", "green" if fitting else "")),
     ]
     if missing:
-        told.append(("misses", Words(", ".join(missing), "red")))
-    yield Words(plain(prediction.cell.id), "bold", hang=2)
-    yield fields(told, indent=2)
-    yield Words("")
+        rows.append(("misses", Paragraph(", ".join(missing), "red")))
+    yield Paragraph(plain(prediction.cell.id), "bold", hang=2)
+    yield fields(rows, indent=2)
+    yield Paragraph("")
 
 
 def _fit_text(name: str, fit: Fit) -> str:
@@ -49,12 +49,12 @@ def _fit_text(name: str, fit: Fit) -> str:
     return text.replace(" ", _GLUE)
 
 
-def plans_parts(found: Sequence[Prediction], chips: Mapping[str, Peak]) -> Iterator[Part]:
+def plans_parts(predictions: Sequence[Prediction], chips: Mapping[str, Peak]) -> Iterator[Part]:
     """A row per cell: its peak and the smallest chip that holds it."""
-    names = varied([planned.cell for planned in found], _TOLD_APART)
+    names = varied([planned.cell for planned in predictions], _NAMING)
     columns = Column("cell"), figure("peak"), figure("fits"), Column("smallest that fits")
-    yield Grid(columns, [_row(planned, names, chips) for planned in found])
-    yield Words("")
+    yield Grid(columns, [_row(planned, names, chips) for planned in predictions])
+    yield Paragraph("")
 
 
 def _row(planned: Prediction, names: Sequence[str], chips: Mapping[str, Peak]) -> Row:
@@ -66,15 +66,15 @@ def _row(planned: Prediction, names: Sequence[str], chips: Mapping[str, Peak]) -
             plain(axes or planned.cell.id),
             bytes_text(planned.peak_bytes),
             f"{len(fitting)} of {len(planned.fits)}",
-            Words(least or "none", "green" if least else "red"),
+            Paragraph(least or "none", "green" if least else "red"),
         )
     )
 
 
-def allowance_text(*, fragmentation: float, context_bytes: int) -> Words:
+def allowance_text(*, fragmentation: float, context_bytes: int) -> Paragraph:
     """What a chip needs beyond the peak, and what the figures are worth."""
-    return Words(
+    return Paragraph(
         f"Fits: peak + {fragmentation:.0%} for fragmentation + {bytes_text(context_bytes)} for the "
-        "runtime, versus the chip's memory. A prediction, checked with a CPU's allocator "
+        "runtime, within the chip's memory. A prediction, checked with a CPU's allocator "
         "(docs/plan.md) and not yet with a GPU's."
     )

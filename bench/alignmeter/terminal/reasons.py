@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from alignmeter.records.reasons import REASONS
 from alignmeter.records.record import Reason, Record
-from alignmeter.terminal.tables import Column, Grid, Part, Row, Words, figure
+from alignmeter.terminal.tables import Column, Grid, Paragraph, Part, Row, figure
 from alignmeter.text import plain
 
 
@@ -18,9 +18,9 @@ def reason_parts(records: Sequence[Record]) -> Iterator[Part]:
         counts.update({(what, reason.code) for what, reason in _reasons(record)})
     if not counts:
         return
-    yield Words("")
-    yield Words("Not measured, or invalid", "bold")
-    rows: list[Row | Words] = []
+    yield Paragraph("")
+    yield Paragraph("Not measured, or invalid", "bold")
+    rows: list[Row | Paragraph] = []
     for (what, code), count in sorted(counts.items()):
         rows += [Row((plain(what), plain(code), f"{count} of {len(records)}")), *_meaning(code)]
     yield Grid((Column("what"), Column("reason"), figure("replicates")), rows)
@@ -33,8 +33,8 @@ def _reasons(record: Record) -> Sequence[tuple[str, Reason]]:
     return [(metric, r) for metric, verdict in record.validity.items() for r in verdict.reasons]
 
 
-def _meaning(code: str) -> Iterator[Words]:
+def _meaning(code: str) -> Iterator[Paragraph]:
     """Nothing for a code of another version."""
     known = REASONS.get(code)
     if known is not None:
-        yield Words(f"{known.meaning}; what helps: {known.remedy}", indent=2, hang=2)
+        yield Paragraph(f"{known.meaning}; what helps: {known.remedy}", indent=2, hang=2)

@@ -15,37 +15,39 @@ from alignmeter.analysis.scaling import (
     ladders,
 )
 from alignmeter.records.record import Record
-from alignmeter.terminal.tables import Column, Grid, Part, Row, Words, figure, word
+from alignmeter.terminal.tables import Column, Grid, Paragraph, Part, Row, figure, label
 
 _MIXERS = ("attention", "scan")
 _COLUMNS = (
-    word("step"), word("model"), figure("T"), figure("time"), Column("its mixer", right=True),
+    label("step"), label("model"), figure("T"), figure("time"), Column("its mixer", right=True),
     figure("its rest"), figure("peak memory"),
 )  # fmt: skip
 
 
 def scaling_parts(records: Sequence[Record]) -> Iterator[Part]:
     """A table per device and settings; nothing where no cell was measured at three lengths."""
-    found = ladders(records)
-    for head in dict.fromkeys((ladder.device, ladder.settings) for ladder in found):
-        mine = [ladder for ladder in found if (ladder.device, ladder.settings) == head]
-        yield Words("")
-        yield Words("Exponents k of T, the tokens per sequence: cost grows as T^k", "bold", hang=2)
-        yield Words(f"({', '.join(head)})", hang=1)
+    all_ladders = ladders(records)
+    for head in dict.fromkeys((ladder.device, ladder.settings) for ladder in all_ladders):
+        mine = [ladder for ladder in all_ladders if (ladder.device, ladder.settings) == head]
+        yield Paragraph("")
+        yield Paragraph(
+            "Exponents k of T, the tokens per sequence: cost grows as T^k", "bold", hang=2
+        )
+        yield Paragraph(f"({', '.join(head)})", hang=1)
         yield Grid(_COLUMNS, [_row(ladder) for ladder in mine])
         for crossing in crossings(mine):
             cell, star = crossing.other.cell, "*" if crossing.spoiled else ""
             what = f"{cell.method}: {cell.architecture} is cheaper in {crossing.metric}"
-            yield Words(f"{what}: {crossing.text}{star}", hang=2)
-    if any(codes for ladder in found for codes in ladder.spoiled.values()):
-        yield Words("*: some of these figures are invalid; the report says why.")
+            yield Paragraph(f"{what}: {crossing.text}{star}", hang=2)
+    if any(codes for ladder in all_ladders for codes in ladder.spoiled.values()):
+        yield Paragraph("*: some of these figures are invalid; the report says why.")
 
 
-def _row(ladder: Ladder) -> Row | Words:
+def _row(ladder: Ladder) -> Row | Paragraph:
     cell = ladder.cell
     by_quantity = {fit.quantity: fit for fit in fits(ladder)}
     if not by_quantity:
-        return Words(f"{cell.method} {cell.architecture}: no replicate has all lengths", hang=2)
+        return Paragraph(f"{cell.method} {cell.architecture}: no replicate has all lengths", hang=2)
     operators = {q.name: fit for q, fit in by_quantity.items() if q.part == "operators"}
     mixers = (f"{name} {_exponent(operators[name])}" for name in _MIXERS if name in operators)
     lengths = next(iter(by_quantity.values())).lengths

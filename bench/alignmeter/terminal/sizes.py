@@ -5,7 +5,7 @@ __all__ = ["SizeRow", "size_parts", "sizes_markdown"]
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from alignmeter.terminal.tables import Grid, Part, Row, figure, word
+from alignmeter.terminal.tables import Grid, Part, Row, figure, label
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +33,7 @@ class SizeRow:
 
 def size_parts(rows: Sequence[SizeRow], architectures: Sequence[str]) -> Iterator[Part]:
     """The table for the terminal."""
-    columns = word("size"), figure("vocabulary"), *map(figure, architectures), figure("apart")
+    columns = label("size"), figure("vocabulary"), *map(figure, architectures), figure("apart")
     yield Grid(columns, [Row(row.texts(architectures)) for row in rows])
 
 

@@ -12,7 +12,7 @@ from alignmeter.terminal.agreement import agreement_parts
 from alignmeter.terminal.delta import delta_parts
 from alignmeter.terminal.reasons import reason_parts
 from alignmeter.terminal.scaling import scaling_parts
-from alignmeter.terminal.tables import Part, Words
+from alignmeter.terminal.tables import Paragraph, Part
 from alignmeter.text import counted
 from alignmeter.units import seconds_text
 
@@ -20,42 +20,42 @@ from alignmeter.units import seconds_text
 def summary_parts(records: Sequence[Record]) -> Iterator[Part]:
     """A table of every pair, what kind of memory it is, and what was not measured or is invalid."""
     counts = Counter(record.status for record in records)
-    yield Words("  ".join(f"{status} {count}" for status, count in sorted(counts.items())))
+    yield Paragraph("  ".join(f"{status} {count}" for status, count in sorted(counts.items())))
     pairs = deltas(records)
     yield from delta_parts(pairs)
     yield from scaling_parts(records)
     yield from reason_parts(records)
-    yield Words("")
+    yield Paragraph("")
     yield from _isolation(records)
     yield from _warmup(records)
     yield from _repeatability(records)
     yield from agreement_parts(records)
     if not pairs:
-        yield Words("no DPO-vs-PPO delta: it needs a dpo and a ppo cell alike in all else")
+        yield Paragraph("no DPO-vs-PPO delta: it needs a dpo and a ppo cell alike in all else")
 
 
-def _isolation(records: Sequence[Record]) -> Iterator[Words]:
+def _isolation(records: Sequence[Record]) -> Iterator[Paragraph]:
     """What a process per replicate costs: the first worker of a round waits for the imports."""
     starts = sorted(r.timing.worker_start_s for r in records if r.timing.worker_start_s is not None)
     if len(starts) < 2:
         return
     median, slowest = seconds_text(statistics.median(starts)), seconds_text(starts[-1])
-    yield Words(
+    yield Paragraph(
         f"isolation: a fresh process per replicate took {median} to start (median of "
         f"{len(starts)}; the slowest {slowest}, with its imports)",
         hang=2,
     )
 
 
-def _warmup(records: Sequence[Record]) -> Iterator[Words]:
+def _warmup(records: Sequence[Record]) -> Iterator[Paragraph]:
     counts = sorted({len(r.timing.warmup_s) for r in records if r.status == "ok"})
     if counts:
         least, most = counts[0], counted(counts[-1], "step")
         steps = most if len(counts) == 1 else f"{least} to {most}"
-        yield Words(f"warm-up: {steps} per replicate, until they got no faster")
+        yield Paragraph(f"warm-up: {steps} per replicate, until they got no faster")
 
 
-def _repeatability(records: Sequence[Record]) -> Iterator[Words]:
+def _repeatability(records: Sequence[Record]) -> Iterator[Paragraph]:
     """In how many cells all replicates gave the same losses and the same peak bytes."""
     seen: dict[tuple[str, int, str], list[tuple[object, ...]]] = defaultdict(list)
     for r in records:
@@ -66,4 +66,4 @@ def _repeatability(records: Sequence[Record]) -> Iterator[Words]:
     if repeated:
         same = sum(len(set(results)) == 1 for results in repeated)
         cells = counted(len(repeated), "cell")
-        yield Words(f"repeatability: same losses and same bytes in {same} of {cells}")
+        yield Paragraph(f"repeatability: same losses and same bytes in {same} of {cells}")

@@ -10,12 +10,12 @@ __all__ = [
     "Grid",
     "Part",
     "Row",
-    "Words",
+    "Paragraph",
     "fields",
     "figure",
+    "label",
     "lines",
     "print_parts",
-    "word",
 ]
 
 import io
@@ -45,7 +45,7 @@ _GLUE = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Paragraph:
     """A text in lines that fit, an empty line where it is empty.
 
     ``indent``: of all lines; ``hang``: of those after the first, more. ``head`` stands in front of
@@ -63,8 +63,8 @@ class Words:
         """One `Text` per line."""
         columns = min(options.max_width, _READABLE)
         head = " " * self.indent + _printable(self.head)
-        found = wrapped(_printable(self.text), columns, head, self.hang)
-        for line in found or [""]:
+        pieces = wrapped(_printable(self.text), columns, head, self.hang)
+        for line in pieces or [""]:
             yield Text(line, self.style)
 
 
@@ -86,29 +86,29 @@ def figure(name: str) -> Column:
     return Column(name, right=True, firm=True)
 
 
-def word(name: str = "") -> Column:
-    """A column of short words: in one line as long as there is any room."""
+def label(name: str = "") -> Column:
+    """A column of names: in one line as long as there is any room."""
     return Column(name, firm=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One text per column, or `Words` where one has a style."""
+    """One text per column, or `Paragraph` where one has a style."""
 
-    cells: Sequence[str | Words]
+    cells: Sequence[str | Paragraph]
     style: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table without lines. `Words` between its rows, such as titles and notes, span it.
+    """A table without lines. `Paragraph` between its rows, such as titles and notes, span it.
 
     ``gap``: between two columns; one where there is no room for more. ``indent``: of header and
     rows.
     """
 
     columns: Sequence[Column]
-    rows: Sequence[Row | Words]
+    rows: Sequence[Row | Paragraph]
     indent: int = 0
     gap: int = 2
 
@@ -119,11 +119,11 @@ class Grid:
         gap, widths = self._widths(options.max_width - self.indent)
         if any(column.name for column in self.columns):
             yield self._table([], gap, widths)
-        for is_row, found in groupby(self.rows, lambda row: isinstance(row, Row)):
+        for is_row, neighbours in groupby(self.rows, lambda row: isinstance(row, Row)):
             if is_row:
-                yield self._table([row for row in found if isinstance(row, Row)], gap, widths)
+                yield self._table([row for row in neighbours if isinstance(row, Row)], gap, widths)
             else:
-                yield from (words for words in found if isinstance(words, Words))
+                yield from (text for text in neighbours if isinstance(text, Paragraph))
 
     def _widths(self, room: int) -> tuple[int, list[int]]:
         """Columns between two columns, and of each column.
@@ -156,23 +156,23 @@ class Grid:
             justify: JustifyMethod = "right" if column.right else "left"
             table.add_column(Text(column.name), width=width, justify=justify, overflow="fold")
         for row in rows:
-            cells = (Words(cell) if isinstance(cell, str) else cell for cell in row.cells)
+            cells = (Paragraph(cell) if isinstance(cell, str) else cell for cell in row.cells)
             table.add_row(*cells, style=row.style)
         return Padding(table, (0, 0, 0, self.indent), expand=False)
 
 
-Part = Words | Grid
+Part = Paragraph | Grid
 """What can be printed."""
 
 
-def fields(rows: Iterable[tuple[str, str | Words]], *, indent: int = 0) -> Grid:
+def fields(rows: Iterable[tuple[str, str | Paragraph]], *, indent: int = 0) -> Grid:
     """Labels with what they label; a label stands once above those like it."""
-    found: list[Row | Words] = []
+    table: list[Row | Paragraph] = []
     last = None
-    for label, text in rows:
-        found.append(Row((label if label != last else "", text)))
-        last = label
-    return Grid((word(), Column("")), found, indent=indent, gap=1)
+    for name, text in rows:
+        table.append(Row((name if name != last else "", text)))
+        last = name
+    return Grid((label(), Column("")), table, indent=indent, gap=1)
 
 
 def lines(parts: Iterable[Part], width: int = WIDTH, *, styled: bool = False) -> list[str]:

@@ -26,9 +26,9 @@ _EDGE = "#2b2f36"
 """About each part of a bar: yellow and grey are faint on white."""
 _MOST_BARS = 60
 """More are not read as a picture; a table beside each chart has all."""
-_MOST_SAID = 12
+_MOST_DESCRIBED = 12
 """Bars and curves that a description names; the table beside the chart has all."""
-_LONGEST_SAID = 80
+_LONGEST_NAME = 80
 """Characters of a name in a description; records may hold anything."""
 
 
@@ -79,14 +79,14 @@ def stacked_bars(bars: Sequence[Bar], *, title: str, unit: str) -> str:
         axes.set_xlabel(unit)
         figure.legend(loc="outside upper left", ncols=5, frameon=False, labelcolor=INK)
         plain(figure, axes)
-        return svg_text(figure, title, f"{len(bars)} bars from top to bottom. {_said(bars)}")
+        return svg_text(figure, title, f"{len(bars)} bars from top to bottom. {_sums(bars)}")
 
 
-def _said(bars: Sequence[Bar]) -> str:
+def _sums(bars: Sequence[Bar]) -> str:
     """The sums of the first bars, for who does not see them."""
     sums = [
-        f"{shortened(bar.label, _LONGEST_SAID)}: {sum(bar.parts.values()):.3g}"
-        for bar in bars[:_MOST_SAID]
+        f"{shortened(bar.label, _LONGEST_NAME)}: {sum(bar.parts.values()):.3g}"
+        for bar in bars[:_MOST_DESCRIBED]
     ]
     return "In the unit of the axis: " + "; ".join(sums) + "."
 
@@ -131,14 +131,14 @@ def log_log(panels: Sequence[Sequence[Panel]], *, title: str, x_label: str) -> s
 
 def _ends(panels: Sequence[Panel]) -> str:
     """Where the first curves begin and end, for who does not see them."""
-    said = [
-        f"{shortened(panel.title, _LONGEST_SAID)}, {shortened(curve.label, _LONGEST_SAID)}: "
+    ends = [
+        f"{shortened(panel.title, _LONGEST_NAME)}, {shortened(curve.label, _LONGEST_NAME)}: "
         f"{_point(curve.points[0])} to {_point(curve.points[-1])}"
         for panel in panels
         for curve in panel.curves
         if curve.points
     ]
-    return "; ".join(said[:_MOST_SAID]) + "."
+    return "; ".join(ends[:_MOST_DESCRIBED]) + "."
 
 
 def _point(point: tuple[float, float]) -> str:

@@ -1,4 +1,4 @@
-"""Charts of memory: a waterfall from one peak to another, and predicted against measured."""
+"""Charts of memory: a waterfall from one peak to another, and predicted versus measured."""
 
 __all__ = ["Point", "Step", "diagonal", "waterfall"]
 

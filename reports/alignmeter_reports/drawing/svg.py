@@ -84,9 +84,9 @@ def svg_text(figure: Figure, title: str, desc: str = "") -> str:
     before, _, after = text.partition("<metadata>")
     text = _lean(before + after.partition("</metadata>")[2])
     escaped = html.escape(shortened(title, _LONGEST_TITLE))
-    words = f"<title>{escaped}</title>" + (f"<desc>{html.escape(desc)}</desc>" if desc else "")
+    described = f"<title>{escaped}</title>" + (f"<desc>{html.escape(desc)}</desc>" if desc else "")
     head, _, rest = text.partition(">")
-    return f'{head} role="img" aria-label="{escaped}">{words}{rest}'
+    return f'{head} role="img" aria-label="{escaped}">{described}{rest}'
 
 
 def _lean(text: str) -> str:
@@ -94,4 +94,4 @@ def _lean(text: str) -> str:
     text = re.sub(r"\n +", "\n", text)
     text = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), text)
     used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', text))
-    return re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", text)
+    return re.sub(r' id="([^"]*)"', lambda mark: mark[0] if mark[1] in used else "", text)

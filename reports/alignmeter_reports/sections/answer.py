@@ -47,26 +47,26 @@ def answers(groups: Sequence[Group]) -> list[Answer]:
     Every figure is a geometric mean of ratios over pairs of like cells on one device. Of each
     question the device with VRAM and the most pairs comes first.
     """
-    found: list[Answer] = []
+    every: list[Answer] = []
     for less, more in DELTAS:
         pairs = pairings(groups, "method", more, (less,))
-        found += _asked("method", f"{less.upper()} versus {more.upper()}", pairs)
+        every += _asked("method", f"{less.upper()} versus {more.upper()}", pairs)
     base, *others = sorted(ARCHITECTURES, key=lambda name: ARCHITECTURES[name].state_space)
     for name in others:
         than = "the Transformer" if ARCHITECTURES[name].state_space else base
         pairs = pairings(groups, "architecture", base, (name,))
-        found += _asked("architecture", f"{name.capitalize()} versus {than}", pairs)
+        every += _asked("architecture", f"{name.capitalize()} versus {than}", pairs)
     base, *others = sorted(PEFT_MODES, key=lambda name: PEFT_MODES[name].adapters)
     for name in others:
         pairs = pairings(groups, "peft", base, (name,))
-        found += _asked("peft", f"{_TITLES.get(name, name)} versus {base} fine-tuning", pairs)
-    return found + _vendors(groups)
+        every += _asked("peft", f"{_TITLES.get(name, name)} versus {base} fine-tuning", pairs)
+    return every + _vendors(groups)
 
 
-def leading(found: Sequence[Answer]) -> list[list[Answer]]:
+def leading(every: Sequence[Answer]) -> list[list[Answer]]:
     """The first answer to each question, those of one topic together: one sentence each."""
     first: dict[str, Answer] = {}
-    for answer in found:
+    for answer in every:
         first.setdefault(answer.question, answer)
     topics: dict[str, list[Answer]] = {}
     for answer in first.values():
@@ -117,11 +117,11 @@ def _position(order: Sequence[str], name: str) -> int:
 
 
 def _part(pairs: Sequence[Pairing], metric: str) -> Part:
-    found = [metric_ratio(pair.base, pair.other, metric) for pair in pairs]
-    ratios = [figure for figure, _ in found if figure is not None]
+    figures = [metric_ratio(pair.base, pair.other, metric) for pair in pairs]
+    ratios = [figure for figure, _ in figures if figure is not None]
     name = _METRICS[metric]
     if not ratios:
-        why = next((why for _, why in found if why), "not measured")
+        why = next((why for _, why in figures if why), "not measured")
         return Part(name=name, text="not available", detail=why)
     mean = estimate([figure.value for figure in ratios]).value
     return Part(name=name, text=_change(mean), detail=_detail(ratios, exact=metric == "memory"))

@@ -1,4 +1,4 @@
-"""The records against those of an earlier run: verdicts for the top of the page and its rows."""
+"""The records versus those of an earlier run: verdicts for the top of the page and its rows."""
 
 __all__ = ["BaselineView", "baseline_view"]
 
@@ -19,7 +19,7 @@ _MOST = 100
 class BaselineView:
     """``lines``: how many cells of each verdict. ``rows``: what changed, the worst first, as text.
 
-    ``by_cell``: (cell id, device) -> what its row says.
+    ``by_cell``: (cell id, device) -> the texts of its verdicts.
     """
 
     scope: str
@@ -32,31 +32,31 @@ class BaselineView:
 
 def baseline_view(records: Sequence[Record], base: Sequence[Record]) -> BaselineView:
     """Verdicts of `alignmeter.analysis.compare`. Raises `InputError` if no cell is in both."""
-    found = compare(base, records)
-    changed = [row for row in found.rows if row.verdict not in _SILENT or row.lost]
+    comparison = compare(base, records)
+    changed = [row for row in comparison.rows if row.verdict not in _SILENT or row.lost]
     return BaselineView(
-        scope=scope_text(found),
-        lines=[*counts_text(found), *_gained(found)],
-        differences=found.differences,
-        rows=[(row, _words(row)) for row in changed[:_MOST]],
+        scope=scope_text(comparison),
+        lines=[*counts_text(comparison), *_gained(comparison)],
+        differences=comparison.differences,
+        rows=[(row, _verdict(row)) for row in changed[:_MOST]],
         hidden=max(0, len(changed) - _MOST),
-        by_cell=_by_cell(found),
+        by_cell=_by_cell(comparison),
     )
 
 
-def _words(row: CellComparison) -> str:
+def _verdict(row: CellComparison) -> str:
     """``regressed +5.21 % [+3.90, +6.51]``."""
     return plain(" ".join(t for t in (row.verdict, effect_text(row), interval_text(row)) if t))
 
 
-def _gained(found: Comparison) -> list[str]:
-    count = sum(row.verdict == "gained" for row in found.rows)
+def _gained(comparison: Comparison) -> list[str]:
+    count = sum(row.verdict == "gained" for row in comparison.rows)
     return [f"{counted(count, 'cell')} only here"] if count else []
 
 
-def _by_cell(found: Comparison) -> dict[tuple[str, str], list[str]]:
-    said: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for row in found.rows:
+def _by_cell(comparison: Comparison) -> dict[tuple[str, str], list[str]]:
+    texts: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in comparison.rows:
         if row.verdict != "not available" or row.lost:
-            said[row.cell_id, row.device].append(f"{row.metric} {_words(row)}")
-    return dict(said)
+            texts[row.cell_id, row.device].append(f"{row.metric} {_verdict(row)}")
+    return dict(texts)

@@ -1,4 +1,4 @@
-"""The section on how much fits: searches beside their plans, and the curve they lie on."""
+"""The section on how much fits: searches, their plans, and the curve they lie on."""
 
 __all__ = ["CapacityRow", "CapacityView", "capacity_views"]
 
@@ -82,13 +82,13 @@ def _view(points: Sequence[CapacityPoint]) -> CapacityView:
 
 
 def _row(point: CapacityPoint) -> CapacityRow:
-    cell, found = point.cell, shape(point)
+    cell, fits = point.cell, shape(point)
     by_batch = point.axis == "batch"
     return CapacityRow(
         point=point,
         name=search_name(point),
         searched=f"batch at T = {cell.seq_len}" if by_batch else f"tokens at B = {cell.batch}",
-        tokens=None if found is None else 2 * found[0] * found[1],
+        tokens=None if fits is None else 2 * fits[0] * fits[1],
         plan_error_percent=plan_error_percent(point),
         next=_next(point),
     )
@@ -104,28 +104,28 @@ def _next(point: CapacityPoint) -> str:
 
 
 def _chart(points: Sequence[CapacityPoint]) -> Markup:
-    """A panel per architecture: pairs that fit against tokens per sequence."""
+    """A panel per architecture: pairs that fit versus tokens per sequence."""
     curves: dict[str, dict[str, dict[float, float]]] = {}
     for point in points:
-        found = shape(point)
-        if found is not None and 0 < min(found) <= max(found) < LARGEST:
+        fits = shape(point)
+        if fits is not None and 0 < min(fits) <= max(fits) < LARGEST:
             label = f"{point.cell.method.upper()} {point.cell.peft}"
             curve = curves.setdefault(point.cell.architecture, {}).setdefault(label, {})
-            curve[found[0]] = max(found[1], curve.get(found[0], 0))
-    labels = list(dict.fromkeys(label for found in curves.values() for label in found))
+            curve[fits[0]] = max(fits[1], curve.get(fits[0], 0))
+    labels = list(dict.fromkeys(label for mine in curves.values() for label in mine))
     panels = [
         Panel(
             title=f"{architecture}: largest batch, in pairs",
             curves=[
                 Curve(label=label, points=sorted(curve.items()), colour=labels.index(label))
-                for label, curve in found.items()
+                for label, curve in mine.items()
             ],
         )
-        for architecture, found in curves.items()
+        for architecture, mine in curves.items()
     ]
-    sizes = [len(curve) for found in curves.values() for curve in found.values()]
+    sizes = [len(curve) for mine in curves.values() for curve in mine.values()]
     if max(sizes, default=0) < _LEAST_POINTS:
         return Markup()
-    title = "Largest batch that fits against sequence length, both axes logarithmic"
+    title = "Largest batch that fits versus sequence length, both axes logarithmic"
     # matplotlib writes the SVG and escapes the labels; nothing of a file gets here unescaped.
     return Markup(log_log([panels], title=title, x_label="tokens per sequence, T"))  # noqa: S704

@@ -57,13 +57,13 @@ def changes_view(records: Sequence[Record], paths: Mapping[int, Path]) -> Change
     names = _names(folders)
     placed = [record for record in records if id(record) in paths]
     placed.sort(key=lambda record: str(paths[id(record)].parent))
-    found = series((names[paths[id(record)].parent], record) for record in placed)
-    changes = change_points(found)
-    several = len({line.node for line in found}) > 1
-    changed = [(line, mine) for line in found if (mine := changes_of(line, changes))]
+    lines = series((names[paths[id(record)].parent], record) for record in placed)
+    changes = change_points(lines)
+    several = len({line.node for line in lines}) > 1
+    changed = [(line, mine) for line in lines if (mine := changes_of(line, changes))]
     return ChangesView(
         runs=len(folders),
-        series=len(found),
+        series=len(lines),
         charts=[_chart(line, mine) for line, mine in changed[:_MOST_DRAWN]],
         changes=[_view(change, several=several) for change in changes[:_MOST_LISTED]],
         hidden=max(0, len(changes) - _MOST_LISTED),
@@ -108,8 +108,8 @@ def _chart(line: Series, changes: Sequence[ChangePoint]) -> Markup:
         _label_runs(axes, [point.started[:10] for point in points], metric)
         axes.set_title(literal(line.cell_id), fontsize=8, color=INK, loc="left")
         plain(figure, axes)
-        said = "; ".join(f"{c.run}: {c.effect_percent:+.2f} %" for c in changes)
-        text = svg_text(figure, f"{line.metric} of {line.cell_id} over runs", f"Changes: {said}")
+        effects = "; ".join(f"{c.run}: {c.effect_percent:+.2f} %" for c in changes)
+        text = svg_text(figure, f"{line.metric} of {line.cell_id} over runs", f"Changes: {effects}")
     # matplotlib wrote it and escaped the labels.
     return Markup(text)  # noqa: S704
 

@@ -32,9 +32,9 @@ class ClaimRow:
         return len(self.finding.evidence) - len(self.shown)
 
 
-def claim_rows(found: Sequence[Finding]) -> list[ClaimRow]:
+def claim_rows(findings: Sequence[Finding]) -> list[ClaimRow]:
     """One per finding."""
-    return [_row(finding) for finding in found]
+    return [_row(finding) for finding in findings]
 
 
 def _row(finding: Finding) -> ClaimRow:
@@ -68,14 +68,14 @@ def figure_text(figure: Estimate | None, unit: str) -> str:
 
 def range_text(rows: Sequence[Evidence]) -> str:
     """The figure of one row with its interval; of several the least and the most."""
-    found = sorted((row.figure.value, row.unit) for row in rows if row.figure is not None)
-    if not found:
+    figures = sorted((row.figure.value, row.unit) for row in rows if row.figure is not None)
+    if not figures:
         return "\N{EN DASH}"
-    if len(found) == 1:
+    if len(figures) == 1:
         only = next(row for row in rows if row.figure is not None)
         return figure_text(only.figure, only.unit)
-    unit = found[0][1]
-    least, most = (_bare(value, unit) for value, _ in (found[0], found[-1]))
+    unit = figures[0][1]
+    least, most = (_bare(value, unit) for value, _ in (figures[0], figures[-1]))
     return _with_unit(least if least == most else f"{least} to {most}", unit)
 
 

@@ -30,7 +30,7 @@ class Money:
 class CostRow:
     """One cell. Hours and energy are of 1000 optimisation steps.
 
-    ``starred``: time or energy must not be ranked.
+    ``starred``: time or energy is invalid.
     """
 
     row: CellRow
@@ -59,11 +59,13 @@ class CostView:
     savings: list[Saving]
 
 
-def cost_view(rows: Sequence[CellRow], found: Sequence[Finding], prices: Prices | None) -> CostView:
+def cost_view(
+    rows: Sequence[CellRow], findings: Sequence[Finding], prices: Prices | None
+) -> CostView:
     """Costs of every cell that was timed, in the order of the rows."""
     costs = [_cost(row, prices) for row in rows if row.time_s is not None]
     by_cell = {(cost.row.cell.id, cost.row.device): cost for cost in costs}
-    pairs = [f.evidence for f in found if f.claim.name == "dpo-less-time"]
+    pairs = [f.evidence for f in findings if f.claim.name == "dpo-less-time"]
     savings = [_saving(e, by_cell) for evidence in pairs for e in evidence if e.figure is not None]
     return CostView(prices=prices, rows=costs, savings=[s for s in savings if s is not None])
 

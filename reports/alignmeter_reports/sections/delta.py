@@ -67,29 +67,29 @@ class DeltaView:
 
 
 def delta_view(
-    found: Sequence[Delta], cells: Sequence[CellRow], records: Sequence[Record]
+    deltas: Sequence[Delta], cells: Sequence[CellRow], records: Sequence[Record]
 ) -> DeltaView:
-    """``cells`` and ``records``: what the page shows, in which the deltas were ``found``."""
-    rows = delta_rows(found[:_MOST_DELTAS])
+    """``cells`` and ``records``: what the page shows, in which these are the deltas."""
+    rows = delta_rows(deltas[:_MOST_DELTAS])
     return DeltaView(
         rows=rows,
-        hidden=len(found) - len(rows),
+        hidden=len(deltas) - len(rows),
         parts=list(PARTS),
-        sentences=_sentences(found),
+        sentences=_sentences(deltas),
         unmeasured=_unmeasured(cells),
         ledgers=_ledgers(records, [row.delta for row in rows]),
         waterfalls=waterfalls(rows),
     )
 
 
-def delta_rows(found: Sequence[Delta]) -> list[DeltaRow]:
+def delta_rows(deltas: Sequence[Delta]) -> list[DeltaRow]:
     """One row per delta, in their order."""
-    names = {(d.versus.architecture, d.versus.peft, layout_text(d.versus)) for d in found}
-    places = {_place(delta) for delta in found}
-    unclear = len(names) < len(found) or len(places) > 1
+    names = {(d.versus.architecture, d.versus.peft, layout_text(d.versus)) for d in deltas}
+    places = {_place(delta) for delta in deltas}
+    unclear = len(names) < len(deltas) or len(places) > 1
     return [
         DeltaRow(delta=delta, steps=_steps(delta), place=_place(delta) if unclear else "")
-        for delta in found
+        for delta in deltas
     ]
 
 
@@ -151,7 +151,7 @@ def _picture(row: DeltaRow) -> Waterfall:
     return Waterfall(caption=caption, chart=Markup(svg))  # noqa: S704
 
 
-def _ledgers(records: Sequence[Record], found: Sequence[Delta]) -> Markup:
+def _ledgers(records: Sequence[Record], deltas: Sequence[Delta]) -> Markup:
     """The ledgers behind each delta, of the replicates whose peaks it has."""
     ledgers = {
         (r.cell, r.provenance.device, r.memory.allocated_peak_bytes): r.ledger
@@ -159,9 +159,9 @@ def _ledgers(records: Sequence[Record], found: Sequence[Delta]) -> Markup:
         if r.ledger
     }
     bars, seen = [], set()
-    named = told_apart(delta.versus for delta in found)
-    devices = len({delta.device for delta in found}) > 1
-    for delta in found:
+    named = told_apart(delta.versus for delta in deltas)
+    devices = len({delta.device for delta in deltas}) > 1
+    for delta in deltas:
         sides = (delta.cell, delta.peak_bytes), (delta.versus, delta.versus_peak_bytes)
         for cell, peak in sides:
             key = cell, delta.device, peak
@@ -187,23 +187,23 @@ def _ledger_parts(ledger: dict[str, int]) -> dict[str, float]:
     return parts
 
 
-def _sentences(found: Sequence[Delta]) -> list[str]:
+def _sentences(deltas: Sequence[Delta]) -> list[str]:
     """Those of each device and kind of memory, which they name where there are several."""
-    places = dict.fromkeys(map(_place, found))
+    places = dict.fromkeys(map(_place, deltas))
     return [
         f"{place}: {sentence}" if len(places) > 1 else sentence
         for place in places
-        for sentence in _of_one_place([delta for delta in found if _place(delta) == place])
+        for sentence in _of_one_place([delta for delta in deltas if _place(delta) == place])
     ]
 
 
-def _of_one_place(found: Sequence[Delta]) -> list[str]:
+def _of_one_place(deltas: Sequence[Delta]) -> list[str]:
     """One per delta; of many, the range within each architecture."""
-    if len(found) <= _MOST_SENTENCES:
-        return [_sentence(delta) for delta in found]
+    if len(deltas) <= _MOST_SENTENCES:
+        return [_sentence(delta) for delta in deltas]
     sentences = []
-    for name in dict.fromkeys(delta.versus.architecture for delta in found):
-        mine = sorted((d for d in found if d.versus.architecture == name), key=lambda d: d.percent)
+    for name in dict.fromkeys(delta.versus.architecture for delta in deltas):
+        mine = sorted((d for d in deltas if d.versus.architecture == name), key=lambda d: d.percent)
         least, most = (
             f"{d.percent:.1f} % ({d.versus.peft}, {layout_text(d.versus)})"
             for d in (mine[0], mine[-1])

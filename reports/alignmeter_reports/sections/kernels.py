@@ -1,4 +1,4 @@
-"""This project's kernels beside what they replace: like cells that differ in the kernels alone."""
+"""This project's kernels versus what they replace: like cells that differ in the kernels alone."""
 
 __all__ = ["KernelsRow", "kernels_chart", "kernels_rows"]
 
@@ -17,8 +17,8 @@ from alignmeter.text import shortened
 from alignmeter_reports.drawing.svg import INK, LARGEST, PALETTE, literal, plain, settings, svg_text
 
 _MOST_DRAWN = 40
-_MOST_SAID = 12
-_LONGEST_SAID = 80
+_MOST_DESCRIBED = 12
+_LONGEST_NAME = 80
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,41 +68,41 @@ def kernels_chart(rows: Sequence[KernelsRow]) -> Markup:
         axes.axvline(1.0, color=INK, linewidth=1)
         for name, marker, colour in (("time", "o", PALETTE[0]), ("memory", "D", PALETTE[5])):
             marked = [
-                (place, found)
+                (place, ratio)
                 for place, row in enumerate(drawn)
-                if (found := getattr(row, name)) is not None and 1 / LARGEST < found.value < LARGEST
+                if (ratio := getattr(row, name)) is not None and 1 / LARGEST < ratio.value < LARGEST
             ]
             axes.errorbar(
-                [found.value for _, found in marked],
+                [ratio.value for _, ratio in marked],
                 [place for place, _ in marked],
-                xerr=_reach([found for _, found in marked]),
+                xerr=_reach([ratio for _, ratio in marked]),
                 marker=marker, linestyle="none", color=colour, capsize=2,
                 label="step time" if name == "time" else "peak memory",
             )  # fmt: skip
         axes.set_yticks(
-            range(len(drawn)), [literal(f"{row.what}, beside {row.base}") for row in drawn]
+            range(len(drawn)), [literal(f"{row.what}, versus {row.base}") for row in drawn]
         )
         axes.invert_yaxis()
         axes.set_xscale("log")
         axes.set_xlabel("this project's kernels, as a share of the others'")
         figure.legend(loc="outside upper left", ncols=2, frameon=False, labelcolor=INK)
         plain(figure, axes)
-        title = "Step time and peak memory with custom kernels beside others"
-        text = svg_text(figure, title, "; ".join(map(_said, drawn[:_MOST_SAID])) + ".")
+        title = "Step time and peak memory with custom kernels versus others"
+        text = svg_text(figure, title, "; ".join(map(_description, drawn[:_MOST_DESCRIBED])) + ".")
     # matplotlib wrote it and escaped the labels.
     return Markup(text)  # noqa: S704
 
 
-def _said(row: KernelsRow) -> str:
+def _description(row: KernelsRow) -> str:
     """A pair's ratios, for who does not see them."""
     ratios = {"step time": row.time, "peak memory": row.memory}
-    words = [f"{name} {found.value:.3g} times" for name, found in ratios.items() if found]
-    return f"{shortened(row.what, _LONGEST_SAID)}, beside {row.base}: {', '.join(words)}"
+    texts = [f"{name} {ratio.value:.3g} times" for name, ratio in ratios.items() if ratio]
+    return f"{shortened(row.what, _LONGEST_NAME)}, versus {row.base}: {', '.join(texts)}"
 
 
-def _reach(found: Sequence[Estimate]) -> list[list[float]]:
+def _reach(ratios: Sequence[Estimate]) -> list[list[float]]:
     """How far each interval goes to the left and to the right; nowhere without one."""
     return [
-        [e.value - e.low if e.low is not None else 0.0 for e in found],
-        [e.high - e.value if e.high is not None else 0.0 for e in found],
+        [e.value - e.low if e.low is not None else 0.0 for e in ratios],
+        [e.high - e.value if e.high is not None else 0.0 for e in ratios],
     ]

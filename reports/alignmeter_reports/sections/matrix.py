@@ -21,9 +21,9 @@ _COLUMNS: dict[str, tuple[str, Callable[[CellRow], float | None]]] = {
 def heat(rows: Sequence[CellRow]) -> dict[tuple[str, str], int]:
     """(Anchor, column) -> per cent of the shade, from the least figure's 0 on a logarithmic scale.
 
-    Figures that must not be ranked have none, nor has a column whose figures are all alike.
+    Invalid figures have none, nor has a column whose figures are all alike.
     """
-    found: dict[tuple[str, str], int] = {}
+    shades: dict[tuple[str, str], int] = {}
     for column, (metric, pick) in _COLUMNS.items():
         values = {
             row.anchor: math.log(value)
@@ -33,8 +33,8 @@ def heat(rows: Sequence[CellRow]) -> dict[tuple[str, str], int]:
         least, most = min(values.values(), default=0.0), max(values.values(), default=0.0)
         for anchor, value in values.items():
             if most > least:
-                found[anchor, column] = round(_STRONGEST * (value - least) / (most - least))
-    return found
+                shades[anchor, column] = round(_STRONGEST * (value - least) / (most - least))
+    return shades
 
 
 def helps(rows: Sequence[CellRow]) -> list[Code]:

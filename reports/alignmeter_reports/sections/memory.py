@@ -32,7 +32,7 @@ class FootprintView:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
-    """A plan's peak of one cell beside the measured one. ``error_percent``: of the measured."""
+    """A plan's peak of one cell and the measured one. ``error_percent``: of the measured."""
 
     cell_id: str
     device: str
@@ -46,7 +46,7 @@ class Planned:
 class MemoryView:
     """``on_device``: cells measured as VRAM; ``tensors``: those measured otherwise.
 
-    ``notes``: one sentence per reason of a row. ``misfits``: what a plan says does not fit.
+    ``notes``: one sentence per reason of a row. ``misfits``: what is planned not to fit.
     """
 
     on_device: list[FootprintView]
@@ -71,14 +71,14 @@ def memory_view(records: Sequence[Record], cells: Sequence[CellRow]) -> MemoryVi
 
 
 def _footprint(record: Record) -> FootprintView:
-    found = {owner: record.ledger.get(f"{owner}_bytes", 0) for owner in OWNERS}
-    owners = sorted((o for o in OWNERS if found[o]), key=lambda o: -found[o])
+    counts = {owner: record.ledger.get(f"{owner}_bytes", 0) for owner in OWNERS}
+    owners = sorted((o for o in OWNERS if counts[o]), key=lambda o: -counts[o])
     on_device = record.memory.kind == VRAM
     return FootprintView(
         cell_id=record.cell.id,
         device=record.provenance.device,
         memory=record.memory,
-        owners={owner.replace("_", " "): found[owner] for owner in owners},
+        owners={owner.replace("_", " "): counts[owner] for owner in owners},
         rows={row.name: row for row in footprint(record)} if on_device else {},
     )
 
@@ -116,16 +116,16 @@ def _chart(records: Sequence[Record]) -> Markup:
     ]
     if len(points) < _LEAST_POINTS:
         return Markup()
-    title = "Peak memory as planned against peak memory as measured, both axes logarithmic"
+    title = "Peak memory as planned versus as measured, both axes logarithmic"
     # matplotlib writes the SVG and escapes the labels; nothing of a record gets here unescaped.
     return Markup(diagonal(points, title=title))  # noqa: S704
 
 
 def _misfits(records: Sequence[Record]) -> list[Record]:
     """One per cell and device: its replicates say the same."""
-    found = {
+    misfits = {
         (record.cell.id, record.provenance.device): record
         for record in records
         if record.status == "predicted_oom"
     }
-    return list(found.values())
+    return list(misfits.values())

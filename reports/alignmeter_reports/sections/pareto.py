@@ -62,22 +62,22 @@ def _mib(count: int | None) -> float | None:
 
 
 def pareto_views(rows: Sequence[CellRow]) -> tuple[list[ParetoView], int]:
-    """Tokens per s against memory and energy, and how many views found no room.
+    """Tokens per s versus memory and energy, and how many views found no room.
 
     Only cells with the same method, size, lengths, batch and device stand in one view; PPO's tokens
-    are not DPO's. A view needs two cells whose figures may be ranked.
+    are not DPO's. A view needs two cells whose figures are valid.
     """
     groups: dict[str, list[CellRow]] = defaultdict(list)
     for row in rows:
         groups[_head(row)].append(row)
-    found = [
+    charts = [
         (head, cost, points)
         for head, group in groups.items()
         for cost in _COSTS
         if len(points := _points(cost, group)) > 1
     ]
-    views = [_view(*one) for one in found[:_MOST_CHARTS]]
-    return views, len(found) - len(views)
+    views = [_view(*one) for one in charts[:_MOST_CHARTS]]
+    return views, len(charts) - len(views)
 
 
 def _head(row: CellRow) -> str:
@@ -93,7 +93,7 @@ def _view(head: str, cost: str, points: list[ParetoPoint]) -> ParetoView:
 
 
 def _points(cost: str, group: Sequence[CellRow]) -> list[ParetoPoint]:
-    """The cheapest first; only cells whose figures may be ranked."""
+    """The cheapest first; only cells whose figures are valid."""
     metric, _, pick = _COSTS[cost]
     usable = [
         (row, value, row.trained_per_s)
@@ -131,8 +131,8 @@ def _chart(head: str, label: str, points: Sequence[ParetoPoint]) -> Markup:
         axes.set_ylabel("trained tokens per s")
         figure.legend(loc="outside upper left", ncols=2, frameon=False, labelcolor=INK, fontsize=8)
         plain(figure, axes)
-        said = "; ".join(f"{_label(p.row)}: {p.cost:.4g}, {p.tokens_per_s:.4g}" for p in front)
-        text = svg_text(figure, f"Tokens per s against {label}: {head}", f"The front: {said}")
+        best = "; ".join(f"{_label(p.row)}: {p.cost:.4g}, {p.tokens_per_s:.4g}" for p in front)
+        text = svg_text(figure, f"Tokens per s versus {label}: {head}", f"The front: {best}")
     # matplotlib wrote it and escaped the labels.
     return Markup(text)  # noqa: S704
 

@@ -18,8 +18,8 @@ _PHASES = (
 
 def phase_chart(rows: Sequence[CellRow]) -> Markup:
     """One bar per row that has phases, in ms per step."""
-    found = dict.fromkeys(name for row in rows for name in row.phases_s)
-    order = [*(name for name in _PHASES if name in found), *(n for n in found if n not in _PHASES)]
+    names = dict.fromkeys(name for row in rows for name in row.phases_s)
+    order = [*(name for name in _PHASES if name in names), *(n for n in names if n not in _PHASES)]
     named = told_apart(row.cell for row in rows)
     bars = [
         Bar(

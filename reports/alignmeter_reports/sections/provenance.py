@@ -20,13 +20,13 @@ class Machine:
 
 def machines(places: Iterable[Provenance]) -> list[Machine]:
     """One per host, device and environment, in the order of ``places``."""
-    found: dict[tuple[str, str, str], tuple[Provenance, dict[str, None]]] = {}
+    by_place: dict[tuple[str, str, str], tuple[Provenance, dict[str, None]]] = {}
     for place in places:
         key = place.host, place.device, place.environment_digest
-        _, commands = found.setdefault(key, (place, {}))
+        _, commands = by_place.setdefault(key, (place, {}))
         if place.command:
             commands[place.command] = None
     return [
         Machine(place=place, commands=list(commands)[:_MOST_COMMANDS])
-        for place, commands in found.values()
+        for place, commands in by_place.values()
     ]

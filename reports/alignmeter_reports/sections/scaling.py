@@ -40,8 +40,8 @@ class ExponentRow:
     memory: Fit | None
     lengths: str
     replicates: int
-    time_spoiled: bool
-    memory_spoiled: bool
+    time_invalid: bool
+    memory_invalid: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,13 +57,13 @@ class PointRow:
     time_s: Estimate | None
     mixer_s: float | None
     peak_bytes: float | None
-    time_spoiled: bool
-    memory_spoiled: bool
+    time_invalid: bool
+    memory_invalid: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScalingView:
-    """All ladders of a machine that share their settings. ``spoiled``: why figures are starred."""
+    """All ladders of a machine that share their settings. ``invalid``: why figures are starred."""
 
     device: str
     settings: str
@@ -71,16 +71,16 @@ class ScalingView:
     points: list[PointRow]
     rows: list[ExponentRow]
     crossings: list[Crossing]
-    spoiled: list[str]
+    invalid: list[str]
 
 
 def scaling_views(records: Sequence[Record]) -> list[ScalingView]:
     """One per machine and settings; none where no cell was measured at three lengths."""
-    found = ladders(records)
-    heads = dict.fromkeys((ladder.device, ladder.settings) for ladder in found)
+    all_ladders = ladders(records)
+    heads = dict.fromkeys((ladder.device, ladder.settings) for ladder in all_ladders)
     return [
         _view(
-            [ladder for ladder in found if (ladder.device, ladder.settings) == head],
+            [ladder for ladder in all_ladders if (ladder.device, ladder.settings) == head],
             drawn=number < _MOST_CHARTS,
         )
         for number, head in enumerate(heads)
@@ -95,16 +95,16 @@ class _Fitted:
     fits: dict[Quantity, Fit]
 
 
-def _view(found: Sequence[Ladder], *, drawn: bool) -> ScalingView:
-    fitted = [_Fitted(ladder=f, fits={fit.quantity: fit for fit in fits(f)}) for f in found]
+def _view(all_ladders: Sequence[Ladder], *, drawn: bool) -> ScalingView:
+    fitted = [_Fitted(ladder=f, fits={fit.quantity: fit for fit in fits(f)}) for f in all_ladders]
     return ScalingView(
-        device=found[0].device,
-        settings=found[0].settings,
+        device=all_ladders[0].device,
+        settings=all_ladders[0].settings,
         chart=_chart(fitted) if drawn else Markup(),
-        points=[row for ladder in found for row in _points(ladder)],
+        points=[row for ladder in all_ladders for row in _points(ladder)],
         rows=[row for one in fitted for row in _rows(one)],
-        crossings=crossings(found),
-        spoiled=sorted({c for f in found for codes in f.spoiled.values() for c in codes}),
+        crossings=crossings(all_ladders),
+        invalid=sorted({c for f in all_ladders for codes in f.spoiled.values() for c in codes}),
     )
 
 
@@ -122,8 +122,8 @@ def _points(ladder: Ladder) -> list[PointRow]:
                 time_s=_at(ladder, STEP_TIME, length),
                 mixer_s=next((mixer.value for mixer in mixers if mixer is not None), None),
                 peak_bytes=None if memory is None else memory.value,
-                time_spoiled=bool(ladder.spoiled["time"]),
-                memory_spoiled=bool(ladder.spoiled["memory"]),
+                time_invalid=bool(ladder.spoiled["time"]),
+                memory_invalid=bool(ladder.spoiled["memory"]),
             )
         )
     return rows
@@ -142,30 +142,30 @@ def _rows(fitted: _Fitted) -> list[ExponentRow]:
     for quantity, fit in fitted.fits.items():
         by_part.setdefault((quantity.part, quantity.name), {})[quantity.metric] = fit
     rows = []
-    for (part, name), found in by_part.items():
-        any_fit = next(iter(found.values()))
+    for (part, name), by_metric in by_part.items():
+        any_fit = next(iter(by_metric.values()))
         rows.append(
             ExponentRow(
                 method=ladder.cell.method,
                 architecture=ladder.cell.architecture,
                 part={"step": "whole step", "phase": name}.get(part, f"operators: {name}"),
-                time=found.get("time"),
-                memory=found.get("memory"),
+                time=by_metric.get("time"),
+                memory=by_metric.get("memory"),
                 lengths=f"{any_fit.lengths[0]} to {any_fit.lengths[-1]}",
                 replicates=any_fit.exponent.n,
-                time_spoiled=bool(ladder.spoiled["time"]),
-                memory_spoiled=bool(ladder.spoiled["memory"]),
+                time_invalid=bool(ladder.spoiled["time"]),
+                memory_invalid=bool(ladder.spoiled["memory"]),
             )
         )
     return rows
 
 
-def _chart(found: Sequence[_Fitted]) -> Markup:
-    names = list(dict.fromkeys(one.ladder.cell.architecture for one in found))
+def _chart(fitted: Sequence[_Fitted]) -> Markup:
+    names = list(dict.fromkeys(one.ladder.cell.architecture for one in fitted))
     panels = []
-    for method in dict.fromkeys(one.ladder.cell.method for one in found):
+    for method in dict.fromkeys(one.ladder.cell.method for one in fitted):
         time, memory = [], []
-        for one in found:
+        for one in fitted:
             if one.ladder.cell.method == method:
                 colour = names.index(one.ladder.cell.architecture)
                 time += _time_curves(one, colour)
@@ -176,7 +176,7 @@ def _chart(found: Sequence[_Fitted]) -> Markup:
                 Panel(title=f"{method.upper()}: peak memory in MiB", curves=memory),
             ]
         )
-    title = "Time and peak memory of a step against sequence length, both axes logarithmic"
+    title = "Time and peak memory of a step versus sequence length, both axes logarithmic"
     # matplotlib writes the SVG and escapes the labels; nothing of a record gets here unescaped.
     return Markup(log_log(panels, title=title, x_label="tokens per sequence, T"))  # noqa: S704
 

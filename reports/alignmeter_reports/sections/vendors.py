@@ -95,7 +95,7 @@ def _at_best(groups: Iterable[Group]) -> list[list[Group]]:
 
 
 def _rate(group: Group) -> float:
-    """Trained tokens per s; 0 where time must not be ranked."""
+    """Trained tokens per s; 0 where time is invalid."""
     row = cell_rows([group])[0]
     return 0.0 if "time" in row.invalid else row.trained_per_s or 0.0
 
@@ -134,14 +134,14 @@ def _order(group: Group) -> tuple[int, str, str]:
 
 def _ratio(first: Group, other: Group, *, by_token: bool) -> str:
     """Of step times; at unlike batches of trained tokens per s instead."""
-    found, why = metric_ratio(first, other, "tokens" if by_token else "time")
-    return f"not ranked ({why})" if found is None else _figure(found)
+    ratio, why = metric_ratio(first, other, "tokens" if by_token else "time")
+    return f"excluded ({why})" if ratio is None else _figure(ratio)
 
 
-def _figure(found: Estimate) -> str:
-    if found.low is None or found.high is None:
-        return f"{found.value:.3f}, no interval below 3 replicates"
-    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+def _figure(ratio: Estimate) -> str:
+    if ratio.low is None or ratio.high is None:
+        return f"{ratio.value:.3f}, no interval below 3 replicates"
+    return f"{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
 
 
 def _kernels(group: Group) -> str:

@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from alignmeter.terminal.tables import WIDTH, Column, Grid, Row, Words, fields, figure, lines, word
+from alignmeter.terminal.tables import (
+    WIDTH,
+    Column,
+    Grid,
+    Paragraph,
+    Row,
+    fields,
+    figure,
+    label,
+    lines,
+)
 
 TEXTS = st.text(st.characters(exclude_categories=["C", "Z", "M"]), max_size=60)
 """No spaces, which wrapping may drop, and no marks, whose width depends on their neighbours."""
@@ -28,8 +38,8 @@ def characters(texts):
     width=st.integers(40, 140),
 )
 def test_every_character_is_there_once_and_no_line_is_too_long(names, rows, title, width):
-    columns = [word(names[0]), Column(names[1]), figure(names[2]), Column(names[3])]
-    grid = Grid(columns, [Words(title), *map(Row, rows)], indent=2)
+    columns = [label(names[0]), Column(names[1]), figure(names[2]), Column(names[3])]
+    grid = Grid(columns, [Paragraph(title), *map(Row, rows)], indent=2)
     found = lines([grid], width)
     assert max(map(cell_len, found)) <= width
     assert characters(found) == characters([*names, title, *(text for row in rows for text in row)])
@@ -54,10 +64,10 @@ def test_columns_move_together_and_then_texts_give_way_before_figures():
     ]
 
 
-def test_words_between_rows_span_the_table_and_its_columns_stay_in_line():
-    rows = [Words("a title that is longer than the columns"), Row(("a", "1")), Words("a note"),
-            Row(("bcd", "23456"))]  # fmt: skip
-    assert lines([Grid((word("k"), figure("n")), rows, indent=2)]) == [
+def test_what_stands_between_rows_spans_the_table_and_its_columns_stay_in_line():
+    title, note = Paragraph("a title that is longer than the columns"), Paragraph("a note")
+    rows = [title, Row(("a", "1")), note, Row(("bcd", "23456"))]
+    assert lines([Grid((label("k"), figure("n")), rows, indent=2)]) == [
         "  k        n",
         "a title that is longer than the columns",
         "  a        1",
@@ -68,11 +78,11 @@ def test_words_between_rows_span_the_table_and_its_columns_stay_in_line():
 
 def test_lines_after_the_first_hang_and_held_words_stay_together():
     held = "MI300X\N{NO-BREAK SPACE}+22\N{NO-BREAK SPACE}GiB"
-    assert lines([Words(f"it fits the chips H100 and {held}", indent=2, hang=2)], 40) == [
+    assert lines([Paragraph(f"it fits the chips H100 and {held}", indent=2, hang=2)], 40) == [
         "  it fits the chips H100 and",
         "    MI300X +22 GiB",
     ]
-    assert lines([Words("", indent=2)]) == [""]
+    assert lines([Paragraph("", indent=2)]) == [""]
     assert lines([fields([("not read", "a"), ("not read", "b"), ("now", "c")], indent=1)]) == [
         " not read a",
         "          b",
@@ -81,11 +91,11 @@ def test_lines_after_the_first_hang_and_held_words_stay_together():
 
 
 def test_long_texts_stay_readable_on_a_wide_terminal():
-    assert max(map(len, lines([Words("word " * 60)], 300))) <= 100
+    assert max(map(len, lines([Paragraph("word " * 60)], 300))) <= 100
 
 
 @pytest.mark.parametrize("part", [
-    Words("[red]x[/red]\x1b[31m\r\nnext\u202e"),
+    Paragraph("[red]x[/red]\x1b[31m\r\nnext\u202e"),
     Grid([Column("[b]a head of this length[/b]")], [Row(("[red]x[/red]\x1b[31m\r\nnext\u202e",))]),
 ])  # fmt: skip
 def test_markup_is_text_and_control_characters_are_spaces(part):
@@ -101,7 +111,7 @@ def colours(monkeypatch):
 
 
 def test_no_color_and_plain_lines_have_no_colours(colours, monkeypatch):
-    parts = [Words("worse", "bold red"), Grid([word("a")], [Row(("b",), style="green")])]
+    parts = [Paragraph("worse", "bold red"), Grid([label("a")], [Row(("b",), style="green")])]
     assert "\x1b[1;31mworse" in lines(parts, styled=True)[0]
     assert "\x1b" not in "".join(lines(parts))
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -113,8 +123,8 @@ def test_no_color_and_plain_lines_have_no_colours(colours, monkeypatch):
 
 PRINTS = (
     "from alignmeter.terminal.tables import *; "
-    "print_parts([Words('word ' * 30, 'red'), "
-    "Grid([word(), Column('')], [Row(('a', 'b' * 70)), Row(('c' * 40, 'd'))])])"
+    "print_parts([Paragraph('word ' * 30, 'red'), "
+    "Grid([label(), Column('')], [Row(('a', 'b' * 70)), Row(('c' * 40, 'd'))])])"
 )
 
 

@@ -94,7 +94,7 @@ def test_the_curve_joins_batches_and_lengths_by_architecture():
     assert view.chart.count("<svg") == 1
     for label in ("llama: largest batch, in pairs", "mamba: largest batch, in pairs", "DPO full"):
         assert label in view.chart
-    assert 'aria-label="Largest batch that fits against sequence length' in view.chart
+    assert 'aria-label="Largest batch that fits versus sequence length' in view.chart
     (alone,) = capacity_views([make_point()])
     assert alone.chart == ""
 

@@ -254,7 +254,7 @@ def test_what_a_plan_refuses_is_listed_and_not_measured(report):
     page, rows = report(*refused)
     cell_id, memory = refused[0].cell.id, section(page, "memory")
     assert rows_of(memory)[1:] == [[f"{cell_id} cpu", "221 GiB", text]]
-    assert "a plan's word, not a measurement" in words(memory)
+    assert "These peaks are predicted, not measured" in words(memory)
     assert "No peak was measured" in page
     (row,) = [row for row in rows_of(section(page, "matrix")) if row[0] == cell_id]
     assert row[7:9] == [DASH, "221 GiB planned"]

@@ -1,4 +1,4 @@
-"""Pareto fronts, shading and kernels beside stock, on records whose answers are known."""
+"""Pareto fronts, shading and kernels versus stock, on records whose answers are known."""
 
 import re
 
@@ -102,7 +102,7 @@ def test_custom_kernels_as_a_share_of_stock():
     chart = kernels_chart(rows)
     assert "custom kernels" in chart
     (desc,) = re.findall("<desc>(.*?)</desc>", chart)
-    assert desc.endswith("beside stock: step time 0.25 times, peak memory 0.25 times.")
+    assert desc.endswith("versus stock: step time 0.25 times, peak memory 0.25 times.")
 
 
 def test_a_loaded_host_leaves_memory_and_says_why_there_is_no_time():

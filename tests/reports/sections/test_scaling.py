@@ -91,7 +91,7 @@ def test_intervals_and_spoiled_times_are_shown(section_of):
     step = rows_of(section)["llama", "whole step"]
     assert step[:3] == ["1.00*", "1.00 to 1.00", "1.00"]
     assert step[-1] == "3"
-    assert "must not be ranked (host_loaded)" in words(section)
+    assert "are invalid (host_loaded)" in words(section)
 
 
 def points_of(section):

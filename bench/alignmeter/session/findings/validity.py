@@ -1,4 +1,4 @@
-"""Whether each metric of a replicate may be ranked."""
+"""Whether each metric of a replicate is valid."""
 
 __all__ = ["judge"]
 
