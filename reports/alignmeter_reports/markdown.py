@@ -33,14 +33,11 @@ def report_markdown(view: View) -> str:
         ("Not measured", "| cell | device | status | replicates | reason |", _failed(loaded)),
         ("Files that are not records", "", (f"- {_text(line)}\n" for line in loaded.refused)),
         ("Invalid", "| cell | device | metric | reason |", _invalid(rows)),
-        ("DPO versus PPO, peak memory", _DELTA, _deltas(view.deltas)),
+        *_delta_sections(view.deltas),
         ("Claims", "| claim | verdict | figure | cells |", _claims(view.claims)),
         ("The answer", "", (_answer(answer) for answer in view.answers)),
     )
     return text + "".join(_section(*section) for section in sections)
-
-
-_DELTA = "| DPO and PPO cells | device, memory | PPO layout | DPO | PPO | DPO saves |"
 
 
 def _text(text: str) -> str:
@@ -108,6 +105,15 @@ def _invalid(rows: Sequence[CellRow]) -> Iterable[str]:
         for metric, reasons in row.invalid.items():
             if metric != "energy" or row.energy_j is not None:
                 yield _line(row.cell.id, row.device, metric, "; ".join(map(str, reasons)))
+
+
+def _delta_sections(deltas: Sequence[Delta]) -> Iterable[tuple[str, str, Iterable[str]]]:
+    """Title, head and lines of each pair of methods."""
+    for less, more in dict.fromkeys(delta.names for delta in deltas):
+        head = f"| {less} and {more} cells | device, memory | {more} layout "
+        head += f"| {less} | {more} | {less} saves |"
+        mine = [delta for delta in deltas if delta.names == (less, more)]
+        yield f"{less} versus {more}, peak memory", head, _deltas(mine)
 
 
 def _deltas(pairs: Sequence[Delta]) -> Iterable[str]:

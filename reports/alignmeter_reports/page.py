@@ -16,7 +16,7 @@ from alignmeter.analysis.intervals import Estimate
 from alignmeter.records.capacity import CapacityPoint
 from alignmeter.records.reasons import REASONS
 from alignmeter.records.record import Record
-from alignmeter.registry import ACCELERATORS
+from alignmeter.registry import ACCELERATORS, DELTAS
 from alignmeter.text import counted, shortened
 from alignmeter.units import bytes_text, seconds_text
 from alignmeter_reports.cells import layout
@@ -24,7 +24,7 @@ from alignmeter_reports.sections.answer import leading
 from alignmeter_reports.sections.capacity import capacity_views
 from alignmeter_reports.sections.changes import changes_view
 from alignmeter_reports.sections.claims import figure_text
-from alignmeter_reports.sections.delta import delta_view
+from alignmeter_reports.sections.delta import delta_views
 from alignmeter_reports.sections.kernels import kernels_chart, kernels_rows
 from alignmeter_reports.sections.matrix import heat, helps
 from alignmeter_reports.sections.memory import memory_view
@@ -89,7 +89,8 @@ def render_page(view: View) -> str:
         layout=layout,
         reasons=REASONS,
         **_scope(view),
-        delta=delta_view(view.deltas, view.rows, view.records),
+        headline=[method.upper() for method in DELTAS[0]],
+        deltas=delta_views(view.deltas, view.rows, view.records),
         **_charts(view),
         **_stored(view),
     )

@@ -9,6 +9,7 @@ import pytest
 from made_cells import make_cell_records
 from msgspec.structs import replace
 
+from alignmeter.analysis import delta
 from alignmeter.records.folder import Loaded
 from alignmeter.registry import ARCHITECTURES, METHODS
 from alignmeter.terminal.summary import summary_parts
@@ -91,3 +92,24 @@ def test_a_record_of_a_later_version_is_shown(tmp_path):
     write_report(Loaded(records=records, refused=[]), tmp_path / "r.html", tmp_path / "r.csv")
     assert "of_tomorrow-rwkv-0" in (tmp_path / "r.html").read_text()
     assert "ok 4" in lines(summary_parts(records))
+
+
+def test_a_second_pair_of_methods_is_shown_under_its_own_names(tmp_path, monkeypatch):
+    """A row of `DELTAS` is enough: no table calls SFT what it is not."""
+    monkeypatch.setattr(delta, "DELTAS", (("dpo", "ppo"), ("sft", "ppo")))
+    records = [
+        record
+        for method, peak in (("sft", 2 << 20), ("dpo", 3 << 20), ("ppo", 4 << 20))
+        for record in make_cell_records([0.1], method=method, peak=peak)
+    ]
+    write_report(Loaded(records=records, refused=[]), tmp_path / "r.html", md=tmp_path / "r.md")
+    page, text = (tmp_path / "r.html").read_text(), (tmp_path / "r.md").read_text()
+    shown = " ".join(" ".join(lines(summary_parts(records))).split())
+    for less, percent in (("DPO", "25.0 %"), ("SFT", "50.0 %")):
+        assert f"From {less}'s peak to PPO's" in page
+        assert f"{less} saves " in page
+        assert f"### {less} versus PPO, peak memory" in text
+        assert f"{less} versus PPO: peak memory of one step" in shown
+        assert f"what {less} saves of PPO's peak" in shown
+        assert percent in page
+        assert percent in shown

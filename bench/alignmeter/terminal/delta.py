@@ -19,36 +19,40 @@ _SHOWN = ("method", "architecture", "peft", *(axis for m in METHODS.values() for
 
 
 def delta_parts(rows: Sequence[Delta]) -> Iterator[Part]:
-    """A table per kind of memory and device; where there are several devices it names its own."""
-    places = sorted({(row.kind, row.device) for row in rows})
-    for kind, device in places:
-        mine = [row for row in rows if (row.kind, row.device) == (kind, device)]
-        where = f"{kind}, {plain(device)}" if len({name for _, name in places}) > 1 else kind
+    """A table per pair of methods, kind of memory and device, which it names if there are more."""
+    tables: dict[tuple[tuple[str, str], str, str], list[Delta]] = defaultdict(list)
+    for row in rows:
+        tables[row.names, row.kind, row.device].append(row)
+    several = len({row.device for row in rows}) > 1
+    for (less, more), kind, device in sorted(tables, key=lambda key: key[1:]):
+        where = f"{kind}, {plain(device)}" if several else kind
         yield Paragraph("")
-        yield Paragraph(f"DPO versus PPO: peak memory of one step ({where})", "bold", hang=2)
-        yield _table(mine)
-        yield Paragraph("saved: what DPO saves of PPO's peak; negative where DPO needs more.")
+        yield Paragraph(f"{less} versus {more}: peak memory of one step ({where})", "bold", hang=2)
+        yield _table(tables[(less, more), kind, device], less, more)
+        yield Paragraph(
+            f"saved: what {less} saves of {more}'s peak; negative where {less} needs more."
+        )
         if kind != VRAM:
             yield Paragraph("CPU figures are bytes of tensors. They say nothing about VRAM.")
 
 
-def _table(rows: Sequence[Delta]) -> Grid:
+def _table(rows: Sequence[Delta], less: str, more: str) -> Grid:
     """An axis has a column where without it two rows would read alike."""
     alike: dict[tuple[object, ...], list[Cell]] = defaultdict(list)
     for row in rows:
         alike[tuple(getattr(row.versus, name) for name in _SHOWN)].append(row.versus)
     others = list(dict.fromkeys(name for cells in alike.values() for name in varied(cells)))
     columns = (
-        Column("architecture"), label("peft"), Column("PPO layout"),
+        Column("architecture"), label("peft"), Column(f"{more} layout"),
         *(Column(name.replace("_", " ")) for name in others),
-        figure("DPO"), figure("PPO"), figure("delta"), figure("saved"),
+        figure(less), figure(more), figure("delta"), figure("saved"),
     )  # fmt: skip
-    return Grid(columns, [_row(row, others) for row in rows])
+    return Grid(columns, [part for row in rows for part in _row(row, others)])
 
 
-def _row(row: Delta, others: Sequence[str]) -> Row:
+def _row(row: Delta, others: Sequence[str]) -> Iterator[Row | Paragraph]:
     cell = row.versus
-    return Row(
+    yield Row(
         (
             cell.architecture,
             cell.peft,
@@ -60,3 +64,5 @@ def _row(row: Delta, others: Sequence[str]) -> Row:
             f"{row.percent:.1f} %",
         )
     )
+    if row.differing:
+        yield Paragraph(plain(f"differs: {row.differing}"), indent=2, hang=2)

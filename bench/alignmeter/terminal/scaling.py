@@ -4,6 +4,7 @@ __all__ = ["scaling_parts"]
 
 from collections.abc import Iterator, Sequence
 
+from alignmeter.analysis.likeness import Group
 from alignmeter.analysis.scaling import (
     STEP_MEMORY,
     STEP_TIME,
@@ -24,9 +25,12 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def scaling_parts(records: Sequence[Record]) -> Iterator[Part]:
-    """A table per device and settings; nothing where no cell was measured at three lengths."""
-    all_ladders = ladders(records)
+def scaling_parts(records: Sequence[Record], cells: Sequence[Group]) -> Iterator[Part]:
+    """A table per device and settings; nothing where no cell was measured at three lengths.
+
+    ``cells``: the records by cell.
+    """
+    all_ladders = ladders(records, cells)
     for head in dict.fromkeys((ladder.device, ladder.settings) for ladder in all_ladders):
         mine = [ladder for ladder in all_ladders if (ladder.device, ladder.settings) == head]
         yield Paragraph("")

@@ -7,7 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from alignmeter.analysis.delta import deltas
+from alignmeter.analysis.likeness import groups
 from alignmeter.records.record import Record
+from alignmeter.registry import DELTAS
 from alignmeter.terminal.agreement import agreement_parts
 from alignmeter.terminal.delta import delta_parts
 from alignmeter.terminal.reasons import reason_parts
@@ -21,9 +23,10 @@ def summary_parts(records: Sequence[Record]) -> Iterator[Part]:
     """A table of every pair, what kind of memory it is, and what was not measured or is invalid."""
     counts = Counter(record.status for record in records)
     yield Paragraph("  ".join(f"{status} {count}" for status, count in sorted(counts.items())))
-    pairs = deltas(records)
+    cells = groups(records)
+    pairs = deltas(records, cells)
     yield from delta_parts(pairs)
-    yield from scaling_parts(records)
+    yield from scaling_parts(records, cells)
     yield from reason_parts(records)
     yield Paragraph("")
     yield from _isolation(records)
@@ -31,7 +34,9 @@ def summary_parts(records: Sequence[Record]) -> Iterator[Part]:
     yield from _repeatability(records)
     yield from agreement_parts(records)
     if not pairs:
-        yield Paragraph("no DPO-vs-PPO delta: it needs a dpo and a ppo cell alike in all else")
+        less, more = DELTAS[0]
+        names = f"{less.upper()}-vs-{more.upper()}"
+        yield Paragraph(f"no {names} delta: it needs a {less} and a {more} cell alike in all else")
 
 
 def _isolation(records: Sequence[Record]) -> Iterator[Paragraph]:

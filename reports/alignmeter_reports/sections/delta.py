@@ -1,6 +1,6 @@
-"""DPO versus PPO in memory: sentences, ledgers, the parts of each delta, and the layouts of PPO."""
+"""Method versus method in memory: sentences, ledgers, the parts of each delta, and layouts."""
 
-__all__ = ["DeltaRow", "DeltaView", "Waterfall", "delta_rows", "delta_view", "waterfalls"]
+__all__ = ["DeltaRow", "DeltaView", "Waterfall", "delta_rows", "delta_views", "waterfalls"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from alignmeter.analysis.delta import PARTS, Delta
 from alignmeter.cells.axes import AXES
 from alignmeter.cells.labels import layout_text, layouts
 from alignmeter.records.record import OWNERS, VRAM, Record
-from alignmeter.registry import DELTAS
+from alignmeter.registry import METHODS
 from alignmeter.units import MIB, bytes_text
 from alignmeter_reports.cells import CellRow
 from alignmeter_reports.drawing.charts import Bar, stacked_bars
@@ -29,7 +29,8 @@ _SMALL = ("quantisation_state", "rollout_cache", "workspace", "batch", "unattrib
 class DeltaRow:
     """One delta and its steps from peak to peak; ``steps`` is empty without both ledgers.
 
-    ``place``: device and kind of memory, where the rows of a table could be mistaken for another.
+    ``place``: device and kind of memory, where the rows of a table could be mistaken for another,
+    and what differs beside the methods.
     """
 
     delta: Delta
@@ -52,11 +53,14 @@ class Waterfall:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeltaView:
-    """``hidden``: deltas that found no room among ``rows``. ``parts``: of each, in order.
+    """One pair of methods, whose ``names`` are ``less`` and ``more``. ``parts``: of each, in order.
 
-    ``unmeasured``: layouts that no cell here has.
+    ``hidden``: deltas that found no room among ``rows``. ``unmeasured``: layouts that no cell here
+    has.
     """
 
+    less: str
+    more: str
     rows: list[DeltaRow]
     hidden: int
     parts: list[str]
@@ -66,17 +70,32 @@ class DeltaView:
     waterfalls: list[Waterfall]
 
 
-def delta_view(
+def delta_views(
+    deltas: Sequence[Delta], cells: Sequence[CellRow], records: Sequence[Record]
+) -> list[DeltaView]:
+    """One per pair of methods that was measured, in the order of `DELTAS`.
+
+    ``cells`` and ``records``: what the page shows, in which these are the deltas.
+    """
+    pairs: dict[tuple[str, str], list[Delta]] = {}
+    for delta in deltas:
+        pairs.setdefault((delta.cell.method, delta.versus.method), []).append(delta)
+    return [_view(mine, cells, records) for mine in pairs.values()]
+
+
+def _view(
     deltas: Sequence[Delta], cells: Sequence[CellRow], records: Sequence[Record]
 ) -> DeltaView:
-    """``cells`` and ``records``: what the page shows, in which these are the deltas."""
     rows = delta_rows(deltas[:_MOST_DELTAS])
+    less, more = deltas[0].names
     return DeltaView(
+        less=less,
+        more=more,
         rows=rows,
         hidden=len(deltas) - len(rows),
         parts=list(PARTS),
         sentences=_sentences(deltas),
-        unmeasured=_unmeasured(cells),
+        unmeasured=_unmeasured(deltas[0].versus.method, cells),
         ledgers=_ledgers(records, [row.delta for row in rows]),
         waterfalls=waterfalls(rows),
     )
@@ -88,7 +107,13 @@ def delta_rows(deltas: Sequence[Delta]) -> list[DeltaRow]:
     places = {_place(delta) for delta in deltas}
     unclear = len(names) < len(deltas) or len(places) > 1
     return [
-        DeltaRow(delta=delta, steps=_steps(delta), place=_place(delta) if unclear else "")
+        DeltaRow(
+            delta=delta,
+            steps=_steps(delta),
+            place="; ".join(
+                text for text in (_place(delta) if unclear else "", delta.differing) if text
+            ),
+        )
         for delta in deltas
     ]
 
@@ -102,18 +127,19 @@ def _steps(delta: Delta) -> list[Step]:
     if not delta.parts:
         return []
     at, end = delta.peak_bytes, delta.versus_peak_bytes
-    steps = [Step(name="DPO's peak", start=0, end=at, percent=delta.share(at), total=True)]
+    less, more = delta.names
+    steps = [Step(name=f"{less}'s peak", start=0, end=at, percent=delta.share(at), total=True)]
     for name in PARTS:
         count = delta.parts[name]
         steps.append(Step(name=name, start=at, end=at + count, percent=delta.share(count)))
         at += count
-    return [*steps, Step(name="PPO's peak", start=0, end=end, percent=100.0, total=True)]
+    return [*steps, Step(name=f"{more}'s peak", start=0, end=end, percent=100.0, total=True)]
 
 
 def waterfalls(rows: Sequence[DeltaRow]) -> list[Waterfall]:
     """At most six, in the order of the rows.
 
-    VRAM comes first, then the default layout of PPO, then full fine-tuning before LoRA and QLoRA;
+    VRAM comes first, then the default layout, then full fine-tuning before LoRA and QLoRA;
     each architecture and PEFT mode is drawn once before any is drawn twice.
     """
     pictures = [_picture(row) for row in _telling(rows)]
@@ -132,8 +158,9 @@ def _telling(rows: Sequence[DeltaRow]) -> list[DeltaRow]:
 
 
 def _rank(delta: Delta) -> tuple[object, ...]:
-    axes = delta.versus.axes()
-    order = (_position(name, str(axes[name])) for name in ("ppo_topology", "ppo_backward", "peft"))
+    axes, row = delta.versus.axes(), METHODS.get(delta.versus.method)
+    named = (*(row.layout if row else ()), "peft")
+    order = (_position(name, str(axes[name])) for name in named)
     return delta.kind != VRAM, *order
 
 
@@ -144,9 +171,10 @@ def _position(axis: str, value: str) -> int:
 
 def _picture(row: DeltaRow) -> Waterfall:
     delta = row.delta
-    what = f"{delta.versus.architecture}, {delta.versus.peft}, PPO {layout_text(delta.versus)}"
+    less, more = delta.names
+    what = f"{delta.versus.architecture}, {delta.versus.peft}, {more} {layout_text(delta.versus)}"
     caption = f"{what}, T = {delta.versus.seq_len}, {_place(delta)}"
-    svg = waterfall(row.steps, title=f"From DPO's peak to PPO's: {caption}")
+    svg = waterfall(row.steps, title=f"From {less}'s peak to {more}'s: {caption}")
     # matplotlib writes the SVG and escapes the labels; nothing of a record gets here unescaped.
     return Waterfall(caption=caption, chart=Markup(svg))  # noqa: S704
 
@@ -170,7 +198,8 @@ def _ledgers(records: Sequence[Record], deltas: Sequence[Delta]) -> Markup:
                 label = bar_label(cell, named)
                 label += f" on {delta.device}" if devices else ""
                 bars.append(Bar(label=label, parts=_ledger_parts(ledgers[key])))
-    title = "Bytes at the peak of one step by owner, DPO versus PPO"
+    methods = " versus ".join(deltas[0].names)
+    title = f"Bytes at the peak of one step by owner, {methods}"
     svg = stacked_bars(bars, title=title, unit="MiB at the peak of one step")
     # matplotlib writes the SVG and escapes the labels; nothing of a record gets here unescaped.
     return Markup(svg)  # noqa: S704
@@ -202,6 +231,7 @@ def _of_one_place(deltas: Sequence[Delta]) -> list[str]:
     if len(deltas) <= _MOST_SENTENCES:
         return [_sentence(delta) for delta in deltas]
     sentences = []
+    less, more = deltas[0].names
     for name in dict.fromkeys(delta.versus.architecture for delta in deltas):
         mine = sorted((d for d in deltas if d.versus.architecture == name), key=lambda d: d.percent)
         least, most = (
@@ -209,20 +239,22 @@ def _of_one_place(deltas: Sequence[Delta]) -> list[str]:
             for d in (mine[0], mine[-1])
         )
         sentences.append(
-            f"{name}: over {len(mine)} pairs DPO saves from {least} to {most} of PPO's peak."
+            f"{name}: over {len(mine)} pairs {less} saves from {least} to {most} of {more}'s peak."
         )
     return sentences
 
 
 def _sentence(delta: Delta) -> str:
     what = f"{delta.versus.architecture}, {delta.versus.peft}, {layout_text(delta.versus)}"
+    less, more = delta.names
     if delta.bytes < 0:
-        return f"{what}: DPO needs {bytes_text(-delta.bytes)} more than PPO."
-    return f"{what}: DPO saves {bytes_text(delta.bytes)}, {delta.percent:.1f} % of PPO's peak."
+        return f"{what}: {less} needs {bytes_text(-delta.bytes)} more than {more}."
+    return (
+        f"{what}: {less} saves {bytes_text(delta.bytes)}, {delta.percent:.1f} % of {more}'s peak."
+    )
 
 
-def _unmeasured(rows: Sequence[CellRow]) -> list[str]:
-    """Of the methods that deltas are taken from."""
-    measured = {layout_text(row.cell) for row in rows if "ok" in row.statuses}
-    compared = dict.fromkeys(method for pair in DELTAS for method in pair)
-    return [name for method in compared for name in layouts(method) if name not in measured]
+def _unmeasured(method: str, rows: Sequence[CellRow]) -> list[str]:
+    mine = (row for row in rows if row.cell.method == method and "ok" in row.statuses)
+    measured = {layout_text(row.cell) for row in mine}
+    return [name for name in layouts(method) if name not in measured]
