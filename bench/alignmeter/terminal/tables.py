@@ -21,13 +21,12 @@ __all__ = [
 import io
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import click
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
-from rich.padding import Padding
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -146,19 +145,29 @@ class Grid:
                 widths[widest] -= 1
         return gap, widths
 
-    def _table(self, rows: Sequence[Row], gap: int, widths: Sequence[int]) -> Padding:
-        """The header where there are no rows."""
+    def _table(self, rows: Sequence[Row], gap: int, widths: Sequence[int]) -> Table:
+        """The header where there are no rows. The first column has the indent in front."""
         table = Table(
             box=None, padding=(0, gap, 0, 0), pad_edge=False, show_header=not rows,
             header_style="dim",
         )  # fmt: skip
-        for column, width in zip(self.columns, widths, strict=True):
-            justify: JustifyMethod = "right" if column.right else "left"
-            table.add_column(Text(column.name), width=width, justify=justify, overflow="fold")
+        indents = [self.indent, *(0 for _ in widths[1:])]
+        for column, width, indent in zip(self.columns, widths, indents, strict=True):
+            table.add_column(
+                _cell(column.name, width, indent), width=width + indent, overflow="fold",
+                justify="right" if column.right else "left",
+            )  # fmt: skip
         for row in rows:
-            cells = (Paragraph(cell) if isinstance(cell, str) else cell for cell in row.cells)
-            table.add_row(*cells, style=row.style)
-        return Padding(table, (0, 0, 0, self.indent), expand=False)
+            table.add_row(*map(_cell, row.cells, widths, indents), style=row.style)
+        return table
+
+
+def _cell(content: str | Paragraph, width: int, indent: int) -> Text | Paragraph:
+    """A `Text` where it fits, which is drawn sooner."""
+    cell = Paragraph(content) if isinstance(content, str) else content
+    if cell_len(cell.text) > width or not cell.text.isprintable():
+        return replace(cell, indent=indent)
+    return Text(" " * indent + cell.text, cell.style)
 
 
 Part = Paragraph | Grid
