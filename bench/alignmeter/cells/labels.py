@@ -1,6 +1,6 @@
 """What a reader needs to know a cell by.
 
-A record may name a method that this version does not know: then nothing is known of its axes.
+A record may name a method that this version does not know: it has no layout here.
 """
 
 __all__ = ["axis_text", "cell_text", "layout_text", "layouts", "varied"]
@@ -10,7 +10,7 @@ from itertools import product
 
 from alignmeter.cells.axes import AXES
 from alignmeter.cells.cell import Cell
-from alignmeter.registry import METHODS, PEFT_MODES
+from alignmeter.registry import METHODS, PEFT_MODES, unused_axes
 
 
 def layout_text(cell: Cell) -> str:
@@ -58,20 +58,12 @@ def _passes(cell: Cell) -> str:
 
 
 def axis_text(cell: Cell, name: str) -> str:
-    """``ppo``, ``checkpointing on``, ``batch 4``; a dash where the cell has no such axis."""
+    """``ppo``, ``checkpointing on``, ``batch 4``; a dash for what changes nothing in the cell."""
     value = getattr(cell, name)
-    if not _has(cell, name):
+    known = cell.method in METHODS and cell.peft in PEFT_MODES
+    if known and name in unused_axes(cell.method, cell.peft):
         return "-"
     return f"{name} {value}" if value in ("on", "off") or isinstance(value, int) else str(value)
-
-
-def _has(cell: Cell, name: str) -> bool:
-    """Axes of some methods or PEFT modes mean nothing to the others."""
-    for rows, mine in ((METHODS, cell.method), (PEFT_MODES, cell.peft)):
-        owners = [own for own, row in rows.items() if name in row.axes]
-        if owners:
-            return mine in owners
-    return True
 
 
 def varied(cells: Iterable[Cell], names: Iterable[str] = AXES) -> list[str]:

@@ -43,7 +43,7 @@ def test_an_axis_that_the_cell_does_not_have_is_a_dash(make_cell, ppo):
     assert {axis_text(full, name) for name in ("ref", "ppo_topology", "lora_rank")} == {"-"}
     assert axis_text(ppo, "ppo_topology") == "shared"
     assert axis_text(ppo, "lora_rank") == "lora_rank 16"
-    assert axis_text(replace(ppo, method="of_tomorrow"), "ppo_topology") == "-"
+    assert axis_text(replace(ppo, method="of_tomorrow"), "ppo_topology") == "shared"
 
 
 def test_what_varies_is_named_in_the_order_of_the_axes(ppo):
