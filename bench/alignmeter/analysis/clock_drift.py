@@ -20,7 +20,7 @@ _FOLLOW_THE_CLOCK = ("time", "energy")
 
 
 def with_clock_drift(records: Sequence[Record]) -> list[Record]:
-    """The records, in their order, those whose clock was not their replicates' un-ranked.
+    """The records, in their order; those whose clock was not their replicates' are marked.
 
     A replicate whose median compute or memory clock is more than 3 % off the median over its
     `likeness` group gets the reason ``clock_drift`` on its time, and on its energy if it has one.
@@ -57,11 +57,11 @@ def _judged(record: Record, usual: Mapping[str, float]) -> Record:
     if not off:
         return record
     reason = Reason(code=Code.CLOCK_DRIFT, text="; ".join(off))
-    spoiled = {
+    invalid = {
         metric: Verdict(ok=False, reasons=[*verdict.reasons, reason])
         for metric, verdict in record.validity.items()
         if metric in _FOLLOW_THE_CLOCK and reason not in verdict.reasons
     }
     if record.energy.per_step_j is None:
-        spoiled.pop("energy", None)
-    return replace(record, validity={**record.validity, **spoiled})
+        invalid.pop("energy", None)
+    return replace(record, validity={**record.validity, **invalid})

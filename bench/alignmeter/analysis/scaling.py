@@ -63,15 +63,15 @@ class Ladder:
     """Measured records that differ in sequence length and nothing else.
 
     Prompts grow with the sequence: they are half of it, or all of it but a fixed number of tokens.
-    ``cell`` is the shortest. ``lengths`` ascend. ``spoiled`` maps a metric to the codes of the
-    reasons why some record must not be ranked in it.
+    ``cell`` is the shortest. ``lengths`` ascend. ``invalid`` maps a metric to the codes of the
+    reasons why some record is invalid in it.
     """
 
     cell: Cell
     device: str
     lengths: tuple[int, ...]
     curves: Mapping[Quantity, Mapping[Replicate, Curve]]
-    spoiled: Mapping[str, tuple[str, ...]]
+    invalid: Mapping[str, tuple[str, ...]]
     where: tuple[object, ...]
 
     @property
@@ -134,7 +134,7 @@ def _where(group: Group) -> tuple[object, ...]:
 
 def _ladder(family: Sequence[Group]) -> Ladder:
     curves: dict[Quantity, dict[Replicate, Curve]] = defaultdict(lambda: defaultdict(dict))
-    spoiled: dict[str, set[str]] = {"time": set(), "memory": set()}
+    invalid: dict[str, set[str]] = {"time": set(), "memory": set()}
     seen: Counter[tuple[int, int, int]] = Counter()
     for record in (r for group in family for r in group.records if r.status == "ok"):
         same = record.cell.seq_len, record.seed, record.replicate
@@ -143,7 +143,7 @@ def _ladder(family: Sequence[Group]) -> Ladder:
         for quantity, figure in _figures(record):
             if figure is not None and 0 < figure < math.inf:
                 curves[quantity][replicate][record.cell.seq_len] = float(figure)
-        for metric, codes in spoiled.items():
+        for metric, codes in invalid.items():
             verdict = record.validity.get(metric)
             codes.update(reason.code for reason in (verdict.reasons if verdict else []))
     first = min(family, key=lambda group: group.cell.seq_len)
@@ -152,7 +152,7 @@ def _ladder(family: Sequence[Group]) -> Ladder:
         device=first.device,
         lengths=tuple(sorted(group.cell.seq_len for group in family)),
         curves={quantity: dict(found) for quantity, found in curves.items()},
-        spoiled={metric: tuple(sorted(codes)) for metric, codes in spoiled.items()},
+        invalid={metric: tuple(sorted(codes)) for metric, codes in invalid.items()},
         where=_where(first),
     )
 
@@ -228,9 +228,9 @@ class Crossing:
     text: str
 
     @property
-    def spoiled(self) -> bool:
-        """Whether a record on either side must not be ranked in this metric."""
-        return bool(self.base.spoiled[self.metric] or self.other.spoiled[self.metric])
+    def invalid(self) -> bool:
+        """Whether a record on either side is invalid in this metric."""
+        return bool(self.base.invalid[self.metric] or self.other.invalid[self.metric])
 
 
 def crossings(found: Sequence[Ladder]) -> list[Crossing]:

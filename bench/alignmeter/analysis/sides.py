@@ -15,9 +15,9 @@ from alignmeter.records.record import Record
 class Side:
     """What one side has of a metric.
 
-    ``ok``: replicates that were measured. ``values``: one for each that may be ranked, and
-    ``replicates`` their numbers. ``kinds``: what these are figures of. ``spoiled``: reason code ->
-    replicates that must not be ranked; ``spoiled_values``: how many of them have a figure;
+    ``ok``: replicates that were measured. ``values``: one for each that are valid, and
+    ``replicates`` their numbers. ``kinds``: what these are figures of. ``invalid``: reason code ->
+    replicates whose figure is invalid; ``invalid_values``: how many of them have a figure;
     ``text``: the first such reason in words.
     """
 
@@ -25,23 +25,23 @@ class Side:
     values: list[float] = field(default_factory=list)
     replicates: list[int] = field(default_factory=list)
     kinds: set[str] = field(default_factory=set)
-    spoiled: Counter[str] = field(default_factory=Counter)
-    spoiled_values: int = 0
+    invalid: Counter[str] = field(default_factory=Counter)
+    invalid_values: int = 0
     text: str = ""
 
     def has_too_few(self, metric: Metric) -> bool:
-        """Whether so many replicates are spoiled that the rest gives no verdict."""
-        return bool(self.spoiled) and len(self.values) < (1 if metric.exact else LEAST_REPLICATES)
+        """Whether so many replicates are invalid that the rest gives no verdict."""
+        return bool(self.invalid) and len(self.values) < (1 if metric.exact else LEAST_REPLICATES)
 
     @property
-    def spoiled_text(self) -> str:
+    def invalid_text(self) -> str:
         """``host_loaded in 2 of 3 replicates``."""
-        codes = ", ".join(f"{code} in {n} of {self.ok}" for code, n in self.spoiled.items())
+        codes = ", ".join(f"{code} in {n} of {self.ok}" for code, n in self.invalid.items())
         return f"{codes} replicates"
 
 
 def side_of(group: Group, metric: Metric) -> Side:
-    """The replicates that are ok, those apart that must not be ranked.
+    """The replicates that are ok, those apart whose figure is invalid.
 
     Worked out once for each group and metric, since a group may have many partners.
     """
@@ -61,8 +61,8 @@ def _side_of(group: Group, metric: Metric) -> Side:
         verdict = record.validity.get(metric.validity)
         if verdict is None or not verdict.ok:
             reasons = verdict.reasons if verdict else []
-            side.spoiled.update({reason.code for reason in reasons} or {"not judged"})
-            side.spoiled_values += value is not None
+            side.invalid.update({reason.code for reason in reasons} or {"not judged"})
+            side.invalid_values += value is not None
             side.text = side.text or next((reason.text for reason in reasons), "")
         elif value is not None and usable(value):
             side.values.append(value)

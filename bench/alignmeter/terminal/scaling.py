@@ -40,10 +40,10 @@ def scaling_parts(records: Sequence[Record], cells: Sequence[Group]) -> Iterator
         yield Paragraph(f"({', '.join(head)})", hang=1)
         yield Grid(_COLUMNS, [_row(ladder) for ladder in mine])
         for crossing in crossings(mine):
-            cell, star = crossing.other.cell, "*" if crossing.spoiled else ""
+            cell, star = crossing.other.cell, "*" if crossing.invalid else ""
             what = f"{cell.method}: {cell.architecture} is cheaper in {crossing.metric}"
             yield Paragraph(f"{what}: {crossing.text}{star}", hang=2)
-    if any(codes for ladder in all_ladders for codes in ladder.spoiled.values()):
+    if any(codes for ladder in all_ladders for codes in ladder.invalid.values()):
         yield Paragraph("*: some of these figures are invalid; the report says why.")
 
 
@@ -55,7 +55,7 @@ def _row(ladder: Ladder) -> Row | Paragraph:
     operators = {q.name: fit for q, fit in by_quantity.items() if q.part == "operators"}
     mixers = (f"{name} {_exponent(operators[name])}" for name in _MIXERS if name in operators)
     lengths = next(iter(by_quantity.values())).lengths
-    time, memory = ("*" if ladder.spoiled[metric] else "" for metric in ("time", "memory"))
+    time, memory = ("*" if ladder.invalid[metric] else "" for metric in ("time", "memory"))
     return Row(
         (
             cell.method,

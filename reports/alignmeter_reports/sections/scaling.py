@@ -104,7 +104,7 @@ def _view(all_ladders: Sequence[Ladder], *, drawn: bool) -> ScalingView:
         points=[row for ladder in all_ladders for row in _points(ladder)],
         rows=[row for one in fitted for row in _rows(one)],
         crossings=crossings(all_ladders),
-        invalid=sorted({c for f in all_ladders for codes in f.spoiled.values() for c in codes}),
+        invalid=sorted({c for f in all_ladders for codes in f.invalid.values() for c in codes}),
     )
 
 
@@ -122,8 +122,8 @@ def _points(ladder: Ladder) -> list[PointRow]:
                 time_s=_at(ladder, STEP_TIME, length),
                 mixer_s=next((mixer.value for mixer in mixers if mixer is not None), None),
                 peak_bytes=None if memory is None else memory.value,
-                time_invalid=bool(ladder.spoiled["time"]),
-                memory_invalid=bool(ladder.spoiled["memory"]),
+                time_invalid=bool(ladder.invalid["time"]),
+                memory_invalid=bool(ladder.invalid["memory"]),
             )
         )
     return rows
@@ -153,8 +153,8 @@ def _rows(fitted: _Fitted) -> list[ExponentRow]:
                 memory=by_metric.get("memory"),
                 lengths=f"{any_fit.lengths[0]} to {any_fit.lengths[-1]}",
                 replicates=any_fit.exponent.n,
-                time_invalid=bool(ladder.spoiled["time"]),
-                memory_invalid=bool(ladder.spoiled["memory"]),
+                time_invalid=bool(ladder.invalid["time"]),
+                memory_invalid=bool(ladder.invalid["memory"]),
             )
         )
     return rows

@@ -111,7 +111,7 @@ def test_spoiled_replicates_are_left_out_and_counted():
     pairs.sort(key=lambda pair: pair[0])
     found = history(series(pairs))
     assert found.changes == []
-    assert found.spoiled == {"time": 15, "tokens": 15}
+    assert found.invalid == {"time": 15, "tokens": 15}
 
 
 def test_a_run_of_spoiled_replicates_only_has_no_point():

@@ -24,8 +24,8 @@ from alignmeter.records.record import Record
 
 Stance = Literal["fails", "open", "holds", "apart"]
 STANCES: tuple[str, ...] = get_args(Stance)
-"""Worst first. ``open``: too few replicates, an interval that leaves it open, or a figure that must
-not be ranked. ``apart``: it cannot settle the claim, whatever it says.
+"""Worst first. ``open``: too few replicates, an interval that leaves it open, or an invalid
+figure. ``apart``: it cannot settle the claim, whatever it says.
 """
 Verdict = Literal["contradicted", "mixed", "supported", "not measured"]
 VERDICTS: tuple[str, ...] = get_args(Verdict)

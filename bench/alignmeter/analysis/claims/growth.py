@@ -56,8 +56,8 @@ def _exponent(
     side: Stance = "open"
     if low is None or high is None:
         why = f"fewer than {LEAST_REPLICATES} replicates have all lengths"
-    elif ladder.spoiled["time"]:
-        why = f"must not be ranked: {', '.join(ladder.spoiled['time'])}"
+    elif ladder.invalid["time"]:
+        why = f"invalid: {', '.join(ladder.invalid['time'])}"
     else:
         side = stance(low, high)
         why = "the interval leaves it open" if side == "open" else ""

@@ -36,7 +36,7 @@ _WORDS: dict[str, tuple[Stance, str]] = {
 
 
 def metric_ratio(base: Group, other: Group, name: str) -> tuple[Estimate | None, str]:
-    """other / base of a metric, or ``None`` and why. Figures that must not be ranked are left out.
+    """other / base of a metric, or ``None`` and why. Invalid figures are excluded.
 
     ``name``: a key of `alignmeter.analysis.compare.METRICS`. Bytes are exact; else Welch on logs.
     """
@@ -44,7 +44,7 @@ def metric_ratio(base: Group, other: Group, name: str) -> tuple[Estimate | None,
     sides = side_of(base, metric), side_of(other, metric)
     for side in sides:
         if not side.values:
-            why = side.spoiled_text if side.spoiled_values else side.text or "not measured"
+            why = side.invalid_text if side.invalid_values else side.text or "not measured"
             return None, why
     kinds = sides[0].kinds | sides[1].kinds
     if len(kinds) > 1:
@@ -211,7 +211,7 @@ def near_parity(
     return rows
 
 
-_LOSSES_DIFFER = "the two devices' losses differ, so their times must not be ranked"
+_LOSSES_DIFFER = "the two devices' losses differ, so their times are excluded"
 
 
 def _parity(found: Estimate | None, why: str, at_most: float) -> tuple[Stance, str]:

@@ -14,7 +14,7 @@ from alignmeter.analysis.metrics import METRICS
 
 
 def bencher_json(comparison: Comparison) -> bytes:
-    """Strict JSON. What must not be ranked is left out; without an interval there are no bounds."""
+    """Strict JSON. What is invalid is left out; without an interval there are no bounds."""
     names = cell_names(comparison)
     found: dict[str, dict[str, dict[str, float]]] = {}
     for row in sorted(comparison.rows, key=lambda row: (row.cell_id, row.device)):

@@ -38,14 +38,14 @@ def judged(
     """``row`` with figures, verdict and reason."""
     row = msgspec.structs.replace(row, base=_figure(base, metric), new=_figure(new, metric))
     say = msgspec.structs.replace
-    if not any((base.values, new.values, base.spoiled_values, new.spoiled_values)):
+    if not any((base.values, new.values, base.invalid_values, new.invalid_values)):
         # Nobody has the figure: that it is missing is no news.
         return say(row, verdict="not available", reason=new.text or base.text or "no figure")
     sides = {"BASE": base, "NEW": new}
-    spoiled = [name for name, side in sides.items() if side.has_too_few(metric)]
-    if spoiled:
-        reason = "; ".join(f"{name}: {sides[name].spoiled_text}" for name in spoiled)
-        return say(row, verdict="invalid", reason=reason, lost=_had(base) and spoiled == ["NEW"])
+    lacking = [name for name, side in sides.items() if side.has_too_few(metric)]
+    if lacking:
+        reason = "; ".join(f"{name}: {sides[name].invalid_text}" for name in lacking)
+        return say(row, verdict="invalid", reason=reason, lost=_had(base) and lacking == ["NEW"])
     if not base.values or not new.values:
         name = "NEW" if base.values else "BASE"
         reason = f"no figure in {name}"
@@ -94,8 +94,8 @@ def _ranked(
         what = "pairs of replicates" if paired else "replicates"
         reasons.append(f"fewer than {LEAST_REPLICATES} {what} ({counts})")
     for name, side in (("BASE", base), ("NEW", new)):
-        if side.spoiled:
-            reasons.append(f"{name}: left out {side.spoiled_text}")
+        if side.invalid:
+            reasons.append(f"{name}: left out {side.invalid_text}")
     return msgspec.structs.replace(
         row,
         ratio=found.value,

@@ -19,8 +19,8 @@ Verdict = Literal[
 ]
 VERDICTS: tuple[str, ...] = get_args(Verdict)
 """Worst first. The statistical ones are `alignmeter.analysis.intervals.Outcome`; ``lost``,
-``refused`` and ``gained`` are said of a whole cell; ``invalid`` of a metric that must not be
-ranked.
+``refused`` and ``gained`` are said of a whole cell; ``invalid`` of a metric whose figures
+are.
 """
 
 

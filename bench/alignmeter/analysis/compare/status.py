@@ -90,7 +90,7 @@ def _said(row: CellComparison, verdict: Verdict, reason: str, *, lost: bool) -> 
 
 
 def _numerics(base: Compared, new: Compared) -> CellComparison | None:
-    """Numbers that are wrong spoil every figure, so one replicate is enough."""
+    """Numbers that are wrong make every figure invalid, so one replicate is enough."""
     was, now = _wrong(base.records), _wrong(new.records)
     row = CellComparison(
         cell_id=base.cell.id, device=base.device, metric="numerics", verdict="invalid"

@@ -19,7 +19,7 @@ from alignmeter.records.record import Record
 from alignmeter.text import plain
 
 _ALWAYS_SHOWN = "kernel path."
-"""Cells that took another kernel path are not ranked without saying so beside the figure."""
+"""Cells that took another kernel path are not compared without saying so beside the figure."""
 
 
 def compare(

@@ -38,7 +38,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, order=True, forbid_unknown
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
-    """One run's figure in the metric's unit, over ``replicates`` that may be ranked.
+    """One run's figure in the metric's unit, over ``replicates`` that are valid.
 
     ``low``, ``high``: 95 % interval; ``None`` below three replicates, and for bytes. ``started``:
     ISO 8601, UTC. ``settings``: provenance, flat: field -> value. ``clocks_mhz``: medians.
@@ -59,8 +59,8 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     """One metric of one cell on one node, in order of time.
 
     ``metric`` is a key of `alignmeter.analysis.metrics.METRICS`. ``kind``: what the figure is a
-    figure of, such as the source and scope of energy. ``spoiled``: replicates left out because
-    their figure must not be ranked.
+    figure of, such as the source and scope of energy. ``invalid``: replicates left out because
+    their figure is invalid.
     """
 
     cell_id: str
@@ -68,7 +68,7 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     node: Node
     points: list[Point]
-    spoiled: int = 0
+    invalid: int = 0
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,7 +150,7 @@ class NodeDifference(msgspec.Struct, frozen=True, kw_only=True):
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
     """All that was found. ``series``: how many; ``short``: those of them with too few runs to tell
-    a change from noise. ``spoiled``: metric -> replicates left out. ``minimum``: metric -> the
+    a change from noise. ``invalid``: metric -> replicates left out. ``minimum``: metric -> the
     smallest effect that counts, as a share of 1. ``false_alarms``: the largest expected share of
     changes that are none, over all series.
     """
@@ -159,7 +159,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     cells: int
     series: int
     short: int
-    spoiled: dict[str, int]
+    invalid: dict[str, int]
     minimum: dict[str, float]
     false_alarms: float
     nodes: list[Node]

@@ -29,7 +29,7 @@ def series(runs: Iterable[tuple[str, Record]], metrics: Sequence[str] = ()) -> l
     """
     chosen = [METRICS[name] for name in metrics or METRICS]
     points: dict[_Key, list[Point]] = defaultdict(list)
-    spoiled: dict[tuple[str, str, Node], int] = defaultdict(int)
+    invalid: dict[tuple[str, str, Node], int] = defaultdict(int)
     known: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
     for run, pairs in groupby(runs, key=lambda pair: pair[0]):
         for node, group in _groups(record for _, record in pairs):
@@ -37,7 +37,7 @@ def series(runs: Iterable[tuple[str, Record]], metrics: Sequence[str] = ()) -> l
             settings = known.setdefault(tuple(settings.items()), settings)
             for metric in chosen:
                 found, kind, left_out = _point(run, group, metric, settings)
-                spoiled[group.cell.id, metric.name, node] += left_out
+                invalid[group.cell.id, metric.name, node] += left_out
                 if found is not None:
                     points[group.cell.id, metric.name, kind, node].append(found)
     order = list(METRICS)
@@ -48,7 +48,7 @@ def series(runs: Iterable[tuple[str, Record]], metrics: Sequence[str] = ()) -> l
             kind=kind,
             node=node,
             points=sorted(points[key], key=lambda point: (point.started, point.run)),
-            spoiled=spoiled[cell_id, metric, node],
+            invalid=invalid[cell_id, metric, node],
         )
         for key in sorted(points, key=lambda key: (key[0], order.index(key[1]), key[2:]))
         for cell_id, metric, kind, node in (key,)
@@ -75,7 +75,7 @@ def _point(
     """The run's figure if it has one, what it is a figure of, and the replicates left out."""
     side = side_of(group, metric)
     if not side.values:
-        return None, "", side.spoiled_values
+        return None, "", side.invalid_values
     point = Point(
         run=run,
         started=min(moment(record, run) for record in group.records).isoformat(),
@@ -88,7 +88,7 @@ def _point(
     if not metric.exact:
         found = estimate(side.values)
         point = _with_interval(point, found.value, found.low, found.high)
-    return point, ", ".join(sorted(side.kinds)), side.spoiled_values
+    return point, ", ".join(sorted(side.kinds)), side.invalid_values
 
 
 def _with_interval(point: Point, value: float, low: float | None, high: float | None) -> Point:

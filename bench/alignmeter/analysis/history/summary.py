@@ -14,17 +14,17 @@ from alignmeter.analysis.metrics import METRICS
 def history(found: Sequence[Series], rate: float = FALSE_ALARMS) -> History:
     """What changed in ``found``, and which nodes differ. Pure, like `change_points`."""
     changes = change_points(found, rate)
-    spoiled: Counter[str] = Counter()
+    invalid: Counter[str] = Counter()
     # Series that differ in kind alone count the same replicates.
-    counts = {(one.cell_id, one.metric, one.node): one.spoiled for one in found}
+    counts = {(one.cell_id, one.metric, one.node): one.invalid for one in found}
     for (_, metric, _), count in counts.items():
-        spoiled[metric] += count
+        invalid[metric] += count
     return History(
         runs=len({point.run for one in found for point in one.points}),
         cells=len({one.cell_id for one in found}),
         series=len(found),
         short=sum(map(is_short, found)),
-        spoiled={metric: count for metric, count in spoiled.items() if count},
+        invalid={metric: count for metric, count in invalid.items() if count},
         minimum={name: metric.minimum for name, metric in METRICS.items()},
         false_alarms=rate,
         nodes=sorted({one.node for one in found}),

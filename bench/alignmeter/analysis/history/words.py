@@ -103,8 +103,8 @@ def scope_text(change: ChangePoint, *, several: bool) -> str:
 
 def notes_text(found: History) -> Iterator[str]:
     """What was not looked at, and what the figures mean."""
-    for metric, count in found.spoiled.items():
-        yield f"left out: {counted(count, 'replicate')} whose {metric} must not be ranked"
+    for metric, count in found.invalid.items():
+        yield f"left out: {counted(count, 'replicate')} whose {metric} is invalid"
     if found.short:
         verb = "has" if found.short == 1 else "have"
         yield f"{found.short} of the series {verb} fewer than 6 runs, too few to tell a change"
