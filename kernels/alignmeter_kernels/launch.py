@@ -121,8 +121,10 @@ def launch(
 ) -> None:
     """Run ``function`` over ``grid`` with the tile's blocks and ``constants`` by keyword.
 
-    Raises what Triton raises.
+    Raises `ValueError` for a tensor with gaps, of which the functions would read the wrong elements
+    (they know shapes, no strides), and what Triton raises.
     """
+    _refuse_gaps(function, arguments)
     chosen = {**tile.blocks, **constants}
     record = _RECORDING.get()
     if record is not None:
@@ -132,6 +134,15 @@ def launch(
         return
     with _on_device(arguments):
         function[grid](*arguments, **chosen, **tile.options)
+
+
+def _refuse_gaps(function: Any, arguments: tuple[Any, ...]) -> None:
+    for name, value in zip(function.arg_names, arguments, strict=False):  # constants have no place
+        if isinstance(value, torch.Tensor) and not value.is_contiguous():
+            raise ValueError(
+                f"{function.__name__}: {name} {tuple(value.shape)} has strides {value.stride()}; "
+                "want it contiguous"
+            )
 
 
 def _on_device(arguments: tuple[Any, ...]) -> contextlib.AbstractContextManager[Any]:

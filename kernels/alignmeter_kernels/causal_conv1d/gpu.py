@@ -44,5 +44,5 @@ def backward(
         kernel.conv_backward, grid, x, weight, bias, dy, dx, partial, *x.shape[1:],
         tile=tile, TAPS=taps, SILU=silu,
     )  # fmt: skip
-    sums = partial.sum((1, 2))
-    return dx, sums[:taps].mT, sums[taps]
+    # Two sums, not views of one: the results of an operator may not share a storage.
+    return dx, partial[:taps].sum((1, 2)).mT, partial[taps].sum((0, 1))

@@ -5,6 +5,7 @@ __all__ = ["linear_logprob"]
 import torch
 
 from alignmeter_kernels.launch import launchable
+from alignmeter_kernels.layout import dense
 from alignmeter_kernels.linear_logprob import gpu, portable
 from alignmeter_kernels.paths import note
 from alignmeter_kernels.planning import fake
@@ -59,7 +60,7 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     if launchable(hidden.device):
         note("linear_logprob", "triton")
-        return (*gpu.forward(hidden.contiguous(), weight.contiguous(), labels), hidden.new_empty(0))
+        return (*gpu.forward(*dense(hidden, weight, labels)), hidden.new_empty(0))
     note("linear_logprob", "torch")
     return portable.forward(hidden, weight, labels, direction=direction)
 
@@ -78,8 +79,7 @@ def _backward(
     hidden: Tensor, weight: Tensor, labels: Tensor, lse: Tensor, grad: Tensor, trained: bool
 ) -> tuple[Tensor, Tensor]:
     if launchable(hidden.device):
-        dense = hidden.contiguous(), weight.contiguous(), labels, lse, grad.contiguous()
-        return gpu.backward(*dense, trained=trained)
+        return gpu.backward(*dense(hidden, weight, labels, lse, grad), trained=trained)
     return portable.backward(hidden, weight, labels, lse, grad.contiguous(), trained=trained)
 
 

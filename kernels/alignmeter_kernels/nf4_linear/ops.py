@@ -26,14 +26,16 @@ def nf4_linear(x: Tensor, weight: Nf4Weight, bias: Tensor | None = None) -> Tens
     for the backward pass.
 
     Args:
-        x: [..., in] in fp32, fp16 or bf16. weight: see `Nf4Weight`. bias: [out] in ``x``'s dtype.
+        x: [..., in] in fp32, fp16 or bf16. weight: see `Nf4Weight`; its tensors contiguous, since a
+            copy of them in each call would cost what they save. bias: [out] in ``x``'s dtype.
 
     Returns:
         [..., out] in ``x``'s dtype: the product is that of the weight rounded to that dtype.
 
     Raises:
-        ValueError: naming the argument whose shape, dtype or device does not fit.
+        ValueError: naming the argument whose shape, dtype, device or layout does not fit.
     """
+    bias = None if bias is None else bias.contiguous()
     _check(x, weight, bias)
     out, width = weight.shape
     y: Tensor = _forward(

@@ -84,17 +84,19 @@ def backward(
     kept, dy, dlast = results
     (rows, width, length), n, tile = u.shape, A.shape[1], pick(_BACKWARD)
     programs = -(-width // _PER_PROGRAM)
-    into = u.new_empty(2 if z is None else 3, *u.shape)
+    # Each result in a storage of its own, here and below: those of an operator may not share one.
+    du, ddelta = torch.empty_like(u), torch.empty_like(u)
+    dz = None if z is None else torch.empty_like(u)
     partial = u.new_empty(2, rows, programs, n, length, dtype=torch.float32)
     sums = u.new_zeros(rows, width, 2 * n + 2, dtype=torch.float32)
     sums[:, :, :n] = dlast
     launch(
         kernel.scan_backward, (rows, programs), u, delta, _table(A, D, bias), B, C, z, kept, dy,
-        into, partial, sums, width, length, _PER_PROGRAM,
+        du, ddelta, dz, partial, sums, width, length, _PER_PROGRAM,
         tile=tile, N=n, SOFTPLUS=softplus, BN=_padded(n), BL=CHUNK,
     )  # fmt: skip
-    dB, dC = partial.sum(2)
-    by_channel = sums.sum(0)
-    dA, dD, dbias = by_channel[:, n : 2 * n], by_channel[:, 2 * n], by_channel[:, 2 * n + 1]
-    dz = u.new_empty(0) if z is None else into[2]
-    return [into[0], into[1], dA, dB, dC, dD, dz, dbias, sums[:, :, :n]]
+    dB, dC = (part.sum(1) for part in partial)
+    of_a, of_d, of_bias = sums[:, :, n : 2 * n], sums[:, :, 2 * n], sums[:, :, 2 * n + 1]
+    dA, dD, dbias = (part.sum(0) for part in (of_a, of_d, of_bias))
+    dfirst = sums[:, :, :n].clone(memory_format=torch.contiguous_format)
+    return [du, ddelta, dA, dB, dC, dD, u.new_empty(0) if dz is None else dz, dbias, dfirst]

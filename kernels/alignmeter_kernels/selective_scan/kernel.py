@@ -121,18 +121,18 @@ def _state_gradients(gradient, c, dt, a, t0, carried, BL: tl.constexpr):
 
 
 @triton.jit
-def _gate_gradient(z, into, at, inside, gradient, out):
+def _gate_gradient(z, dz, at, inside, gradient, out):
     """Stores dz; returns the gradient below the gate."""
     gate = _load(z, at, inside)
     open_ = _sigmoid(gate)
     by_gate = gradient * out * open_ * (1.0 + gate * (1.0 - open_))
-    tl.store(into + at, by_gate.to(into.dtype.element_ty), mask=inside)
+    tl.store(dz + at, by_gate.to(dz.dtype.element_ty), mask=inside)
     return gradient * gate * open_
 
 
 @triton.jit
 def _one_channel(
-    u, delta, own, z, kept, dy, into, sums, b, c, channel, t, t0, n, length, plane,
+    u, delta, own, z, kept, dy, du, ddelta, dz, sums, b, c, channel, t, t0, n, length,
     N: tl.constexpr, SOFTPLUS: tl.constexpr, BL: tl.constexpr,
 ):  # fmt: skip
     """One chunk of one channel: stores what belongs to it, returns its part of dB and dC."""
@@ -147,7 +147,7 @@ def _one_channel(
     gradient = _load(dy, at, inside)
     if z is not None:
         out = tl.sum(states * c, 0) + skip * x
-        gradient = _gate_gradient(z, into + 2 * plane, at, inside, gradient, out)
+        gradient = _gate_gradient(z, dz, at, inside, gradient, out)
     grads = _state_gradients(gradient, c, dt, a, t0, carried, BL)
     through = tl.sum(grads * b, 0)
     # What a state took over from the one before it, times its gradient.
@@ -157,8 +157,8 @@ def _one_channel(
         of_dt *= _sigmoid(raw)
     of_dt = tl.where(inside, of_dt, 0.0)
     of_u = through * dt + gradient * skip
-    tl.store(into + at, of_u.to(into.dtype.element_ty), mask=inside)
-    tl.store(into + at + plane, of_dt.to(into.dtype.element_ty), mask=inside)
+    tl.store(du + at, of_u.to(du.dtype.element_ty), mask=inside)
+    tl.store(ddelta + at, of_dt.to(ddelta.dtype.element_ty), mask=inside)
     # No thread may write a sum before every thread has read it.
     tl.debug_barrier()
     passed = tl.where((t0 == 0)[None, :], decay * grads, 0.0)
@@ -171,21 +171,19 @@ def _one_channel(
 
 @triton.jit
 def scan_backward(
-    u, delta, table, B, C, z, kept, dy, into, partial, sums, width, length, per_program,
+    u, delta, table, B, C, z, kept, dy, du, ddelta, dz, partial, sums, width, length, per_program,
     N: tl.constexpr, SOFTPLUS: tl.constexpr, BN: tl.constexpr, BL: tl.constexpr,
 ):  # fmt: skip
     """One row and ``per_program`` channels, chunks from the last to the first; tiles are
     [states, tokens] of one channel, which keeps every value of the pass in registers.
 
-    ``into`` [3, rows, D, T]: du, ddelta and dz. ``partial`` [2, rows, programs, N, T]: dB and dC,
-    to be summed over programs. ``sums`` [rows, D, 2N + 2]: the first N come in as the gradient of
-    the last state and go out as that of the first; dA, dD and dbias of the row come in as zero.
-    Only this program touches its channels.
+    ``partial`` [2, rows, programs, N, T]: dB and dC, to be summed over programs. ``sums``
+    [rows, D, 2N + 2]: the first N come in as the gradient of the last state and go out as that of
+    the first; dA, dD and dbias of the row come in as zero. Only this program touches its channels.
     """
     row, part, programs = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.num_programs(1)
     n, t0 = tl.arange(0, BN), tl.arange(0, BL)
     real, chunks = n < N, tl.cdiv(length, BL)
-    plane = tl.num_programs(0).to(tl.int64) * width * length
     first_d = part * per_program
     for back in range(chunks):
         chunk = chunks - 1 - back
@@ -198,8 +196,8 @@ def scan_backward(
         for d in range(first_d, tl.minimum(first_d + per_program, width)):
             of_chunk = kept + ((row * chunks + chunk) * width + d) * N
             by_b, by_c = _one_channel(
-                u, delta, table + d * (N + 2), z, of_chunk, dy, into, sums, b, c,
-                row * width + d, t, t0, n, length, plane, N, SOFTPLUS, BL,
+                u, delta, table + d * (N + 2), z, of_chunk, dy, du, ddelta, dz, sums, b, c,
+                row * width + d, t, t0, n, length, N, SOFTPLUS, BL,
             )  # fmt: skip
             sum_b += by_b
             sum_c += by_c

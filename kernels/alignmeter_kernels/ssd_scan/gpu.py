@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from alignmeter_kernels.launch import Tile, launch, pick
+from alignmeter_kernels.layout import dense
 
 Tensor = torch.Tensor
 
@@ -57,7 +58,7 @@ def forward(
     """``y`` and the last state, as `portable.forward`."""
     from alignmeter_kernels.ssd_scan import kernel
 
-    x, dt, B, C = (t.contiguous() for t in (x, dt, B, C))
+    x, dt, A, B, C, D, first = dense(x, dt, A, B, C, D, first)
     entries, last = _carry(kernel.chunk_states, x, dt, A, B, first)
     y = torch.empty_like(x)
     _per_chunk(kernel.chunk_outputs, x, B, _splits(x, B), (x, dt, A, B, C, D, entries, y))
@@ -71,7 +72,7 @@ def backward(
     """Gradients of x, dt, A, B, C, D and the first state, as `portable.backward`."""
     from alignmeter_kernels.ssd_scan import kernel, kernel_gradients
 
-    x, dt, B, C, dy = (t.contiguous() for t in (x, dt, B, C, dy))
+    x, dt, A, B, C, D, first, dy, dlast = dense(x, dt, A, B, C, D, first, dy, dlast)
     entries, _ = _carry(kernel.chunk_states, x, dt, A, B, first)
     exits, dfirst = _carry(kernel.chunk_state_grads, dy, dt, A, C, dlast)
     (rows, chunks, heads), groups, splits = entries.shape[:3], B.shape[2], _splits(x, B)
@@ -108,7 +109,7 @@ def _carry(
     last = dt.new_empty(rows, heads, width, n)
     launch(
         function, (heads, rows, -(-width // bp) * -(-n // bn)), values, dt, A, keys,
-        None if first is None else first.contiguous(), kept, last, length, heads, width, groups, n,
+        first, kept, last, length, heads, width, groups, n,
         tile=tile, BP=bp, BN=bn, PRECISION="ieee",
     )  # fmt: skip
     return kept, last
