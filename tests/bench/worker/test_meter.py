@@ -73,7 +73,11 @@ def test_energy_of_a_real_step_with_its_bound_check_and_phases(scripted, load):
     assert energy.polled_per_step_j == pytest.approx(truth, rel=0.01)
     assert energy.idle_before_w == pytest.approx(300.0, rel=0.01)
     assert set(energy.phase_j) == {"ref_forward", "forward", "backward", "optimizer"}
-    assert sum(energy.phase_j.values()) <= energy.per_step_j
+    # The 100 readings of a window know its energy to a tick of 20 ms, 40 % of the 50 ms between
+    # two: in the mean 4 %, the same for all phases that lie between those two.
+    for name, joules in energy.phase_j.items():
+        spent = sum(t1 - t0 for s in window.steps for phase, t0, t1 in s.phases if phase == name)
+        assert joules == pytest.approx(300.0 * spent / energy.steps, rel=0.1), name
     readings = sampling.during(window.steps)
     assert readings.device_peak_bytes() == 7 * GIB
     telemetry = sampling.telemetry()
