@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from multiprocessing import get_context
 
+from alignmeter.children import die_with_parent, safe_path
 from alignmeter.records.portability import PortabilityRow
 
 
@@ -44,9 +45,11 @@ def _run(
 ) -> dict[Job, list[PortabilityRow]]:
     """What became of the jobs, as far as the pool lasted."""
     found: dict[Job, list[PortabilityRow]] = {}
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
+    with safe_path():
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
     try:
-        futures = {pool.submit(_compile, job): job for job in jobs}
+        with safe_path():  # the processes start with the first job
+            futures = {pool.submit(_compile, job): job for job in jobs}
         for future in as_completed(futures):
             found[futures[future]] = future.result()
             finished()
@@ -59,6 +62,7 @@ def _run(
 
 def _begin() -> None:
     """Runs before Triton is imported, which decides for good whether functions are interpreted."""
+    die_with_parent()
     os.environ.pop("TRITON_INTERPRET", None)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker without a traceback
 

@@ -7,11 +7,14 @@ pages kept. And a process can be ended when a step would take too long to wait f
 __all__ = ["bounded_step_s", "process_peak_bytes"]
 
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from alignmeter.children import die_with_parent, module_command
 
 _LIMIT_S = 600
 
@@ -40,7 +43,7 @@ def bounded_step_s(
 
 
 def _answer(words: list[str], limit_s: float) -> dict[str, float]:
-    command = [sys.executable, "-P", "-m", __name__, *words]
+    command = module_command(__name__, str(os.getpid()), *words)
     done = subprocess.run(  # noqa: S603 - this module
         command, capture_output=True, text=True, timeout=limit_s, check=False
     )
@@ -86,4 +89,5 @@ def _own_peak_bytes() -> int:
 _TASKS: dict[str, Callable[..., None]] = {"peak": _peak, "step": _step}
 
 if __name__ == "__main__":
-    _TASKS[sys.argv[1]](*sys.argv[2:])
+    die_with_parent(int(sys.argv[1]))
+    _TASKS[sys.argv[2]](*sys.argv[3:])

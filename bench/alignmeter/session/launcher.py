@@ -13,6 +13,7 @@ from multiprocessing.context import BaseContext
 from typing import Any
 
 from alignmeter.accelerators import open_accelerator
+from alignmeter.children import safe_path
 from alignmeter.errors import CellError, InputError
 from alignmeter.registry import ACCELERATORS
 from alignmeter.session.fork_server import server_pid, stop_server
@@ -54,7 +55,8 @@ class Launcher:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([f"alignmeter.worker.{name}" for name in _IMPORTED])
         try:
-            forkserver.ensure_running()
+            with safe_path():
+                forkserver.ensure_running()
         except OSError as error:
             raise InputError(
                 f"no worker can be started: {error}; TMPDIR should name a folder one can write"
@@ -100,7 +102,8 @@ class Worker:
 
     def _launch(self) -> None:
         try:
-            self._process.start()
+            with safe_path():  # a forkserver that ended is started again
+                self._process.start()
         except (OSError, EOFError) as error:  # EOF: the forkserver went meanwhile
             text = f"no worker could be started: {str(error) or 'its server ended'}"
             raise CellError("crashed", "worker_died", text) from error

@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 
+from alignmeter.children import module_command
 from alignmeter.telemetry.base import Sample
 from alignmeter.telemetry.ring import Ring
 from alignmeter.text import shortened
@@ -53,8 +54,10 @@ class SamplerProcess:
         self._ring = Ring(self._handle, capacity=int(hz * longest_s) + 1)
         # Its own session: Ctrl-C is for the parent, which then asks the sampler to stop.
         self._process = subprocess.Popen(  # noqa: S603 - fixed arguments, no shell
-            [sys.executable, "-P", "-m", "alignmeter.telemetry.sampler", str(self._handle),
-             accelerator, device, str(pid), str(hz), str(os.getpid())],
+            module_command(
+                "alignmeter.telemetry.sampler", str(self._handle), accelerator, device, str(pid),
+                str(hz), str(os.getpid()),
+            ),
             pass_fds=[self._handle],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -2,15 +2,13 @@
 
 __all__ = ["serve"]
 
-import fcntl
-import multiprocessing
 import os
 import signal
-import sys
 import time
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from typing import Any
 
+from alignmeter.children import die_with_parent
 from alignmeter.errors import CellError
 from alignmeter.text import shortened
 
@@ -26,7 +24,7 @@ def serve(connection: Connection, output: Connection, born: float) -> None:
     processes share, when the parent asked for the process.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    _die_with_parent()
+    die_with_parent()
     for stream in (1, 2):
         os.dup2(output.fileno(), stream)
     connection.send(("ok", time.monotonic() - born))
@@ -67,24 +65,3 @@ def _classified(error: BaseException) -> tuple[str, str, str]:
 
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return "crashed", "exception", f"{text} ({frame.name}, line {frame.lineno} of {frame.filename})"
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when the forkserver goes, or the parent of both.
-
-    The kernel does it, also while a step is stuck. The parent's end shows on a pipe whose other end
-    it holds: the kernel signals that, and may send any signal for it.
-    """
-    parent = multiprocessing.parent_process()
-    if sys.platform != "linux" or parent is None:
-        return
-    import ctypes
-
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    pipe = parent.sentinel
-    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
-    if wait([pipe], 0):  # it ended before anybody listened
-        signal.raise_signal(signal.SIGKILL)

@@ -1,13 +1,16 @@
 """`alignmeter kernels`: a real run on a small selection, its gates, and its file."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 from click.testing import CliRunner
 from made_portability import make_row, make_table
@@ -53,6 +56,45 @@ def test_a_small_selection_compiles_even_where_the_interpreter_is_asked_for(tmp_
         assert row.matrix.startswith("tcgen05.mma" if row.chip == "sm_100" else "v_mfma_")
         assert row.blocks["BT"] % 16 == 0
     assert load_folders([tmp_path / "new"]).portability == [table]
+
+
+@needs_triton
+@pytest.mark.parametrize("loaded", ["python", "libtriton"])
+def test_compilers_go_with_a_command_that_is_killed(tmp_path, loaded):
+    """Whether they begin or are at work. Nobody would ever tell them that they may go."""
+    process = subprocess.Popen(
+        [Path(sys.executable).parent / "alignmeter", "kernels", "--json"],
+        cwd=tmp_path, env={**os.environ, "TRITON_CACHE_DIR": str(tmp_path / "cache")},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        children = compilers(process, loaded)
+    finally:
+        process.kill()
+        process.wait(20)
+    _, alive = psutil.wait_procs(children, timeout=30)
+    for child in alive:
+        child.kill()
+    assert alive == []
+
+
+def compilers(process, loaded):
+    """All children of the command, once its compile processes have loaded a library."""
+    wanted = min(2, len(os.sched_getaffinity(0)))
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline:
+        children = psutil.Process(process.pid).children(recursive=True)
+        with contextlib.suppress(OSError, psutil.Error):
+            at_work = [
+                child
+                for child in children
+                if "spawn_main" in " ".join(child.cmdline())
+                and loaded in Path(f"/proc/{child.pid}/maps").read_text()
+            ]
+            if len(at_work) == wanted:
+                return children
+        time.sleep(0.01)
+    pytest.fail("no compile processes within 100 s")
 
 
 @pytest.mark.parametrize(
