@@ -122,7 +122,7 @@ class _Search:
             largest = find_largest(self._planned_outcome, hint)
             low = self._least if largest is None else largest
             peaks = [self._plan_of(value).peak_bytes for value in (low, low + 1)]
-        except (NotPlannedError, CellError) as error:
+        except NotPlannedError as error:
             self.plan_text = shortened(str(error), _TEXT)
             return
         self.planned = 0 if largest is None else largest * self._step

@@ -98,12 +98,15 @@ def _chips(names: str | None) -> Mapping[str, Peak]:
 
 
 def _predicted(cell: Any, rows: Mapping[str, Peak], largest: bool) -> Prediction:
-    from alignmeter.planner import fits, plan_cell
+    from alignmeter.planner import NotPlannedError, fits, plan_cell
 
     prediction = plan_cell(cell)
     found = fits(prediction, rows)
     if largest:
-        found = {name: _with_largest(cell, fit, rows[name]) for name, fit in found.items()}
+        try:
+            found = {name: _with_largest(cell, fit, rows[name]) for name, fit in found.items()}
+        except NotPlannedError as error:  # larger ones have no plan; the cell's own stands
+            click.echo(f"{cell.id}: no largest batch or sequence: {error}", err=True)
     return msgspec.structs.replace(prediction, fits=found)
 
 

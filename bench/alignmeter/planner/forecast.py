@@ -8,7 +8,6 @@ from dataclasses import replace
 import psutil
 
 from alignmeter.accelerators import device_or_host, open_accelerator
-from alignmeter.errors import CellError
 from alignmeter.planner.fit import ALLOWANCE
 from alignmeter.planner.store import plan_cell
 from alignmeter.planner.trace import NotPlannedError
@@ -36,7 +35,7 @@ def forecast(
 def _forecast_of(item: Planned, warn: Callable[[str], None]) -> Planned:
     try:
         peak = plan_cell(item.cell).peak_bytes
-    except (NotPlannedError, CellError) as error:
+    except NotPlannedError as error:
         warn(f"{item.cell.id}: no plan: {error}")
         return item
     item = replace(item, predicted_peak_bytes=peak)

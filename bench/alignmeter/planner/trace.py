@@ -14,7 +14,7 @@ from alignmeter.accelerators import open_accelerator
 from alignmeter.accelerators.base import Accelerator
 from alignmeter.batches import Batch, BatchSource, open_batches
 from alignmeter.cells.cell import Cell
-from alignmeter.errors import AlignmeterError
+from alignmeter.errors import AlignmeterError, InputError
 from alignmeter.methods import TrainingStep, open_method, open_setup
 from alignmeter.planner.fake_tensors import without_data
 from alignmeter.planner.workspace import cpu_workspace, gpu_workspace
@@ -29,23 +29,31 @@ _TEXT = 200
 
 
 class NotPlannedError(AlignmeterError):
-    """A step cannot be traced on tensors without data; the text names the operator."""
+    """A cell has no plan; the text says why, and names the operator that stopped the trace."""
 
 
 def predict(cell: Cell, *, seed: int = 0) -> Prediction:
     """Trace one step of ``cell`` whose optimizers have state already.
 
     A rollout is traced as its prefill and its first and last token at full cache. Raises
-    `CellError` if the cell's data do not fit it, and `NotPlannedError` if the step needs values
-    (control flow that depends on data) or an operator without a fake implementation.
+    `InputError` for data that cannot be read, and `NotPlannedError` for every other reason: the
+    data do not fit the cell, the step needs values (control flow that depends on data) or an
+    operator without a fake implementation, or something in it fails.
     """
     device = torch.device("cpu")  # of the fake tensors: a build without CUDA has no fake CUDA ones
+    accelerator = open_accelerator(cell.accelerator)
+    log = _PlanLog(device, accelerator)
+    with _refusing(log):
+        return _traced(cell, seed, log, accelerator, device)
+
+
+def _traced(
+    cell: Cell, seed: int, log: "_PlanLog", accelerator: Accelerator, device: torch.device
+) -> Prediction:
     method = open_method(cell.method)
     vocabulary = open_setup(cell, device, seed=seed).vocab_size
     source = _source(cell, vocabulary, seed)
-    accelerator = open_accelerator(cell.accelerator)
-    log = _PlanLog(device, accelerator)
-    with _refusing(log), without_data(cell.accelerator):
+    with without_data(cell.accelerator):
         batch = _batch(cell, cell.batch if method.rows == "pairs" else 2 * cell.batch)
         step = method.build(open_setup(cell, device, seed=seed))
         step.prepare(_OneBatch.of(source, batch), SilentProbe())
@@ -58,22 +66,26 @@ def predict(cell: Cell, *, seed: int = 0) -> Prediction:
 
 @contextlib.contextmanager
 def _refusing(log: AllocationLog) -> Iterator[None]:
-    """Whatever stops the trace names its operator."""
+    """Whatever stops the trace becomes a reason; what the user gave wrongly is not the cell's."""
     try:
         yield
-    except AlignmeterError:
+    except InputError:
         raise
+    except AlignmeterError as error:
+        raise NotPlannedError(str(error)) from error
     except Exception as error:
         raise NotPlannedError(_refusal(log, error)) from error
 
 
 def _refusal(log: AllocationLog, error: Exception) -> str:
     """Which operator it was. Nothing but tensors without values sets the trace apart."""
-    operator = log.operators[-1] if log.operators else "making the models"
     said = shortened(next(iter(str(error).splitlines()), ""), _TEXT)
+    what = f"{type(error).__name__}: {said}"
+    if not log.operators:
+        return f"the step cannot be made without data ({what}); only a measurement can tell"
     return (
-        f"{operator} needs the values of its tensors or has no fake implementation "
-        f"({type(error).__name__}: {said}); only a measurement can tell"
+        f"{log.operators[-1]} needs the values of its tensors or has no fake implementation "
+        f"({what}); only a measurement can tell"
     )
 
 

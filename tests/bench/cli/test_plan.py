@@ -14,9 +14,19 @@ from made_records import make_record
 
 from alignmeter import __version__
 from alignmeter.analysis.chips import peaks
-from alignmeter.cli import cli
+from alignmeter.cli import cli, main
+from alignmeter.errors import CellError, InputError
 from alignmeter.methods.sft import SftStep
-from alignmeter.planner import ALLOWANCE, fit, fits, known_prediction, plan_cell, store
+from alignmeter.planner import (
+    ALLOWANCE,
+    NotPlannedError,
+    fit,
+    fits,
+    known_prediction,
+    plan_cell,
+    store,
+    trace,
+)
 from alignmeter.records.folder import load_folders
 from alignmeter.records.prediction import Prediction
 from alignmeter.records.record import OWNERS
@@ -119,6 +129,63 @@ def test_cells_that_cannot_be_are_told_and_the_others_planned():
     assert "not planned: PPO's tokens are new in every step" in done.stderr
     assert done.stdout.startswith("dpo-llama-tiny-lora")
     assert "ppo-" not in done.stdout
+
+
+def test_data_too_short_for_one_cell_is_its_reason_and_the_others_are_planned():
+    done = run_plan(*TINY, "--seq-len", "16,4096", "--data", "packaged", "--for", "MI300X")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("sft-llama-tiny-lora-cuda-t16-")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("sft-llama-tiny-lora-cuda-t4096-")
+    assert ": not planned: 0 of 77 prompts have 2048 tokens or more" in line
+
+
+def test_where_no_larger_one_has_a_plan_the_cells_own_stands():
+    """15 of the packaged pairs are long enough, and far more than 15 would fit."""
+    axes = (*TINY, "--seq-len", "256", "--data", "packaged")
+    done = run_plan(*axes, "--for", "MI300X", "--largest")
+    assert done.exit_code == 0
+    assert "fits    MI300X +" in done.stdout
+    assert "(batch " not in done.stdout
+    assert "no largest batch or sequence: 15 of 77 prompts have 128 tokens or more" in done.stderr
+
+
+KINDS = [
+    (CellError("unsupported", "data_too_short", "too few"), 3, "not planned: too few"),
+    (NotPlannedError("x.y needs values"), 3, "not planned: x.y needs values"),
+    (ValueError("a bad shape\nand more"), 3, "not planned: the step cannot be made without data "
+     "(ValueError: a bad shape); only"),
+    (RecursionError(), 3, "(RecursionError: ); only a measurement"),
+    (MemoryError(), 3, "(MemoryError: ); only a measurement"),
+    (InputError("p.jsonl, line 3: no prompt"), 2, "Error: p.jsonl, line 3: no prompt"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["open_method", "open_setup", "open_batches", "_prediction"])
+@pytest.mark.parametrize(
+    ("error", "status", "words"), KINDS, ids=[type(row[0]).__name__ for row in KINDS]
+)
+def test_whatever_stops_a_plan_is_a_reason_or_the_users_to_mend(
+    monkeypatch, capsys, place, error, status, words
+):
+    """A cell's failure is a row of its own; a file that cannot be read is the command's end."""
+
+    def fails(*arguments, **keywords):
+        raise error
+
+    monkeypatch.setattr(trace, place, fails)
+    monkeypatch.setattr("sys.argv", ["alignmeter", "plan", *TINY, "--for", "MI300X"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr()
+    assert end.value.code == status
+    assert said.out == ""
+    if place == "_prediction" and status == 3:  # by then there is an operator to name
+        assert "not planned: " in said.err
+    else:
+        assert words in said.err
+    assert ("Nothing could be planned." in said.err) == (status == 3)
+    assert "Traceback" not in said.err
 
 
 def test_a_plan_fits_when_peak_fragmentation_and_context_do():
