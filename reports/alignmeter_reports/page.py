@@ -128,7 +128,7 @@ def _scope(view: View) -> dict[str, object]:
 def _charts(view: View) -> dict[str, object]:
     """Every other chart, with the table beside it."""
     loaded = view.sources.loaded
-    paths = {id(r): p for r, p in zip(loaded.records, loaded.paths, strict=False)}
+    paths = loaded.path_of()
     timelines, refused = timeline_views(view.drawn, paths)
     refused = [*loaded.refused, *refused]
     paretos, hidden_paretos = pareto_views(view.rows)

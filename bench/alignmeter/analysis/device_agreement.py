@@ -230,9 +230,10 @@ def _farthest(one: _Figure, other: _Figure) -> Shared:
     (name, mine, band), (_, yours, their_band) = one, other
     bands = [known for known in (band, their_band) if known is not None]
     allowed = math.hypot(bands[0], bands[-1])
+    both = min(len(mine), len(yours))  # losses: a run of one step has fewer than a run of five
     steps = [
         Shared(name=name, step=number + 1, one=a, other=b, band=allowed)
-        for number, (a, b) in enumerate(zip(mine, yours, strict=False))
+        for number, (a, b) in enumerate(zip(mine[:both], yours[:both], strict=True))
     ]
     lost = Shared(name=name, step=1, one=None, other=None, band=allowed)
     return max(steps, key=lambda s: math.inf if s.apart is None else s.apart, default=lost)

@@ -173,7 +173,8 @@ def _prediction(cell: Cell, log: AllocationLog, step: TrainingStep) -> Predictio
     for storage in log.storages:
         if storage.born >= 0:
             made[storage.born] += storage.nbytes
-    inside = [live + new for live, new in zip(curve, made, strict=False)]
+    # The curve has one entry more: what is live after the last operator.
+    inside = [live + new for live, new in zip(curve[:-1], made, strict=True)]
     at = max(range(len(inside)), key=inside.__getitem__)
     ledger = dict.fromkeys((row.removesuffix("_bytes") for row in rows({})), 0)
     phases: dict[str, int] = {}

@@ -55,7 +55,8 @@ class Loaded:
 
     ``portability``: the tables that `alignmeter kernels` stored there; ``predictions``: what
     `alignmeter plan` did; ``capacity``: the searches of ``suites/bench_capacity.py``. ``paths``:
-    the file of each record, in their order; empty where the records come from no folder.
+    the file of each record, in their order, for all or none: empty where the records come from no
+    folder.
     """
 
     records: list[Record]
@@ -64,6 +65,12 @@ class Loaded:
     predictions: list[Prediction] = field(default_factory=list)
     capacity: list[CapacityPoint] = field(default_factory=list)
     paths: list[Path] = field(default_factory=list)
+
+    def path_of(self) -> dict[int, Path]:
+        """``id`` of a record -> its file. Raises `ValueError` where some have one and some not."""
+        if not self.paths:
+            return {}
+        return {id(r): path for r, path in zip(self.records, self.paths, strict=True)}
 
 
 def default_folder() -> Path:

@@ -119,7 +119,7 @@ def log_log(panels: Sequence[Sequence[Panel]], *, title: str, x_label: str) -> s
         figure = Figure(figsize=(8.2, 3.9 * len(panels) + 0.3), layout="constrained")
         grid = figure.subplots(len(panels), columns, squeeze=False)
         for axes_row, row in zip(grid, panels, strict=True):
-            for axes, panel in zip(axes_row, row, strict=False):
+            for axes, panel in zip(axes_row[: len(row)], row, strict=True):
                 _draw(axes, panel)
                 plain(figure, axes)
             for axes in axes_row[len(row) :]:
