@@ -15,7 +15,7 @@ from alignmeter.cells.matrix import expand, read_matrix, read_overrides
 from alignmeter.cli.options import axis_options
 from alignmeter.errors import InputError
 from alignmeter.records.folder import PLAN_FILE, write_bytes
-from alignmeter.records.prediction import Fit, Prediction, encode_predictions
+from alignmeter.records.prediction import Fit, NotPlanned, Prediction, encode_predictions
 from alignmeter.records.record import Reason
 from alignmeter.registry import PLAN_ACCELERATOR
 
@@ -48,7 +48,8 @@ def plan(
     from alignmeter.terminal.plan import plan_parts
     from alignmeter.terminal.tables import print_parts
 
-    found = []
+    found: list[Prediction] = []
+    not_planned: list[NotPlanned] = []
     cells = resolve_plan(expand(chosen, overrides))
     with counted("planned", len(cells)) as advance:
         for planned in cells:
@@ -56,15 +57,17 @@ def plan(
                 _refuse(planned.unsupported)
                 found.append(_predicted(planned.cell, rows, largest))
             except NotPlannedError as error:
+                not_planned.append(NotPlanned(cell=planned.cell, reason=str(error)))
                 click.echo(f"{planned.cell.id}: not planned: {error}", err=True)
             else:
                 if not as_json:
                     print_parts(plan_parts(found[-1]))
             advance()
-    if out is not None and found:
-        write_bytes(out / PLAN_FILE, encode_predictions(found))
+    document = encode_predictions(found, not_planned)
+    if out is not None:
+        write_bytes(out / PLAN_FILE, document)
     if as_json:
-        click.echo(encode_predictions(found), nl=False)
+        click.echo(document, nl=False)
     elif found:
         _conclude(found, rows)
     if not found:

@@ -3,12 +3,14 @@
 __all__ = [
     "SCHEMA_VERSION",
     "Fit",
+    "NotPlanned",
     "Plan",
     "Prediction",
     "decode_predictions",
     "encode_predictions",
 ]
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -51,12 +53,20 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     fits: dict[str, Fit] = {}
 
 
+class NotPlanned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A cell without a prediction, and why in one sentence."""
+
+    cell: Cell
+    reason: str
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All predictions of one `alignmeter plan`, and the version of alignmeter that made them."""
+    """All that one `alignmeter plan` was asked for, and the version of alignmeter that answered."""
 
     schema_version: int
     alignmeter: str
     predictions: list[Prediction]
+    not_planned: list[NotPlanned] = []
 
 
 _DECODER = msgspec.json.Decoder(Plan)
@@ -64,10 +74,17 @@ _LIST = msgspec.json.Decoder(list[dict[str, Any]])
 _WHAT = "the JSON of `alignmeter plan`"
 
 
-def encode_predictions(predictions: list[Prediction]) -> bytes:
+def encode_predictions(
+    predictions: Sequence[Prediction], not_planned: Sequence[NotPlanned] = ()
+) -> bytes:
     """A `Plan` as strict JSON, indented for people, with a newline at the end."""
     return encode_document(
-        Plan(schema_version=SCHEMA_VERSION, alignmeter=__version__, predictions=predictions)
+        Plan(
+            schema_version=SCHEMA_VERSION,
+            alignmeter=__version__,
+            predictions=list(predictions),
+            not_planned=list(not_planned),
+        )
     )
 
 

@@ -140,6 +140,20 @@ def test_data_too_short_for_one_cell_is_its_reason_and_the_others_are_planned():
     assert ": not planned: 0 of 77 prompts have 2048 tokens or more" in line
 
 
+def test_json_has_the_reasons_too_also_where_nothing_was_planned(tmp_path):
+    axes = (*TINY, "--data", "packaged", "--for", "MI300X", "--json", "--out", str(tmp_path))
+    for lengths, status in (("16,4096", 0), ("4096", 3)):
+        done = run_plan(*axes, "--seq-len", lengths)
+        assert done.exit_code == status
+        document = json.loads(done.stdout)
+        (left_out,) = document["not_planned"]
+        assert left_out["cell"]["seq_len"] == 4096
+        assert left_out["reason"].startswith("0 of 77 prompts have 2048 tokens or more")
+        assert [row["cell"]["seq_len"] for row in document["predictions"]] == [16] * (status == 0)
+        assert (tmp_path / "plan.json").read_text() == done.stdout
+        assert len(load_folders([tmp_path]).predictions) == len(document["predictions"])
+
+
 def test_where_no_larger_one_has_a_plan_the_cells_own_stands():
     """15 of the packaged pairs are long enough, and far more than 15 would fit."""
     axes = (*TINY, "--seq-len", "256", "--data", "packaged")
