@@ -16,10 +16,11 @@ from pathlib import Path
 from msgspec.structs import replace
 from stub_libraries import Clock
 
+from alignmeter.cells.settings import DEFAULTS
 from alignmeter.session.findings.energy import settle
 from alignmeter.session.resolve import resolve_cell
 from alignmeter.telemetry.base import Sample, Telemetry
-from alignmeter.telemetry.sampler import DEFAULT_HZ, Sampled, SamplerProcess
+from alignmeter.telemetry.sampler import Sampled, SamplerProcess
 from alignmeter.worker.energy_window import measure_window
 from alignmeter.worker.messages import StepSpans, Target
 from alignmeter.worker.workload import Workload
@@ -123,7 +124,7 @@ def steps_beside_sampler(
             sampler = None
             if beside:
                 sampler = SamplerProcess(
-                    accelerator, device, pid=os.getpid(), hz=DEFAULT_HZ, longest_s=60.0
+                    accelerator, device, pid=os.getpid(), hz=DEFAULTS.sample_hz, longest_s=60.0
                 )
                 while sampler.written < 1:
                     time.sleep(0.01)

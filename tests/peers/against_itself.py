@@ -22,6 +22,7 @@ import click
 
 from alignmeter.analysis.compare import CellComparison, Comparison, compare
 from alignmeter.cells.matrix import expand, read_matrix
+from alignmeter.cells.settings import read_settings
 from alignmeter.errors import CellError
 from alignmeter.records.folder import load_folders, write_record
 from alignmeter.terminal.comparison import comparison_parts
@@ -42,14 +43,14 @@ SEED = 0
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False))
 def main(matrix: str, replicates: int, share: float, steps: int, out: Path | None) -> None:
     """Measure three folders in turns and compare them."""
-    from alignmeter.session import Settings, resolve_plan
+    from alignmeter.session import resolve_plan
     from alignmeter.session.launcher import Launcher
 
     folder = out or Path(tempfile.mkdtemp(prefix="alignmeter-gate-"))
     chosen = read_matrix(matrix)
     plan = resolve_plan(expand(chosen, {}))
     # Without samplers: three at once would be twice too many.
-    settings = Settings(steps=steps, warmup=max(chosen.warmup, 1), seed=SEED, sample_hz=0.0)
+    settings = read_settings({"steps": steps, "seed": SEED, "sample_hz": 0.0}, chosen)
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, os.sched_getaffinity(0) - {core} or {core})
     launcher, dice = Launcher(), random.Random(SEED)

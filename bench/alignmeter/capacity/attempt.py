@@ -11,9 +11,9 @@ from typing import Any
 import psutil
 
 from alignmeter.cells.cell import Cell
+from alignmeter.cells.settings import Settings
 from alignmeter.records.record import VRAM, Provenance
 from alignmeter.session.launcher import Launcher, Worker
-from alignmeter.session.replicate import Settings
 from alignmeter.units import MIB
 from alignmeter.worker.messages import MemoryProfile, ProcessPeaks
 

@@ -11,6 +11,7 @@ from alignmeter.accelerators import open_accelerator
 from alignmeter.capacity.attempt import look_at, step_memory
 from alignmeter.capacity.search import Hint, Outcome, find_largest
 from alignmeter.cells.cell import Cell
+from alignmeter.cells.settings import Settings
 from alignmeter.errors import CellError, InputError
 from alignmeter.planner.fit import ALLOWANCE
 from alignmeter.planner.store import plan_cell
@@ -19,7 +20,6 @@ from alignmeter.records.capacity import STEPS, CapacityPoint, CapacityTry, Searc
 from alignmeter.records.prediction import Prediction
 from alignmeter.records.record import VRAM, Provenance
 from alignmeter.session.launcher import Launcher
-from alignmeter.session.replicate import Settings
 from alignmeter.session.resolve import Planned, resolve_cell
 from alignmeter.text import shortened
 from alignmeter.units import bytes_text

@@ -12,11 +12,17 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from alignmeter.cells.axes import AXES, AxisValue, check_value
+from alignmeter.cells.settings import DEFAULTS, SETTINGS
 from alignmeter.cells.toml_document import decode_toml, read_toml
 from alignmeter.errors import InputError, known
 
 Grid = dict[str, tuple[AxisValue, ...]]
 _Table = dict[str, Any]
+
+
+def _count(name: str) -> Meta:
+    setting = SETTINGS[name]
+    return Meta(ge=setting.least, description=f"give a whole number of {setting.limits}")
 
 
 class _Document(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -25,9 +31,9 @@ class _Document(Struct, kw_only=True, forbid_unknown_fields=True):
     defaults: Annotated[_Table, Meta(description="write a table, [defaults]")] = {}
     grid: Annotated[list[_Table], Meta(description="write an array of tables, [[grid]]")] = []
     exclude: Annotated[list[_Table], Meta(description="write an array of tables, [[exclude]]")] = []
-    steps: Annotated[int, Meta(ge=1, description="give a whole number of at least 1")] = 5
-    warmup: Annotated[int, Meta(ge=0, description="give a whole number of at least 0")] = 2
-    operators: Annotated[bool, Meta(description="give true or false")] = False
+    steps: Annotated[int, _count("steps")] = DEFAULTS.steps
+    warmup: Annotated[int, _count("warmup")] = DEFAULTS.warmup
+    operators: Annotated[bool, Meta(description="give true or false")] = DEFAULTS.operators
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,9 +47,9 @@ class Matrix:
     defaults: Grid
     grids: tuple[Grid, ...]
     excludes: tuple[tuple[Grid, str], ...]
-    steps: int = 5
-    warmup: int = 2
-    operators: bool = False
+    steps: int = DEFAULTS.steps
+    warmup: int = DEFAULTS.warmup
+    operators: bool = DEFAULTS.operators
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

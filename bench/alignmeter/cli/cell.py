@@ -11,6 +11,7 @@ import msgspec
 from alignmeter.cells.axes import AxisValue
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.matrix import read_overrides
+from alignmeter.cells.settings import Settings, read_settings
 from alignmeter.cli.options import axis_options, measure_options
 from alignmeter.errors import InputError
 from alignmeter.records.folder import write_record
@@ -26,12 +27,7 @@ from alignmeter.records.folder import write_record
               show_default=True, metavar="DIR", help="Folder of the record.")  # fmt: skip
 def cell(
     spec: str | None,
-    steps: int | None,
-    warmup: int | None,
-    seed: int,
-    timeout: float,
-    operators: bool,
-    sample_hz: float,
+    given: dict[str, Any],
     replicate: int,
     out: Path,
     **axes: str | None,
@@ -41,29 +37,23 @@ def cell(
     The cell comes from axis options, or from SPEC.json: the `cell` object of
     a record. Lab engines run this command, one job each.
     """
-    from alignmeter.session import Settings
+    settings = read_settings(given)
     from alignmeter.session.resolve import resolve_cell
 
     named = _one_value_each(axes)
     if spec is not None and named:
         raise InputError(f"give SPEC.json or axis options, not both ({', '.join(named)})")
-    given = None if spec is None else _read_spec(spec)
-    planned = resolve_cell(named if given is None else given.axes())
-    if given is not None and planned.cell != given:
+    wanted = None if spec is None else _read_spec(spec)
+    planned = resolve_cell(named if wanted is None else wanted.axes())
+    if wanted is not None and planned.cell != wanted:
         raise InputError(
-            f"{spec}: this is {given.id}, but with this machine's data and models its axes "
+            f"{spec}: this is {wanted.id}, but with this machine's data and models its axes "
             f"make {planned.cell.id}"
         )
-    settings = Settings(
-        steps=steps or 5,
-        warmup=warmup or 2,
-        seed=seed,
-        timeout_s=timeout,
-        operators=operators,
-        sample_hz=sample_hz,
-    )
     finished = _measured(planned, replicate, settings)
     record = finished.record
+    # No `open_run`: many jobs fill one folder at once, so none may lock it, and no run file speaks
+    # for them all. Each record has a name of its own, and is written whole or not at all.
     click.echo(write_record(out, record, finished.timeline))
     if record.status != "ok":
         why = f"{record.reason.code}: {record.reason.text}" if record.reason else ""
@@ -71,16 +61,13 @@ def cell(
         raise click.exceptions.Exit(3)
 
 
-def _measured(planned: Any, replicate: int, settings: Any) -> Any:
+def _measured(planned: Any, replicate: int, settings: Settings) -> Any:
     from alignmeter.session import measure
     from alignmeter.session.launcher import Launcher
 
-    launcher = Launcher()
-    launcher.begin_round(replicate)
-    try:
+    with Launcher() as launcher:
+        launcher.begin_round(replicate)
         return measure(planned, replicate, settings, launcher)
-    finally:
-        launcher.close()
 
 
 def _one_value_each(axes: dict[str, str | None]) -> dict[str, AxisValue]:

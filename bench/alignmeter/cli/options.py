@@ -2,15 +2,19 @@
 
 __all__ = ["axis_options", "measure_options"]
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from alignmeter.cells.axes import AXES, Axis
-from alignmeter.telemetry.sampler import DEFAULT_HZ
+from alignmeter.cells.matrix import Matrix
+from alignmeter.cells.settings import DEFAULTS, SETTINGS
 
 Command = Callable[..., Any]
+_IN_MATRIX = {field.name for field in dataclasses.fields(Matrix)}
 
 
 def _help(axis: Axis) -> str:
@@ -28,33 +32,33 @@ def axis_options(command: Command) -> Command:
 
 
 def measure_options(command: Command) -> Command:
-    """How a replicate is measured."""
-    options = (
-        click.option("--steps", type=click.IntRange(1), help="Timed steps per replicate."),
-        click.option("--warmup", type=click.IntRange(1), help="Least warm-up steps before them."),
-        click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything."),
-        click.option(
-            "--timeout",
-            type=click.FloatRange(min=0, min_open=True),
-            default=600.0,
-            show_default=True,
-            metavar="SEC",
-            help="Time limit of one replicate.",
-        ),
-        click.option(
-            "--operators",
-            is_flag=True,
-            help="Profile one more step: seconds in attention, scan, convolution, rest.",
-        ),
-        click.option(
-            "--sample-hz",
-            type=click.FloatRange(0, 1000),
-            default=DEFAULT_HZ,
-            show_default=True,
-            metavar="HZ",
-            help="Readings of power, memory and clocks per second; 0 for none.",
-        ),
+    """An option per setting; the command gets them as ``given``, for `read_settings`."""
+
+    @functools.wraps(command)
+    def collected(**arguments: Any) -> Any:
+        given = {name: arguments.pop(name) for name in SETTINGS}
+        return command(given=given, **arguments)
+
+    decorated: Command = collected
+    for name in reversed(SETTINGS):
+        decorated = _setting_option(name)(decorated)
+    return decorated
+
+
+def _setting_option(name: str) -> Callable[[Command], Command]:
+    setting, default = SETTINGS[name], getattr(DEFAULTS, name)
+    if isinstance(default, bool):
+        return click.option(setting.flag, name, is_flag=True, default=None, help=setting.help)
+    place = ", or the matrix's" if name in _IN_MATRIX else ""
+    limits: Any = {
+        "min": setting.least if setting.above is None else setting.above,
+        "max": setting.most,
+        "min_open": setting.above is not None,
+    }
+    return click.option(
+        setting.flag,
+        name,
+        type=(click.IntRange if isinstance(default, int) else click.FloatRange)(**limits),
+        metavar=setting.metavar,
+        help=f"{setting.help} (default {default:g}{place})",
     )
-    for option in reversed(options):
-        command = option(command)
-    return command

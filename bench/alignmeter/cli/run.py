@@ -4,17 +4,21 @@ __all__ = ["run"]
 
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from alignmeter.cells.matrix import Matrix, expand, read_matrix, read_overrides
+from alignmeter.cells.matrix import expand, read_matrix, read_overrides
+from alignmeter.cells.settings import Settings, read_settings
 from alignmeter.cli.options import axis_options, measure_options
-from alignmeter.records.folder import Loaded, default_folder, record_path, write_run_file
-from alignmeter.records.lock import locked
-from alignmeter.records.record import Record
+from alignmeter.records.folder import default_folder
 from alignmeter.units import seconds_text
+
+if TYPE_CHECKING:  # they import torch, for which --help should not wait
+    from alignmeter.runs.opened import OpenRun
+    from alignmeter.session import Planned
 
 
 @click.command()
@@ -30,12 +34,7 @@ from alignmeter.units import seconds_text
               help="Predict no memory first, and try what would not fit.")  # fmt: skip
 def run(
     matrix: str,
-    steps: int | None,
-    warmup: int | None,
-    seed: int,
-    timeout: float,
-    operators: bool,
-    sample_hz: float,
+    given: dict[str, Any],
     replicates: int,
     out: Path | None,
     dry_run: bool,
@@ -52,8 +51,10 @@ def run(
     """
     chosen = read_matrix(matrix)
     overrides = read_overrides(axes)
+    settings = read_settings(given, chosen)
     from alignmeter.accelerators.provenance import command_line
-    from alignmeter.session import Settings, resolve_plan
+    from alignmeter.runs.opened import open_run
+    from alignmeter.session import resolve_plan
 
     plan = resolve_plan(expand(chosen, overrides))
     if dry_run:
@@ -61,63 +62,38 @@ def run(
             reason = planned.unsupported
             click.echo(planned.cell.id + (f"  unsupported: {reason.text}" if reason else ""))
         return
-    folder = out or default_folder()
-    settings = Settings(
-        steps=steps or chosen.steps,
-        warmup=warmup or _warmup(chosen),
-        seed=seed,
-        timeout_s=timeout,
-        operators=operators or chosen.operators,
-        sample_hz=sample_hz,
-    )
-    with locked(folder):
-        write_run_file(folder, chosen.name, overrides, command_line())
+    folder, command = out or default_folder(), command_line()
+    with open_run(folder, matrix=chosen.name, axes=overrides, command=command) as opened:
         start = time.monotonic()
         if not no_plan:
-            plan = _forecast(plan)
-        records = _measure(plan, folder, settings, replicates)
-        _conclude(records, folder, time.monotonic() - start)
+            plan = _forecast(opened, plan)
+        _measure(opened, plan, settings, replicates)
+        _conclude(opened, time.monotonic() - start)
 
 
-def _forecast(plan: Any) -> Any:
+def _forecast(opened: "OpenRun", plan: "Sequence[Planned]") -> "list[Planned]":
     from alignmeter.cli.progress import counted
-    from alignmeter.planner.forecast import forecast
 
     with counted("planning", len(plan)) as planned:
-        return forecast(plan, lambda text: click.echo(text, err=True), planned)
+        return opened.forecast(plan, lambda text: click.echo(text, err=True), planned)
 
 
-def _warmup(matrix: Matrix) -> int:
-    """At least one: it brings the optimizer's state into being."""
-    return max(matrix.warmup, 1)
-
-
-def _measure(plan: Any, folder: Path, settings: Any, replicates: int) -> list[Record]:
+def _measure(
+    opened: "OpenRun", plan: "Sequence[Planned]", settings: Settings, replicates: int
+) -> None:
     from alignmeter.cli.progress import Progress
-    from alignmeter.session import run_matrix
-    from alignmeter.session.launcher import Launcher
 
     signal.signal(signal.SIGTERM, _interrupt)
-    launcher = Launcher()
     try:
         with Progress(total=len(plan) * replicates) as progress:
-            return run_matrix(
-                plan,
-                folder,
-                settings,
-                replicates=replicates,
-                launcher=launcher,
-                listener=progress,
-            )
+            opened.resume(plan, settings, replicates=replicates, listener=progress)
     except KeyboardInterrupt:
         click.echo(
-            f"\nStopped. Finished records are in {folder}; "
-            f"the same command with --out {folder} goes on.",
+            f"\nStopped. Finished records are in {opened.folder}; "
+            f"the same command with --out {opened.folder} goes on.",
             err=True,
         )
         raise
-    finally:
-        launcher.close()
 
 
 def _interrupt(*_: object) -> None:
@@ -125,17 +101,14 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _conclude(records: list[Record], folder: Path, seconds: float) -> None:
+def _conclude(opened: "OpenRun", seconds: float) -> None:
     from alignmeter.terminal.summary import summary_parts
     from alignmeter.terminal.tables import print_parts
-    from alignmeter_reports import write_report
 
-    html, csv = folder / "report.html", folder / "report.csv"
-    paths = [record_path(folder, record.cell.id, record.replicate) for record in records]
-    write_report(Loaded(records=records, refused=[], paths=paths), html, csv)
+    html, csv = opened.report()
     click.echo()
-    print_parts(summary_parts(records))
+    print_parts(summary_parts(opened.records))
     click.echo(f"measured in {seconds_text(seconds)}\n\nHTML  {html}\nCSV   {csv}")
-    if not any(record.status == "ok" for record in records):
+    if not any(record.status == "ok" for record in opened.records):
         click.echo("Nothing could be measured; the report gives the reasons.", err=True)
         raise click.exceptions.Exit(3)

@@ -11,6 +11,7 @@ from alignmeter import __version__
 from alignmeter.accelerators import open_accelerator
 from alignmeter.analysis.capacity import merged
 from alignmeter.capacity.find import find_capacity
+from alignmeter.cells.settings import Settings
 from alignmeter.errors import InputError
 from alignmeter.records.capacity import (
     SCHEMA_VERSION,
@@ -23,7 +24,7 @@ from alignmeter.records.capacity import (
 )
 from alignmeter.records.folder import CAPACITY_FILE, write_bytes
 from alignmeter.records.record import VRAM
-from alignmeter.session import Planned, Settings
+from alignmeter.session import Planned
 from alignmeter.session.launcher import Launcher
 
 

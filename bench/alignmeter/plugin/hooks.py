@@ -9,11 +9,17 @@ asks for the fixture ``cell``::
         cell.measure()
 
 ``largest_batch`` and ``longest_sequence`` in its place search for what fits in memory.
+
+The run is opened as `alignmeter run` opens one: the folder is locked, a cell is planned before it
+is measured and skipped where the device cannot hold it, and the report has the timelines too. One
+thing differs: nothing is resumed. pytest-benchmark's rounds are measured anew each time, and a
+record of the same cell is replaced.
 """
 
-__all__ = ["CellBench"]
+__all__: list[str] = []
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,21 +27,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from alignmeter.analysis.capacity import search_key
-from alignmeter.capacity.limits import read_memory_limit
-from alignmeter.cells.axes import AXES
-from alignmeter.cells.matrix import expand, read_matrix, read_overrides
-from alignmeter.errors import CellError, InputError
+from alignmeter.cells.matrix import expand, read_matrix
+from alignmeter.errors import InputError
+from alignmeter.plugin.options import Asked, add_options, read_asked, settings_for
 from alignmeter.records.capacity import SearchedAxis, Searches
-from alignmeter.records.folder import Loaded, default_folder, write_record, write_run_file
-from alignmeter.records.record import Record
+from alignmeter.text import plain
 
-# A pytest that measures nothing should not wait for torch: `alignmeter.session` is imported where
-# it is used.
+# A pytest that measures nothing should not wait for torch: what imports it is imported where it is
+# used.
 if TYPE_CHECKING:
     from alignmeter.plugin.capacity import CapacityBench
+    from alignmeter.plugin.cells import CellBench
     from alignmeter.plugin.kernels import KernelBench
-    from alignmeter.session import Planned, Settings
-    from alignmeter.session.launcher import Launcher
+    from alignmeter.runs.opened import OpenRun
 
 DEFAULT_SUITE = Path("suites") / "bench_alignment.py"
 _HOW = "measures hardware; run it with `pytest --benchmark`"
@@ -45,71 +49,58 @@ _SEARCHES: dict[str, SearchedAxis] = {"largest_batch": "batch", "longest_sequenc
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--benchmark``, a flag per axis, and how to measure."""
-    group = parser.getgroup("alignmeter", "alignment-training benchmarks")
-    group.addoption("--benchmark", action="store_true", help="measure the cells of the suites")
-    for axis in AXES.values():
-        known = f" [{', '.join(axis.choices)}]" if axis.choices else ""
-        text = (axis.help + known).replace("%", "%%")  # argparse formats its help texts
-        group.addoption(axis.flag, dest=f"axis_{axis.name}", help=text)
-    group.addoption("--steps", type=int, help="timed steps per cell (default: the matrix's)")
-    group.addoption("--warmup", type=int, help="fewest warm-up steps (default: the matrix's)")
-    group.addoption("--seed", type=int, default=0, help="seed of data, weights and sampling")
-    group.addoption("--cell-timeout", type=float, default=600.0, help="time limit per cell, in s")
-    group.addoption("--operators", action="store_true", help="profile one more step by operator")
-    group.addoption("--sample-hz", type=float, default=20.0, help="telemetry readings per second")
-    group.addoption("--memory-limit", help="limit of bench_capacity's searches, e.g. 512MiB")
-    group.addoption("--results", type=Path, help="folder of the records and the report")
+    add_options(parser.getgroup("alignmeter", "alignment-training benchmarks"))
 
 
 @dataclass(kw_only=True)
 class _Run:
-    """What one ``pytest --benchmark`` holds."""
+    """What one ``pytest --benchmark`` holds. ``notes``: what plans had to say."""
 
-    folder: Path
-    overrides: dict[str, tuple[str | int, ...]]
-    launcher: "Launcher"
+    asked: Asked
+    opened: "OpenRun"
     searches: Searches
-    records: list[Record] = field(default_factory=list)
     comparisons: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 _RUN = pytest.StashKey[_Run]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Check the options and choose the default suite. Raises `pytest.UsageError`."""
+    """Check the options, open the run and choose the default suite. Raises `pytest.UsageError`."""
     if not config.getoption("benchmark"):
         return
     if config.getoption("numprocesses", None):
         raise pytest.UsageError("--benchmark measures one cell at a time; leave out -n")
     if config.getoption("benchmark_disable", None):
         raise pytest.UsageError("--benchmark measures; leave out --benchmark-disable")
-    for option, least in (("steps", 1), ("warmup", 1), ("cell_timeout", 0), ("sample_hz", 0)):
-        value = config.getoption(option)
-        if value is not None and not value >= least:
-            flag = option.replace("_", "-")
-            raise pytest.UsageError(f"--{flag} is {value}; give at least {least}")
-    from alignmeter.accelerators.provenance import command_line
-
     try:
-        flags = {name: config.getoption(f"axis_{name}") for name in AXES}
-        overrides = read_overrides(flags)
-        limit = config.getoption("memory_limit")
-        limit_bytes = None if limit is None else read_memory_limit(limit)
-        folder = config.getoption("results") or default_folder()
-        command = command_line([str(argument) for argument in config.invocation_params.args])
-        if not config.getoption("collectonly"):
-            write_run_file(folder, "pytest", overrides, command)
+        asked = read_asked(config)
+        opened = _opened(config, asked)
     except InputError as error:
         raise pytest.UsageError(str(error)) from error
-    from alignmeter.session.launcher import Launcher
-
-    searches = Searches(folder=folder, limit_bytes=limit_bytes)
-    run = _Run(folder=folder, overrides=overrides, launcher=Launcher(), searches=searches)
-    config.stash[_RUN] = run
+    searches = Searches(folder=asked.folder, limit_bytes=asked.limit_bytes, points=opened.capacity)
+    config.stash[_RUN] = _Run(asked=asked, opened=opened, searches=searches)
     named_nothing = config.args_source is not pytest.Config.ArgsSource.ARGS
     if named_nothing and (config.rootpath / DEFAULT_SUITE).is_file():
         config.args = [str(config.rootpath / DEFAULT_SUITE)]
+
+
+def _opened(config: pytest.Config, asked: Asked) -> "OpenRun":
+    """The run, closed when pytest ends; without its folder where tests are only listed."""
+    from alignmeter.accelerators.provenance import command_line
+    from alignmeter.runs.opened import OpenRun, open_run
+    from alignmeter.session.launcher import Launcher
+
+    if config.getoption("collectonly"):
+        return OpenRun(folder=asked.folder, launcher=Launcher())
+    command = command_line([str(argument) for argument in config.invocation_params.args])
+    with ExitStack() as stack:
+        opened = stack.enter_context(
+            open_run(asked.folder, matrix="pytest", axes=asked.overrides, command=command)
+        )
+        config.add_cleanup(stack.pop_all().close)
+    return opened
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -123,82 +114,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         skipped = pytest.param(None, id=name, marks=pytest.mark.skip(reason=_HOW))
         metafunc.parametrize(fixture, [skipped], indirect=True)
         return
-    from alignmeter.session import Settings, resolve_plan
+    from alignmeter.session import resolve_plan
 
     try:
         matrix = read_matrix(name)
-        plan = resolve_plan(expand(matrix, run.overrides))
+        settings = settings_for(metafunc.config, matrix)
+        plan = resolve_plan(expand(matrix, run.asked.overrides))
     except InputError as error:
         raise pytest.UsageError(str(error)) from error
-    option = metafunc.config.getoption
-    settings = Settings(
-        steps=option("steps") or matrix.steps,
-        warmup=option("warmup") or max(matrix.warmup, 1),
-        seed=option("seed"),
-        timeout_s=option("cell_timeout"),
-        operators=option("operators") or matrix.operators,
-        sample_hz=option("sample_hz"),
-    )
     if fixture in _SEARCHES:  # cells that differ in the axis alone have one search between them
         keyed = {search_key(p.cell, _SEARCHES[fixture]): p for p in reversed(plan)}
         plan = list(keyed.values())[::-1]
     cells = [pytest.param((p, settings), id=p.cell.id) for p in plan]
     metafunc.parametrize(fixture, cells, indirect=True)
-
-
-class CellBench:
-    """One cell under pytest-benchmark: a round of `pedantic` is a step asked of the worker."""
-
-    def __init__(
-        self, run: _Run, planned: "Planned", settings: "Settings", request: pytest.FixtureRequest
-    ) -> None:
-        from alignmeter.session import Replicate
-
-        self._run, self._settings = run, settings
-        self._benchmark: Any = request.getfixturevalue("benchmark")
-        run.launcher.begin_round(0)
-        self._replicate = Replicate(
-            planned=planned, index=0, settings=settings, launcher=run.launcher
-        )
-
-    def measure(self) -> Record:
-        """Build, warm up, time the steps and store the record.
-
-        An unsupported cell or one out of memory is a skip with its reason, a crash or a time-out a
-        failure. The benchmark's ``extra_info`` holds ``step_s`` as the worker timed it; the mean
-        that pytest-benchmark prints is the round trip.
-        """
-        try:
-            self._replicate.start()
-            self._benchmark.pedantic(
-                self._replicate.step, rounds=self._settings.steps, iterations=1, warmup_rounds=0
-            )
-        except CellError as failure:
-            self._store()
-            reported = f"{failure.status}: {failure.text}"
-            if failure.status in ("unsupported", "oom"):
-                pytest.skip(reported)
-            pytest.fail(reported, pytrace=False)
-        record = self._store()
-        self._benchmark.extra_info.update(
-            cell=record.cell.id,
-            status=record.status,
-            step_s=record.timing.step_s,
-            allocated_peak_bytes=record.memory.allocated_peak_bytes,
-            memory_kind=record.memory.kind,
-        )
-        return record
-
-    def _store(self) -> Record:
-        finished = self._replicate.finish()
-        record = finished.record
-        write_record(self._run.folder, record, finished.timeline)
-        self._run.records.append(record)
-        return record
-
-    def close(self) -> None:
-        """End the worker if the measuring was cut short."""
-        self._replicate.close()
 
 
 @pytest.fixture
@@ -214,7 +142,7 @@ def kernel_bench(request: pytest.FixtureRequest) -> "Callable[[str], KernelBench
         pytest.skip(_HOW)
     from alignmeter.accelerators import available, missing_text, open_accelerator
 
-    name = str(run.overrides.get("accelerator", ("cpu",))[0])
+    name = str(run.asked.overrides.get("accelerator", ("cpu",))[0])
     name = available()[0] if name == "auto" else name
     absent = missing_text(name)
     if absent is not None:
@@ -230,10 +158,14 @@ def kernel_bench(request: pytest.FixtureRequest) -> "Callable[[str], KernelBench
 
 
 @pytest.fixture
-def cell(request: pytest.FixtureRequest) -> Iterator[CellBench]:
+def cell(request: pytest.FixtureRequest) -> "Iterator[CellBench]":
     """The cell that this test measures."""
-    planned, settings = request.param
-    bench = CellBench(request.config.stash[_RUN], planned, settings, request)
+    from alignmeter.plugin.cells import CellBench
+
+    run, (planned, settings) = request.config.stash[_RUN], request.param
+    if not request.config.getoption("no_plan"):
+        (planned,) = run.opened.forecast([planned], run.notes.append)
+    bench = CellBench(run.opened, planned, settings, request)
     yield bench
     bench.close()
 
@@ -242,7 +174,7 @@ def _search(request: pytest.FixtureRequest, axis: SearchedAxis) -> "CapacityBenc
     from alignmeter.plugin.capacity import CapacityBench
 
     run, (planned, settings) = request.config.stash[_RUN], request.param
-    return CapacityBench(request, run.searches, planned, axis, settings, run.launcher)
+    return CapacityBench(request, run.searches, planned, axis, settings, run.opened.launcher)
 
 
 @pytest.fixture
@@ -276,20 +208,12 @@ def pytest_terminal_summary(
     if points or refused:
         parts = [*map(Paragraph, refused), *(capacity_parts(points) if points else ())]
         write_section(terminalreporter, "capacity", parts)
-    if not (run.records or points):
+    records = run.opened.records
+    if not (records or points):
         return
-    from alignmeter_reports import write_report
-
-    html, csv = run.folder / "report.html", run.folder / "report.csv"
-    write_report(Loaded(records=run.records, refused=[], capacity=points), html, csv)
-    summary = [*summary_parts(run.records), Paragraph("")] if run.records else []
-    write_section(terminalreporter, "alignmeter", summary)
+    html, csv = run.opened.report()
+    notes = [Paragraph(plain(note)) for note in run.notes]
+    summary = [*summary_parts(records), Paragraph("")] if records else []
+    write_section(terminalreporter, "alignmeter", [*notes, *summary])
     terminalreporter.write_line(f"HTML  {html}")
     terminalreporter.write_line(f"CSV   {csv}")
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop the forkserver."""
-    run = config.stash.get(_RUN, None)
-    if run is not None:
-        run.launcher.close()

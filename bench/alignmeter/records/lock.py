@@ -36,13 +36,13 @@ def locked(folder: Path) -> Iterator[None]:
     except Timeout:
         raise InputError(
             f"{folder}: another run (process {_holder(path)}) writes here; "
-            "wait for it or give another --out"
+            "wait for it or give another folder"
         ) from None
     except OSError as error:
         if error.errno in _NO_LOCKS:
             raise InputError(
                 f"{folder}: this file system gives no lock ({error.strerror}); "
-                "give an --out on another one"
+                "give a folder on another one"
             ) from error
         raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from error
     try:

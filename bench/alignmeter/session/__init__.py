@@ -9,6 +9,7 @@ __all__ = [
     "run_matrix",
 ]
 
-from alignmeter.session.replicate import Replicate, Settings, measure
+from alignmeter.cells.settings import Settings
+from alignmeter.session.replicate import Replicate, measure
 from alignmeter.session.resolve import Planned, resolve_plan
 from alignmeter.session.run import run_matrix

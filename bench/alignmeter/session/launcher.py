@@ -43,6 +43,12 @@ class Launcher:
         self._round: int | None = None
         self._context: BaseContext = multiprocessing.get_context("forkserver")
 
+    def __enter__(self) -> "Launcher":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def begin_round(self, number: int) -> None:
         """Make sure that workers come from the forkserver of round ``number``.
 

@@ -1,6 +1,6 @@
 """One replicate: a worker driven from build to record, whatever happens to it."""
 
-__all__ = ["Finished", "Replicate", "Settings", "measure"]
+__all__ = ["Finished", "Replicate", "measure"]
 
 import time
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ from typing import Any
 
 from alignmeter.accelerators import device_or_host
 from alignmeter.accelerators.provenance import collect
+from alignmeter.cells.settings import Settings
 from alignmeter.errors import CellError
 from alignmeter.records.record import Provenance, Reason, Record
 from alignmeter.records.timeline import Timeline
@@ -17,27 +18,8 @@ from alignmeter.session.launcher import Launcher, Worker
 from alignmeter.session.references import obtain_reference
 from alignmeter.session.resolve import Planned
 from alignmeter.session.sampling import Sampling
-from alignmeter.telemetry.sampler import DEFAULT_HZ
 from alignmeter.worker.agreement import checked_cell, sliced_layers
 from alignmeter.worker.messages import MemoryProfile, StepReport
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
-    """How to measure. ``timeout_s`` bounds one replicate; every replicate has the same ``seed``.
-
-    ``warmup``: warm-up steps at least; more follow while they still get faster.
-
-    ``operators``: profile one more step, after the memory step. ``sample_hz``: readings of power,
-    memory and clocks per second, 0 for none.
-    """
-
-    steps: int = 5
-    warmup: int = 2
-    seed: int = 0
-    timeout_s: float = 600.0
-    operators: bool = False
-    sample_hz: float = DEFAULT_HZ
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

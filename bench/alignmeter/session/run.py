@@ -12,13 +12,13 @@ import torch
 
 from alignmeter.accelerators import device_or_host
 from alignmeter.accelerators.provenance import environment_digest_here, source_commit
-from alignmeter.analysis.clock_drift import with_clock_drift
 from alignmeter.cells.cell import Cell
+from alignmeter.cells.settings import Settings
 from alignmeter.errors import InputError
 from alignmeter.records.folder import read_record, record_path, write_record
 from alignmeter.records.record import Record
 from alignmeter.session.launcher import Launcher
-from alignmeter.session.replicate import Settings, measure
+from alignmeter.session.replicate import measure
 from alignmeter.session.resolve import Planned
 
 
@@ -62,7 +62,6 @@ def run_matrix(
     listener: Listener,
 ) -> list[Record]:
     """Measure what is not in ``folder`` yet; returns all records in the order they came.
-    Their clocks are compared then.
 
     Raises `InputError` if the folder cannot be written. On any exception what was finished is
     stored, and a second call resumes there.
@@ -81,7 +80,7 @@ def run_matrix(
                 record = done
             listener.ends(job, record, resumed=done is not None)
             records.append(record)
-    return with_clock_drift(records)
+    return records
 
 
 def _stored(folder: Path, job: Job, settings: Settings) -> Record | None:

@@ -4,7 +4,7 @@ It is asked to stop and never killed: AMD SMI holds a lock between processes whi
 killed holder would leave it locked for everyone. It also stops when its parent is gone.
 """
 
-__all__ = ["DEFAULT_HZ", "Sampled", "SamplerProcess"]
+__all__ = ["Sampled", "SamplerProcess"]
 
 import os
 import signal
@@ -18,7 +18,6 @@ from alignmeter.telemetry.base import Sample
 from alignmeter.telemetry.ring import Ring
 from alignmeter.text import shortened
 
-DEFAULT_HZ = 20.0
 _STOP_S = 2.0
 """How long a sampler may take to stop: one period and one read."""
 _LEFT_BEHIND: list[subprocess.Popen[bytes]] = []

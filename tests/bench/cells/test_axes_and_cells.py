@@ -170,8 +170,8 @@ def test_grids_add_up_and_defaults_apply(tmp_path):
         ("schema = 2\nfoo = 1", "schema is 2; this version reads schema = 1"),  # may know foo
         ("schema = 1\ngrid = [3]", "grid is [3]; write an array of tables, [[grid]]"),
         ("schema = 1\nsteps = true", "steps is True; give a whole number of at least 1"),
-        ("schema = 1\nwarmup = 1.0", "warmup is 1.0; give a whole number of at least 0"),
-        ("schema = 1\nwarmup = -1", "warmup is -1; give a whole number of at least 0"),
+        ("schema = 1\nwarmup = 1.0", "warmup is 1.0; give a whole number of at least 1"),
+        ("schema = 1\nwarmup = -1", "warmup is -1; give a whole number of at least 1"),
         ("schema = 1\nsteps = " + "9" * 5000, "not valid TOML"),  # Python's limit of digits
         (f"schema = 1\nsteps = '{'x' * 1000}'", f"steps is '{'x' * 56}...; give a whole number"),
         ("schema = 1\n[[grid]]\n[[grid]]\nseq_len = 1", "[[grid]] 2: 1 is not a value of seq_len"),

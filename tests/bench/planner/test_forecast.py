@@ -8,7 +8,7 @@ from alignmeter.planner import NotPlannedError
 from alignmeter.planner import forecast as module
 from alignmeter.planner.forecast import forecast
 from alignmeter.records.record import Reason
-from alignmeter.session.replicate import Settings, measure
+from alignmeter.session import Settings, measure
 from alignmeter.session.resolve import Planned
 
 QUICK = Settings(steps=2, warmup=1, timeout_s=120)

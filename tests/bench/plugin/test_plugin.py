@@ -1,10 +1,12 @@
 """`pytest --benchmark` in a project of its own, as a user's suite would use it."""
 
 import json
+import os
 
 import pytest
 
 from alignmeter.records.folder import load_folders
+from alignmeter.records.lock import locked
 
 SUITE = """
 MATRIX = "{matrix}"
@@ -55,6 +57,10 @@ def test_benchmark_measures_reports_and_prints_the_delta(project):
     loaded = load_folders([project.path / "out"])
     assert sorted(r.status for r in loaded.records) == ["ok", "ok", "unsupported"]
     assert (project.path / "out" / "report.csv").is_file()
+    # Cells were planned first; the CPU's plan is exact to a byte or so.
+    for record in loaded.records:
+        predicted, peak = record.memory.predicted_peak_bytes, record.memory.allocated_peak_bytes
+        assert predicted == (None if peak is None else pytest.approx(peak, rel=0.01))
     benchmarks = json.loads((project.path / "b.json").read_text())["benchmarks"]
     records = {r.cell.id: r for r in loaded.records}
     for row in benchmarks:
@@ -63,6 +69,49 @@ def test_benchmark_measures_reports_and_prints_the_delta(project):
         assert row["stats"]["rounds"] == len(record.timing.step_s) == 3
         # The round trip holds the step and little else.
         assert row["stats"]["min"] >= min(record.timing.step_s)
+
+
+def test_the_report_has_the_timelines(project):
+    """Readings of the host's memory at least: enough steps for two of them."""
+    result = project.runpytest_subprocess(
+        "--benchmark", "--method", "dpo", "--ref", "resident", "--steps", "30", "--sample-hz",
+        "200", "--results", "out",
+    )  # fmt: skip
+    result.assert_outcomes(passed=1)
+    assert list((project.path / "out").glob("*.timeline.csv.gz"))
+    assert '<h2 id="timelines">' in (project.path / "out" / "report.html").read_text()
+
+
+def test_a_folder_that_another_run_holds_is_a_usage_error(project):
+    with locked(project.path / "out"):
+        result = project.runpytest_subprocess("--benchmark", "--results", "out")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*out: another run (process {os.getpid()}) writes here*"])
+    assert not (project.path / "out" / "run.json").exists()
+
+
+def test_a_cell_that_would_not_fit_is_a_skip_unless_it_is_wanted_all_the_same(project):
+    project.makeconftest(
+        "from types import SimpleNamespace\n"
+        "from alignmeter.planner import forecast\n"
+        "memory = SimpleNamespace(available=5 * 2**20)\n"
+        "forecast.psutil = SimpleNamespace(virtual_memory=lambda: memory)\n"
+    )
+    one = ("--benchmark", "-rs", "--method", "dpo", "--ref", "resident", "--results", "out")
+    result = project.runpytest_subprocess(*one)
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*predicted_oom: * needed * 5 MiB on this host now*"])
+    (record,) = load_folders([project.path / "out"]).records
+    assert record.status == "predicted_oom"
+    project.runpytest_subprocess(*one, "--no-plan").assert_outcomes(passed=1)
+    (record,) = load_folders([project.path / "out"]).records  # nothing is resumed: it is replaced
+    assert (record.status, record.memory.predicted_peak_bytes) == ("ok", None)
+
+
+def test_listing_the_tests_touches_no_folder(project):
+    result = project.runpytest_subprocess("--benchmark", "--collect-only", "--results", "out")
+    assert result.ret == 0
+    assert not (project.path / "out").exists()
 
 
 @pytest.mark.full
@@ -98,6 +147,7 @@ def test_only_the_default_suite_runs_unless_another_is_named(project):
     [
         (["--method", "xyz"], "known: sft, rm, dpo, ppo"),
         (["--steps", "0"], "--steps is 0; give at least 1"),
+        (["--cell-timeout", "0"], "--cell-timeout is 0.0; give more than 0"),
         (["--results", "tiny.toml/x"], "cannot be written"),
         (["--benchmark-disable"], "leave out --benchmark-disable"),
     ],

@@ -130,7 +130,7 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, number):
 
     monkeypatch.setattr("fcntl.flock", no_locks)
     with (
-        pytest.raises(InputError, match=rf"no lock \({os.strerror(number)}\); give an --out"),
+        pytest.raises(InputError, match=rf"no lock \({os.strerror(number)}\); give a folder"),
         locked(tmp_path / "out"),
     ):
         pass

@@ -1,0 +1,104 @@
+"""One run: its locked folder, its plans, its records as they come, and its report."""
+
+__all__ = ["OpenRun", "open_run"]
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from alignmeter.analysis.clock_drift import with_clock_drift
+from alignmeter.cells.settings import Settings
+from alignmeter.planner.forecast import forecast
+from alignmeter.records.capacity import CapacityPoint
+from alignmeter.records.folder import Loaded, record_path, write_record, write_run_file
+from alignmeter.records.lock import locked
+from alignmeter.records.record import Record
+from alignmeter.session import Planned, run_matrix
+from alignmeter.session.launcher import Launcher
+from alignmeter.session.replicate import Finished
+from alignmeter.session.run import Listener
+
+
+@dataclass(kw_only=True)
+class OpenRun:
+    """A folder that is this process's own, and what was found for it so far.
+
+    ``capacity``: searches, which their surface stores.
+    """
+
+    folder: Path
+    launcher: Launcher
+    capacity: list[CapacityPoint] = field(default_factory=list)
+    _records: dict[Path, Record] = field(default_factory=dict)
+
+    def forecast(
+        self,
+        plan: Sequence[Planned],
+        warn: Callable[[str], None],
+        planned: Callable[[], None] | None = None,
+    ) -> list[Planned]:
+        """The same cells with their predicted peaks, or why they are not tried: `forecast`."""
+        return forecast(plan, warn, planned)
+
+    def resume(
+        self, plan: Sequence[Planned], settings: Settings, *, replicates: int, listener: Listener
+    ) -> None:
+        """Measure what the folder does not have yet: `run_matrix`.
+
+        On any exception what was finished is stored, and a second run goes on there.
+        """
+        for record in run_matrix(
+            plan,
+            self.folder,
+            settings,
+            replicates=replicates,
+            launcher=self.launcher,
+            listener=listener,
+        ):
+            self._keep(record)
+
+    def store(self, finished: Finished) -> Record:
+        """Keep a replicate that the surface drove itself, in place of an earlier one of its name.
+
+        Raises `InputError` if the folder cannot be written.
+        """
+        write_record(self.folder, finished.record, finished.timeline)
+        self._keep(finished.record)
+        return finished.record
+
+    def _keep(self, record: Record) -> None:
+        self._records[record_path(self.folder, record.cell.id, record.replicate)] = record
+
+    @property
+    def records(self) -> list[Record]:
+        """Those of this run in the order in which they came, their clocks held together."""
+        return with_clock_drift(list(self._records.values()))
+
+    def report(self) -> tuple[Path, Path]:
+        """Write ``report.html`` and ``report.csv`` over all that this run found; their paths.
+
+        Raises `InputError` if they cannot be written.
+        """
+        from alignmeter_reports import write_report  # draws: half a second, after all measuring
+
+        html, csv = self.folder / "report.html", self.folder / "report.csv"
+        found = Loaded(
+            records=self.records, refused=[], capacity=self.capacity, paths=list(self._records)
+        )
+        write_report(found, html, csv)
+        return html, csv
+
+
+@contextlib.contextmanager
+def open_run(
+    folder: Path, *, matrix: str, axes: Mapping[str, object], command: str
+) -> Iterator[OpenRun]:
+    """Lock the folder, write down what is asked for, and stop the workers in the end.
+
+    Raises `InputError` if another run holds the folder, or if it cannot be written.
+    """
+    with locked(folder):
+        write_run_file(folder, matrix, axes, command)
+        with Launcher() as launcher:
+            yield OpenRun(folder=folder, launcher=launcher)

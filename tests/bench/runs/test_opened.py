@@ -1,0 +1,66 @@
+"""An open run: lock, run file, records in place of earlier ones, and a report with timelines."""
+
+import json
+
+import pytest
+from made_records import make_record
+
+from alignmeter.errors import InputError
+from alignmeter.records.folder import load_folders
+from alignmeter.records.timeline import FIGURE_FIELDS, Mark, Timeline
+from alignmeter.runs.opened import open_run
+from alignmeter.session.replicate import Finished
+
+NOTHING = dict.fromkeys(FIGURE_FIELDS)
+STEP = [
+    Mark(stage="timed", start_s=0.0, end_s=1.0),
+    Mark(stage="timed", start_s=0.0, end_s=1.0, step=0, phase="forward"),
+]
+SAMPLES = [
+    {"time_s": when, **NOTHING, "memory_used_bytes": 10**9, "power_w": 90.0 + when, "throttles": ""}
+    for when in (0.1, 0.5, 0.9)
+]
+
+
+def opened(folder):
+    return open_run(folder, matrix="mine", axes={"batch": (1, 2)}, command="some command")
+
+
+def test_the_folder_is_locked_and_says_what_was_asked_for(tmp_path):
+    with opened(tmp_path / "out") as run:
+        asked = json.loads((run.folder / "run.json").read_text())
+        assert (asked["matrix"], asked["axes"]) == ("mine", {"batch": [1, 2]})
+        assert asked["command"] == "some command"
+        with pytest.raises(InputError, match=r"another run .* writes here"), opened(run.folder):
+            pytest.fail("two runs in one folder")
+    with opened(tmp_path / "out"):
+        pass
+
+
+def test_the_lock_goes_with_a_run_that_fails(tmp_path):
+    with pytest.raises(KeyboardInterrupt), opened(tmp_path):
+        raise KeyboardInterrupt
+    with opened(tmp_path):
+        pass
+
+
+def test_a_record_takes_the_place_of_one_of_its_name(tmp_path):
+    """Two tests of one session may measure one cell: its record is there once, the last one."""
+    with opened(tmp_path) as run:
+        for peak, batch in ((1, 2), (2, 3), (3, 2)):
+            run.store(Finished(record=make_record(peak=peak, batch=batch), timeline=None))
+        kept = [record.memory.allocated_peak_bytes for record in run.records]
+    assert kept == [3, 2]
+    found = load_folders([tmp_path]).records
+    assert sorted(record.memory.allocated_peak_bytes for record in found) == [2, 3]
+
+
+def test_the_report_has_the_timelines(tmp_path):
+    timeline = Timeline(marks=STEP, samples=SAMPLES)
+    with opened(tmp_path) as run:
+        run.store(Finished(record=make_record(batch=3), timeline=None))
+        run.store(Finished(record=make_record(), timeline=timeline))
+        html, csv = run.report()
+    page = html.read_text()
+    assert '<h2 id="timelines">' in page
+    assert csv.is_file()
