@@ -28,7 +28,8 @@ from alignmeter_reports.drawing.svg import (
 
 _COLOURS = dict(zip(PEFT_MODES, PALETTE, strict=False))
 _SHAPES = dict(zip(ARCHITECTURES, MARKERS, strict=False))
-"""By the order of their rows; names that this version does not know share the last of each."""
+"""By the order of their rows, as far as both go: names beyond them, and those that this version
+does not know, share the last of each."""
 _MOST_CHARTS = 8
 _COSTS: dict[str, tuple[str, str, Callable[[CellRow], float | None]]] = {
     "memory": ("memory", "peak memory, MiB", lambda r: _mib(r.peak_bytes)),

@@ -85,7 +85,8 @@ def _limit(candidates: Sequence[Candidate], tests: int, rate: float) -> float:
     # A series that was not tested, being calm, counts all the same.
     calm = [1.0] * (tests - len(p_values))
     adjusted = false_discovery_control([*p_values, *calm])
-    return max((p for p, q in zip(p_values, adjusted, strict=False) if q <= rate), default=0.0)
+    own = adjusted[: len(p_values)]
+    return max((p for p, q in zip(p_values, own, strict=True) if q <= rate), default=0.0)
 
 
 def _decide(candidates: Sequence[Candidate], tests: int, rate: float) -> float:
