@@ -23,12 +23,16 @@ from alignmeter.records.folder import write_record
 @measure_options
 @click.option("--replicate", type=click.IntRange(0), default=0, show_default=True,
               help="Number of the replicate.")  # fmt: skip
+@click.option("--run", default="", metavar="NAME", envvar="ALIGNMETER_RUN",
+              help="What the jobs of one night have in common: their replicates belong together "
+              "(or ALIGNMETER_RUN).")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("results"),
               show_default=True, metavar="DIR", help="Folder of the record.")  # fmt: skip
 def cell(
     spec: str | None,
     given: dict[str, Any],
     replicate: int,
+    run: str,
     out: Path,
     **axes: str | None,
 ) -> None:
@@ -50,7 +54,7 @@ def cell(
             f"{spec}: this is {wanted.id}, but with this machine's data and models its axes "
             f"make {planned.cell.id}"
         )
-    finished = _measured(planned, replicate, settings)
+    finished = _measured(planned, replicate, settings).of_run(run)
     record = finished.record
     # No `open_run`: many jobs fill one folder at once, so none may lock it, and no run file speaks
     # for them all. Each record has a name of its own, and is written whole or not at all.

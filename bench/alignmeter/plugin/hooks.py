@@ -93,7 +93,7 @@ def _opened(config: pytest.Config, asked: Asked) -> "OpenRun":
     from alignmeter.session.launcher import Launcher
 
     if config.getoption("collectonly"):
-        return OpenRun(folder=asked.folder, launcher=Launcher())
+        return OpenRun(folder=asked.folder, run="", launcher=Launcher())
     command = command_line([str(argument) for argument in config.invocation_params.args])
     with ExitStack() as stack:
         opened = stack.enter_context(

@@ -18,11 +18,14 @@ import json
 import os
 import platform
 import stat
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
+
+import msgspec
 
 from alignmeter.errors import InputError
 from alignmeter.records.capacity import CapacityPoint, decode_capacity
@@ -78,17 +81,35 @@ def default_folder() -> Path:
     return Path("results") / datetime.now().astimezone().strftime("%Y-%m-%d-%H%M%S")
 
 
-def write_run_file(folder: Path, matrix: str, axes: Mapping[str, object], command: str) -> None:
-    """``DIR/run.json``: what was asked for, where. Raises `InputError` if it cannot be written."""
+def write_run_file(folder: Path, matrix: str, axes: Mapping[str, object], command: str) -> str:
+    """``DIR/run.json``: what was asked for, where; returns the run's name for its records.
+
+    A run that goes on in its folder keeps its name. Raises `InputError` if it cannot be written.
+    """
+    path = folder / RUN_FILE
     content = {
         "schema_version": 1,
+        "run": _run_there(path) or uuid.uuid4().hex[:12],
         "matrix": matrix,
         "axes": dict(axes),
         "command": command,
         "host": platform.node(),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
-    write_bytes(folder / RUN_FILE, json.dumps(content, indent=1).encode() + b"\n")
+    write_bytes(path, json.dumps(content, indent=1).encode() + b"\n")
+    return str(content["run"])
+
+
+def _run_there(path: Path) -> str:
+    """The name in a run file; empty where there is none, or one that names none."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_RunName).run
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
+class _RunName(msgspec.Struct):
+    run: str = ""
 
 
 def record_path(folder: Path, cell_id: str, replicate: int) -> Path:

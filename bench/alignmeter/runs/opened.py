@@ -24,10 +24,11 @@ from alignmeter.session.run import Listener
 class OpenRun:
     """A folder that is this process's own, and what was found for it so far.
 
-    ``capacity``: searches, which their surface stores.
+    ``run``: its name in its records. ``capacity``: searches, which their surface stores.
     """
 
     folder: Path
+    run: str
     launcher: Launcher
     capacity: list[CapacityPoint] = field(default_factory=list)
     _records: dict[Path, Record] = field(default_factory=dict)
@@ -55,6 +56,7 @@ class OpenRun:
             replicates=replicates,
             launcher=self.launcher,
             listener=listener,
+            run=self.run,
         ):
             self._keep(record)
 
@@ -63,9 +65,10 @@ class OpenRun:
 
         Raises `InputError` if the folder cannot be written.
         """
-        write_record(self.folder, finished.record, finished.timeline)
-        self._keep(finished.record)
-        return finished.record
+        named = finished.of_run(self.run)
+        write_record(self.folder, named.record, named.timeline)
+        self._keep(named.record)
+        return named.record
 
     def _keep(self, record: Record) -> None:
         self._records[record_path(self.folder, record.cell.id, record.replicate)] = record
@@ -99,6 +102,6 @@ def open_run(
     Raises `InputError` if another run holds the folder, or if it cannot be written.
     """
     with locked(folder):
-        write_run_file(folder, matrix, axes, command)
+        run = write_run_file(folder, matrix, axes, command)
         with Launcher() as launcher:
-            yield OpenRun(folder=folder, launcher=launcher)
+            yield OpenRun(folder=folder, run=run, launcher=launcher)

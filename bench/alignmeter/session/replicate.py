@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from alignmeter.accelerators import device_or_host
 from alignmeter.accelerators.provenance import collect
 from alignmeter.cells.settings import Settings
@@ -28,6 +30,12 @@ class Finished:
 
     record: Record
     timeline: Timeline | None
+
+    def of_run(self, run: str) -> "Finished":
+        """The same, its record naming the run that it belongs to; an empty name names none."""
+        provenance = msgspec.structs.replace(self.record.provenance, run=run)
+        record = msgspec.structs.replace(self.record, provenance=provenance)
+        return Finished(record=record, timeline=self.timeline)
 
 
 @dataclass(kw_only=True)

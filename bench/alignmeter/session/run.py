@@ -60,8 +60,11 @@ def run_matrix(
     replicates: int,
     launcher: Launcher,
     listener: Listener,
+    run: str = "",
 ) -> list[Record]:
     """Measure what is not in ``folder`` yet; returns all records in the order they came.
+
+    ``run``: what the records are to name as theirs.
 
     Raises `InputError` if the folder cannot be written. On any exception what was finished is
     stored, and a second call resumes there.
@@ -73,7 +76,7 @@ def run_matrix(
             if done is None:
                 listener.begins(job)
                 launcher.begin_round(number)
-                finished = measure(job.planned, job.replicate, settings, launcher)
+                finished = measure(job.planned, job.replicate, settings, launcher).of_run(run)
                 record = finished.record
                 write_record(folder, record, finished.timeline)
             else:

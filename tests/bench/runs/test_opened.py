@@ -37,6 +37,25 @@ def test_the_folder_is_locked_and_says_what_was_asked_for(tmp_path):
         pass
 
 
+def test_a_run_that_goes_on_keeps_its_name_and_its_records_have_it(tmp_path):
+    names = []
+    for batch in (2, 3):
+        with opened(tmp_path) as run:
+            names.append(run.run)
+            run.store(Finished(record=make_record(batch=batch), timeline=None))
+    assert names[0] == names[1] != ""
+    assert {r.provenance.run for r in load_folders([tmp_path]).records} == {names[0]}
+    with opened(tmp_path / "another") as run:
+        assert run.run not in names
+
+
+@pytest.mark.parametrize("there", [b"", b"[]", b"{}", b'{"run": 3}', b"\xff"])
+def test_a_run_file_that_names_none_is_no_obstacle(tmp_path, there):
+    (tmp_path / "run.json").write_bytes(there)
+    with opened(tmp_path) as run:
+        assert len(run.run) == 12
+
+
 def test_the_lock_goes_with_a_run_that_fails(tmp_path):
     with pytest.raises(KeyboardInterrupt), opened(tmp_path):
         raise KeyboardInterrupt
