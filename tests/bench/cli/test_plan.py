@@ -159,7 +159,7 @@ def test_where_no_larger_one_has_a_plan_the_cells_own_stands():
     axes = (*TINY, "--seq-len", "256", "--data", "packaged")
     done = run_plan(*axes, "--for", "MI300X", "--largest")
     assert done.exit_code == 0
-    assert "fits    MI300X +" in done.stdout
+    assert "MI300X +" in done.stdout
     assert "(batch " not in done.stdout
     assert "no largest batch or sequence: 15 of 77 prompts have 128 tokens or more" in done.stderr
 
