@@ -1,4 +1,4 @@
-"""Alignment methods: one file each, a real optimisation step behind `base.TrainingStep`."""
+"""Alignment methods: one file each, a real optimisation step behind `TrainingStep`."""
 
 __all__ = [
     "Method",
