@@ -29,7 +29,7 @@ def started(number, hours=0):
 
 def replicate(made=FULL, number=0, *, seconds=0.2, peak=1_000_000, joules=None, bad=(), kind=None,
               scope="gpu", **said):  # fmt: skip
-    """One record of ``seconds`` a step. ``bad``: metrics that must not be ranked."""
+    """One record of ``seconds`` a step. ``bad``: metrics that are invalid."""
     loaded = Reason(code="host_loaded", text="others used 80 %")
     validity = {
         name: Verdict(ok=name not in bad, reasons=[loaded] if name in bad else [])

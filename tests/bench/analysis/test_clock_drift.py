@@ -1,4 +1,4 @@
-"""A replicate whose clock is not that of its cell's other rounds must not be ranked."""
+"""A replicate whose clock is not that of its cell's other rounds is invalid."""
 
 import pytest
 from made_records import make_record

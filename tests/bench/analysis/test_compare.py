@@ -39,7 +39,7 @@ HOSTILE = 'a|b`c`<script>alert(1)</script>\n\x1b[31m\u202e[x](javascript:y) ]]> 
 
 def replicate(made=FULL, number=0, *, factor=1.0, peak=1000, joules=None, bad=(), device="cpu",
               **provenance):  # fmt: skip
-    """One record: ``factor`` times 0.2 s a step; ``bad``: metrics that must not be ranked."""
+    """One record: ``factor`` times 0.2 s a step; ``bad``: metrics that are invalid."""
     reason = Reason(code="host_loaded", text="others used 80 %")
     none = Reason(code="energy_unavailable", text="no counter")
     validity = {
@@ -426,7 +426,7 @@ def test_bencher_takes_news_figures_in_its_units(mixed):
     assert measures["memory"] == {"value": 1000.0}
     assert measures["throughput"]["value"] == pytest.approx(100 / 0.212)
     mamba = next(measures for name, measures in found.items() if "mamba" in name)
-    assert set(mamba) == {"memory"}  # its times must not be ranked
+    assert set(mamba) == {"memory"}  # its times are invalid
 
 
 def test_markdown_marks_what_failed(mixed):

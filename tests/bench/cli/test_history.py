@@ -147,7 +147,7 @@ def test_what_was_left_out_is_said(tmp_path):
     spoiled = replicate(number=1, bad=("time",), started=started(0))
     write_runs(tmp_path, [*pairs, ("run-000", spoiled)])
     output = call(tmp_path).output
-    assert "left out: 1 replicate whose time must not be ranked" in output
+    assert "left out: 1 replicate whose time is invalid" in output
     assert "2 of the series have fewer than 6 runs" in output
 
 

@@ -1,4 +1,4 @@
-"""The ledger against hand counts, and real runs that must not be ranked."""
+"""The ledger against hand counts, and real runs whose figures are invalid."""
 
 import dataclasses
 import math
