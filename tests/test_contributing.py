@@ -165,6 +165,7 @@ def test_a_device_of_a_new_accelerator_is_told_whole(extended, chip):
     assert device["sample"]["energy_j"] == 2.5
 
 
+@pytest.mark.full
 def test_cells_of_a_new_accelerator_are_resolved_and_planned(extended, tmp_path):
     """It need not be here for a plan; a run says what is missing."""
     copy, environment = extended

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from made_cells import make_cell_records
 from msgspec.structs import replace
 
+from alignmeter.analysis.capacity import search_key
 from alignmeter.analysis.claims import findings
 from alignmeter.analysis.clock_drift import with_clock_drift
 from alignmeter.analysis.compare import compare
@@ -243,6 +244,20 @@ def test_paths_are_out_and_digests_are_in(tmp_path):
     )
     assert one.without() == two.without() != three.without()
     assert one.without("data") == three.without("data")
+
+
+def test_searches_of_equal_data_in_two_folders_are_one(tmp_path):
+    """Fault 5: the key of a capacity search held the data's path."""
+    text = '{"prompt": "p", "chosen": "a", "rejected": "b"}'
+    cells = []
+    for folder in ("one", "two"):
+        path = tmp_path / folder / "rows.jsonl"
+        path.parent.mkdir()
+        path.write_text(text)
+        cells.append(resolve_cell({"accelerator": "cpu", "data": str(path)}).cell)
+    one, two = cells
+    assert one.data != two.data
+    assert search_key(one, "batch") == search_key(two, "batch") != search_key(two, "seq_len")
 
 
 def test_a_prompt_of_half_the_sequence_stays_half():

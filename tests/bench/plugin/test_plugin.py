@@ -47,9 +47,11 @@ def project(pytester, monkeypatch):
 
 
 def test_benchmark_measures_reports_and_prints_the_delta(project):
+    # So many steps and readings that the timelines have two of the host's memory at least.
     result = project.runpytest_subprocess(
-        "--benchmark", "--results", "out", "--benchmark-json", "b.json"
-    )
+        "--benchmark", "--results", "out", "--benchmark-json", "b.json", "--steps", "10",
+        "--sample-hz", "200",
+    )  # fmt: skip
     result.assert_outcomes(passed=2, skipped=1)
     result.stdout.fnmatch_lines(
         ["*DPO versus PPO: peak memory of one step (cpu tensor storage)*", "HTML  out*report.html"]
@@ -66,18 +68,9 @@ def test_benchmark_measures_reports_and_prints_the_delta(project):
     for row in benchmarks:
         record = records[row["extra_info"]["cell"]]
         assert row["extra_info"]["step_s"] == record.timing.step_s
-        assert row["stats"]["rounds"] == len(record.timing.step_s) == 3
+        assert row["stats"]["rounds"] == len(record.timing.step_s) == 10
         # The round trip holds the step and little else.
         assert row["stats"]["min"] >= min(record.timing.step_s)
-
-
-def test_the_report_has_the_timelines(project):
-    """Readings of the host's memory at least: enough steps for two of them."""
-    result = project.runpytest_subprocess(
-        "--benchmark", "--method", "dpo", "--ref", "resident", "--steps", "30", "--sample-hz",
-        "200", "--results", "out",
-    )  # fmt: skip
-    result.assert_outcomes(passed=1)
     assert list((project.path / "out").glob("*.timeline.csv.gz"))
     assert '<h2 id="timelines">' in (project.path / "out" / "report.html").read_text()
 
@@ -90,6 +83,7 @@ def test_a_folder_that_another_run_holds_is_a_usage_error(project):
     assert not (project.path / "out" / "run.json").exists()
 
 
+@pytest.mark.full
 def test_a_cell_that_would_not_fit_is_a_skip_unless_it_is_wanted_all_the_same(project):
     project.makeconftest(
         "from types import SimpleNamespace\n"
