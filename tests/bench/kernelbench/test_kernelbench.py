@@ -128,8 +128,8 @@ def test_the_suite_prints_its_table(pytester):
         ]
     )
     result.stdout.fnmatch_lines(
-        ["*4x as long*versus*", "*b1-d512-l1024*", "*per token: time *", "*theirs was ended before*",
-         "*this row is for a gpu*"]
+        ["*4x as long*versus*", "*b1-d512-l1024*", "*per token: time *",
+         "*theirs was ended before*", "*this row is for a gpu*"]
     )  # fmt: skip
     result = pytester.runpytest_subprocess("-rs", "bench_few.py")
     result.assert_outcomes(skipped=4)
