@@ -31,24 +31,24 @@ def alignmeter(*arguments, cwd):
 
 
 def test_run_measures_reports_and_resumes(tmp_path):
-    command = ["run", *SMALL, "--peft", "full,lora", "--steps", "3", "--out", "out"]
+    command = ["run", *SMALL, "--peft", "lora", "--steps", "3", "--out", "out"]
     done = alignmeter(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "DPO versus PPO: peak memory of one step (cpu tensor storage)" in done.stdout
-    assert done.stdout.count("separate, sequential") == 2
+    assert done.stdout.count("separate, sequential") == 1
     assert "HTML  out/report.html\nCSV   out/report.csv" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
-    assert done.stderr.count("\nok ") + done.stderr.startswith("ok ") == 4
-    assert len(load_folders([tmp_path / "out"]).records) == 4
+    assert done.stderr.count("\nok ") + done.stderr.startswith("ok ") == 2
+    assert len(load_folders([tmp_path / "out"]).records) == 2
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["matrix"] == "quick"
-    assert run["axes"]["peft"] == ["full", "lora"]
+    assert run["axes"]["peft"] == ["lora"]
     again = alignmeter(*command, cwd=tmp_path)
     assert again.returncode == 0
-    assert again.stderr.count("already there") == 4
+    assert again.stderr.count("already there") == 2
     report = alignmeter("report", "out", "--out", "r.html", "--csv", "r.csv", cwd=tmp_path)
     assert report.returncode == 0, report.stderr
-    assert (tmp_path / "r.csv").read_text().count("\n") == 5
+    assert (tmp_path / "r.csv").read_text().count("\n") == 3
     (tmp_path / "out" / "foreign.json").write_text("{}")
     partial = alignmeter("report", "out", "--out", "p.html", cwd=tmp_path)
     assert partial.returncode == 2

@@ -108,7 +108,10 @@ def test_nf4_has_its_exact_storage():
         assert sum(tensor.nbytes for tensor in tensors) == by_hand
 
 
-@pytest.mark.parametrize("architecture", ["llama", "mamba", "mamba2"])
+@pytest.mark.parametrize(
+    "architecture",
+    ["llama", *(pytest.param(name, marks=pytest.mark.full) for name in ("mamba", "mamba2"))],
+)
 def test_the_first_and_the_last_token_stand_for_all(architecture, make_cell, monkeypatch):
     """The same peaks and the same largest cache as when every token is traced."""
     cell = make_cell(method="ppo", architecture=architecture, seq_len=24, prompt_len=8, batch=3)

@@ -164,6 +164,7 @@ def test_a_replicate_past_its_limit_is_a_record(launcher, make_cell):
     assert "0.3 s; raise it with --timeout" in record.reason.text
 
 
+@pytest.mark.full
 def test_an_interrupted_start_leaves_no_worker(monkeypatch):
     """Ctrl-C while a worker starts: it must go, or the forkserver would never end."""
     from alignmeter.session.launcher import Worker
@@ -184,6 +185,7 @@ def test_an_interrupted_start_leaves_no_worker(monkeypatch):
         os.kill(pids[0], 0)
 
 
+@pytest.mark.full
 def test_a_request_cut_short_ends_the_server_in_silence(capfd):
     """Ctrl-C after connecting to the forkserver and before sending what to fork."""
     launcher = Launcher()
