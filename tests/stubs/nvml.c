@@ -9,6 +9,7 @@
  *   field_N CODE     field N of nvmlDeviceGetFieldValues fails with that code
  *   name, uuid, bus, numa_node, c2c, architecture
  *   memory_mib, reserved_mib, cap_w, module_cap_w
+ *   capability_major, capability_minor   of CUDA
  *   scopes           whose power it tells: "gpu", "module" or "gpu module"
  *   power_type       nvmlValueType_t of the power fields: 1 or, in the same bytes, 3
  *   gpu_share        scope gpu gives this share of the power; the counter counts all of it
@@ -67,6 +68,7 @@ EXPORT int nvmlInitWithFlags(unsigned flags) {
   return code;
 }
 EXPORT int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
+EXPORT int nvmlInit(void) { return nvmlInitWithFlags(0); }
 EXPORT int nvmlShutdown(void) { ENTER_LIBRARY(); INITS--; return OK; }
 EXPORT const char *nvmlErrorString(int code) { (void)code; return "a code of the stub"; }
 EXPORT int nvmlSystemGetDriverVersion(char *text, unsigned length) {
@@ -119,6 +121,12 @@ EXPORT int nvmlDeviceGetPciInfo_v3(device_t device, struct pci *pci) {
   return OK;
 }
 GETTER(nvmlDeviceGetArchitecture, unsigned, number_of(device->index, "architecture", 9))
+EXPORT int nvmlDeviceGetCudaComputeCapability(device_t device, int *major, int *minor) {
+  ENTER(device);
+  *major = (int)number_of(device->index, "capability_major", 9);
+  *minor = (int)number_of(device->index, "capability_minor", 0);
+  return OK;
+}
 EXPORT int nvmlDeviceGetC2cModeInfoV(device_t device, unsigned *enabled) {
   ENTER(device);
   if (!text_of(device->index, "c2c", NULL)) return NOT_SUPPORTED;

@@ -1,6 +1,19 @@
 """Accelerators: one file per vendor behind `base.Accelerator`; vendor questions stay in there."""
 
-__all__ = ["available", "device_or_host", "missing_text", "open_accelerator"]
+__all__ = [
+    "answering",
+    "available",
+    "broken_by_fork",
+    "device_or_host",
+    "devices_hidden",
+    "library_workspace_bytes",
+    "missing_text",
+    "open_accelerator",
+]
+
+import contextlib
+import os
+from collections.abc import Iterator
 
 from alignmeter.accelerators.base import Accelerator, Device
 from alignmeter.accelerators.device_query import query
@@ -37,3 +50,53 @@ def missing_text(name: str) -> str | None:
 def device_or_host(name: str) -> Device:
     """The device that a worker of that accelerator computes on; the host's CPU if there is none."""
     return (query(name).devices or query("cpu").devices)[0]
+
+
+_MULTIPLYING = 2
+"""Threads of a training step that multiply: the forward pass's and the backward pass's."""
+
+
+def library_workspace_bytes(chip: str | None) -> int:
+    """Bytes that the library of matrix products keeps on that chip once a step has run; 0 where no
+    library is known to keep any.
+    """
+    found: dict[str, int] = {}
+    for name in ACCELERATORS:
+        known = open_accelerator(name).library_workspaces
+        found |= {start: size for start, size in known.items() if (chip or "").startswith(start)}
+    return _MULTIPLYING * found[max(found, key=len)] if found else 0
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[None]:
+    """Within the context libraries that look for a device while they are imported open none."""
+    with contextlib.ExitStack() as stack:
+        for name in ACCELERATORS:
+            stack.enter_context(open_accelerator(name).answering())
+        yield
+
+
+def broken_by_fork() -> bool:
+    """Whether this process was forked from one that had opened a device, and so can use none."""
+    return any(open_accelerator(name).broken_by_fork() for name in ACCELERATORS)
+
+
+@contextlib.contextmanager
+def devices_hidden() -> Iterator[None]:
+    """Within the context no library finds a device, so that none opens one while it is imported.
+
+    For the process that drives workers. What hides a device is known of CUDA and of ROCm.
+    """
+    given: dict[str, str] = {}
+    for name in ACCELERATORS:
+        given |= open_accelerator(name).hiding
+    before = {variable: os.environ.get(variable) for variable in given}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for variable, value in before.items():
+            if value is None:
+                del os.environ[variable]
+            else:
+                os.environ[variable] = value

@@ -4,7 +4,8 @@ __all__ = ["Accelerator", "Device", "Mark", "Peaks"]
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from alignmeter.telemetry.base import Telemetry
@@ -21,7 +22,8 @@ Mark = Any
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Device:
     """Identity of one device, as torch has it. ``memory_bytes`` is its capacity, for a CPU the
-    host's RAM; ``pci_bus_id`` is ``dddd:bb:dd.f``.
+    host's RAM; ``pci_bus_id`` is ``dddd:bb:dd.f``; ``chip``: what kernels are compiled for, such as
+    ``sm_90``.
     """
 
     name: str
@@ -30,17 +32,19 @@ class Device:
     pci_bus_id: str | None
     driver: str | None
     runtime: str | None
+    chip: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Peaks:
-    """Allocator peaks in bytes since the last reset.
+    """Allocator peaks in bytes since the last reset, and what is allocated now.
 
     ``device_used_bytes``: what is in use on the device now, by all processes, as its runtime says.
     """
 
     allocated_bytes: int
     reserved_bytes: int
+    allocated_now_bytes: int
     device_used_bytes: int | None
 
 
@@ -50,12 +54,15 @@ class Accelerator(ABC):
 
     ``device_type``: torch's word for it. ``memory_kind``: what its memory figures are figures of.
     ``device_nodes``: patterns below ``/dev`` of its driver's files: where none of them is, there is
-    no device, and a process that holds one of them open has a device open. Empty for the host's
-    own processor. ``open_telemetry``: opens its vendor's library for a process id. ``visible``:
-    what an environment leaves of the devices that this library sees; ``visible_variables``: the
-    variables that say so, here and in containers. ``planned_chip``: whose tiles the kernels are
-    planned with; ``None``: the CPU's own paths. ``block_bytes``: its allocator hands out multiples
-    of this. ``vendor_kernels``: the packages of ``kernels = vendor`` are built for it.
+    no device. Empty for the host's own processor. ``context_nodes``: those that a process opens to
+    compute; a vendor's library that only reads figures leaves them alone. ``open_telemetry``:
+    opens its vendor's library for a process id. ``visible``: what an environment leaves of the
+    devices that this library sees; ``visible_variables``: the variables that say so, here and in
+    containers; ``hiding``: those with values that leave none. ``planned_chip``: whose tiles the
+    kernels are planned with; ``None``: the CPU's own paths. ``block_bytes``: its allocator hands
+    out multiples of this. ``library_workspaces``: chip, by how its name begins -> bytes that the
+    library of matrix products keeps for each thread that multiplies. ``vendor_kernels``: the
+    packages of ``kernels = vendor`` are built for it.
     """
 
     name: str
@@ -67,6 +74,9 @@ class Accelerator(ABC):
     visible_variables: tuple[str, ...]
     planned_chip: str | None
     block_bytes: int
+    context_nodes: tuple[str, ...] = ()
+    library_workspaces: Mapping[str, int] = field(default_factory=dict)
+    hiding: Mapping[str, str] = field(default_factory=dict)
     vendor_kernels: bool = False
 
     @abstractmethod
@@ -80,6 +90,18 @@ class Accelerator(ABC):
     @abstractmethod
     def devices(self) -> list[Device]:
         """The devices of this kind that this process may use. Opens them."""
+
+    def answering(self) -> AbstractContextManager[None]:
+        """Within the context torch tells the compute capability without opening a device: libraries
+        ask for it while they are imported.
+        """
+        return nullcontext()
+
+    def broken_by_fork(self) -> bool:
+        """Whether the process that this one was forked from had opened a device: then this one can
+        use none.
+        """
+        return False
 
     @abstractmethod
     def torch_device(self) -> "torch.device":

@@ -2,14 +2,16 @@
 
 __all__ = ["Gpu"]
 
-from collections.abc import Callable
+import contextlib
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from alignmeter.accelerators.base import Accelerator, Device, Mark, Peaks
 from alignmeter.records.record import VRAM
-from alignmeter.telemetry.device_nodes import device_nodes
+from alignmeter.telemetry.device_nodes import device_nodes, open_device_nodes
 
 if TYPE_CHECKING:
     import torch
@@ -21,11 +23,13 @@ class Gpu(Accelerator):
 
     Runs on the device that torch calls current: the first visible one unless masked otherwise.
     ``build``: the toolkit version that this torch was built for, ``None`` if it was not.
-    ``install``: what has such a build.
+    ``install``: what has such a build. ``capability``: the highest compute capability of the
+    devices here, found without opening one.
     """
 
     build: Callable[[], str | None]
     install: str
+    capability: Callable[[], tuple[int, int] | None] = lambda: None
     memory_kind: str = VRAM
     block_bytes: int = 512
     """torch's caching allocators hand out multiples of 512 bytes (``kMinBlockSize``)."""
@@ -71,7 +75,31 @@ class Gpu(Accelerator):
             pci_bus_id=_pci_bus_id(properties),
             driver=getattr(properties, "driver_version", None),
             runtime=self.build(),
+            chip=_chip(properties),
         )
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """torch's own answer would open the device."""
+        capability = None if self.ruled_out() else self.capability()
+        if capability is None:
+            yield
+            return
+        module: Any = self._module
+        before = module.get_device_capability
+        module.get_device_capability = lambda _=None: capability
+        try:
+            yield
+        finally:
+            module.get_device_capability = before
+
+    def broken_by_fork(self) -> bool:
+        """As torch knows it of its own doing, or by the files that this process inherited."""
+        if self.build() is None:
+            return False
+        # torch says so of CUDA (2.9 to 2.13) and of XPU; ROCm is its CUDA.
+        noticed = getattr(self._module, "_is_in_bad_fork", lambda: False)
+        return bool(noticed()) or bool(open_device_nodes(os.getpid(), self.context_nodes))
 
     def torch_device(self) -> "torch.device":
         """The current device of this type."""
@@ -98,6 +126,7 @@ class Gpu(Accelerator):
         peaks = Peaks(
             allocated_bytes=self._module.max_memory_allocated(),
             reserved_bytes=self._module.max_memory_reserved(),
+            allocated_now_bytes=self._module.memory_allocated(),
             device_used_bytes=self._device_used_bytes(),
         )
         if reset:
@@ -122,3 +151,12 @@ def _pci_bus_id(properties: Any) -> str | None:
         return None
     domain, bus = properties.pci_domain_id, properties.pci_bus_id
     return f"{domain:04x}:{bus:02x}:{properties.pci_device_id:02x}.0"
+
+
+def _chip(properties: Any) -> str | None:
+    """``sm_90`` or ``gfx942``, as compilers call it; XPU's properties have no such name."""
+    architecture = getattr(properties, "gcnArchName", "")
+    if architecture.startswith("gfx"):
+        return str(architecture.partition(":")[0])
+    major, minor = getattr(properties, "major", None), getattr(properties, "minor", None)
+    return None if major is None or minor is None else f"sm_{major}{minor}"

@@ -22,6 +22,7 @@ XPU = Gpu(
         "SYCL_DEVICE_ALLOWLIST",
     ),
     planned_chip="xpu",
+    context_nodes=("dri/renderD*", "accel/accel*", "dxg"),
     build=lambda: torch_build("xpu"),
     install="torch from PyTorch's XPU wheel index",
 )

@@ -31,6 +31,8 @@ _WHOLE = ("SPX", "NPS")
 class Peak(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One chip, or the part of it that ``unit`` names. ``None``: no source, or no FP8.
 
+    ``arch``: what kernels are compiled for there.
+
     FLOP/s are dense, with FP32 accumulation. ``names``: regular expressions for whole device names.
     ``via``: what was read in place of ``source``; ``second``: where single figures come from.
     """
@@ -38,6 +40,7 @@ class Peak(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     vendor: str
     names: tuple[str, ...]
     unit: Literal["package", "die", "board", "module"]
+    arch: str | None = None
     source: str
     read: datetime.date
     note: str

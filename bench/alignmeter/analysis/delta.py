@@ -27,6 +27,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "rollout_cache",
         "activations",
         "workspace",
+        "library_workspace",
         "batch",
         "unattributed",
     ),

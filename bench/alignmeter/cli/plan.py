@@ -114,11 +114,11 @@ def _predicted(cell: Any, rows: Mapping[str, Peak], largest: bool) -> Prediction
 
 
 def _with_largest(cell: Any, fit: Fit, chip: Peak) -> Fit:
-    from alignmeter.planner import largest_batch, largest_seq_len, plan_cell
+    from alignmeter.planner import largest_batch, largest_seq_len, on_chip, plan_cell
     from alignmeter.session.resolve import resolve_cell
 
     def changed(axes: dict[str, int]) -> Prediction:
-        return plan_cell(resolve_cell({**cell.axes(), **axes}).cell)
+        return on_chip(plan_cell(resolve_cell({**cell.axes(), **axes}).cell), chip.arch)
 
     memory = chip.memory_bytes
     if memory is None:

@@ -4,6 +4,7 @@ __all__ = ["nf4_settings", "nf4_weight", "quantisation_tensors", "quantise"]
 
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from alignmeter.architectures.precision import precision_of
 from alignmeter.architectures.tracing import is_tracing
 from alignmeter.cells.cell import Cell
+from alignmeter.imports import quiet
 from alignmeter_kernels.nf4_linear import Nf4Weight, nf4_linear
 
 BLOCKSIZE = 64
@@ -37,6 +39,8 @@ def quantise(
     The weights are packed when the model moves to its device (bitsandbytes does it in ``to``).
     ``kernels``: with ``custom`` the layers run `nf4_linear` on bitsandbytes' tensors.
     """
+    with quiet():
+        import_module("bitsandbytes")
     pack = _packed_without_data if is_tracing() else _packed
     for name, module in list(model.named_modules()):
         if type(module) is nn.Linear and name.rpartition(".")[2] not in skip:

@@ -12,10 +12,18 @@ __all__ = [
     "known_prediction",
     "largest_batch",
     "largest_seq_len",
+    "on_chip",
     "plan_cell",
     "predict",
 ]
 
-from alignmeter.planner.fit import ALLOWANCE, Allowance, fits, largest_batch, largest_seq_len
+from alignmeter.planner.fit import (
+    ALLOWANCE,
+    Allowance,
+    fits,
+    largest_batch,
+    largest_seq_len,
+    on_chip,
+)
 from alignmeter.planner.store import known_prediction, plan_cell
 from alignmeter.planner.trace import NotPlannedError, predict

@@ -1,10 +1,13 @@
 """Where a predicted peak fits, and how large a batch or a sequence would."""
 
-__all__ = ["ALLOWANCE", "Allowance", "fits", "largest_batch", "largest_seq_len"]
+__all__ = ["ALLOWANCE", "Allowance", "fits", "largest_batch", "largest_seq_len", "on_chip"]
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
+from alignmeter.accelerators import library_workspace_bytes
 from alignmeter.analysis.chips import Peak
 from alignmeter.cells.cell import Cell
 from alignmeter.records.prediction import Fit, Prediction
@@ -30,16 +33,32 @@ class Allowance:
 
 
 ALLOWANCE = Allowance(context_bytes=GIB, fragmentation=0.03)
-"""1 GiB for the runtime's context, its libraries and their workspaces, 3 % for gaps between blocks.
+"""1 GiB for the runtime's context and its libraries, 3 % for gaps between blocks.
 Not measured: no GPU was at hand. A record's `reserved` and `process` peaks correct it.
 """
 
 
+def on_chip(prediction: Prediction, chip: str | None) -> Prediction:
+    """The same on a chip whose library of products keeps another workspace: ``sm_80``, ``gfx90a``.
+
+    As it is for a chip without a name.
+    """
+    if chip is None:
+        return prediction
+    row = "library_workspace_bytes"
+    more = library_workspace_bytes(chip) - prediction.ledger[row]
+    return msgspec.structs.replace(
+        prediction,
+        peak_bytes=prediction.peak_bytes + more,
+        phases={name: count + more for name, count in prediction.phases.items()},
+        ledger={**prediction.ledger, row: prediction.ledger[row] + more},
+    )
+
+
 def fits(prediction: Prediction, chips: Mapping[str, Peak]) -> dict[str, Fit]:
     """Chip -> whether the prediction fits, for those whose memory is known."""
-    needed = ALLOWANCE.needed_bytes(prediction.peak_bytes)
     spare = {
-        name: chip.memory_bytes - needed
+        name: chip.memory_bytes - ALLOWANCE.needed_bytes(on_chip(prediction, chip.arch).peak_bytes)
         for name, chip in chips.items()
         if chip.memory_bytes is not None
     }

@@ -8,7 +8,7 @@ from dataclasses import replace
 import psutil
 
 from alignmeter.accelerators import device_or_host, open_accelerator
-from alignmeter.planner.fit import ALLOWANCE
+from alignmeter.planner.fit import ALLOWANCE, on_chip
 from alignmeter.planner.store import plan_cell
 from alignmeter.planner.trace import NotPlannedError
 from alignmeter.records.record import VRAM, Reason
@@ -34,10 +34,12 @@ def forecast(
 
 def _forecast_of(item: Planned, warn: Callable[[str], None]) -> Planned:
     try:
-        peak = plan_cell(item.cell).peak_bytes
+        prediction = plan_cell(item.cell)
     except NotPlannedError as error:
         warn(f"{item.cell.id}: no plan: {error}")
         return item
+    chip = device_or_host(item.cell.accelerator).chip
+    peak = on_chip(prediction, chip).peak_bytes
     item = replace(item, predicted_peak_bytes=peak)
     name, capacity, needed = _device(item, peak)
     if capacity is None or needed <= capacity:

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from platformdirs import user_cache_path
 
+from alignmeter.accelerators import devices_hidden
 from alignmeter.accelerators.provenance import package_versions, source_commit
 from alignmeter.cells.cell import Cell, digest
 from alignmeter.errors import InputError
@@ -16,7 +17,7 @@ from alignmeter.planner.trace import predict
 from alignmeter.records.folder import write_bytes
 from alignmeter.records.prediction import Prediction
 
-_VERSION = 1
+_VERSION = 2
 """Of the planner: a change of what it counts makes earlier plans void."""
 
 
@@ -41,9 +42,10 @@ def plan_cell(cell: Cell) -> Prediction:
     """The stored plan, or a new one, then stored. Raises what `predict` raises."""
     found = known_prediction(cell)
     if found is None:
-        # The workers' imports, with what their libraries log on import kept quiet.
-        import_module("alignmeter.worker.preload")
-        found = predict(cell)
+        with devices_hidden():  # some libraries open one when they are imported
+            # The workers' imports, with what their libraries log on import kept quiet.
+            import_module("alignmeter.worker.preload")
+            found = predict(cell)
         with contextlib.suppress(InputError):  # a home that cannot be written costs a repetition
             write_bytes(_path(cell), msgspec.json.encode(found))
     return found

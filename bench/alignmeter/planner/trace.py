@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import torch
 
-from alignmeter.accelerators import open_accelerator
+from alignmeter.accelerators import library_workspace_bytes, open_accelerator
 from alignmeter.accelerators.base import Accelerator
 from alignmeter.batches import Batch, BatchSource, open_batches
 from alignmeter.cells.cell import Cell
@@ -157,26 +157,21 @@ class _PlanLog(AllocationLog):
             self.storages.append(
                 Storage(nbytes=count, born=at, died=at + 1, phase=self._phase, owner="workspace")
             )
-        before = len(self.storages)
-        found = super().__torch_dispatch__(func, types, args, kwargs)
-        if func.namespace == "alignmeter":
-            for storage in self.storages[before:]:
-                if storage.died is not None:  # made and freed inside the operator
-                    storage.owner = "workspace"
-        return found
+        return super().__torch_dispatch__(func, types, args, kwargs)
 
 
 def _prediction(cell: Cell, log: AllocationLog, step: TrainingStep) -> Prediction:
     """The largest moment of the log: what was live when an operator began, and what it made."""
+    library = library_workspace_bytes(open_accelerator(cell.accelerator).planned_chip)
     curve = log.live_curve()
     made = [0] * len(log.operators)
     for storage in log.storages:
         if storage.born >= 0:
             made[storage.born] += storage.nbytes
     # The curve has one entry more: what is live after the last operator.
-    inside = [live + new for live, new in zip(curve[:-1], made, strict=True)]
+    inside = [live + new + library for live, new in zip(curve[:-1], made, strict=True)]
     at = max(range(len(inside)), key=inside.__getitem__)
-    ledger = dict.fromkeys((row.removesuffix("_bytes") for row in rows({})), 0)
+    ledger = {"library_workspace": library}
     phases: dict[str, int] = {}
     for operator, phase in enumerate(log.phase_of):
         if phase is not None:

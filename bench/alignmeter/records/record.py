@@ -49,6 +49,7 @@ OWNERS = (
     "rollout_cache",
     "activations",
     "workspace",
+    "library_workspace",
     "batch",
     "unattributed",
 )

@@ -3,15 +3,9 @@
 `tests/bench/session/test_fork_server.py` says which one a release of Python has changed.
 """
 
-__all__ = ["server_pid", "stop_server"]
+__all__ = ["stop_server"]
 
 from multiprocessing import forkserver
-
-
-def server_pid() -> int | None:
-    """Process id of the server that workers are forked from; ``None`` where none runs."""
-    pid: int | None = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
-    return pid
 
 
 def stop_server() -> None:

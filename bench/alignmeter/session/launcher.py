@@ -12,12 +12,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from typing import Any
 
-from alignmeter.accelerators import open_accelerator
 from alignmeter.children import safe_path
 from alignmeter.errors import CellError, InputError
-from alignmeter.registry import ACCELERATORS
-from alignmeter.session.fork_server import server_pid, stop_server
-from alignmeter.telemetry.device_nodes import open_device_nodes
+from alignmeter.session.fork_server import stop_server
 from alignmeter.text import shortened
 from alignmeter.worker.serve import serve
 
@@ -41,6 +38,7 @@ class Launcher:
 
     def __init__(self) -> None:
         self._round: int | None = None
+        self._spawns = False
         self._context: BaseContext = multiprocessing.get_context("forkserver")
 
     def __enter__(self) -> "Launcher":
@@ -58,6 +56,8 @@ class Launcher:
             return
         self.close()
         self._round = number
+        if self._spawns:
+            return
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([f"alignmeter.worker.{name}" for name in _IMPORTED])
         try:
@@ -75,22 +75,27 @@ class Launcher:
         self._round = None
 
     def start(self) -> "Worker":
-        """A fresh worker. Raises `CellError` if it does not come up."""
-        if _holds_device(server_pid()):
-            self._context = multiprocessing.get_context("spawn")
+        """A fresh worker. Raises `CellError` if it does not come up.
+
+        A worker whose server opened a device while it imported says so. From then on workers are
+        spawned: each imports for itself, which takes seconds.
+        """
+        worker = Worker(self._context)
+        if not worker.broken_by_fork:
+            return worker
+        worker.close()
+        stop_server()
+        self._spawns = True
+        self._context = multiprocessing.get_context("spawn")
         return Worker(self._context)
-
-
-def _holds_device(pid: int | None) -> bool:
-    """Whether a process has a device open: a fork of it could not use that device."""
-    patterns = [node for name in ACCELERATORS for node in open_accelerator(name).device_nodes]
-    return pid is not None and bool(open_device_nodes(pid, patterns))
 
 
 class Worker:
     """The parent's end of one worker process."""
 
     def __init__(self, context: BaseContext) -> None:
+        self.start_s: float
+        self.broken_by_fork: bool
         # Memory with a handle and no name: nothing is left behind, whoever dies.
         self._output = Connection(os.memfd_create("alignmeter-worker"), readable=False)
         self._connection, child = context.Pipe()
@@ -100,7 +105,7 @@ class Worker:
         try:
             self._launch()
             child.close()
-            self.start_s: float = self._receive(_START_S)
+            self.start_s, self.broken_by_fork = self._receive(_START_S)
         except BaseException:
             # Also on Ctrl-C: a worker left behind would keep its forkserver from ending.
             self.kill()

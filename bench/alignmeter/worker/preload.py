@@ -1,23 +1,21 @@
 """What the forkserver imports once, so that workers start in hundredths of a second.
 
-Importing this module is work on purpose: the forkserver does it, and who plans cells.
+Importing this module is work on purpose: the forkserver does it, spawned workers do, and who plans
+cells. Nothing here may open a device: no fork of a process that has one open can use it.
 """
 
 import contextlib
 import importlib
-import io
-import logging
 import os
-import warnings
+
+from alignmeter.accelerators import answering
+from alignmeter.imports import quiet
 
 # Libraries ask on import whether there is a GPU. Through NVML the answer leaves CUDA untouched, and
 # a process forked from this one can still use it.
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
-with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-    # bitsandbytes logs that Hugging Face's `kernels` is absent, transformers that torchvision is.
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
+with quiet(), answering():
     import peft
     import torch
     import transformers
@@ -30,5 +28,4 @@ with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
 
     for _name in ARCHITECTURES:
         importlib.import_module(load(ARCHITECTURES, _name).modeling)
-    logging.disable(logging.NOTSET)
     transformers.utils.logging.set_verbosity_error()

@@ -8,6 +8,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
+from alignmeter.accelerators import broken_by_fork
 from alignmeter.children import die_with_parent
 from alignmeter.errors import CellError
 from alignmeter.text import shortened
@@ -27,7 +28,9 @@ def serve(connection: Connection, output: Connection, born: float) -> None:
     die_with_parent()
     for stream in (1, 2):
         os.dup2(output.fileno(), stream)
-    connection.send(("ok", time.monotonic() - born))
+    from alignmeter.worker import preload  # noqa: F401 - done already where the server did it
+
+    connection.send(("ok", (time.monotonic() - born, broken_by_fork())))
     workload: Any = None
     result: object
     while True:

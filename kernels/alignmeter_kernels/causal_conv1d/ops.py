@@ -9,7 +9,7 @@ from alignmeter_kernels.causal_conv1d import gpu, native, portable
 from alignmeter_kernels.launch import launchable
 from alignmeter_kernels.layout import dense, wide
 from alignmeter_kernels.paths import note
-from alignmeter_kernels.planning import fake
+from alignmeter_kernels.planning import fake, operator
 
 Tensor = torch.Tensor
 
@@ -42,7 +42,7 @@ def causal_conv1d(
     return y
 
 
-@torch.library.custom_op("alignmeter::causal_conv1d", mutates_args=())
+@operator("alignmeter::causal_conv1d")
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tensor:
     if launchable(x.device):
         note("causal_conv1d", "triton")
@@ -58,7 +58,7 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tensor:
     return x.new_empty(x.shape)
 
 
-@torch.library.custom_op("alignmeter::causal_conv1d_backward", mutates_args=())
+@operator("alignmeter::causal_conv1d_backward")
 def _backward(
     x: Tensor, weight: Tensor, bias: Tensor | None, dy: Tensor, silu: bool
 ) -> tuple[Tensor, Tensor, Tensor]:

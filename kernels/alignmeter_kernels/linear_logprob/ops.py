@@ -8,7 +8,7 @@ from alignmeter_kernels.launch import launchable
 from alignmeter_kernels.layout import dense
 from alignmeter_kernels.linear_logprob import gpu, portable
 from alignmeter_kernels.paths import note
-from alignmeter_kernels.planning import fake
+from alignmeter_kernels.planning import fake, operator
 
 Tensor = torch.Tensor
 
@@ -54,7 +54,7 @@ def _check(hidden: Tensor, weight: Tensor, labels: Tensor) -> None:
             raise ValueError(f"{name} is on {tensor.device}, hidden on {hidden.device}")
 
 
-@torch.library.custom_op("alignmeter::linear_logprob", mutates_args=())
+@operator("alignmeter::linear_logprob")
 def _forward(
     hidden: Tensor, weight: Tensor, labels: Tensor, direction: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -74,7 +74,7 @@ def _(
     return *fp32, hidden.new_empty(hidden.shape if direction else 0)  # type: ignore[return-value]
 
 
-@torch.library.custom_op("alignmeter::linear_logprob_backward", mutates_args=())
+@operator("alignmeter::linear_logprob_backward")
 def _backward(
     hidden: Tensor, weight: Tensor, labels: Tensor, lse: Tensor, grad: Tensor, trained: bool
 ) -> tuple[Tensor, Tensor]:

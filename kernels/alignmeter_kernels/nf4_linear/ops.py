@@ -11,7 +11,7 @@ from alignmeter_kernels.launch import launchable
 from alignmeter_kernels.nf4_linear import gpu, portable
 from alignmeter_kernels.nf4_linear.reference import NESTED, Nf4Weight
 from alignmeter_kernels.paths import note
-from alignmeter_kernels.planning import fake
+from alignmeter_kernels.planning import fake, operator
 
 Tensor = torch.Tensor
 
@@ -98,7 +98,7 @@ def _path(device: torch.device) -> ModuleType:
     return gpu if launchable(device) else portable
 
 
-@torch.library.custom_op("alignmeter::nf4_linear", mutates_args=())
+@operator("alignmeter::nf4_linear")
 def _forward(
     x: Tensor,
     packed: Tensor,
@@ -122,7 +122,7 @@ def _(x: Tensor, *rest: object) -> Tensor:
     return x.new_empty(x.shape[0], out)  # type: ignore[call-overload,no-any-return]
 
 
-@torch.library.custom_op("alignmeter::nf4_linear_backward", mutates_args=())
+@operator("alignmeter::nf4_linear_backward")
 def _backward(
     dy: Tensor,
     packed: Tensor,

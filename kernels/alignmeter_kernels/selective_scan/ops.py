@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from alignmeter_kernels.launch import launchable
 from alignmeter_kernels.layout import dense, wide
 from alignmeter_kernels.paths import note
-from alignmeter_kernels.planning import fake
+from alignmeter_kernels.planning import fake, operator
 from alignmeter_kernels.selective_scan import gpu, native, portable
 
 Tensor = torch.Tensor
@@ -91,7 +91,7 @@ def _sizes(delta: Tensor, bias: Tensor | None, softplus: bool) -> Tensor:
     return F.softplus(total) if softplus else total
 
 
-@torch.library.custom_op("alignmeter::selective_scan", mutates_args=())
+@operator("alignmeter::selective_scan")
 def _forward(
     u: Tensor,
     delta: Tensor,
@@ -138,7 +138,7 @@ def _(u: Tensor, delta: Tensor, A: Tensor, *_: object) -> tuple[Tensor, Tensor, 
     )
 
 
-@torch.library.custom_op("alignmeter::selective_scan_backward", mutates_args=())
+@operator("alignmeter::selective_scan_backward")
 def _backward(
     u: Tensor,
     delta: Tensor,

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from alignmeter_kernels.launch import launchable
 from alignmeter_kernels.paths import note
-from alignmeter_kernels.planning import fake
+from alignmeter_kernels.planning import fake, operator
 from alignmeter_kernels.ssd_scan import gpu, portable
 
 Tensor = torch.Tensor
@@ -110,7 +110,7 @@ def _triton(x: Tensor) -> bool:
     return launchable(x.device) and x.dtype != torch.float64
 
 
-@torch.library.custom_op("alignmeter::ssd_scan", mutates_args=())
+@operator("alignmeter::ssd_scan")
 def _forward(
     x: Tensor,
     dt: Tensor,
@@ -133,7 +133,7 @@ def _(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, *_: object) -> tuple[Tensor, 
     return x.new_empty(x.shape), last
 
 
-@torch.library.custom_op("alignmeter::ssd_scan_backward", mutates_args=())
+@operator("alignmeter::ssd_scan_backward")
 def _backward(
     x: Tensor,
     dt: Tensor,

@@ -22,7 +22,14 @@ _MOST_DELTAS = 300
 _MOST_SENTENCES = 12
 _MOST_CHARTS = 6
 """The table has every delta."""
-_SMALL = ("quantisation_state", "rollout_cache", "workspace", "batch", "unattributed")
+_SMALL = (
+    "quantisation_state",
+    "rollout_cache",
+    "workspace",
+    "library_workspace",
+    "batch",
+    "unattributed",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,7 +1,8 @@
 """Every storage that a step makes, when it lived and who owns it.
 
 A dispatch mode sees the outputs of all operators, also in the backward pass. What an operator
-allocates and frees inside itself it cannot see; `cpu_events` adds that on the CPU.
+allocates and frees inside itself it cannot see: `cpu_events` adds that on the CPU, and elsewhere
+this project's operators run in its sight (`alignmeter_kernels.planning.watching`).
 """
 
 __all__ = ["MARKER_BYTES", "AllocationLog", "Storage"]
@@ -123,8 +124,13 @@ class AllocationLog(TorchDispatchMode):
         self.phase_of.append(self._phase)
         if self._markers:
             torch.empty(MARKER_BYTES, dtype=torch.uint8)
+        before = len(self.storages)
         output = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(output):
             if isinstance(leaf, torch.Tensor):
                 self._seen(leaf)
+        if func.namespace == "alignmeter":
+            for storage in self.storages[before:]:
+                if storage.died is not None:  # made and freed inside the operator
+                    storage.owner = "workspace"
         return output

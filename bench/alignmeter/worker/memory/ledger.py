@@ -17,8 +17,10 @@ from alignmeter.peft.nf4 import quantisation_tensors
 from alignmeter.records.record import OWNERS
 from alignmeter.worker.memory.allocations import AllocationLog
 from alignmeter.worker.memory.cpu_events import CpuEvents, record_events
+from alignmeter.worker.memory.library_workspace import library_workspace_bytes
 from alignmeter.worker.memory.torch_internals import generator_states
 from alignmeter.worker.messages import MemoryProfile
+from alignmeter_kernels.planning import watching
 
 
 def profile_step(
@@ -43,26 +45,58 @@ def profile_step(
 def _on_accelerator(
     step: TrainingStep, batch: Batch, accelerator: Accelerator, device: torch.device
 ) -> MemoryProfile:
-    """The allocator's peak is the truth; the log's largest moment gives the owners."""
-    log = AllocationLog(device, markers=False)
+    """The allocator's peaks are the truth, of each phase too; the log says whose bytes they are."""
+    library = library_workspace_bytes(accelerator, device)
+    log = _PhaseLog(device, accelerator)
     own_residents(log, step, batch)
     accelerator.synchronise()
     accelerator.peaks(reset=True)
-    logged(log, lambda: step.run(batch, log), step)
-    accelerator.synchronise()
-    peaks = accelerator.peaks(reset=False)
-    live = log.live_curve()
-    at = max(range(len(live)), key=live.__getitem__)
-    peak = live[at] if peaks is None else peaks.allocated_bytes
+    with watching(log):
+        logged(log, lambda: step.run(batch, log), step)
+    log.edge(None)
+    live, phase = log.live_curve(), log.highest()
+    inside = [i for i, name in enumerate((None, *log.phase_of)) if name == phase]
+    at = max(inside or range(len(live)), key=live.__getitem__)
+    peak = log.peaks.get(phase, live[at])
     ledger = _owners_at(log, at)
+    ledger["library_workspace"] = library
     ledger["unattributed"] += peak - sum(ledger.values())
     return MemoryProfile(
         peak_bytes=peak,
-        phase=log.phase_of[at - 1] if at else None,
+        phase=phase,
         operator=log.operators[at - 1] if at else None,
-        phase_peaks=_phase_peaks(log, live),
+        phase_peaks={name: count for name, count in log.peaks.items() if name is not None},
         ledger=rows(ledger),
     )
+
+
+class _PhaseLog(AllocationLog):
+    """A log that reads the allocator's peak at the edges of phases. Nothing waits for the device:
+    memory is handed out where operators are launched.
+    """
+
+    def __init__(self, device: torch.device, accelerator: Accelerator) -> None:
+        super().__init__(device, markers=False, block=accelerator.block_bytes)
+        self.peaks: dict[str | None, int] = {}
+        self._accelerator = accelerator
+
+    def edge(self, ended: str | None) -> None:
+        """The peak since the last edge is that of the phase that ended here, or of none."""
+        peaks = self._accelerator.peaks(reset=True)
+        if peaks is not None:
+            self.peaks[ended] = max(self.peaks.get(ended, 0), peaks.allocated_bytes)
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """As the log's, between two edges."""
+        self.edge(None)
+        with super().phase(name):
+            yield
+        self.edge(name)
+
+    def highest(self) -> str | None:
+        """The phase of the largest peak; of equal ones that which has a name."""
+        return max(self.peaks, key=lambda name: (self.peaks[name], name is not None), default=None)
 
 
 def logged(log: AllocationLog, run: Callable[[], object], step: TrainingStep) -> None:

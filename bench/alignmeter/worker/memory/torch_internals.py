@@ -7,6 +7,7 @@ __all__ = [
     "FakeTensorMode",
     "TorchDispatchMode",
     "applied_to_copies",
+    "forget_library_workspaces",
     "generator_states",
     "has_onednn_bf16",
     "recorded_memory",
@@ -35,6 +36,18 @@ def storage_key(storage: torch.UntypedStorage) -> int:
 def has_onednn_bf16() -> bool:
     """Whether oneDNN computes bf16 products on this CPU."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def forget_library_workspaces() -> bool:
+    """Free what cuBLAS or hipBLAS keeps for each thread; the next product takes it again.
+
+    Whether this torch has such libraries: a build for a CPU or for XPU has not.
+    """
+    forget: Callable[[], None] | None = getattr(torch._C, "_cuda_clearCublasWorkspaces", None)
+    if forget is None:
+        return False
+    forget()
+    return True
 
 
 @contextlib.contextmanager
