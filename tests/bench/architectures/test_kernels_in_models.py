@@ -5,6 +5,7 @@ import importlib
 import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
+from crossed import crossed
 
 from alignmeter.architectures import open_architecture
 from alignmeter.batches import open_batches
@@ -28,10 +29,11 @@ def stock_again():
         open_architecture(name).use_kernels("stock")
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("peft", PEFT_MODES)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    *crossed(
+        method=METHODS, architecture=ARCHITECTURES, peft=PEFT_MODES, precision=["fp32", "bf16"]
+    )
+)
 def test_losses_agree_with_stock(method, architecture, peft, precision, make_cell):
     cell = make_cell(
         method=method, architecture=architecture, peft=peft, kernels="custom", precision=precision

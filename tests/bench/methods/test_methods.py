@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from crossed import crossed
 from torch import nn
 
 from alignmeter.batches import open_batches
@@ -130,10 +131,9 @@ def give_head_start(policy, prompts):
 VARIANTS = [*((method, "separate") for method in METHODS), ("ppo", "shared")]
 
 
-@pytest.mark.parametrize(("method", "topology"), VARIANTS)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("peft", PEFT_MODES)
-def test_a_step_moves_what_trains_and_nothing_else(method, topology, architecture, peft, make_cell):
+@pytest.mark.parametrize(*crossed(variant=VARIANTS, architecture=ARCHITECTURES, peft=PEFT_MODES))
+def test_a_step_moves_what_trains_and_nothing_else(variant, architecture, peft, make_cell):
+    method, topology = variant
     cell = make_cell(
         method=method, architecture=architecture, peft=peft, ppo_topology=topology, seq_len=8
     )
@@ -161,11 +161,12 @@ def test_bf16_base_keeps_adapters_in_fp32(make_cell):
     assert dtypes == {False: torch.bfloat16, True: torch.float32}
 
 
-@pytest.mark.parametrize(("method", "topology"), VARIANTS)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("peft", ["full", "lora"])
-def test_checkpointing_changes_no_loss(method, topology, architecture, peft, make_cell):
+@pytest.mark.parametrize(
+    *crossed(variant=VARIANTS, architecture=ARCHITECTURES, peft=["full", "lora"])
+)
+def test_checkpointing_changes_no_loss(variant, architecture, peft, make_cell):
     """Also where several adapters share a backbone and a block is recomputed for each of them."""
+    method, topology = variant
 
     def losses(checkpointing):
         cell = make_cell(

@@ -4,9 +4,11 @@ import msgspec
 import pytest
 import torch
 import torch.nn.functional as F
+from crossed import crossed
 from references import packaged_cells
 
 from alignmeter.records.reference import Reference, packaged_references
+from alignmeter.registry import ARCHITECTURES, METHODS
 from alignmeter.session import Planned, Settings, measure
 from alignmeter.session.findings.bands import compare
 from alignmeter.session.references import obtain_reference
@@ -35,17 +37,16 @@ def test_every_tiny_cell_of_the_packaged_matrices_has_a_reference():
     assert missing == []
 
 
-@pytest.mark.parametrize(
-    ("peft", "precision"),
-    [
-        ("full", "bf16-mixed"), ("full", "bf16"), ("lora", "bf16-base"), ("lora", "bf16"),
-        ("lora", "bf16-mixed"), ("qlora", "bf16-base"),
-    ],
-)  # fmt: skip
-@pytest.mark.parametrize("architecture", ["llama", "mamba", "mamba2"])
-@pytest.mark.parametrize("method", ["sft", "rm", "dpo", "ppo"])
-def test_lower_precision_stays_within_its_band(method, architecture, peft, precision, make_cell):
+LOWER = [
+    ("full", "bf16-mixed"), ("full", "bf16"), ("lora", "bf16-base"), ("lora", "bf16"),
+    ("lora", "bf16-mixed"), ("qlora", "bf16-base"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(*crossed(method=METHODS, architecture=ARCHITECTURES, lower=LOWER))
+def test_lower_precision_stays_within_its_band(method, architecture, lower, make_cell):
     """PPO among them: it replays the reference's rollout, so tokens cannot diverge."""
+    peft, precision = lower
     cell = make_cell(method=method, architecture=architecture, peft=peft, precision=precision)
     assert agreement(cell, reference_of(cell)) == []
 
