@@ -14,11 +14,14 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import time
 import warnings
 from functools import cached_property
 from pathlib import Path
 
 import torch
+
+from alignmeter_kernels.compile_time import spent
 
 # No -ffast-math: it would let NaN pass as a number, and its start-up code changes how the whole
 # process treats denormals. These leave NaN and infinity as they are; sums may be taken in another
@@ -73,9 +76,11 @@ class CppLibrary:
             with tempfile.TemporaryDirectory(dir=path.parent) as folder:
                 made = Path(folder) / path.name
                 command = [compiler, *_FLAGS, str(self._source), "-o", str(made)]
+                start = time.monotonic()
                 done = subprocess.run(
                     command, capture_output=True, text=True, timeout=_BUILD_S, check=False
                 )
+                spent(time.monotonic() - start)
                 if done.returncode:
                     raise RuntimeError(f"{' '.join(command)} failed: {done.stderr.strip()[-500:]}")
                 made.replace(path)

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from alignmeter_kernels.compile_time import count_triton
 from alignmeter_kernels.planning import is_planning, planned_chip, plans_triton
 
 _POINTERS = {
@@ -132,6 +133,7 @@ def launch(
         return
     if is_planning():
         return
+    count_triton()
     with _on_device(arguments):
         function[grid](*arguments, **chosen, **tile.options)
 

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from alignmeter import __version__
 from alignmeter.analysis.intervals import Estimate
+from alignmeter.analysis.no_delta import why_no_delta
 from alignmeter.records.capacity import CapacityPoint
 from alignmeter.records.reasons import REASONS
 from alignmeter.records.record import Record
@@ -90,6 +91,7 @@ def render_page(view: View) -> str:
         reasons=REASONS,
         **_scope(view),
         headline=[method.upper() for method in DELTAS[0]],
+        no_delta="" if view.deltas else why_no_delta(view.records, DELTAS[0]),
         deltas=delta_views(view.deltas, view.rows, view.records),
         **_charts(view),
         **_stored(view),

@@ -68,7 +68,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Wall times of whole steps, in s; ``compile_s`` is ``None`` where nothing is compiled.
+    """Wall times of whole steps, in s; ``compile_s`` is ``None`` where nothing was compiled.
 
     ``operator_s``: seconds of one profiled step by family of operators (``attention scan
     convolution rest``); empty where it was not asked for.

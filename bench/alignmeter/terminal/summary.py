@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from alignmeter.analysis.delta import deltas
 from alignmeter.analysis.likeness import groups
+from alignmeter.analysis.no_delta import why_no_delta
 from alignmeter.records.record import Record
 from alignmeter.registry import DELTAS
 from alignmeter.terminal.agreement import agreement_parts
@@ -36,7 +37,7 @@ def summary_parts(records: Sequence[Record]) -> Iterator[Part]:
     if not pairs:
         less, more = DELTAS[0]
         names = f"{less.upper()}-vs-{more.upper()}"
-        yield Paragraph(f"no {names} delta: it needs a {less} and a {more} cell alike in all else")
+        yield Paragraph(f"no {names} delta: {why_no_delta(records, DELTAS[0])}")
 
 
 def _isolation(records: Sequence[Record]) -> Iterator[Paragraph]:

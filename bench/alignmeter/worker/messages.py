@@ -62,11 +62,15 @@ class StepReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProcessPeaks:
-    """Bytes: the allocator's reserved peak, the device's memory in use now, the peak of the RSS."""
+    """Bytes: the allocator's reserved peak, the device's memory in use now, the peak of the RSS.
+
+    ``compile_s``: what the process has spent compiling kernels until now.
+    """
 
     reserved_bytes: int | None
     device_used_bytes: int | None
     rss_bytes: int | None
+    compile_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,9 +12,7 @@ from alignmeter.accelerators import broken_by_fork
 from alignmeter.children import die_with_parent
 from alignmeter.errors import CellError
 from alignmeter.text import shortened
-
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-"""Parts of the messages of torch's allocators: CUDA/HIP/XPU, CPU on Linux, CPU elsewhere."""
+from alignmeter.worker.out_of_memory import is_out_of_memory
 
 
 def serve(connection: Connection, output: Connection, born: float) -> None:
@@ -62,7 +60,7 @@ def _classified(error: BaseException) -> tuple[str, str, str]:
     if isinstance(error, CellError):
         return error.status, error.code, error.text
     text = shortened(f"{type(error).__name__}: {error}".strip(), 2000)
-    if isinstance(error, MemoryError) or any(part in text.lower() for part in _OUT_OF_MEMORY):
+    if is_out_of_memory(error):
         return "oom", "out_of_memory", text
     import traceback
 

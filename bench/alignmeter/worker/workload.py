@@ -35,6 +35,7 @@ from alignmeter.worker.operators import profile_operators
 from alignmeter.worker.phases import PhaseClock
 from alignmeter.worker.swap import swapped_bytes
 from alignmeter_kernels import paths_run
+from alignmeter_kernels.compile_time import compile_seconds
 
 
 class Workload:
@@ -148,6 +149,7 @@ class Workload:
             reserved_bytes=None if peaks is None else peaks.reserved_bytes,
             device_used_bytes=None if peaks is None else peaks.device_used_bytes,
             rss_bytes=peak_rss_bytes(os.getpid()),
+            compile_s=compile_seconds(),
         )
 
     def provenance(self) -> Provenance:

@@ -220,6 +220,7 @@ def _timing(found: Findings) -> Timing:
         warmup_s=[report.seconds for report in found.warmup],
         step_s=[report.seconds for report in found.steps],
         median_s=_median(report.seconds for report in found.steps),
+        compile_s=None if found.peaks is None else found.peaks.compile_s,
         build_s=found.build_s,
         worker_start_s=found.worker_start_s,
         operator_s=found.operator_s,
