@@ -10,8 +10,8 @@ from alignmeter.analysis.delta import PARTS, Delta
 from alignmeter_reports.table import guarded
 
 _AXES = (
-    "architecture", "size", "peft", "kernels", "precision", "checkpointing", "seq_len", "batch",
-    "ppo_topology", "ppo_backward",
+    "architecture", "size", "peft", "kernels", "precision", "checkpointing",
+    "deterministic", "seq_len", "batch", "ppo_topology", "ppo_backward",
 )  # fmt: skip
 _PART_NAMES = {part: part.replace(" ", "_") for part in PARTS}
 

@@ -70,13 +70,14 @@ def _said(cells: Sequence[Group]) -> str:
 def _apart(good: Sequence[Group], less: str, more: str) -> str:
     """In what the two cells differ that differ least."""
     free = {"method", *goes_with("method", less, more)}
-    pairs = [
+    pairs: list[list[str]] = [
         _differences(one, other, free)
         for one in good
         for other in good
         if (one.cell.method, other.cell.method) == (less, more)
     ]
-    return "the nearest two differ in " + ", ".join(min(pairs, key=lambda pair: len(pair)))
+    pairs.sort(key=len)
+    return f"the nearest two differ in {', '.join(pairs[0])}"
 
 
 def _differences(one: Group, other: Group, free: set[str]) -> list[str]:

@@ -126,6 +126,14 @@ _ROWS = (
         omitted="off",
         help="recompute activations in the backward pass",
     ),
+    Axis(
+        name="deterministic",
+        slug="deterministic-{}",
+        choices=("off", "on"),
+        default="off",
+        omitted="off",
+        help="deterministic algorithms only: the same bits every time, also on a GPU",
+    ),
     Axis(name="optimizer", choices=("adamw",), default="adamw", omitted="adamw", help="optimizer"),
     Axis(
         name="lora_rank",

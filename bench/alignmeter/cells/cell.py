@@ -51,6 +51,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     data: str
     data_digest: str
     model_digest: str
+    deterministic: str = "off"
 
     def axes(self) -> dict[str, AxisValue]:
         """Axis name -> value, without id and digests."""

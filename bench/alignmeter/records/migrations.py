@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from alignmeter.cells.axes import RANDOM
+from alignmeter.cells.axes import AXES, RANDOM
 from alignmeter.cells.cell import make_cell
 from alignmeter.records.document import Steps
 from alignmeter.records.environment import environment_digest
@@ -30,7 +30,8 @@ def _cell_of_2(cell: Document) -> Document:
     """Its id digests only what is off its omitted value. The first cells had no ``model``: all
     weights were drawn.
     """
-    axes = {"model": RANDOM, **cell}
+    later = {name: axis.omitted for name, axis in AXES.items() if axis.omitted is not None}
+    axes = {**later, "model": RANDOM, **cell}
     digests = {name: axes.pop(name) for name in _DIGESTS}
     del axes["id"]
     return msgspec.structs.asdict(make_cell(axes, digests))

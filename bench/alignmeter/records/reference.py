@@ -29,8 +29,8 @@ Signals = dict[str, list[float]]
 """Name -> its value in each agreement step: ``loss``, ``grad_norm`` and the method's metrics."""
 
 _NO_EFFECT = (
-    "accelerator", "kernels", "precision", "checkpointing", "optimizer", "ref", "ppo_backward",
-    "lane", "data", "model",
+    "accelerator", "kernels", "precision", "checkpointing", "deterministic", "optimizer", "ref",
+    "ppo_backward", "lane", "data", "model",
 )  # fmt: skip
 """Axes of a cell that change how a loss is computed but not what it is, and paths."""
 _PACKAGES = ("torch", "transformers", "peft", "bitsandbytes")

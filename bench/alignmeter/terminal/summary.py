@@ -37,7 +37,7 @@ def summary_parts(records: Sequence[Record]) -> Iterator[Part]:
     if not pairs:
         less, more = DELTAS[0]
         names = f"{less.upper()}-vs-{more.upper()}"
-        yield Paragraph(f"no {names} delta: {why_no_delta(records, DELTAS[0])}")
+        yield Paragraph(f"no {names} delta: {why_no_delta(records, DELTAS[0])}", hang=2)
 
 
 def _isolation(records: Sequence[Record]) -> Iterator[Paragraph]:

@@ -75,13 +75,17 @@ class ProcessPeaks:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MemoryProfile:
-    """Peak of one step in bytes, where it was reached, and the ledger that sums to it."""
+    """Peak of one step in bytes, where it was reached, and the ledger that sums to it.
+
+    ``attention``: which of torch's ran, if one with an operator of its own did.
+    """
 
     peak_bytes: int
     phase: str | None
     operator: str | None
     phase_peaks: dict[str, int]
     ledger: dict[str, int]
+    attention: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

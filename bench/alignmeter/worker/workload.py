@@ -15,10 +15,12 @@ from alignmeter.batches import Batch, open_batches
 from alignmeter.cells.cell import Cell
 from alignmeter.methods import Outcome, Probe, open_method, open_setup
 from alignmeter.records.record import Provenance
-from alignmeter.registry import PEFT_MODES
+from alignmeter.registry import ARCHITECTURES, PEFT_MODES
 from alignmeter.telemetry.linux.host import peak_rss_bytes, reset_peak_rss
 from alignmeter.training.step import SilentProbe
 from alignmeter.worker.agreement import AGREEMENT_STEPS, checked_cell, observe
+from alignmeter.worker.attention import PLAIN
+from alignmeter.worker.deterministic import use_deterministic
 from alignmeter.worker.energy_window import measure_window
 from alignmeter.worker.memory.ledger import profile_step
 from alignmeter.worker.messages import (
@@ -36,6 +38,7 @@ from alignmeter.worker.phases import PhaseClock
 from alignmeter.worker.swap import swapped_bytes
 from alignmeter_kernels import paths_run
 from alignmeter_kernels.compile_time import compile_seconds
+from alignmeter_kernels.paths import note
 
 
 class Workload:
@@ -44,6 +47,7 @@ class Workload:
     def __init__(self, cell: Cell, seed: int, index: int = 0) -> None:
         """``index`` is the replicate's number; it changes nothing that is measured."""
         self.cell, self.index, self.seed = cell, index, seed
+        use_deterministic(cell.deterministic)
         self.accelerator = open_accelerator(cell.accelerator)
         self.device = self.accelerator.torch_device()
         self.meter = Meter(self.accelerator)
@@ -116,7 +120,10 @@ class Workload:
 
     def memory_step(self) -> MemoryProfile:
         """One untimed step with its ledger."""
-        return profile_step(self.step_object, self._take(), self.accelerator, self.device)
+        profile = profile_step(self.step_object, self._take(), self.accelerator, self.device)
+        if not ARCHITECTURES[self.cell.architecture].state_space:
+            note("attention", profile.attention or PLAIN)
+        return profile
 
     def operator_step(self) -> dict[str, float]:
         """One untimed step: family of operators -> s."""

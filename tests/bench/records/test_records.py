@@ -171,7 +171,7 @@ def test_summary_fits_80_columns_and_never_calls_cpu_bytes_vram():
     assert [line for line in lines if "VRAM" in line] == [
         "CPU figures are bytes of tensors. They say nothing about VRAM."
     ]
-    assert "no DPO-vs-PPO delta" in tables.lines(summary_parts(records[:1]))[-1]
+    assert "no DPO-vs-PPO delta" in " ".join(tables.lines(summary_parts(records[:1])))
 
 
 def test_summary_says_what_isolation_costs_and_what_repeats():

@@ -91,17 +91,22 @@ def _saving(delta: Delta, least: float, most: float) -> Evidence:
     )
 
 
-def takes_less(material: Material, *, method: str, versus: str, metric: str) -> list[Evidence]:
-    """A metric of one method's step over that of the other's. ``metric``: a key of `METRICS`."""
+def takes_less(
+    material: Material, *, value: str, versus: str, metric: str, axis: str = "method"
+) -> list[Evidence]:
+    """A metric of the step at one value of ``axis`` over that at the other, say of two methods.
+
+    ``metric``: a key of `METRICS`.
+    """
     rows = []
-    for pair in pairings(material.groups, "method", versus, (method,)):
+    for pair in pairings(material.groups, axis, versus, (value,)):
         if not _ran(pair):
             continue
         found, why = metric_ratio(pair.base, pair.other, metric)
         stance: Stance = "open"
         if found is not None:
             stance, why = _WORDS[outcome(found, METRICS[metric].minimum)]
-        what = cell_text(pair.base.cell, without=("method",))
+        what = cell_text(pair.base.cell, without=(axis,))
         rows.append(_row(pair, what, found, stance, why))
     return rows
 

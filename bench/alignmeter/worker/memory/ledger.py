@@ -15,6 +15,7 @@ from alignmeter.methods import TrainingStep
 from alignmeter.peft.adapters import adapter_parameters
 from alignmeter.peft.nf4 import quantisation_tensors
 from alignmeter.records.record import OWNERS
+from alignmeter.worker.attention import attention_path
 from alignmeter.worker.memory.allocations import AllocationLog
 from alignmeter.worker.memory.cpu_events import CpuEvents, record_events
 from alignmeter.worker.memory.library_workspace import library_workspace_bytes
@@ -67,6 +68,7 @@ def _on_accelerator(
         operator=log.operators[at - 1] if at else None,
         phase_peaks={name: count for name, count in log.peaks.items() if name is not None},
         ledger=rows(ledger),
+        attention=attention_path(log.operators),
     )
 
 
@@ -197,4 +199,5 @@ def _reconciled(log: AllocationLog, events: CpuEvents, base: int) -> MemoryProfi
         operator=log.operators[operator],
         phase_peaks=_phase_peaks(log, peaks),
         ledger=rows(ledger),
+        attention=attention_path(log.operators),
     )
