@@ -22,7 +22,7 @@ def to_bf16(values):
 
 def install(module):
     """Into `triton.runtime.interpreter`."""
-    import triton.language as tl
+    from triton.language import core as tl  # the package itself is being imported
 
     builder, handle = module.InterpreterBuilder, module.TensorHandle
     dot, cast, between = builder.create_dot, builder.cast_impl, builder.create_fp_to_fp
