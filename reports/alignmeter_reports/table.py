@@ -44,6 +44,7 @@ COLUMNS: dict[str, str] = {
     "energy_per_step_j": "energy per step, in J",
     "energy_bound_j": "its error bound, in J",
     "energy_scope": "what its counter counts: gpu, module or socket",
+    "energy_gaps": "idle power between steps: subtracted, or counted, as where it is empty",
     "energy_polled_per_step_j": "the power sensor's integral per step, in J",
     "idle_before_w": "power without work before the energy window, in W",
     "trained_tokens_per_s": "real tokens through the loss's forward and backward, per s",
@@ -72,7 +73,7 @@ COLUMNS: dict[str, str] = {
 _WHOLE = ("replicate", "seed", "steps", "masked_flops", "recomputed_flops", "model_flops")
 _NUMBERS = ("_s", "_j", "_w", "_percent", "_steps", "_tokens", "mfu")
 _TEXT = ("cell_id", "status", "reason_code", "reason_text", "memory_kind", "peak_phase",
-         "energy_source", "energy_scope")  # fmt: skip
+         "energy_source", "energy_scope", "energy_gaps")  # fmt: skip
 
 
 def kind_of(column: str) -> str:
@@ -112,6 +113,7 @@ def _row(record: Record, prices: Prices | None) -> dict[str, object]:
         "energy_per_step_j": record.energy.per_step_j,
         "energy_bound_j": record.energy.bound_j,
         "energy_scope": record.energy.scope,
+        "energy_gaps": record.energy.gaps,
         "energy_polled_per_step_j": record.energy.polled_per_step_j,
         "idle_before_w": record.energy.idle_before_w,
         "trained_tokens_per_s": record.throughput.trained_tokens_per_s,

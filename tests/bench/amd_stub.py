@@ -10,6 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from amd_layouts import LIBRARY_27, VERSION_27, as_27
 from stub_libraries import NO_COMPILER, SOURCES, Clock, Scenario, build_library, compiler
 
 from alignmeter.telemetry.amd.smi import open_amd
@@ -99,6 +100,23 @@ def package_version() -> str:
 
 def build_amd(folder: Path, rocm: str = "7.0.2") -> Path:
     """A ROCm of that version in ``folder``, to be named by ``ROCM_PATH``. It has no binding."""
+    _build(folder / "lib" / "libamd_smi.so", smi=26)
+    (folder / ".info").mkdir(exist_ok=True)
+    (folder / ".info" / "version").write_text(f"{rocm}\n")
+    return folder
+
+
+def build_wheel(site_packages: Path) -> Path:
+    """TheRock's package with AMD SMI 27, as pip lays it out there: no link, no .info."""
+    package = site_packages / "_rocm_sdk_core"
+    _build(package / "lib" / LIBRARY_27, smi=27)
+    (package / "__init__.py").touch()
+    as_27(ship_binding(package, VERSION_27))
+    return package
+
+
+def _build(library: Path, smi: int) -> None:
+    """The stub in the layout of that AMD SMI, with all that the package binds."""
     assert PACKAGE is not None
     wanted = set(
         re.findall(
@@ -108,14 +126,11 @@ def build_amd(folder: Path, rocm: str = "7.0.2") -> Path:
     source = SOURCES / "amdsmi.c"
     ours = set(re.findall(r"^EXPORT .*?(amdsmi_\w+)\(", source.read_text(), re.MULTILINE))
     assert ours <= wanted, f"the package does not bind {sorted(ours - wanted)}"
-    folder.mkdir(parents=True, exist_ok=True)
-    rest = folder / "rest.c"
+    library.parent.mkdir(parents=True, exist_ok=True)
+    rest = library.parent / "rest.c"
     export = '__attribute__((visibility("default")))'
     rest.write_text("".join(f"{export} int {n}(void) {{ return 2; }}\n" for n in wanted - ours))
-    build_library(folder / "lib" / "libamd_smi.so", source, rest)
-    (folder / ".info").mkdir(exist_ok=True)
-    (folder / ".info" / "version").write_text(f"{rocm}\n")
-    return folder
+    build_library(library, source, rest, define=f"SMI={smi}")
 
 
 def ship_binding(folder: Path, version: str) -> Path:

@@ -93,19 +93,19 @@ def lose_device(library, scenario, clock, lost_at_s):
 
     from alignmeter.accelerators import cpu
     from alignmeter.telemetry.nvidia.nvml import open_nvml
-    from alignmeter.worker.workload import Workload
+    from alignmeter.worker.queued import QueuedSteps
 
     os.environ |= {"STUB_SCENARIO": scenario, "STUB_CLOCK": clock}
     pynvml.nvmlLib = ctypes.CDLL(library)
     cpu.CPU = dataclasses.replace(cpu.CPU, open_telemetry=open_nvml)
-    plain = Workload.step
+    plain = QueuedSteps.run
 
-    def step(self):
+    def run(self, count):
         with Path(clock).open("r+b") as file:
             file.write(struct.pack("<Q", lost_at_s * 10**9))
-        return plain(self)
+        return plain(self, count)
 
-    at_verb("energy_window", lambda: setattr(Workload, "step", step))
+    QueuedSteps.run = run
 
 
 def serve_with(connection, output, born, *, arrange, arguments):

@@ -18,14 +18,14 @@ def compiler() -> str | None:
     return shutil.which("cc")
 
 
-def build_library(output: Path, *sources: Path) -> Path:
+def build_library(output: Path, *sources: Path, define: str = "STUB") -> Path:
     """A shared library named as ``output``, which its clients find by that name."""
     compiler_path = compiler()
     assert compiler_path is not None, NO_COMPILER
     output.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(
         [compiler_path, "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden",
-         f"-I{SOURCES}", f"-Wl,-soname,{output.name}", "-o", output, *sources],
+         f"-I{SOURCES}", f"-D{define}", f"-Wl,-soname,{output.name}", "-o", output, *sources],
         check=True,
     )  # fmt: skip
     return output

@@ -1,14 +1,16 @@
 /* libamd_smi.so without a GPU: what alignmeter and its peers ask of AMD SMI, from a scenario.
  *
- * Structs are laid out as amdsmi_wrapper.py of the package amdsmi 7.0.2 declares them. The package binds
- * some 180 symbols when it is imported; those that are not here are generated (tests/bench/amd_stub.py)
- * and say NOT_SUPPORTED.
+ * Structs are laid out as amdsmi_wrapper.py of the package amdsmi 7.0.2 declares them, which is AMD SMI
+ * 26.0; with -DSMI=27 as amdsmi.h of AMD SMI 27.0.0 does (ROCm 10.0; rocm-systems, commit c7ad0851).
+ * The package binds some 180 symbols when it is imported; those that are not here are generated
+ * (tests/bench/amd_stub.py) and say NOT_SUPPORTED.
  *
  * Keys, beside those of scenario.h: "set lib_version 26.0.2", "set init_error CODE"; of a device
  *   name, bdf, hip_uuid, hip_id, kfd_node, device_id, oam_id, driver, memory_bytes, power_cap_w, pid,
  *   process_bytes, temperature_c, clock_mhz, max_clock_mhz, memory_clock_mhz, max_memory_clock_mhz,
  *   ecc_errors
  *   partition, memory_partition   e.g. CPX and NPS4
+ *   profile         none: the library has no accelerator profile of it, as of those before MI300
  *   processes, hidden_processes   how many there are; 1 if the user may not see others besides
  *   socket          devices with the same number are partitions of one socket
  *   meter           whose trace its power and energy are: partitions repeat their socket's
@@ -23,6 +25,11 @@
  * THROTTLE_BITS of a step are those of the kernel's amdgpu_smu.h, SMU_THROTTLER_*.
  */
 #include "scenario.h"
+
+#ifndef SMI
+#define SMI 26
+#endif
+#define VERSION (SMI == 26 ? "26.0.2" : "27.0.0")
 
 enum { SUCCESS = 0, INVAL = 1, NOT_SUPPORTED = 2, NO_PERM = 10, FILE_ERROR = 14, OUT_OF_RESOURCES = 15, NOT_INIT = 32 };
 enum { CLOCK_GFX = 0, CLOCK_MEM = 4, TEMPERATURE_HOTSPOT = 1, MEMORY_VRAM = 0 };
@@ -68,7 +75,7 @@ EXPORT int amdsmi_shut_down(void) { READY = 0; return SUCCESS; }
 
 struct version { uint32_t major, minor, release, padding; const char *build; };
 EXPORT int amdsmi_get_lib_version(struct version *version) {
-  const char *text = setting("lib_version", "26.0.2");
+  const char *text = setting("lib_version", VERSION);
   if (sscanf(text, "%u.%u.%u", &version->major, &version->minor, &version->release) != 3) return INVAL;
   version->build = text;
   return SUCCESS;
@@ -121,8 +128,14 @@ EXPORT int amdsmi_get_gpu_device_bdf(void *handle, uint64_t *packed) {
 struct asic {
   char market_name[256]; uint32_t vendor_id; char vendor_name[256]; uint32_t subvendor_id; uint64_t device_id;
   uint32_t rev_id; char serial[256]; uint32_t oam_id, compute_units, padding; uint64_t graphics_version;
-  uint32_t subsystem_id, reserved[21];
+  uint32_t subsystem_id;
+#if SMI == 26
+  uint32_t reserved[21];
+#else
+  uint32_t padding_1; uint64_t flags; uint32_t reserved[18];
+#endif
 } __attribute__((packed));
+_Static_assert(sizeof(struct asic) == 896, "27 took flags from what was reserved");
 EXPORT int amdsmi_get_gpu_asic_info(void *handle, struct asic *asic) {
   int device = index_of(handle);
   REFUSE(handle, "asic");
@@ -145,7 +158,12 @@ EXPORT int amdsmi_get_gpu_driver_info(void *handle, struct driver *driver) {
   return SUCCESS;
 }
 
-struct enumeration { uint32_t render, card, hsa_id, hip_id; char hip_uuid[256]; };
+struct enumeration {
+  uint32_t render, card, hsa_id, hip_id; char hip_uuid[256];
+#if SMI == 27
+  uint32_t oam_id;
+#endif
+};
 EXPORT int amdsmi_get_gpu_enumeration_info(void *handle, struct enumeration *found) {
   char fallback[32];
   int device = index_of(handle);
@@ -166,6 +184,22 @@ EXPORT int amdsmi_get_gpu_kfd_info(void *handle, struct kfd *kfd) {
   REFUSE(handle, "kfd");
   memset(kfd, 0, sizeof *kfd);
   kfd->node_id = whole(device, "kfd_node", device + 1);
+  return SUCCESS;
+}
+
+/* The place of a mode's name is its number: amdsmi_accelerator_partition_type_t. */
+static const char *MODES[] = {"INVALID", "SPX", "DPX", "TPX", "QPX", "CPX"};
+struct profile {
+  uint32_t type, partitions, memory_caps, index, resource_count, resources[8][32]; uint64_t reserved[13];
+};
+EXPORT int amdsmi_get_gpu_accelerator_partition_profile(void *handle, struct profile *profile, uint32_t *id) {
+  int device = index_of(handle);
+  REFUSE(handle, "partition");
+  if (says(device, "profile", "none", "some")) return NOT_SUPPORTED;
+  memset(profile, 0, sizeof *profile);
+  for (uint32_t i = 0; i < sizeof MODES / sizeof *MODES; i++)
+    if (says(device, "partition", MODES[i], "SPX")) profile->type = i;
+  *id = 0;
   return SUCCESS;
 }
 
@@ -211,8 +245,14 @@ EXPORT int amdsmi_get_gpu_memory_usage(void *handle, int kind, uint64_t *bytes) 
 struct process {
   char name[256]; uint32_t pid, padding; uint64_t bytes, gfx_ns, enc_ns; uint32_t reserved_0[12];
   uint64_t gtt_bytes, cpu_bytes, vram_bytes; uint32_t reserved_1[10]; char container[256];
-  uint32_t cu_occupancy, reserved_2[11];
+  uint32_t cu_occupancy;
+#if SMI == 26
+  uint32_t reserved_2[11];
+#else
+  uint32_t evicted_ms; uint64_t sdma_us; uint32_t reserved_2[8];
+#endif
 };
+_Static_assert(sizeof(struct process) == 704, "27 took two fields from what was reserved");
 EXPORT int amdsmi_get_gpu_process_list(void *handle, uint32_t *count, struct process *list) {
   int device = index_of(handle);
   uint32_t room = *count;
@@ -236,7 +276,8 @@ static int watts(int device) {
   return (int)(number_of(device, "power_reads", sensor_w(meter_of(device))) + 0.5);
 }
 
-struct power { uint64_t socket; uint32_t current, average; uint64_t gfx_mv, soc_mv, mem_mv; uint32_t limit, padding; uint64_t reserved[18]; };
+/* Before 27 what it calls the power of the whole board (ubb) was padding. */
+struct power { uint64_t socket; uint32_t current, average; uint64_t gfx_mv, soc_mv, mem_mv; uint32_t limit, ubb; uint64_t reserved[18]; };
 EXPORT int amdsmi_get_power_info(void *handle, struct power *power) {
   int device = index_of(handle);
   REFUSE(handle, "power");
@@ -244,6 +285,7 @@ EXPORT int amdsmi_get_power_info(void *handle, struct power *power) {
   power->socket = power->current = power->average = NOT_AVAILABLE;
   power->gfx_mv = power->soc_mv = power->mem_mv = NOT_AVAILABLE;
   power->limit = whole(device, "power_cap_w", 750);
+  if (SMI == 27) power->ubb = UINT32_MAX;
   if (says(device, "power", "current", "current")) power->socket = power->current = watts(device);
   if (says(device, "power", "average", "current")) power->socket = power->average = watts(device);
   if (says(device, "power", "zero", "current")) power->socket = power->average = 0;
@@ -288,13 +330,19 @@ EXPORT int amdsmi_get_gpu_total_ecc_count(void *handle, struct errors *errors) {
   return SUCCESS;
 }
 
-/* amdsmi_gpu_metrics_t; unnamed stretches hold what nobody here reads. */
+/* amdsmi_gpu_metrics_t; unnamed stretches hold what nobody here reads. 27 widened two accumulators before
+ * the throttle bits and two more before the residencies from 32 to 64 bits. */
+#if SMI == 26
+enum { BEFORE_BITS = 112, BEFORE_RESIDENCIES = 304, AFTER_RESIDENCIES = 4072, METRICS = 4544 };
+#else
+enum { BEFORE_BITS = 120, BEFORE_RESIDENCIES = 312, AFTER_RESIDENCIES = 4248, METRICS = 4736 };
+#endif
 struct metrics {
-  uint8_t unread_0[112]; uint64_t throttle_bits;
-  uint8_t unread_1[304]; uint64_t cycles, prochot, ppt, socket_thermal, vr_thermal, hbm_thermal;
-  uint8_t unread_2[4072];
+  uint8_t unread_0[BEFORE_BITS]; uint64_t throttle_bits;
+  uint8_t unread_1[BEFORE_RESIDENCIES]; uint64_t cycles, prochot, ppt, socket_thermal, vr_thermal, hbm_thermal;
+  uint8_t unread_2[AFTER_RESIDENCIES];
 };
-_Static_assert(sizeof(struct metrics) == 4544, "as the package declares it");
+_Static_assert(sizeof(struct metrics) == METRICS, "as binding and header have it");
 
 /* Milliseconds until now in which one of those bits was set. */
 static uint64_t throttled_ms(int device, uint64_t bits) {

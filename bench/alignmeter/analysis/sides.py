@@ -74,5 +74,7 @@ def _side_of(group: Group, metric: Metric) -> Side:
 def _kind(record: Record, metric: Metric) -> str:
     """What the figure is a figure of: another source is another quantity."""
     if metric.name == "energy":
-        return f"{record.energy.source} of {record.energy.scope or 'an unknown scope'}"
+        energy = record.energy
+        gaps = " without gaps between steps" if energy.gaps == "subtracted" else ""
+        return f"{energy.source} of {energy.scope or 'an unknown scope'}{gaps}"
     return record.memory.kind if metric.exact else ""

@@ -1,6 +1,6 @@
 """NF4 weights through bitsandbytes, on the CPU too."""
 
-__all__ = ["nf4_settings", "nf4_weight", "quantisation_tensors", "quantise"]
+__all__ = ["BLOCKSIZE", "nf4_settings", "nf4_weight", "quantisation_tensors", "quantise"]
 
 from collections.abc import Iterator
 from functools import cache

@@ -2,9 +2,10 @@
 
 __all__ = ["QLORA"]
 
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 
 from torch import nn
+from torch.torch_version import TorchVersion
 
 from alignmeter.architectures import Architecture
 from alignmeter.architectures.precision import precision_of
@@ -12,15 +13,29 @@ from alignmeter.cells.cell import Cell
 from alignmeter.flops import Trained
 from alignmeter.peft.adapters import adapter_settings, counted_adapters, inject_adapters
 from alignmeter.peft.base import PeftMode
-from alignmeter.peft.nf4 import nf4_settings, quantise
+from alignmeter.peft.nf4 import BLOCKSIZE, nf4_settings, quantise
+
+_LEAST = "0.49.2"
+"""The first bitsandbytes whose NF4 blocks hold 64 weights on CDNA devices too (pull request 1856 of
+bitsandbytes; its library for ROCm has kQuantizeBlockwise64, that of 0.49.1 has not). Asked for on
+every device, so that a cell is the same cell everywhere.
+"""
 
 
 class _Qlora(PeftMode):
     name = "qlora"
 
     def missing(self) -> str | None:
-        if find_spec("bitsandbytes") is None:
+        try:
+            found = version("bitsandbytes")
+        except PackageNotFoundError:
             return "bitsandbytes is not installed; pip install 'alignmeter[qlora]'"
+        if TorchVersion(found) < _LEAST:
+            return (
+                f"bitsandbytes {found} is installed, and {_LEAST} or later is wanted: earlier ones "
+                f"have no NF4 blocks of {BLOCKSIZE} on CDNA devices; pip install -U "
+                "'alignmeter[qlora]'"
+            )
         return None
 
     def settings(self, cell: Cell) -> dict[str, float | int | str]:

@@ -3,10 +3,12 @@
 ``python -m alignmeter.records.reasons`` prints `docs/reasons.md`.
 """
 
-__all__ = ["REASONS", "Code", "markdown_page"]
+__all__ = ["REASONS", "Code", "Reason", "markdown_page"]
 
 import sys
 from enum import StrEnum
+
+import msgspec
 
 
 class Code(StrEnum):
@@ -193,6 +195,13 @@ class Code(StrEnum):
 
 REASONS: dict[str, Code] = {code.value: code for code in Code}
 """Code -> its member. Records of other versions may hold codes that are not here."""
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why something is missing: ``code`` is a key of `REASONS`."""
+
+    code: str
+    text: str
 
 
 def markdown_page() -> str:

@@ -31,7 +31,9 @@ import msgspec
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import InputError
 from alignmeter.records.document import decode_versioned, encode_document
+from alignmeter.records.energy import Energy
 from alignmeter.records.migrations import RECORD_STEPS
+from alignmeter.records.reasons import Reason
 
 SCHEMA_VERSION = 2
 Status = Literal["ok", "oom", "unsupported", "timeout", "crashed", "predicted_oom"]
@@ -58,13 +60,6 @@ OWNERS = (
 
 VRAM = "vram"
 """The kind of memory that has a caching allocator, a context and other processes beside it."""
-
-
-class Reason(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Why something is missing: ``code`` is a key of `alignmeter.records.reasons.REASONS`."""
-
-    code: str
-    text: str
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -103,30 +98,6 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     peak_operator: str | None = None
     predicted_peak_bytes: int | None = None
     reason: Reason | None = None
-
-
-class Energy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Energy per step in J with its bound; ``source`` is ``counter``, ``polled`` or ``none``.
-
-    ``reason``: why there is nothing, or why the counter was not believed. ``polled_per_step_j``:
-    the power sensor's integral, beside the counter. ``phase_j``: phase -> J per step, the
-    counter's power apportioned over the phases' time, not measured phase by phase.
-    """
-
-    source: Literal["counter", "polled", "none"]
-    reason: Reason | None = None
-    per_step_j: float | None = None
-    bound_j: float | None = None
-    mean_w: float | None = None
-    scope: str | None = None
-    power_kind: str | None = None
-    window_s: float | None = None
-    steps: int | None = None
-    tick_s: float | None = None
-    idle_before_w: float | None = None
-    idle_after_w: float | None = None
-    polled_per_step_j: float | None = None
-    phase_j: dict[str, float] = {}
 
 
 class Telemetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

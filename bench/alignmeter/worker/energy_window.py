@@ -1,27 +1,50 @@
-"""The energy window: whole steps between two synchronised readings of the device's counter."""
+"""The energy window: whole steps, one straight after the other, between two readings of the
+device's counter.
+"""
 
-__all__ = ["LEAST_S", "LEAST_TICKS", "Watched", "measure_window", "watch"]
+__all__ = ["LEAST_S", "LEAST_TICKS", "Steps", "Watched", "measure_window", "watch"]
 
+import math
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 from alignmeter.telemetry.base import Sample
 from alignmeter.worker.messages import EnergyWindow, StepSpans
 from alignmeter.worker.meter import Meter
 
-LEAST_S = 5.0
+LEAST_S = 2.4
+"""120 ticks of 20 ms, which NVML's counter may have. With both looks at the idle device it takes
+3.4 s and less than a step on top.
+"""
 LEAST_TICKS = 120
 """The counter is read between two refreshes at both ends, so each end is wrong by at most one tick:
 over 120 of them by at most 1 / 120 of the energy that the power cap allows.
 """
-_WATCH_S = 1.0
+_WATCH_S = 0.5
 _WATCH_LONGEST_S = 3.0
 _WATCH_TICKS = 5
 _POLL_S, _LATE_S = 0.002, 0.010
 """How often the counter is looked at, and from when on a look is late."""
+_AVERAGED_S = 1.0
+"""What a sensor of average power looks back on (nvml.h, nvmlDeviceGetPowerUsage: "power averaged
+over 1 sec interval"). Right after an idle device it would be polled too low for as long.
+"""
+
+
+class Steps(Protocol):
+    """Whole training steps, as the window wants them."""
+
+    def run(self, count: int) -> None:
+        """That many, one straight after the other; returns when the device has finished them."""
+        ...
+
+    def spans(self) -> list[StepSpans]:
+        """When each ran, in order. It may take time, so it is asked after the last reading."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,35 +59,48 @@ class Watched:
 
 def measure_window(
     meter: Meter,
-    step: Callable[[], StepSpans],
+    steps: Steps,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> EnergyWindow:
     """Run whole steps for at least `LEAST_S` and `LEAST_TICKS` of the counter.
 
-    ``step`` returns when the device has finished, so that both readings are at synchronised edges.
-    Without a counter and without a power sensor no step is run.
+    Both readings are at edges where the device has finished. Without a counter and without a
+    power sensor no step is run.
     """
     missing = meter.read().missing
     if "energy_j" in missing and "power_w" in missing:
         return EnergyWindow(unavailable=missing["energy_j"])
     before = watch(meter, clock=clock, sleep=sleep)
-    least_s = max(LEAST_S, LEAST_TICKS * (before.tick_s or 0.0))
-    steps, first = [], meter.read()
-    start = clock()
-    while clock() - start < least_s:
-        steps.append(step())
+    averages = meter.target.capabilities.power_kind == "average"
+    lead = _run(steps, _AVERAGED_S, clock) if averages else 0
+    first = meter.read()
+    _run(steps, max(LEAST_S, LEAST_TICKS * (before.tick_s or 0.0)), clock)
     last = meter.read()
     return EnergyWindow(
         frozen=before.tick_s is None and "energy_j" not in missing,
         first=first,
         last=last,
-        steps=steps,
+        steps=steps.spans()[lead:],
         tick_s=before.tick_s,
         idle_before_w=before.mean_w,
         idle_after_w=watch(meter, clock=clock, sleep=sleep).mean_w,
     )
+
+
+def _run(steps: Steps, least_s: float, clock: Callable[[], float]) -> int:
+    """Whole steps for at least that long: how many.
+
+    Their mean time so far tells how many are left, so that the device is waited for after the first
+    one and at the end, and not after each.
+    """
+    start, done = clock(), 0
+    while (passed := clock() - start) < least_s:
+        count = math.ceil((least_s - passed) * done / passed) if done else 1
+        steps.run(count)
+        done += count
+    return done
 
 
 def watch(
@@ -73,7 +109,7 @@ def watch(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Watched:
-    """Look at a device without work for 1 s, or up to 3 s until its counter moved six times.
+    """Look at a device without work for 0.5 s, or up to 3 s until its counter moved six times.
 
     The mean power lies between two refreshes of the counter, so that no tick is cut; without a
     counter it is the mean of the power sensor.

@@ -35,10 +35,14 @@ from alignmeter.worker.messages import (
 from alignmeter.worker.meter import Meter
 from alignmeter.worker.operators import profile_operators
 from alignmeter.worker.phases import PhaseClock
+from alignmeter.worker.queued import QueuedSteps
 from alignmeter.worker.swap import swapped_bytes
 from alignmeter_kernels import paths_run
 from alignmeter_kernels.compile_time import compile_seconds
 from alignmeter_kernels.paths import note
+
+_WINDOW_BATCHES = 4
+"""Taken before the energy window, whose steps go through them in turns."""
 
 
 class Workload:
@@ -135,7 +139,8 @@ class Workload:
 
     def energy_window(self) -> EnergyWindow:
         """Whole steps between two readings of the device's counter, or why not."""
-        return measure_window(self.meter, lambda: self.step().spans)
+        batches = [self._take() for _ in range(_WINDOW_BATCHES)]
+        return measure_window(self.meter, QueuedSteps(self.step_object, batches, self.accelerator))
 
     def run_once(self, probe: Probe) -> Outcome:
         """One step that nobody times."""

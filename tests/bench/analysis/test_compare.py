@@ -214,6 +214,21 @@ def test_energy_of_another_source_is_refused():
     assert found.reason == "unlike: counter of gpu in BASE, counter of module in NEW"
 
 
+def test_energy_with_the_time_between_steps_in_it_is_refused():
+    """Earlier versions counted it; where idle power is unknown it still is."""
+
+    def of(gaps):
+        energy = Energy(source="counter", scope="gpu", gaps=gaps, per_step_j=9.0)
+        return [msgspec.structs.replace(r, energy=energy) for r in replicates(joules=9.0)]
+
+    assert rows(of(None), of("counted"))["energy"].verdict == "equal"
+    found = rows(of(None), of("subtracted"))["energy"]
+    assert found.verdict == "refused"
+    assert found.reason == (
+        "unlike: counter of gpu in BASE, counter of gpu without gaps between steps in NEW"
+    )
+
+
 @pytest.mark.parametrize("wrong", [0.0, -1.0, 1e-300, 1e300])
 def test_figures_that_cannot_be_are_no_figures(wrong):
     new = [

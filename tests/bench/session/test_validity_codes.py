@@ -94,7 +94,7 @@ SPOILED = [
     ("energy_disagrees", "energy", {"energy": counted(111.0)}),
     ("sampler_gap", "energy", {
         "energy": Energy(source="polled", polled_per_step_j=1.0), "window": WINDOW,
-        "sampling": Sampled(sampled(every_s=0.6)),
+        "sampling": Sampled(sampled(every_s=0.25)),  # over a tenth of 2.4 s
     }),
     ("throttled", "energy", {
         "window": WINDOW, "sampling": Sampled(sampled(throttles=("idle", "power_brake"))),
@@ -137,6 +137,11 @@ SOUND = [
     {"energy": counted(110.0)},
     {"energy": counted(None)},
     {"window": WINDOW, "sampling": Sampled(sampled(every_s=0.6))},
+    {
+        "energy": Energy(source="polled", polled_per_step_j=1.0),
+        "window": WINDOW,
+        "sampling": Sampled(sampled(every_s=0.2)),
+    },
     {"numerics": Numerics(losses=[LN2], agreement=[signal(1.09, 0.91)])},
     {"observed": None},
 ]

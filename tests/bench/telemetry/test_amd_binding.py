@@ -63,7 +63,8 @@ def test_a_library_without_a_symbol_names_both_releases(machine, tmp_path, monke
         "print(p.reason, p.remedy, [m for m in sys.modules if m.startswith('amdsmi')], sep='|')"
     )
     reason, remedy, modules = run(code).split("|")
-    assert f"amdsmi {package_version()} does not fit AMD SMI 25.5.60401" in reason
+    # The library's name tells the ROCm, too.
+    assert f"amdsmi {package_version()} does not fit ROCm 6.4.1 / AMD SMI 25.5.60401" in reason
     assert "pip install" in remedy
     assert modules == "[]"
 

@@ -1,7 +1,9 @@
 """Energy per step from scripted readings: every expectation is derived from the script."""
 
+from dataclasses import replace
+
+import msgspec
 import pytest
-from msgspec.structs import replace
 
 from alignmeter.session.findings.energy import apportioned, polled_j, settle
 from alignmeter.telemetry.base import Capabilities, Identity, Sample, nothing_read
@@ -44,23 +46,38 @@ class Device:
             power_w=self.watts,
         )
 
-    def step(self, seconds=0.25):
-        start, self.watts = self.now_s, 600.0
-        self.sleep(seconds)
-        self.watts = 100.0
-        half = start + seconds / 2
-        return StepSpans(
-            start_s=start,
-            end_s=self.now_s,
-            phases=[("forward", start, half), ("backward", half, self.now_s)],
-        )
-
     def clock(self):
         return self.now_s
 
 
-def window(device):
-    return measure_window(device, device.step, clock=device.clock, sleep=device.sleep)
+class Steps:
+    """Steps of that time on that device, with an idle gap after each and its waits counted."""
+
+    def __init__(self, device, seconds=0.25, gap_s=0.0):
+        self.device, self.seconds, self.gap_s = device, seconds, gap_s
+        self.runs, self.listed = [], []
+
+    def run(self, count):
+        self.runs.append(count)
+        for _ in range(count):
+            self.listed.append(self._step())
+            self.device.sleep(self.gap_s)
+
+    def _step(self):
+        start, self.device.watts = self.device.now_s, 600.0
+        self.device.sleep(self.seconds)
+        end, self.device.watts = self.device.now_s, 100.0
+        half = start + self.seconds / 2
+        phases = [("forward", start, half), ("backward", half, end)]
+        return StepSpans(start_s=start, end_s=end, phases=phases)
+
+    def spans(self):
+        return self.listed
+
+
+def window(device, steps=None):
+    steps = steps or Steps(device)
+    return measure_window(device, steps, clock=device.clock, sleep=device.sleep)
 
 
 @pytest.mark.parametrize("own_clock", [False, True])
@@ -77,15 +94,82 @@ def test_the_window_is_long_enough_and_its_bound_holds_the_truth(own_clock):
     assert energy.mean_w == pytest.approx(600.0, rel=0.01)
 
 
+@pytest.mark.parametrize("own_clock", [False, True])
+@pytest.mark.parametrize("seconds", [0.003, 0.05, 0.137, 0.7, 2.2])
+def test_a_tick_of_20_ms_costs_six_seconds_at_most(seconds, own_clock):
+    """Looks at the idle device included; the bound is a tick's share of 120 and more.
+
+    The device is waited for three times at most, whatever the number of steps.
+    """
+    device = Device(tick_s=0.02, own_clock=own_clock)
+    steps = Steps(device, seconds)
+    found = window(device, steps)
+    assert device.now_s <= 6.0
+    assert len(steps.runs) <= 3
+    energy = settle(found, TARGET, [])
+    assert energy.window_s >= 120 * 0.02
+    assert energy.bound_j <= 700.0 * seconds / 120 * 1.0001
+    assert abs(energy.per_step_j - 600.0 * seconds) <= energy.bound_j
+
+
+@pytest.mark.parametrize("gap_s", [0.0, 0.002, 0.04])
+def test_what_lies_between_steps_is_no_part_of_a_step(gap_s):
+    """Gaps of 40 ms at 100 W are 4 J beside a step's 150 J; the ticks at the ends explain 1.6.
+
+    The truth of the gaps is that of the idle device, so the ticks are all that may be wrong.
+    """
+    device = Device(tick_s=0.02)
+    found = window(device, Steps(device, gap_s=gap_s))
+    energy = settle(found, TARGET, [])
+    ticks_j = found.tick_s * 700.0 / energy.steps
+    assert abs(energy.per_step_j - 150.0) <= ticks_j
+    assert energy.gaps == "subtracted"
+    assert energy.gap_s == pytest.approx(energy.steps * gap_s, abs=1e-6)
+    assert energy.mean_w == pytest.approx(600.0, rel=ticks_j / 150.0)
+    # By itself a gap may have taken anything up to the cap: 600 W more than was taken off.
+    assert energy.bound_j == pytest.approx(ticks_j + gap_s * 600.0, rel=0.01)
+    assert sum(energy.phase_j.values()) == pytest.approx(energy.per_step_j)
+
+
+def test_gaps_count_where_idle_power_is_unknown():
+    """10 steps of 1 s in a window of 12: 2 s of gaps took between 0 and 1400 J."""
+    found = made_window(0.0, 6000.0, seconds=12.0)
+    energy = settle(found, TARGET, [])
+    assert (energy.gaps, energy.gap_s, energy.per_step_j) == ("counted", 2.0, 600.0)
+    assert energy.bound_j == pytest.approx((0.1 * 700.0 + 2.0 * 700.0) / 10)
+
+
+def test_polling_leaves_the_gaps_out_too():
+    """400 W for 12 s are 4800 J; 2 s of them are gaps at 100 W; ten steps used 460 J each."""
+    idle = replace(made_window(None, None, seconds=12.0), idle_before_w=90.0, idle_after_w=110.0)
+    samples = [Sample(monotonic_s=t, power_w=400.0) for t in (1.0, 11.0)]
+    energy = settle(idle, TARGET, samples)
+    assert (energy.source, energy.gaps) == ("polled", "subtracted")
+    assert energy.per_step_j == energy.polled_per_step_j == pytest.approx(460.0)
+    assert energy.bound_j == pytest.approx(460.0)  # of at most 700 W in 10 s, all or nothing
+
+
+def test_a_sensor_that_averages_has_seen_nothing_but_steps():
+    """It looks back a second, so steps run for a second before the window."""
+    device = Device(tick_s=0.02)
+    device.target = replace(TARGET, capabilities=Capabilities(power_kind="average"))
+    steps = Steps(device)
+    found = window(device, steps)
+    lead = steps.listed[: -len(found.steps)]
+    assert found.first.monotonic_s - lead[0].start_s >= 1.0
+    assert found.steps[0].start_s == found.first.monotonic_s
+    assert device.now_s <= 6.0
+
+
 def test_idle_power_before_and_after():
     """100 W when nothing runs; between refreshes the counter gives it exactly."""
     found = window(Device())
     assert (found.idle_before_w, found.idle_after_w) == pytest.approx((100.0, 100.0), rel=0.02)
 
 
-def test_a_short_tick_still_gets_five_seconds():
-    found = window(Device(tick_s=0.01))
-    assert 5.0 <= sum(s.end_s - s.start_s for s in found.steps) < 5.3
+def test_a_short_tick_still_gets_its_seconds():
+    found = window(Device(tick_s=0.001))
+    assert 2.4 <= sum(s.end_s - s.start_s for s in found.steps) < 2.7
 
 
 def test_a_stall_of_the_host_does_not_pass_for_a_tick():
@@ -103,7 +187,7 @@ def test_a_frozen_counter_is_not_believed():
     found = window(device)
     assert found.frozen
     edges = (found.first, found.last)
-    energy = settle(found, TARGET, [replace(s, power_w=600.0) for s in edges])
+    energy = settle(found, TARGET, [msgspec.structs.replace(s, power_w=600.0) for s in edges])
     assert energy.source == "polled"
     assert energy.reason.code == "counter_frozen"
 
@@ -152,7 +236,11 @@ def test_without_counter_and_sensor_no_step_is_run():
         def read(self):
             return nothing_read("no driver")
 
-    found = measure_window(Blind(), lambda: pytest.fail("a step was run"))
+    class Never:
+        def run(self, count):
+            pytest.fail("a step was run")
+
+    found = measure_window(Blind(), Never())
     energy = settle(found, Blind.target, [])
     assert (energy.source, energy.per_step_j, energy.reason.code) == (
         "none",

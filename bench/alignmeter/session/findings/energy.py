@@ -3,7 +3,10 @@
 __all__ = ["apportioned", "polled_j", "settle"]
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from statistics import fmean
+from typing import Literal
 
 from msgspec.structs import replace
 
@@ -15,51 +18,79 @@ from alignmeter.worker.messages import EnergyWindow, Target
 def settle(window: EnergyWindow, target: Target, samples: Sequence[Sample]) -> Energy:
     """Energy per step with its bound, by the counter or else by polling.
 
-    Counter: the difference of both readings over the number of steps. Each reading is up to one
-    tick old, so the difference is wrong by at most tick x power cap. Polled: the integral of the
-    sensor's readings; a sensor that looks a part of the time proves no more than that power lay
-    between 0 and the cap, and that is its bound. No power cap, no bound.
+    Counter: the difference of both readings, less what the gaps between steps and at the edges took
+    by the idle device's power, over the number of steps. Each reading is up to one tick old, so the
+    difference is wrong by at most tick x power cap; in a gap power lay between 0 and the cap.
+    Polled: the integral of the sensor's readings, less the same; a sensor that looks a part of the
+    time proves no more than that power lay between 0 and the cap, and that is its bound. No power
+    cap, no bound. Where idle power is unknown, the gaps count with the steps.
     """
     if window.unavailable is not None or window.first is None or window.last is None:
         text = window.unavailable or "the energy window did not end"
         return Energy(source="none", reason=Reason(code="energy_unavailable", text=text))
     start, end = window.first.monotonic_s, window.last.monotonic_s
     inside = [s for s in samples if start <= s.monotonic_s <= end]
+    count, steps_s = len(window.steps), sum(step.end_s - step.start_s for step in window.steps)
+    gaps = _gaps(window, end - start - steps_s)
     cap_w = None if target.identity is None else target.identity.power_cap_w
     polled = polled_j(inside, start, end)
-    rejected = _why_rejected(window, inside)
-    count, length = len(window.steps), end - start
-    common = Energy(
+    polled = None if polled is None else polled - gaps.joules
+    energy = Energy(
         source="none",
-        reason=rejected,
-        window_s=length,
+        reason=_why_rejected(window, inside),
+        window_s=end - start,
         steps=count,
         tick_s=window.tick_s,
+        gap_s=gaps.seconds,
         power_kind=target.capabilities.power_kind,
         idle_before_w=window.idle_before_w,
         idle_after_w=window.idle_after_w,
         polled_per_step_j=None if polled is None else polled / count,
     )
-    if rejected is None:
-        used = (window.last.energy_j or 0.0) - (window.first.energy_j or 0.0)
-        return replace(
-            common,
-            source="counter",
-            scope=target.capabilities.energy_scope,
-            per_step_j=used / count,
-            mean_w=used / length,
-            bound_j=None if cap_w is None else (window.tick_s or 0.0) * cap_w / count,
-            phase_j=apportioned(window, inside, used),
-        )
-    if polled is None:
-        return common
+    if energy.reason is None:
+        used = (window.last.energy_j or 0.0) - (window.first.energy_j or 0.0) - gaps.joules
+        bound = None if cap_w is None else (window.tick_s or 0.0) * cap_w + gaps.bound_j(cap_w)
+        scope, phases = target.capabilities.energy_scope, apportioned(window, inside, used)
+        energy = replace(energy, source="counter", scope=scope, phase_j=phases)
+    elif polled is not None:
+        used, scope = polled, target.capabilities.power_scope
+        bound = None if cap_w is None else max(used, cap_w * steps_s - used)
+        energy = replace(energy, source="polled", scope=scope)
+    else:
+        return energy
     return replace(
-        common,
-        source="polled",
-        scope=target.capabilities.power_scope,
-        per_step_j=polled / count,
-        mean_w=polled / length,
-        bound_j=None if cap_w is None else max(polled, cap_w * length - polled) / count,
+        energy,
+        gaps=gaps.treated,
+        per_step_j=used / count,
+        mean_w=used / steps_s,
+        bound_j=None if bound is None else bound / count,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Gaps:
+    """The window's time outside steps, and the power that is taken off for it."""
+
+    seconds: float
+    watts: float
+    treated: Literal["subtracted", "counted"]
+
+    @property
+    def joules(self) -> float:
+        return self.seconds * self.watts
+
+    def bound_j(self, cap_w: float) -> float:
+        """How far that may be from what they took, if power lay between 0 and the cap."""
+        return self.seconds * max(self.watts, cap_w - self.watts)
+
+
+def _gaps(window: EnergyWindow, seconds: float) -> _Gaps:
+    """Device and host may run apart by less than what a negative time would be."""
+    idle = [w for w in (window.idle_before_w, window.idle_after_w) if w is not None]
+    return _Gaps(
+        seconds=max(0.0, seconds),
+        watts=fmean(idle) if idle else 0.0,
+        treated="subtracted" if idle else "counted",
     )
 
 
@@ -98,15 +129,15 @@ def apportioned(window: EnergyWindow, samples: Sequence[Sample], used_j: float) 
     """Phase -> J per step: the counter's power, spread over the time of the phases.
 
     Between two refreshes the counter's power is taken as constant, so phases shorter than a tick
-    share what the tick holds by their time. Steps' time outside phases keeps its share. The
-    parts are scaled to ``used_j``, what the window used.
+    share what the tick holds by their time. Steps' time outside phases keeps its share, gaps
+    between steps have none. The parts are scaled to ``used_j``, what the window's steps used.
     """
     pieces = _power(window, samples)
     totals: dict[str, float] = {}
     for step in window.steps:
         for name, start, end in step.phases:
             totals[name] = totals.get(name, 0.0) + _integral(pieces, start, end)
-    whole = _integral(pieces, pieces[0][0], pieces[-1][1])
+    whole = sum(_integral(pieces, step.start_s, step.end_s) for step in window.steps)
     scale = used_j / whole / len(window.steps) if whole > 0.0 else 0.0
     return {name: joules * scale for name, joules in totals.items()}
 

@@ -9,6 +9,7 @@ from alignmeter.records.reasons import Code
 from alignmeter.records.record import Energy, Numerics, Reason, Signal, Verdict
 from alignmeter.session.findings.disturbances import Timed, disturbances, fallen_back, throttling
 from alignmeter.session.sampling import Sampling, longest_gap_s
+from alignmeter.worker.energy_window import LEAST_S
 from alignmeter.worker.messages import EnergyWindow, MemoryProfile, Observed
 
 _LEDGER_LIMIT = {"cpu tensor storage": 0.01, "vram": 0.03}
@@ -16,7 +17,7 @@ _ENERGY_APART = 0.10
 """A sensor that looks 25 of every 100 ms is off by more than this at few step times only; a counter
 with the wrong unit or of another device is off by more at all.
 """
-_SAMPLER_GAP_S = 0.5
+_SAMPLER_GAP_S = LEAST_S / 10
 """A tenth of the shortest energy window."""
 
 

@@ -1,16 +1,17 @@
-"""AMD SMI's Python binding: which copy is loaded, whether it fits the library, and how it is asked.
+"""AMD SMI's Python binding: which copy is loaded, and whether it fits the library.
 
-``import amdsmi`` without ROCm prints and raises `KeyError`; with an older library it raises
-`AttributeError` (amdsmi_wrapper.py binds 184 symbols). So nothing is imported on a machine without
-ROCm and AMD GPU, and whatever an import raises becomes a reason.
+``import amdsmi`` without ROCm prints and raises `KeyError`, with an older library `AttributeError`
+(amdsmi_wrapper.py of 7.0 binds 184 symbols); from ROCm 7.14 on it succeeds, and the first call
+raises `OSError`. So nothing is imported on a machine without ROCm and AMD GPU, and whatever an
+import raises becomes a reason.
 """
 
-__all__ = ["Binding", "Refused", "ask", "load_binding", "refused"]
+__all__ = ["Binding", "load_binding"]
 
+import ctypes
 import importlib.util
 import io
 import os
-import re
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -19,39 +20,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from alignmeter.telemetry.amd.answers import Refused, ask
+from alignmeter.telemetry.amd.release import misfit, rocm_version
 from alignmeter.telemetry.base import NoTelemetry
 
 KFD = Path("/dev/kfd")
 """The compute driver's device: amdgpu is loaded and has a GPU."""
 OPT = Path("/opt")
-
-STATUSES: dict[int, tuple[str, str | None]] = {
-    1: ("invalid argument", None),
-    2: ("not supported by this device or driver", None),
-    3: ("not yet implemented by the library", None),
-    4: ("a library could not be loaded", "install libdrm and libdrm_amdgpu"),
-    6: ("libdrm reports an error", None),
-    8: ("timed out", None),
-    9: ("the driver asks to try again", None),
-    10: ("no permission", "add the user to the groups render and video"),
-    12: ("input/output error", None),
-    14: ("a file of the driver cannot be read: is the device gone?", None),
-    15: ("out of resources", None),
-    18: ("initialization failed", "see `amd-smi list` for what fails"),
-    20: ("a folder of the driver is missing", None),
-    30: ("the device is busy", None),
-    31: ("no such device", None),
-    32: ("the library is not initialized", None),
-    34: ("the driver amdgpu is not loaded", "load it: modprobe amdgpu"),
-    40: ("no data", None),
-    43: ("the driver's data has an unknown form", "let the driver and ROCm be of one release"),
-    52: ("a file of the driver is missing", None),
-    4294967294: ("an error of the driver without a status of its own", None),
-    4294967295: ("unknown error", None),
-}
-"""Status -> what it means, and what would help if something would. Source: amdsmi_status_t."""
-NEVER_ANSWERED = (2, 3)
-"""Such a figure does not come later either: it is not asked again."""
+WHEEL = "_rocm_sdk_core"
+"""TheRock's wheels have ROCm in this package: lib/ and share/amd_smi/ (packaging.md of AMD SMI)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,35 +37,6 @@ class Binding:
 
     smi: Any
     rocm: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """An answer that was not given. ``forever``: the device has no such thing."""
-
-    words: str
-    forever: bool = False
-    remedy: str | None = None
-
-
-def refused(function: str, status: int) -> Refused:
-    """What a status other than success means."""
-    words, remedy = STATUSES.get(status, (f"status {status}", None))
-    return Refused(f"{function}: {words}", status in NEVER_ANSWERED, remedy)
-
-
-def ask(smi: Any, function: str, *arguments: Any) -> Any:
-    """What that function of the binding answers, or `Refused`: it never raises."""
-    call = getattr(smi, function, None)
-    if call is None:
-        return Refused(f"this amdsmi has no {function}", forever=True)
-    try:
-        return call(*arguments)
-    except Exception as error:  # noqa: BLE001 - whatever the binding raises is a reason, not a crash
-        status = getattr(error, "err_code", None)
-        if not isinstance(status, int):
-            return Refused(f"{function}: {type(error).__name__}: {error}")
-        return refused(function, status)
 
 
 def load_binding() -> Binding | NoTelemetry:
@@ -113,7 +61,8 @@ def load_binding() -> Binding | NoTelemetry:
     if not reasons:
         return NoTelemetry(
             "no Python package amdsmi",
-            "pip install the release that fits ROCm: pip install 'amdsmi==7.0.*' for ROCm 7.0",
+            "install ROCm's own (package amd-smi-lib), or the release of PyPI that fits ROCm: "
+            "pip install 'amdsmi==7.0.*' for ROCm 7.0",
         )
     remedies = [reason.remedy for reason in reasons if reason.remedy]
     return NoTelemetry("; ".join(r.words for r in reasons), (*remedies, _HOW_TO_INSTALL)[0])
@@ -123,11 +72,18 @@ _HOW_TO_INSTALL = "install ROCm's AMD SMI (package amd-smi-lib), or set ROCM_PAT
 
 
 def _rocm_roots() -> list[Path]:
-    """Where ROCm may be, in the order of the binding's own search (amdsmi_wrapper.py)."""
+    """Where ROCm may be, the preferred first.
+
+    That of TheRock's wheels comes before all: torch from there has loaded its libamd_smi.so, and
+    with a second copy in one process AMD SMI sees no GPU (pytorch/pytorch#186516). Then in the
+    order of the binding's own search (amdsmi_wrapper.py before 27, which looks beside itself only).
+    """
+    spec = importlib.util.find_spec(WHEEL)
+    wheels = [] if spec is None else list(spec.submodule_search_locations or [])
     named = [os.environ[name] for name in ("ROCM_HOME", "ROCM_PATH") if os.environ.get(name)]
     # TheRock's packages live one folder deeper: docs/packaging.md of AMD SMI 27.
     usual = [OPT / "rocm", OPT / "rocm" / "core", *sorted(OPT.glob("rocm-*"), reverse=True)]
-    return [Path(name) for name in named] + usual
+    return [Path(name) for name in (*wheels, *named)] + usual
 
 
 def _packages(roots: list[Path]) -> list[Path]:
@@ -148,15 +104,22 @@ def _load(package: Path) -> Binding | Refused:
     ours = "amdsmi" not in sys.modules
     module = _import(package) if ours else sys.modules["amdsmi"]
     if isinstance(module, Refused):
-        library = _library(None)  # an older one lacks symbols: say which two do not fit
-        return (library and _misfit(package, library)) or module
-    library = _library(module)
-    if library is None:
-        return Refused(f"{package} was imported without a libamd_smi.so")
-    misfit = _misfit(package, library)
-    if misfit and ours:
+        library = _any_library()  # an older one lacks symbols: say which two do not fit
+        return (library and misfit(package, library, None)) or module
+    found = _checked(package, module)
+    if ours and isinstance(found, Refused):
         _forget()
-    return misfit or Binding(smi=module, rocm=_rocm_version(library))
+    return found
+
+
+def _checked(package: Path, module: ModuleType) -> Binding | Refused:
+    library = _library(module)
+    if library is not None:
+        return misfit(package, library, module) or Binding(smi=module, rocm=rocm_version(library))
+    # From ROCm 7.14 on the binding tells with its first call what it could not load.
+    told = ask(module, "amdsmi_get_lib_version")
+    words = " ".join(told.words.split()) if isinstance(told, Refused) else "it has no library"
+    return Refused(f"{package} was imported without a libamd_smi.so: {words}")
 
 
 def _import(package: Path) -> ModuleType | Refused:
@@ -193,56 +156,27 @@ def _forget() -> None:
         del sys.modules[name]
 
 
-def _library(module: ModuleType | None) -> Path | None:
-    """The library that the binding has loaded, from its own record or the process's memory map."""
+def _library(module: ModuleType) -> Path | None:
+    """The file that the binding has loaded; ``None`` if it stands there without one."""
     handles = getattr(getattr(module, "amdsmi_wrapper", None), "_libraries", {})
-    names = [str(getattr(handle, "_name", "")) for handle in handles.values()]
-    for name in names:
-        if Path(name).is_absolute():
-            return Path(name).resolve()
-    for line in Path("/proc/self/maps").read_text().splitlines():  # Linux, as all of ROCm
-        path = Path(line.split(maxsplit=5)[-1])
-        if path.name.startswith("libamd_smi"):
-            return path
+    for handle in handles.values():
+        function = getattr(handle, "amdsmi_init", None)
+        if isinstance(handle, ctypes.CDLL) and function is not None:
+            address = ctypes.cast(function, ctypes.c_void_p).value or 0
+            return next((file for span, file in _mapped() if address in span), None)
     return None
 
 
-def _misfit(package: Path, library: Path) -> Refused | None:
-    """Why that copy must not be used with that library, if so.
-
-    A struct of another release is read at wrong offsets or overrun: a 6.3 binding lets a 7.0
-    library write 192 bytes into 68. Releases are compared by major.minor. PyPI's copies carry
-    ROCm's number, ROCm's own the library's (py-interface/_version.py.in), so either may agree.
-    """
-    text = package / "_version.py"
-    stated = re.search(r'__version__ = "([^"]+)"', text.read_text() if text.exists() else "")
-    version = stated[1] if stated else "of unknown version"
-    root = library.parent.parent
-    if library.is_relative_to(package) or package.resolve().is_relative_to(root / "share"):
-        return None  # shipped together
-    number = re.search(r"\.so\.(\d+\.\d+\S*)", library.name)
-    known = {"ROCm": _rocm_version(library), "AMD SMI": number[1] if number else None}
-    here = [f"{name} {value}" for name, value in known.items() if value]
-    if not here:
-        return Refused(
-            f"amdsmi {version} cannot be checked against {library}: no version beside it",
-            remedy=f"set ROCM_PATH to a ROCm that has .info/version, or use {root}/share/amd_smi",
-        )
-    if _major_minor(version) in {_major_minor(value) for value in known.values() if value}:
-        return None
-    wanted = _major_minor(known["ROCm"] or "") or "<that of ROCm>"
-    return Refused(
-        f"amdsmi {version} does not fit {' / '.join(here)} ({library}): it would misread structs",
-        remedy=f"pip install 'amdsmi=={wanted}.*', or remove it where ROCm ships its own binding",
-    )
+def _any_library() -> Path | None:
+    return next((file for _, file in _mapped() if file.name.startswith("libamd_smi")), None)
 
 
-def _rocm_version(library: Path) -> str | None:
-    """The ROCm that a library belongs to, from rocm-core's file beside it."""
-    file = library.parent.parent / ".info" / "version"
-    return file.read_text().strip() if file.exists() else None
-
-
-def _major_minor(version: str) -> str:
-    found = re.match(r"\d+\.\d+", version)
-    return found[0] if found else ""
+def _mapped() -> list[tuple[range, Path]]:
+    """This process's files in memory, symbolic links resolved: addresses and file."""
+    found = []
+    for line in Path("/proc/self/maps").read_text().splitlines():  # Linux, as all of ROCm
+        fields = line.split(maxsplit=5)
+        if len(fields) > 5:
+            begin, end = (int(address, 16) for address in fields[0].split("-"))
+            found.append((range(begin, end), Path(fields[5])))
+    return found

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from alignmeter.telemetry.amd.binding import Refused, ask, refused
+from alignmeter.telemetry.amd.answers import Refused, ask, refused
 from alignmeter.telemetry.base import FIGURES, THROTTLES, Sample, checked_sample
 from alignmeter.telemetry.cached import CACHED_S, CachedAnswers
 

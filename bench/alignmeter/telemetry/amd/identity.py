@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from alignmeter.telemetry.amd.binding import Refused, ask
+from alignmeter.telemetry.amd.answers import Refused, ask
 from alignmeter.telemetry.base import Identity
 
 FORM_FACTORS = {
@@ -163,8 +163,17 @@ def _power_cap_w(smi: Any, handle: Any) -> float | None:
 
 
 def _partition(smi: Any, handle: Any) -> str | None:
-    modes = [ask(smi, f"amdsmi_get_gpu_{kind}_partition", handle) for kind in ("compute", "memory")]
-    return "/".join(filter(None, map(_told, modes))) or None
+    """Compute and memory mode.
+
+    The compute mode's old name, ``compute_partition``, is to be removed (AMD SMI 27's changelog).
+    """
+    found = ask(smi, "amdsmi_get_gpu_accelerator_partition_profile", handle)
+    profile = found.get("partition_profile") if isinstance(found, dict) else None
+    compute = profile.get("profile_type") if isinstance(profile, dict) else None
+    if _told(compute) is None:
+        compute = ask(smi, "amdsmi_get_gpu_compute_partition", handle)
+    memory = ask(smi, "amdsmi_get_gpu_memory_partition", handle)
+    return "/".join(filter(None, map(_told, (compute, memory)))) or None
 
 
 def _most_mhz(smi: Any, handle: Any) -> dict[str, float]:

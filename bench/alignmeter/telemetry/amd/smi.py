@@ -1,4 +1,4 @@
-"""AMD GPUs through AMD SMI's Python binding (``amdsmi``), ROCm 6.2 and later.
+"""AMD GPUs through AMD SMI's Python binding (``amdsmi``), ROCm 6.2 and later, AMD SMI 27 too.
 
 AMD SMI is not thread-safe before ROCm 7.2, so all calls come from the thread that opened it. It
 holds a mutex in ``/dev/shm``: a process that samples must not be killed with SIGKILL.
@@ -10,7 +10,8 @@ import threading
 from dataclasses import replace
 from typing import Any
 
-from alignmeter.telemetry.amd.binding import Binding, Refused, ask, load_binding
+from alignmeter.telemetry.amd.answers import Refused, ask
+from alignmeter.telemetry.amd.binding import Binding, load_binding
 from alignmeter.telemetry.amd.figures import Figures
 from alignmeter.telemetry.amd.identity import Place, ask_who, device_keys, hip_ranks, places
 from alignmeter.telemetry.base import (
@@ -38,7 +39,11 @@ def open_amd(pid: int) -> Telemetry:
     if isinstance(handles, Refused) or not handles:
         ask(smi, "amdsmi_shut_down")
         words = handles.words if isinstance(handles, Refused) else "AMD SMI sees no GPU"
-        return NoTelemetry(words, "is /dev/dri passed to the container, and is it readable?")
+        return NoTelemetry(
+            words,
+            "is /dev/dri passed to the container, and is it readable? Two libamd_smi.so in one "
+            "process see none either: remove the amdsmi that is not ROCm's own",
+        )
     return AmdSmi(binding, handles, pid)
 
 
