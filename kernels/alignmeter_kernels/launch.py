@@ -5,10 +5,20 @@ in, and what would have been launched on the named chip comes out, so that what 
 compiles is what dispatch launches, to the last block size.
 """
 
-__all__ = ["Launched", "Tile", "chip", "launch", "launchable", "pick", "recording"]
+__all__ = [
+    "Launched",
+    "Tile",
+    "chip",
+    "filling",
+    "launch",
+    "launchable",
+    "pick",
+    "recording",
+    "units",
+]
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -16,6 +26,7 @@ from typing import Any
 
 import torch
 
+from alignmeter_kernels.chips import units_of
 from alignmeter_kernels.compile_time import count_triton
 from alignmeter_kernels.planning import is_planning, planned_chip, plans_triton
 
@@ -115,6 +126,21 @@ def pick(tiles: Mapping[str, Tile]) -> Tile:
     name = chip()
     rows = [row for row in tiles if name.startswith(row)]
     return tiles[max(rows, key=len, default="default")]
+
+
+def units() -> int:
+    """Compute units of this chip: a launch of fewer programs leaves some of them idle."""
+    return units_of(chip())
+
+
+def filling(tiles: Iterable[Tile], programs: Callable[[Tile], int]) -> Tile:
+    """The first of ``tiles`` whose launch has a program for every unit of this chip, else the last.
+
+    ``programs``: how many a tile gives. The first is the one to take where there is enough to do,
+    those after it are smaller.
+    """
+    *larger, last = tiles
+    return next((tile for tile in larger if programs(tile) >= units()), last)
 
 
 def launch(

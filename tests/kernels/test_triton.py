@@ -61,10 +61,17 @@ def test_selective_scan(monkeypatch, length, states, options, dtype):
     assert_close_to_float64(run_scan, run_scan_reference, inputs)
 
 
-def test_selective_scan_takes_channels_in_several_programs(monkeypatch):
+@pytest.mark.parametrize(
+    ("channels", "budget"), [(64, 2**20), (2, 2**20), (2, 384), (2, 768), (1, 1)]
+)
+def test_selective_scan_in_several_programs_and_segments(monkeypatch, channels, budget):
+    """Partial sums of 2 states are 16 bytes a token and program: those of 3 programs and a chunk of
+    8 tokens 384 bytes. So the budgets hold all 5 chunks, 1, 2, and not even the one that is taken.
+    """
     monkeypatch.setattr(scan_gpu, "CHUNK", 8)
-    monkeypatch.setattr(scan_gpu, "_PER_PROGRAM", 2)
-    inputs = scan_inputs(rows=1, width=5, length=10, states=2)
+    monkeypatch.setattr(scan_gpu, "_MOST_CHANNELS", channels)
+    monkeypatch.setattr(scan_gpu, "_PARTIAL_BYTES", budget)
+    inputs = scan_inputs(rows=1, width=5, length=35, states=2)
     assert_close_to_float64(run_scan, run_scan_reference, inputs)
 
 

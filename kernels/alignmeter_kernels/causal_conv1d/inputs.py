@@ -1,11 +1,12 @@
 """Inputs of `causal_conv1d`: rows, width D, T tokens, four taps as in every published Mamba."""
 
-__all__ = ["CASES", "CHECK"]
+__all__ = ["CASES", "CHECK", "case"]
 
 from alignmeter_kernels.inputs import Case, TensorSpec
 
 
-def _case(name: str, rows: int, width: int, length: int, *, chips: bool = False) -> Case:
+def case(name: str, rows: int, width: int, length: int, *, chips: bool = False) -> Case:
+    """The convolution of a layer of ``width`` D."""
     return Case(
         name=name,
         tensors={
@@ -18,9 +19,10 @@ def _case(name: str, rows: int, width: int, length: int, *, chips: bool = False)
     )
 
 
-CHECK = _case("check", 2, 5, 63)
+CHECK = case("check", 2, 5, 63)
 CASES = (
-    _case("b1-d512-l1024", 1, 512, 1024),
-    _case("b1-d512-l4096", 1, 512, 4096),
-    _case("mamba-2.8b", 4, 5120, 2048, chips=True),
+    case("b1-d512-l1024", 1, 512, 1024),
+    case("b1-d512-l4096", 1, 512, 4096),
+    case("mamba-130m", 2, 1536, 1024),
+    case("mamba-2.8b", 4, 5120, 2048, chips=True),
 )

@@ -56,6 +56,13 @@ def forward(hidden: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tensor, Ten
     return picked.sum(0) - lse, lse - (weighted * shrink).sum(0) / sums, lse
 
 
+def _slice(vocabulary: int, block: int, bytes_per_word: int) -> int:
+    """Words of a slice: whole blocks, near equal parts, so that the last one fills the chip too."""
+    blocks = -(-vocabulary // block)
+    parts = -(-blocks // max(8, _SLICE_BYTES // (max(1, bytes_per_word) * block)))
+    return -(-blocks // parts) * block
+
+
 def backward(
     hidden: Tensor, weight: Tensor, labels: Tensor, lse: Tensor, grad: Tensor, *, trained: bool
 ) -> tuple[Tensor, Tensor]:
@@ -67,14 +74,13 @@ def backward(
     from alignmeter_kernels.linear_logprob import kernel
 
     tile, (tokens, width), vocabulary = _tile(hidden), hidden.shape, weight.shape[0]
-    block = tile.blocks["BV"]
-    size = max(8, _SLICE_BYTES // (tokens * hidden.element_size() * block)) * block
+    size = _slice(vocabulary, tile.blocks["BV"], tokens * hidden.element_size())
     dhidden = hidden.new_zeros(hidden.shape, dtype=torch.float32)
     dweight = torch.empty_like(weight) if trained else weight.new_empty(0)
     for begin in range(0, vocabulary, size):
         end = min(begin + size, vocabulary)
         slope = hidden.new_empty(tokens, end - begin)
-        grid = -(-tokens // tile.blocks["BT"]), -(-(end - begin) // block)
+        grid = -(-tokens // tile.blocks["BT"]), -(-(end - begin) // tile.blocks["BV"])
         launch(
             kernel.slopes, grid, hidden, weight, labels, lse, grad, slope, tokens, begin, end,
             width, tile=tile, PRECISION="ieee",

@@ -2,12 +2,13 @@
 
 __all__ = ["backward", "forward"]
 
-from collections.abc import Mapping
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from alignmeter_kernels.launch import Tile, launch, pick
+from alignmeter_kernels.launch import Tile, filling, launch, pick
 from alignmeter_kernels.nf4_linear.reference import CODES, NESTED, Nf4Weight
 from alignmeter_kernels.planning import table
 
@@ -31,13 +32,26 @@ _BACKWARD_TILES = {
     "gfx9": Tile(blocks={"BM": 256, "BN": 64, "BK": 64}, warps=8, stages=2),
     "interpreter": Tile(blocks={"BM": 16, "BN": 16, "BK": 128}),
 }
+_SMALLER_FORWARD = (
+    Tile(blocks={"BM": 128, "BN": 64, "BK": 64}, warps=8, stages=2),
+    Tile(blocks={"BM": 64, "BN": 64, "BK": 32}, warps=4, stages=2),
+    Tile(blocks={"BM": 64, "BN": 32, "BK": 32}, warps=4, stages=2),
+)
+_SMALLER_BACKWARD = (
+    Tile(blocks={"BM": 128, "BN": 64, "BK": 64}, warps=8, stages=2),
+    Tile(blocks={"BM": 64, "BN": 32, "BK": 64}, warps=4, stages=2),
+    Tile(blocks={"BM": 64, "BN": 32, "BK": 32}, warps=4, stages=2),
+)
+"""For products too small to give every unit of a chip one of the tiles above: W is dequantised more
+often then, by units that would stand idle."""
 _FEW = 32
-"""Tokens up to which the tile of decoding is used: reading W costs all, and its rows are shared out
-among as many programs as there are."""
+"""Tokens up to which the tiles of decoding are used: reading W costs all, and its rows are shared
+out among as many programs as there are."""
 _FEW_TILES = {
     "default": Tile(blocks={"BM": 16, "BN": 32, "BK": 64}, warps=4, stages=3),
     "interpreter": Tile(blocks={"BM": 16, "BN": 32, "BK": 64}),
 }
+_SMALLER_FEW = (Tile(blocks={"BM": 16, "BN": 16, "BK": 64}, warps=4, stages=3),)
 _WIDE_TILES = {
     "default": Tile(blocks={"BM": 64, "BN": 32, "BK": 32}, warps=4, stages=2),
     "gfx11": Tile(blocks={"BM": 32, "BN": 32, "BK": 32}, warps=4, stages=2),
@@ -60,12 +74,18 @@ def forward(x: Tensor, weight: Nf4Weight, bias: Tensor | None) -> Tensor:
     from alignmeter_kernels.nf4_linear import kernel
 
     (tokens, width), out = x.shape, weight.shape[0]
-    tile = _tile(_FEW_TILES if tokens <= _FEW else _FORWARD_TILES, x, weight)
+    tiles: tuple[Tile, ...] = pick(_FORWARD_TILES), *_SMALLER_FORWARD
+    if tokens <= _FEW:
+        tiles = pick(_FEW_TILES), *_SMALLER_FEW
+
+    def grid(tile: Tile) -> tuple[int, int]:
+        return -(-tokens // tile.blocks["BM"]), -(-out // tile.blocks["BN"])
+
+    tile = filling(_fitting(tiles, x, weight), lambda tile: math.prod(grid(tile)))
     y = x.new_empty(tokens, out)
-    grid = -(-tokens // tile.blocks["BM"]), -(-out // tile.blocks["BN"])
     launch(
-        kernel.transposed_product, grid, x, weight.packed, _scales(weight), _codes(x.device), bias,
-        y, tokens, out, width, tile=tile, **_constants(weight, tile),
+        kernel.transposed_product, grid(tile), x, weight.packed, _scales(weight), _codes(x.device),
+        bias, y, tokens, out, width, tile=tile, **_constants(weight, tile),
     )  # fmt: skip
     return y
 
@@ -75,12 +95,16 @@ def backward(dy: Tensor, weight: Nf4Weight) -> Tensor:
     from alignmeter_kernels.nf4_linear import kernel
 
     (tokens, out), width = dy.shape, weight.shape[1]
-    tile = _tile(_BACKWARD_TILES, dy, weight)
+    tiles = pick(_BACKWARD_TILES), *_SMALLER_BACKWARD
+
+    def grid(tile: Tile) -> tuple[int, int]:
+        return -(-tokens // tile.blocks["BM"]), -(-width // tile.blocks["BK"])
+
+    tile = filling(_fitting(tiles, dy, weight), lambda tile: math.prod(grid(tile)))
     dx = dy.new_empty(tokens, width)
-    grid = -(-tokens // tile.blocks["BM"]), -(-width // tile.blocks["BK"])
     launch(
-        kernel.product, grid, dy, weight.packed, _scales(weight), _codes(dy.device), dx, tokens,
-        out, width, tile=tile, **_constants(weight, tile),
+        kernel.product, grid(tile), dy, weight.packed, _scales(weight), _codes(dy.device), dx,
+        tokens, out, width, tile=tile, **_constants(weight, tile),
     )  # fmt: skip
     return dx
 
@@ -90,10 +114,11 @@ def _whole(weight: Nf4Weight) -> bool:
     return weight.shape[1] % weight.blocksize == 0
 
 
-def _tile(usual: Mapping[str, Tile], taken: Tensor, weight: Nf4Weight) -> Tile:
+def _fitting(tiles: Sequence[Tile], taken: Tensor, weight: Nf4Weight) -> Sequence[Tile]:
+    """``tiles``, or what stands in for them where they do not fit."""
     if not _whole(weight):
-        return pick(_SMALL_TILES)
-    return pick(_WIDE_TILES if taken.dtype == torch.float32 else usual)
+        return (pick(_SMALL_TILES),)
+    return (pick(_WIDE_TILES),) if taken.dtype == torch.float32 else tiles
 
 
 def _constants(weight: Nf4Weight, tile: Tile) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Inputs of `nf4_linear`: T tokens, an [out, in] weight in blocks of 64, doubly quantised."""
 
-__all__ = ["CASES", "CHECK"]
+__all__ = ["CASES", "CHECK", "case"]
 
 from alignmeter_kernels.inputs import Case, TensorSpec
 from alignmeter_kernels.nf4_linear.reference import NESTED
@@ -8,8 +8,8 @@ from alignmeter_kernels.nf4_linear.reference import NESTED
 _BLOCKSIZE = 64
 
 
-def _case(name: str, tokens: int, out: int, width: int, *, chips: bool = False) -> Case:
-    """Scales lie between 0.5 and 2.5 / sqrt(in), as those of a weight of that size do."""
+def case(name: str, tokens: int, out: int, width: int, *, chips: bool = False) -> Case:
+    """A quantised layer. Scales lie between 0.5 and 2.5 / sqrt(in), as such a weight's do."""
     blocks = -(-out * width // _BLOCKSIZE)
     usual = width**-0.5
     return Case(
@@ -35,12 +35,14 @@ def _case(name: str, tokens: int, out: int, width: int, *, chips: bool = False) 
     )
 
 
-CHECK = _case("t63-61x192", 63, 61, 192)
+CHECK = case("t63-61x192", 63, 61, 192)
 CASES = (
-    _case("t1024-4096x4096", 1024, 4096, 4096),
-    _case("llama-3-8b-up", 2048, 14336, 4096, chips=True),
-    _case("llama-3-8b-query", 2048, 4096, 4096, chips=True),
-    _case("llama-3-8b-decode", 8, 4096, 4096, chips=True),
-    _case("mamba-2.8b-in", 2048, 10240, 2560),
-    _case("blocks-across-rows", 1000, 1000, 1000, chips=True),
+    case("t1024-4096x4096", 1024, 4096, 4096),
+    case("llama-3-8b-up", 2048, 14336, 4096, chips=True),
+    case("llama-3-8b-query", 2048, 4096, 4096, chips=True),
+    case("llama-3-8b-decode", 8, 4096, 4096, chips=True),
+    case("mamba-130m-in", 1024, 3072, 768, chips=True),
+    case("llama-130m-query", 1024, 768, 768, chips=True),
+    case("mamba-2.8b-in", 2048, 10240, 2560),
+    case("blocks-across-rows", 1000, 1000, 1000, chips=True),
 )

@@ -132,12 +132,13 @@ def _gate_gradient(z, dz, at, inside, gradient, out):
 
 @triton.jit
 def _one_channel(
-    u, delta, own, z, kept, dy, du, ddelta, dz, sums, b, c, channel, t, t0, n, length,
+    u, delta, z, kept, dy, du, ddelta, dz, sums, b, c, channel, t, t0, n, length,
     N: tl.constexpr, SOFTPLUS: tl.constexpr, BL: tl.constexpr,
 ):  # fmt: skip
     """One chunk of one channel: stores what belongs to it, returns its part of dB and dC."""
     real, inside, at = n < N, t < length, channel * length + t
-    mine = sums + channel * (2 * N + 2)
+    mine = sums + channel * (3 * N + 4)
+    own = mine + 2 * N + 2
     carried, of_a = _load(mine, n, real), _load(mine, N + n, real)
     of_d, of_bias = tl.load(mine + 2 * N), tl.load(mine + 2 * N + 1)
     a, skip, add = _load(own, n, real), tl.load(own + N), tl.load(own + N + 1)
@@ -171,22 +172,26 @@ def _one_channel(
 
 @triton.jit
 def scan_backward(
-    u, delta, table, B, C, z, kept, dy, du, ddelta, dz, partial, sums, width, length, per_program,
+    u, delta, B, C, z, kept, dy, du, ddelta, dz, partial, sums, width, length, begin,
+    segment, per_program,
     N: tl.constexpr, SOFTPLUS: tl.constexpr, BN: tl.constexpr, BL: tl.constexpr,
 ):  # fmt: skip
-    """One row and ``per_program`` channels, chunks from the last to the first; tiles are
-    [states, tokens] of one channel, which keeps every value of the pass in registers.
+    """One row, ``per_program`` channels and the chunks of ``segment`` tokens from ``begin`` on, the
+    last chunk first; tiles are [states, tokens] of one channel, which keeps every value of the pass
+    in registers.
 
-    ``partial`` [2, rows, programs, N, T]: dB and dC, to be summed over programs. ``sums``
-    [rows, D, 2N + 2]: the first N come in as the gradient of the last state and go out as that of
-    the first; dA, dD and dbias of the row come in as zero. Only this program touches its channels.
+    ``partial`` [rows, programs, 2, N, segment]: dB and dC, to be summed over programs. ``sums``
+    [rows, D, 3N + 4]: the first N come in as the gradient of the segment's last state and go out as
+    that of the state before it; dA, dD and dbias of the row are added to; A, D and bias follow, as
+    a table of their own would take scalar registers that CDNA does not have. Only this program
+    touches its channels.
     """
-    row, part, programs = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.num_programs(1)
+    row, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
     n, t0 = tl.arange(0, BN), tl.arange(0, BL)
     real, chunks = n < N, tl.cdiv(length, BL)
     first_d = part * per_program
-    for back in range(chunks):
-        chunk = chunks - 1 - back
+    for back in range(tl.cdiv(tl.minimum(segment, length - begin), BL)):
+        chunk = tl.cdiv(tl.minimum(begin + segment, length), BL) - 1 - back
         t = chunk * BL + t0
         by_state = (row * N + n)[:, None] * length + t[None, :]
         here = real[:, None] & (t < length)[None, :]
@@ -196,13 +201,14 @@ def scan_backward(
         for d in range(first_d, tl.minimum(first_d + per_program, width)):
             of_chunk = kept + ((row * chunks + chunk) * width + d) * N
             by_b, by_c = _one_channel(
-                u, delta, table + d * (N + 2), z, of_chunk, dy, du, ddelta, dz, sums, b, c,
+                u, delta, z, of_chunk, dy, du, ddelta, dz, sums, b, c,
                 row * width + d, t, t0, n, length, N, SOFTPLUS, BL,
             )  # fmt: skip
             sum_b += by_b
             sum_c += by_c
-        to = partial + (row * programs + part) * N * length + n[:, None] * length + t[None, :]
-        tl.store(to, sum_b, mask=here)
-        tl.store(to + tl.num_programs(0).to(tl.int64) * programs * N * length, sum_c, mask=here)
+        to = partial + (row * tl.num_programs(1) + part) * 2 * N * segment
+        to = to + n[:, None] * segment + (t - begin)[None, :]
+        tl.store(to, sum_b, mask=real[:, None])
+        tl.store(to + N * segment, sum_c, mask=real[:, None])
         # The next chunk reads the carry and the sums that this one wrote.
         tl.debug_barrier()

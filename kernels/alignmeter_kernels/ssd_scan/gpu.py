@@ -3,11 +3,12 @@
 __all__ = ["backward", "forward"]
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from alignmeter_kernels.launch import Tile, launch, pick
+from alignmeter_kernels.launch import Tile, filling, launch, pick
 from alignmeter_kernels.layout import dense
 
 Tensor = torch.Tensor
@@ -18,7 +19,11 @@ _CARRY = {
     "gfx9": Tile(blocks={"Q": 64, "BP": 32, "BN": 128}, warps=4, stages=2),
     "interpreter": Tile(blocks={"Q": 16, "BP": 16, "BN": 16}),
 }
-"""Q is the chunk and BN the block of states of every function."""
+"""Q is the chunk and BN the block of states of every function; where a batch is small, those that
+walk from chunk to chunk take smaller blocks of the state (`_CARRIED`)."""
+_CARRIED = ((32, 128), (16, 128), (16, 64), (16, 32))
+"""BP and BN of a function that walks, the first for a batch that fills a chip. It has a program for
+each block of a head's state, which takes one chunk after the other."""
 _CHUNK = {
     "default": Tile(blocks={"BP": 32}, warps=8, stages=1),
     "sm_": Tile(blocks={"BP": 64}, warps=4, stages=2),
@@ -103,16 +108,27 @@ def _carry(
 ) -> tuple[Tensor, Tensor]:
     """States between chunks, in the dtype of the products that they enter, and the last in fp32."""
     (rows, length, heads, width), (groups, n) = values.shape, keys.shape[2:]
-    tile = _tile(values, _CARRY, _WIDE_CARRY)
-    bp, bn = _block(tile, "BP", width), _block(tile, "BN", n)
+    most = _tile(values, _CARRY, _WIDE_CARRY)
+
+    def blocks(tile: Tile) -> int:
+        return -(-width // _block(tile, "BP", width)) * -(-n // _block(tile, "BN", n))
+
+    tile = filling(_smaller(most), lambda tile: heads * rows * blocks(tile))
     kept = values.new_empty(rows, -(-length // tile.blocks["Q"]), heads, width, n)
     last = dt.new_empty(rows, heads, width, n)
     launch(
-        function, (heads, rows, -(-width // bp) * -(-n // bn)), values, dt, A, keys,
+        function, (heads, rows, blocks(tile)), values, dt, A, keys,
         first, kept, last, length, heads, width, groups, n,
-        tile=tile, BP=bp, BN=bn, PRECISION="ieee",
+        tile=tile, BP=_block(tile, "BP", width), BN=_block(tile, "BN", n), PRECISION="ieee",
     )  # fmt: skip
     return kept, last
+
+
+def _smaller(tile: Tile) -> list[Tile]:
+    """``tile``, and the same with the smaller blocks of `_CARRIED`."""
+    most = tile.blocks
+    sizes = [(min(most["BP"], bp), min(most["BN"], bn)) for bp, bn in _CARRIED]
+    return [replace(tile, blocks={**most, "BP": bp, "BN": bn}) for bp, bn in dict.fromkeys(sizes)]
 
 
 def _splits(x: Tensor, B: Tensor) -> int:

@@ -1,6 +1,6 @@
 """Inputs of `ssd_scan`: rows, T tokens, H heads of width P, G groups, N states."""
 
-__all__ = ["CASES", "CHECK"]
+__all__ = ["CASES", "CHECK", "case"]
 
 from alignmeter_kernels.inputs import Case, TensorSpec
 
@@ -8,7 +8,7 @@ _STEP = -4.6
 """softplus gives 0.01: Mamba-2 begins with step sizes of 1e-3 to 1e-1."""
 
 
-def _case(
+def case(
     name: str,
     rows: int,
     length: int,
@@ -19,6 +19,7 @@ def _case(
     states: int = 128,
     chips: bool = False,
 ) -> Case:
+    """A layer of ``heads``, of which those of a group share B and C."""
     return Case(
         name=name,
         tensors={
@@ -35,9 +36,9 @@ def _case(
     )
 
 
-CHECK = _case("check", 2, 131, 6, 2, width=60, states=63)
+CHECK = case("check", 2, 131, 6, 2, width=60, states=63)
 CASES = (
-    _case("mamba2-130m-t1024", 2, 1024, 24),
-    _case("mamba2-2.8b", 4, 2048, 80, chips=True),
-    _case("mamba2-8b", 4, 2048, 128, 8, chips=True),
+    case("mamba2-130m-t1024", 2, 1024, 24, chips=True),
+    case("mamba2-2.8b", 4, 2048, 80, chips=True),
+    case("mamba2-8b", 4, 2048, 128, 8, chips=True),
 )
