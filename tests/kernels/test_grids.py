@@ -13,6 +13,7 @@ from alignmeter_kernels.launch import Tile, filling, recording
 from alignmeter_kernels.linear_logprob import gpu as logprob_gpu
 from alignmeter_kernels.planning import planning
 from alignmeter_kernels.selective_scan import gpu as scan_gpu
+from alignmeter_kernels.ssd_scan import inputs as dual_scans
 
 DOCS = Path(__file__).parents[2] / "docs" / "kernels.md"
 FEWER = {"rescale"}
@@ -128,3 +129,16 @@ def test_the_first_tile_that_fills_the_chip_is_taken():
 
 def test_an_unknown_chip_is_taken_for_the_widest():
     assert units_of("xpu") == units_of("gfx942") == max(chip.units for chip in CHIPS.values())
+
+
+@needs_triton
+@pytest.mark.parametrize("chip", ["gfx90a", "gfx942", "gfx950"])
+def test_outputs_of_fp32_go_through_no_blocks_of_a_head(chip):
+    """On CDNA: with two blocks of 32 a head, Triton 3.6 spilt 10 to 14 scalar registers."""
+    from alignmeter_kernels.ssd_scan import KERNEL
+
+    case = dual_scans.case("2.8b", 1, 128, 80)
+    with recording(chip) as launches, torch.no_grad():
+        KERNEL.on_chip(case.make("meta", torch.float32), dict(case.options))
+    (outputs,) = (one for one in launches if one.name == "chunk_outputs")
+    assert (outputs.constants["BP"], outputs.constants["PB"]) == (64, 1)

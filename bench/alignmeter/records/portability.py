@@ -88,6 +88,8 @@ def failure(row: PortabilityRow) -> str | None:
         return f"spills {row.spills} {unit} on {row.chip}"
     if row.wants_matrix and row.matrix is None:
         return f"does not use the matrix unit of {row.chip}"
+    if row.dtype == "float32" and row.matrix is not None and not row.chip.startswith("gfx"):
+        return f"multiplies fp32 on the matrix unit of {row.chip}, which rounds to TF32"
     return None
 
 

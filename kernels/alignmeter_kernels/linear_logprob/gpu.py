@@ -17,13 +17,14 @@ _TILES = {
     "default": Tile(blocks={"BT": 64, "BV": 64, "BH": 32}, warps=4, stages=2),
     "sm_": Tile(blocks={"BT": 64, "BV": 128, "BH": 64}, warps=8, stages=3),
     "sm_90": Tile(blocks={"BT": 128, "BV": 128, "BH": 64}, warps=8, stages=4),
-    "sm_100": Tile(blocks={"BT": 128, "BV": 128, "BH": 64}, warps=8, stages=3),
+    "sm_10": Tile(blocks={"BT": 128, "BV": 64, "BH": 64}, warps=8, stages=3),
     "gfx9": Tile(blocks={"BT": 128, "BV": 128, "BH": 32}, warps=8, stages=2),
     "interpreter": Tile(blocks={"BT": 32, "BV": 64, "BH": 16}),
 }
 _WIDE_TILES = {
     "default": Tile(blocks={"BT": 32, "BV": 64, "BH": 32}, warps=4, stages=2),
     "sm_90": Tile(blocks={"BT": 32, "BV": 64, "BH": 32}, warps=8, stages=2),
+    "gfx9": Tile(blocks={"BT": 64, "BV": 64, "BH": 32}, warps=8, stages=1),
     "interpreter": Tile(blocks={"BT": 32, "BV": 64, "BH": 16}),
 }
 """For fp32, whose operands take twice the room."""

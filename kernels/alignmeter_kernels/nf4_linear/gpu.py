@@ -20,7 +20,7 @@ _FORWARD_TILES = {
     "default": Tile(blocks={"BM": 64, "BN": 64, "BK": 32}, warps=4, stages=2),
     "sm_": Tile(blocks={"BM": 128, "BN": 128, "BK": 64}, warps=8, stages=3),
     "sm_90": Tile(blocks={"BM": 256, "BN": 64, "BK": 64}, warps=8, stages=3),
-    "sm_100": Tile(blocks={"BM": 256, "BN": 64, "BK": 64}, warps=8, stages=3),
+    "sm_10": Tile(blocks={"BM": 256, "BN": 64, "BK": 64}, warps=8, stages=3),
     "gfx9": Tile(blocks={"BM": 256, "BN": 64, "BK": 64}, warps=8, stages=2),
     "interpreter": Tile(blocks={"BM": 16, "BN": 32, "BK": 16}),
 }
@@ -28,7 +28,7 @@ _BACKWARD_TILES = {
     "default": Tile(blocks={"BM": 64, "BN": 32, "BK": 64}, warps=4, stages=2),
     "sm_": Tile(blocks={"BM": 128, "BN": 64, "BK": 128}, warps=8, stages=3),
     "sm_90": Tile(blocks={"BM": 256, "BN": 64, "BK": 64}, warps=8, stages=3),
-    "sm_100": Tile(blocks={"BM": 256, "BN": 64, "BK": 64}, warps=8, stages=3),
+    "sm_10": Tile(blocks={"BM": 256, "BN": 64, "BK": 64}, warps=8, stages=3),
     "gfx9": Tile(blocks={"BM": 256, "BN": 64, "BK": 64}, warps=8, stages=2),
     "interpreter": Tile(blocks={"BM": 16, "BN": 16, "BK": 128}),
 }
@@ -54,6 +54,8 @@ _FEW_TILES = {
 _SMALLER_FEW = (Tile(blocks={"BM": 16, "BN": 16, "BK": 64}, warps=4, stages=3),)
 _WIDE_TILES = {
     "default": Tile(blocks={"BM": 64, "BN": 32, "BK": 32}, warps=4, stages=2),
+    # With 64 rows Triton 3.6 multiplies fp32 as TF32, and cannot compile the backward product.
+    "sm_10": Tile(blocks={"BM": 32, "BN": 32, "BK": 32}, warps=4, stages=2),
     "gfx11": Tile(blocks={"BM": 32, "BN": 32, "BK": 32}, warps=4, stages=2),
     "interpreter": Tile(blocks={"BM": 16, "BN": 32, "BK": 16}),
 }

@@ -201,6 +201,16 @@ def test_chips_of_desks_may_spill_and_fp32_needs_no_matrix_unit(command_of):
     assert "1 function x 1 chip: all compile, matrix products on the matrix unit" in result.stdout
 
 
+def test_fp32_must_not_round_to_tf32(command_of):
+    """What Triton 3.6 made of one product for sm_100, though it was asked for IEEE precision."""
+    wide = make_row(dtype="float32", wants_matrix=False, matrix="tcgen05.mma")
+    result = command_of(wide)
+    assert result.exit_code == 1
+    assert "multiplies fp32 on the matrix unit of sm_90, which rounds to TF32" in result.stderr
+    cdna = make_row(dtype="float32", wants_matrix=False, chip="gfx942", matrix="v_mfma_f32")
+    assert command_of(cdna).exit_code == 0
+
+
 def test_the_file_is_what_was_printed(command_of, tmp_path):
     result = command_of(make_row(), arguments=["--out", str(tmp_path / "a" / "kernels.json")])
     assert f"JSON  {tmp_path / 'a' / 'kernels.json'}" in result.stdout.replace("\n", "")
