@@ -5,7 +5,8 @@
 // the autograd engine's device thread, the caching allocator's rules, statistics and refusals.
 //
 // From the environment: PRETEND_BYTES (capacity), PRETEND_WORKSPACE_BYTES (of a library, for each
-// thread that multiplies), PRETEND_FAIL ("OPERATOR COUNT MESSAGE": that call of it fails so).
+// thread that multiplies), PRETEND_FAIL ("OPERATOR COUNT MESSAGE", such as
+// "aten::mm.out 3 no memory": that call of it fails so).
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/EmptyTensor.h>

@@ -22,6 +22,11 @@ KINDS = ("cuda", "rocm", "xpu")
 NO_COMPILER = "no C++ compiler (c++) here: install one to run on the pretended device"
 _VERSIONS = {"cuda": "13.0", "hip": "7.2.0", "xpu": "20250302"}
 _TOOLKITS = {"cuda": "cuda", "rocm": "hip", "xpu": "xpu"}
+_NO_ENERGY = dict.fromkeys(
+    ("nvmlDeviceGetTotalEnergyConsumption", "nvmlDeviceGetPowerUsage", "field_83", "field_185",
+     "field_186", "field_191"), 3,
+)  # fmt: skip
+"""NVML_ERROR_NOT_SUPPORTED: a replicate then has no energy window, which takes seconds."""
 _NODES = {
     "cuda": ("nvidiactl", "nvidia0", "nvidia-uvm"),
     "rocm": ("kfd", "dri/renderD128"),
@@ -76,8 +81,10 @@ def _joined(folder, variable):
 class Machine:
     """A machine with one pretended device of ``kind`` (cuda, rocm or xpu)."""
 
-    def __init__(self, folder, kind, library):
+    def __init__(self, folder, kind, library, *, energy=False):
+        """``energy``: its counter can be read, so that a replicate has its energy window."""
         self.folder, self.kind, self._library = folder, kind, library
+        self._silent = {} if energy or kind != "cuda" else _NO_ENERGY
         folder.mkdir(parents=True, exist_ok=True)
         self._site = folder / "site"
         self._shadow_torch()
@@ -106,7 +113,7 @@ class Machine:
             node.touch()
 
     def _vendor(self):
-        device = {"cuda": H200, "rocm": MI300X, "xpu": {}}[self.kind]
+        device = {"cuda": H200 | self._silent, "rocm": MI300X, "xpu": {}}[self.kind]
         trace = {0: [(0.0, 300.0, 2**30, 0)]}
         said = {"started_ns": time.monotonic_ns()}
         self._scenario = Scenario([device], library=said, traces=trace).write(self.folder / "said")
@@ -137,6 +144,8 @@ class Machine:
             "STUB_SCENARIO": self._scenario,
             "XDG_CACHE_HOME": self.folder / "cache",
             "HF_HUB_OFFLINE": 1,
+            # torch has products of its own in Triton for CUDA; nothing here can run them.
+            "TORCH_DISABLE_NATIVE_JIT": 1,
             "OMP_NUM_THREADS": 1,
         }
         if self.kind == "cuda":

@@ -1,0 +1,129 @@
+"""What the pretended device does as a real one does: each of these is what a test relies on."""
+
+import pytest
+
+KINDS = ("cuda", "rocm", "xpu")
+SETUP = """
+import torch
+name = "xpu" if torch.version.xpu else "cuda"
+module, device = torch.get_device_module(name), torch.device(name, 0)
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_trains_on_it_and_its_allocator_keeps_count(pretend, kind):
+    """The backward pass runs in the device's own thread; 512 bytes are the least that is given."""
+    said = pretend(kind).python(
+        SETUP
+        + """
+import threading
+layer = torch.nn.Linear(5, 4).to(device)
+threads = []
+layer.weight.register_hook(lambda _: threads.append(threading.current_thread()))
+before = module.memory_allocated()
+layer(torch.ones(2, 5, device=device)).relu().sum().backward()
+torch.optim.AdamW(layer.parameters(), fused=True).step()
+print(layer.weight.grad.device.type == name, threads[0] is not threading.main_thread())
+one = torch.empty(1, device=device)
+now = module.memory_allocated()
+del one
+print(now - module.memory_allocated(), module.max_memory_reserved() % 2**21)
+"""
+    )
+    assert said.split() == ["True", "True", "512", "0"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_event_cannot_be_read_before_the_device_was_waited_for(pretend, kind):
+    said = pretend(kind).python(
+        SETUP
+        + """
+first, last = (module.Event(enable_timing=True) for _ in range(2))
+first.record()
+last.record()
+try:
+    first.elapsed_time(last)
+except RuntimeError as error:
+    print(error)
+module.synchronize()
+print(first.elapsed_time(last) >= 0)
+"""
+    )
+    assert said.splitlines() == ["CUDA error: device not ready", "True"]
+
+
+def test_a_seed_gives_the_same_numbers(pretend):
+    said = pretend("cuda").python(
+        SETUP
+        + """
+def drawn():
+    torch.manual_seed(3)
+    own = torch.Generator(device).manual_seed(5)
+    return torch.cat([torch.rand(3, device=device), torch.rand(3, generator=own, device=device)])
+print(torch.equal(drawn(), drawn()))
+"""
+    )
+    assert said.split() == ["True"]
+
+
+def test_a_fork_of_a_process_that_used_it_cannot(pretend):
+    said = pretend("cuda").python(
+        SETUP
+        + """
+import os
+torch.ones(1, device=device).sum().item()
+module.init()
+if os.fork() == 0:
+    try:
+        module.current_device()
+    except RuntimeError as error:
+        print(str(error)[:33], flush=True)
+    os._exit(0)
+os.wait()
+"""
+    )
+    assert said.strip() == "Cannot re-initialize CUDA in fork"
+
+
+def test_asking_nvml_leaves_it_alone_and_asking_the_driver_does_not(pretend, tmp_path):
+    for variable, initialised in (({"PYTORCH_NVML_BASED_CUDA_CHECK": 1}, False), ({}, True)):
+        trace = tmp_path / f"trace{initialised}"
+        code = "import torch; print(torch.cuda.is_available())"
+        assert pretend("cuda").python(code, trace=trace, **variable).split() == ["True"]
+        assert trace.exists() == initialised
+
+
+def test_it_ends_where_its_memory_ends(pretend):
+    said = pretend("cuda").python(
+        SETUP
+        + """
+kept = torch.empty(64 * 2**20, dtype=torch.uint8, device=device)
+del kept
+small = torch.empty(2**19, dtype=torch.uint8, device=device)
+try:
+    torch.empty(600 * 2**20, dtype=torch.uint8, device=device)
+except torch.OutOfMemoryError as error:
+    print(str(error)[:18].strip("."), module.memory_reserved())  # what was free is given back first
+""",
+        capacity=1100 * 2**20,
+    )
+    assert said.split() == ["CUDA", "out", "of", "memory", str(2 * 2**20)]
+
+
+def test_each_thread_that_multiplies_keeps_a_workspace(pretend):
+    said = pretend("cuda").python(
+        SETUP
+        + """
+a = torch.ones(8, 8, device=device, requires_grad=True)
+start = module.memory_allocated()
+product = a @ a
+forward = module.memory_allocated() - start
+product.sum().backward()
+a.grad = product = None
+print(forward - 512, module.memory_allocated() - start)
+torch._C._cuda_clearCublasWorkspaces()
+print(module.memory_allocated() - start)
+""",
+        workspace=32 * 2**20,
+    )
+    assert said.split() == [str(32 * 2**20), str(64 * 2**20), "0"]
