@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from alignmeter.accelerators import open_accelerator
 from alignmeter.architectures import Architecture, ScalarModel, open_architecture
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.architectures.precision import Precision, precision_of
@@ -32,7 +33,9 @@ def open_setup(
     rounded: torch.dtype | None = None,
 ) -> "Setup":
     """Look up the cell's registries and put the cell's kernels in place, for the whole process."""
-    open_architecture(cell.architecture).use_kernels(cell.kernels)
+    open_architecture(cell.architecture).use_kernels(
+        cell.kernels, packages=open_accelerator(cell.accelerator).vendor_kernels
+    )
     return Setup(
         cell=cell,
         device=device,
