@@ -1,6 +1,14 @@
 """What a model family tells the rest: shapes, how to build it, what may be adapted or quantised."""
 
-__all__ = ["EOS_TOKEN", "PAD_TOKEN", "SPECIAL_TOKENS", "Architecture", "Shape"]
+__all__ = [
+    "EOS_TOKEN",
+    "PAD_TOKEN",
+    "SPECIAL_TOKENS",
+    "WHOLE_SIZES",
+    "Architecture",
+    "Shape",
+    "drawing_device",
+]
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from alignmeter.architectures.drawing import draw
 from alignmeter.architectures.operators import Operator, forget_runs
 from alignmeter.architectures.transformers_internals import behind
 from alignmeter.architectures.vendor import Vendor
@@ -20,10 +29,22 @@ from alignmeter.flops import Block
 PAD_TOKEN, EOS_TOKEN = 0, 2
 SPECIAL_TOKENS = {"pad_token_id": PAD_TOKEN, "bos_token_id": 1, "eos_token_id": EOS_TOKEN}
 """What every config is told, to match the byte-level tokenizer."""
+WHOLE_SIZES = ("tiny", "130m", "370m")
+"""Sizes whose whole models are checked against a reference on a CPU, where it draws them in time:
+on every device their weights are drawn on the CPU. Of others a reference checks the first layers.
+"""
 _ORIGINAL: dict[tuple[str, str], Callable[..., Any]] = {}
 """(Modelling module, function) -> what it held when it was imported."""
 Shape = Mapping[str, int | bool]
 """Keyword arguments of the transformers config."""
+
+
+def drawing_device(size: str, *, layers: int | None, device_type: str) -> str:
+    """Type of the device that draws a model's random weights for ``device_type``.
+
+    A CPU draws what references are computed of: `WHOLE_SIZES`, and the first ``layers`` of others.
+    """
+    return "cpu" if layers is not None or size in WHOLE_SIZES else device_type
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,11 +101,18 @@ class Architecture:
         """transformers' own torch code of that function of the modelling module."""
         return behind(self._original(function)).plain
 
-    def parameters(self, size: str) -> int:
-        """Number of weights of ``size``, tied ones once; nothing is allocated."""
+    def parameters(self, size: str, layers: int | None = None) -> int:
+        """Number of weights of ``size``, tied ones once; nothing is allocated.
+
+        ``layers`` replaces the number of layers.
+        """
         with torch.device("meta"):
-            model = self.make(self.shape(size))
+            model = self.make(self._cut(size, layers))
         return sum(parameter.numel() for parameter in model.parameters())
+
+    def _cut(self, size: str, layers: int | None) -> Shape:
+        shape = self.shape(size)
+        return shape if layers is None else {**shape, "num_hidden_layers": layers}
 
     def digest(self, size: str) -> str:
         """Identity of the randomly initialised model: its family and shape."""
@@ -98,8 +126,18 @@ class Architecture:
         It is initialised in fp32 on the CPU whatever the device, then cast to ``dtype``.
         ``layers`` replaces the number of layers.
         """
-        shape = dict(self.shape(size))
-        if layers is not None:
-            shape["num_hidden_layers"] = layers
         torch.manual_seed(seed)
-        return self.make(shape).to(dtype)
+        return self.make(self._cut(size, layers)).to(dtype)
+
+    def build_there(
+        self,
+        size: str,
+        *,
+        seed: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        store: Callable[[nn.Module], nn.Module],
+    ) -> nn.Module:
+        """A causal LM drawn on ``device``: other weights than `build`'s, and one block in full."""
+        shape = self.shape(size)
+        return draw(lambda: self.make(shape), seed=seed, dtype=dtype, device=device, store=store)

@@ -3,7 +3,7 @@
 `tests/bench/architectures/test_transformers_internals.py` says which one a release has changed.
 """
 
-__all__ = ["Behind", "behind", "one_sequence_per_row"]
+__all__ = ["Behind", "behind", "initialise", "one_sequence_per_row", "tie"]
 
 import contextlib
 import inspect
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+import torch
 from torch import nn
 
 _FINDS_SEQUENCES = "find_packed_sequence_indices"
@@ -54,6 +55,20 @@ def behind(function: Callable[..., Any]) -> Behind:
 def _closure(function: Callable[..., Any]) -> Mapping[str, Any]:
     found: Mapping[str, Any] = inspect.getclosurevars(function).nonlocals
     return found
+
+
+def initialise(model: Any, module: nn.Module) -> None:
+    """Draw the weights of one module as ``model``, which it is part of, says; not those below it.
+
+    Once: a module that was initialised is left alone.
+    """
+    with torch.no_grad():
+        model._initialize_weights(module)
+
+
+def tie(model: Any) -> None:
+    """Let the modules of ``model`` that share a weight share it."""
+    model.tie_weights(recompute_mapping=False)
 
 
 @contextlib.contextmanager

@@ -12,11 +12,12 @@ from alignmeter.cells.cell import Cell
 from alignmeter.flops import Trained
 from alignmeter.peft.adapters import adapter_settings, counted_adapters, inject_adapters
 from alignmeter.peft.base import PeftMode
-from alignmeter.peft.nf4 import nf4_settings, quantise
+from alignmeter.peft.nf4 import copied, nf4_settings, quantise
 
 
 class _Qlora(PeftMode):
     name = "qlora"
+    packs = True
 
     def missing(self) -> str | None:
         if find_spec("bitsandbytes") is None:
@@ -33,6 +34,9 @@ class _Qlora(PeftMode):
             compute=precision_of(cell.precision).compute,
             kernels=cell.kernels,
         )
+
+    def copied(self, model: nn.Module) -> nn.Module:
+        return copied(model)
 
     def train(
         self, model: nn.Module, architecture: Architecture, cell: Cell, *, seed: int

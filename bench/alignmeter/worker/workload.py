@@ -62,6 +62,7 @@ class Workload:
         start = time.perf_counter()
         self.step_object = self.method.build(self.setup)
         self.accelerator.synchronise()
+        self.accelerator.release()  # what drawing and packing needed is none of the cell's
         return time.perf_counter() - start
 
     def prepare(self) -> dict[str, float]:
@@ -172,6 +173,7 @@ class Workload:
             "tokenizer": self.batches.tokenizer,
             "data": {"pairs_kept": self.batches.kept, "pairs_dropped": self.batches.dropped},
             "kernel_path": {"model": "transformers", **paths_run(), **others_run()},
+            "weights_drawn_on": self.setup.backbones.drawn_on,
             "load_after": host_load(),
         }
         return _replaced(found, more)

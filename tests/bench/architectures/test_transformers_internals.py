@@ -9,7 +9,12 @@ from transformers import masking_utils
 
 from alignmeter.architectures import open_architecture
 from alignmeter.architectures.operators import TORCH_CODE, Operator, others_run
-from alignmeter.architectures.transformers_internals import behind, one_sequence_per_row
+from alignmeter.architectures.transformers_internals import (
+    behind,
+    initialise,
+    one_sequence_per_row,
+    tie,
+)
 from alignmeter.registry import ARCHITECTURES
 
 NAME = "find_packed_sequence_indices"
@@ -32,6 +37,34 @@ def test_a_version_that_does_not_look_is_left_alone(monkeypatch):
     with one_sequence_per_row():
         assert not hasattr(masking_utils, NAME)
     assert not hasattr(masking_utils, NAME)
+
+
+def test_a_module_is_initialised_by_itself_and_once():
+    """5.17 to 5.23 do so. Otherwise models that a device draws would have no weights."""
+    family = open_architecture("llama")
+    with torch.device("meta"):
+        model = family.make(family.shape("tiny"))
+    layer = model.model.layers[0].mlp.up_proj
+    layer.to_empty(device="cpu")
+    with torch.no_grad():
+        layer.weight.zero_()
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        initialise(model, layer)
+        if seed == 0:
+            drawn = layer.weight.clone()
+    assert drawn.std() > 0
+    assert torch.equal(layer.weight, drawn)
+    assert model.model.layers[0].mlp.down_proj.weight.is_meta
+
+
+def test_weights_can_be_tied_anew():
+    family = open_architecture("llama")
+    model = family.make(family.shape("tiny"))
+    model.lm_head.to_empty(device="cpu", recurse=False)
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())
+    tie(model)
+    assert model.lm_head.weight is model.model.embed_tokens.weight
 
 
 FUNCTIONS = [
