@@ -235,6 +235,7 @@ def test_rows_of_methods_and_modes_name_axes():
 
 PRIVATE_NAMES_OF = {
     "bench/alignmeter/worker/memory/torch_internals.py": "torch",
+    "bench/alignmeter/architectures/transformers_internals.py": "transformers",
     "bench/alignmeter/peft/tuner_layers.py": "peft",
     "bench/alignmeter/session/fork_server.py": "multiprocessing",
     "bench/alignmeter/kernelbench/baselines.py": "TRL, whose chunks its baseline takes",

@@ -80,7 +80,9 @@ def assert_alike(loss, gradients, their_loss, their_model, prefix=""):
 def test_dpo(architecture, peft, tmp_path):
     step, batch = ours("dpo", architecture, peft)
     theirs = copy.deepcopy(step.policy)
-    ref = open_setup(step.setup.cell, CPU, seed=0)._causal_lm(0)  # the base, whatever the adapters
+    ref = open_setup(step.setup.cell, CPU, seed=0).backbones.take(
+        0
+    )  # the base, whatever the adapters
     settings = trl.DPOConfig(output_dir=str(tmp_path), beta=step.settings.beta, **SETTINGS)
     trainer = trl.DPOTrainer(
         model=theirs, ref_model=ref, args=settings, processing_class=made_tokenizer(),

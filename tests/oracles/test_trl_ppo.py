@@ -110,7 +110,7 @@ def their_update(step, ids, tmp_path, monkeypatch):
     trainer = Watched(
         args=settings, processing_class=made_tokenizer("left"),
         model=copy.deepcopy(step.actors.policy),
-        ref_model=open_setup(step.setup.cell, CPU, seed=0)._causal_lm(0),
+        ref_model=open_setup(step.setup.cell, CPU, seed=0).backbones.take(0),
         reward_model=as_theirs(step.actors.reward), value_model=as_theirs(step.actors.value),
         train_dataset=queries, eval_dataset=queries,
     )  # fmt: skip

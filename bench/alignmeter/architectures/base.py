@@ -1,6 +1,14 @@
 """What a model family tells the rest: shapes, how to build it, what may be adapted or quantised."""
 
-__all__ = ["EOS_TOKEN", "PAD_TOKEN", "SPECIAL_TOKENS", "Architecture", "Shape"]
+__all__ = [
+    "EOS_TOKEN",
+    "PAD_TOKEN",
+    "SPECIAL_TOKENS",
+    "WHOLE_SIZES",
+    "Architecture",
+    "Shape",
+    "drawing_device",
+]
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +18,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from alignmeter.architectures.drawing import draw
+from alignmeter.architectures.operators import Operator, forget_runs
+from alignmeter.architectures.transformers_internals import behind
 from alignmeter.architectures.vendor import Vendor
 from alignmeter.cells.cell import digest
 from alignmeter.errors import InputError, known
@@ -18,10 +29,22 @@ from alignmeter.flops import Block
 PAD_TOKEN, EOS_TOKEN = 0, 2
 SPECIAL_TOKENS = {"pad_token_id": PAD_TOKEN, "bos_token_id": 1, "eos_token_id": EOS_TOKEN}
 """What every config is told, to match the byte-level tokenizer."""
-_STOCK: dict[tuple[str, str], Callable[..., Any]] = {}
-"""What transformers' modules held before a custom operator took its place."""
+WHOLE_SIZES = ("tiny", "130m", "370m")
+"""Sizes whose whole models are checked against a reference on a CPU, where it draws them in time:
+on every device their weights are drawn on the CPU. Of others a reference checks the first layers.
+"""
+_ORIGINAL: dict[tuple[str, str], Callable[..., Any]] = {}
+"""(Modelling module, function) -> what it held when it was imported."""
 Shape = Mapping[str, int | bool]
 """Keyword arguments of the transformers config."""
+
+
+def drawing_device(size: str, *, layers: int | None, device_type: str) -> str:
+    """Type of the device that draws a model's random weights for ``device_type``.
+
+    A CPU draws what references are computed of: `WHOLE_SIZES`, and the first ``layers`` of others.
+    """
+    return "cpu" if layers is not None or size in WHOLE_SIZES else device_type
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +52,7 @@ class Architecture:
     """One family. ``make(shape)`` builds its randomly initialised transformers causal LM.
 
     ``modeling``: the transformers module behind it, imported once before workers are forked.
-    ``operators``: functions of that module and what takes their place with ``kernels = custom``.
+    ``operators``: functions of that module that other code may run.
     ``vendor``: what it takes from other projects with ``kernels = vendor``.
     ``checkpoints``: the ``model_type`` of checkpoints that count as this family.
     ``lora_targets``: modules that get adapters on every backend, by last name.
@@ -46,7 +69,7 @@ class Architecture:
     checkpoints: tuple[str, ...]
     lora_targets: tuple[str, ...]
     nf4_skip: tuple[str, ...]
-    operators: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    operators: Mapping[str, Operator] = field(default_factory=dict)
     vendor: Vendor | None = None
     block: Callable[[Mapping[str, Any]], Block] | None = None
 
@@ -56,28 +79,40 @@ class Architecture:
             raise InputError(f"{self.name} has no size {size!r}; {known(self.shapes)}")
         return self.shapes[size]
 
-    def use_kernels(self, kernels: str) -> None:
-        """Put the custom operators into the modelling module of this process, or take them out."""
-        module = import_module(self.modeling)
-        for name, custom in self.operators.items():
-            there, key = getattr(module, name), (self.modeling, name)
-            if kernels == "custom" and there is not custom:
-                _STOCK[key] = there
-                setattr(module, name, custom)
-            elif kernels != "custom" and there is custom:
-                setattr(module, name, _STOCK[key])
+    def use_kernels(self, kernels: str, *, packages: bool = False) -> None:
+        """Put what ``kernels`` says into the modelling module of this process.
 
-    def stock(self, function: str) -> Callable[..., Any]:
-        """That function of the modelling module as transformers has it, which is put in place."""
-        self.use_kernels("stock")
-        found: Callable[..., Any] = getattr(import_module(self.modeling), function)
-        return found
+        ``packages``: other projects' are built for the device, so that ``stock`` runs them where
+        transformers does; without it ``stock`` is transformers' own torch code.
+        """
+        forget_runs()
+        known_packages = self.vendor.packages if packages and self.vendor is not None else None
+        for name, operator in self.operators.items():
+            chosen = operator.chosen(self._original(name), kernels, known_packages)
+            setattr(import_module(self.modeling), name, chosen)
 
-    def parameters(self, size: str) -> int:
-        """Number of weights of ``size``, tied ones once; nothing is allocated."""
+    def _original(self, function: str) -> Callable[..., Any]:
+        key = self.modeling, function
+        if key not in _ORIGINAL:
+            _ORIGINAL[key] = getattr(import_module(self.modeling), function)
+        return _ORIGINAL[key]
+
+    def torch_code(self, function: str) -> Callable[..., Any]:
+        """transformers' own torch code of that function of the modelling module."""
+        return behind(self._original(function)).plain
+
+    def parameters(self, size: str, layers: int | None = None) -> int:
+        """Number of weights of ``size``, tied ones once; nothing is allocated.
+
+        ``layers`` replaces the number of layers.
+        """
         with torch.device("meta"):
-            model = self.make(self.shape(size))
+            model = self.make(self._cut(size, layers))
         return sum(parameter.numel() for parameter in model.parameters())
+
+    def _cut(self, size: str, layers: int | None) -> Shape:
+        shape = self.shape(size)
+        return shape if layers is None else {**shape, "num_hidden_layers": layers}
 
     def digest(self, size: str) -> str:
         """Identity of the randomly initialised model: its family and shape."""
@@ -91,8 +126,18 @@ class Architecture:
         It is initialised in fp32 on the CPU whatever the device, then cast to ``dtype``.
         ``layers`` replaces the number of layers.
         """
-        shape = dict(self.shape(size))
-        if layers is not None:
-            shape["num_hidden_layers"] = layers
         torch.manual_seed(seed)
-        return self.make(shape).to(dtype)
+        return self.make(self._cut(size, layers)).to(dtype)
+
+    def build_there(
+        self,
+        size: str,
+        *,
+        seed: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        store: Callable[[nn.Module], nn.Module],
+    ) -> nn.Module:
+        """A causal LM drawn on ``device``: other weights than `build`'s, and one block in full."""
+        shape = self.shape(size)
+        return draw(lambda: self.make(shape), seed=seed, dtype=dtype, device=device, store=store)

@@ -18,6 +18,7 @@ from alignmeter.registry import ARCHITECTURES, load
 RANDOM = "random"
 """The axis value that means: no checkpoint, freshly initialised weights."""
 
+_CPU = torch.device("cpu")
 _SAMPLES, _SAMPLE_BYTES = 64, 65536
 _WANTED = ["*.json", "*.safetensors", "tokenizer*", "*.model", "vocab*", "merges*"]
 
@@ -38,8 +39,18 @@ class Checkpoint:
         """Whether it brings the vocabulary that its ids mean."""
         return any(self.folder.glob("tokenizer*"))
 
-    def build(self, *, dtype: torch.dtype, layers: int | None = None) -> nn.Module:
-        """The causal LM on the CPU in ``dtype``; ``layers`` keeps only the first ones."""
+    def build(
+        self,
+        *,
+        dtype: torch.dtype,
+        layers: int | None = None,
+        device: torch.device = _CPU,
+    ) -> nn.Module:
+        """The causal LM in ``dtype``; ``layers`` keeps only the first ones.
+
+        Its files are mapped, and each tensor goes to ``device`` by itself: the host never holds
+        the model.
+        """
         from transformers import AutoConfig, AutoModelForCausalLM
 
         config: Any = AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
@@ -48,8 +59,9 @@ class Checkpoint:
             if vars(config).get("layer_types"):  # a list beside the count; Mamba derives it
                 config.layer_types = config.layer_types[:layers]
         model: nn.Module = AutoModelForCausalLM.from_pretrained(
-            self.folder, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False
-        )
+            self.folder, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False,
+            **({} if device == _CPU else {"device_map": {"": device}}),
+        )  # fmt: skip
         return model
 
 

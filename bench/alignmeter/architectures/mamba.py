@@ -10,6 +10,7 @@ from torch import nn
 
 from alignmeter.architectures.base import SPECIAL_TOKENS, Architecture, Shape
 from alignmeter.architectures.convolution import convolution, convolution_mixing
+from alignmeter.architectures.operators import Operator, not_fused
 from alignmeter.architectures.vendor import Vendor
 from alignmeter.flops import Block, Mixing, Product
 from alignmeter_kernels import selective_scan
@@ -110,7 +111,13 @@ MAMBA = Architecture(
         operators={"selective_scan": "mamba_ssm", "causal_conv1d": "causal_conv1d"},
     ),
     nf4_skip=("x_proj", "dt_proj", "out_proj", "lm_head", "score"),
-    # transformers 5.17 and 5.23 both call these by name; kernels of the hub would go there too.
-    operators={"mamba_selective_scan": scan, "causal_conv1d_fn": convolution},
+    # transformers 5.17 and 5.23 both call these by name.
+    operators={
+        "mamba_inner_fn": Operator(names=("fused_block", "selective_scan"), custom=not_fused),
+        "mamba_selective_scan": Operator(names=("selective_scan",), custom=scan),
+        "mamba_selective_state_update": Operator(names=("state_update",)),
+        "causal_conv1d_fn": Operator(names=("causal_conv1d",), custom=convolution),
+        "causal_conv1d_update": Operator(names=("convolution_update",)),
+    },
     block=_block,
 )

@@ -11,6 +11,7 @@ from torch import nn
 
 from alignmeter.architectures.base import SPECIAL_TOKENS, Architecture, Shape
 from alignmeter.architectures.convolution import convolution, convolution_mixing
+from alignmeter.architectures.operators import Operator, not_fused
 from alignmeter.architectures.vendor import Vendor
 from alignmeter.flops import Block, Mixing, Product
 from alignmeter_kernels import ssd_scan
@@ -128,7 +129,15 @@ MAMBA2 = Architecture(
         operators={"ssd_scan": "mamba_ssm", "causal_conv1d": "causal_conv1d"},
     ),
     nf4_skip=("out_proj", "lm_head", "score"),
-    # transformers 5.17 and 5.23 both call these by name; kernels of the hub would go there too.
-    operators={"mamba2_chunk_scan": scan, "causal_conv1d_fn": convolution},
+    # transformers 5.17 and 5.23 both call these by name.
+    operators={
+        "mamba2_split_conv1d_scan_combined": Operator(
+            names=("fused_block", "ssd_scan"), custom=not_fused
+        ),
+        "mamba2_chunk_scan": Operator(names=("ssd_scan",), custom=scan),
+        "mamba2_selective_state_update": Operator(names=("state_update",)),
+        "causal_conv1d_fn": Operator(names=("causal_conv1d",), custom=convolution),
+        "causal_conv1d_update": Operator(names=("convolution_update",)),
+    },
     block=_block,
 )

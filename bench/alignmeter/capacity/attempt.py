@@ -14,6 +14,7 @@ from alignmeter.cells.cell import Cell
 from alignmeter.cells.settings import Settings
 from alignmeter.records.record import VRAM, Provenance
 from alignmeter.session.launcher import Launcher, Worker
+from alignmeter.session.time_limit import time_limit_s
 from alignmeter.units import MIB
 from alignmeter.worker.messages import MemoryProfile, ProcessPeaks
 
@@ -48,10 +49,10 @@ def look_at(cell: Cell, settings: Settings, launcher: Launcher) -> Provenance:
 
     Raises `CellError` if the worker fails or the cell's data do not fit it.
     """
-    worker = launcher.start()
+    worker, limit_s = launcher.start(), time_limit_s(cell, settings)
     try:
-        worker.call("open", cell, settings.seed, timeout_s=settings.timeout_s)
-        provenance: Provenance = worker.call("provenance", timeout_s=settings.timeout_s)
+        worker.call("open", cell, settings.seed, timeout_s=limit_s)
+        provenance: Provenance = worker.call("provenance", timeout_s=limit_s)
     finally:
         worker.kill()
     return provenance
@@ -65,7 +66,7 @@ def step_memory(
     ``kind``: of the memory. Where it is no accelerator's, a step that grows far beyond the limit
     runs out of memory.
     """
-    deadline = time.monotonic() + settings.timeout_s
+    deadline = time.monotonic() + time_limit_s(cell, settings)
     worker = launcher.start()
 
     def call(verb: str, *arguments: object) -> Any:

@@ -1,6 +1,14 @@
 """How a replicate is measured: each setting, what it may be, and what it is where nobody says."""
 
-__all__ = ["DEFAULTS", "SETTINGS", "Setting", "Settings", "read_settings"]
+__all__ = [
+    "DEFAULTS",
+    "SETTINGS",
+    "Setting",
+    "Settings",
+    "default_words",
+    "kind_of",
+    "read_settings",
+]
 
 import math
 from collections.abc import Mapping
@@ -12,7 +20,10 @@ from alignmeter.errors import InputError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """How to measure. ``timeout_s`` bounds one replicate; every replicate has the same ``seed``.
+    """How to measure. Every replicate has the same ``seed``.
+
+    ``timeout_s`` bounds one replicate; ``None``: by what its cell takes to build, which
+    `session.time_limit` knows.
 
     ``warmup``: warm-up steps at least; more follow while they still get faster.
 
@@ -23,7 +34,7 @@ class Settings:
     steps: int = 5
     warmup: int = 2
     seed: int = 0
-    timeout_s: float = 600.0
+    timeout_s: float | None = None
     operators: bool = False
     sample_hz: float = 20.0
 
@@ -33,10 +44,14 @@ DEFAULTS = Settings()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """Option and limits of one field of `Settings`. ``above``: what is itself too little."""
+    """Option and limits of one field of `Settings`. ``above``: what is itself too little.
+
+    ``unset``: in words, what holds where the default is ``None``.
+    """
 
     flag: str
     help: str
+    unset: str = ""
     metavar: str | None = None
     least: int | None = None
     above: int | None = None
@@ -65,7 +80,11 @@ SETTINGS: dict[str, Setting] = {
     "warmup": Setting(flag="--warmup", least=1, help="Least warm-up steps before them."),
     "seed": Setting(flag="--seed", help="Seed of data, weights and sampling."),
     "timeout_s": Setting(
-        flag="--timeout", metavar="SEC", above=0, help="Time limit of one replicate."
+        flag="--timeout",
+        metavar="SEC",
+        above=0,
+        help="Time limit of one replicate.",
+        unset="600 s, and what its models take to build",
     ),
     "operators": Setting(
         flag="--operators",
@@ -80,6 +99,18 @@ SETTINGS: dict[str, Setting] = {
     ),
 }
 """Field of `Settings` -> its row. What the two hold apart is a fault that a test finds."""
+
+
+def kind_of(name: str) -> type[bool | int | float]:
+    """Type of that field's values."""
+    default = getattr(DEFAULTS, name)
+    return float if default is None else type(default)
+
+
+def default_words(name: str) -> str:
+    """That field's default as a help text names it."""
+    default = getattr(DEFAULTS, name)
+    return SETTINGS[name].unset if default is None else f"{default:g}"
 
 
 def read_settings(

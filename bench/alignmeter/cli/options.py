@@ -11,7 +11,7 @@ import click
 
 from alignmeter.cells.axes import AXES, Axis
 from alignmeter.cells.matrix import Matrix
-from alignmeter.cells.settings import DEFAULTS, SETTINGS
+from alignmeter.cells.settings import SETTINGS, default_words, kind_of
 
 Command = Callable[..., Any]
 _IN_MATRIX = {field.name for field in dataclasses.fields(Matrix)}
@@ -46,8 +46,8 @@ def measure_options(command: Command) -> Command:
 
 
 def _setting_option(name: str) -> Callable[[Command], Command]:
-    setting, default = SETTINGS[name], getattr(DEFAULTS, name)
-    if isinstance(default, bool):
+    setting, kind = SETTINGS[name], kind_of(name)
+    if kind is bool:
         return click.option(setting.flag, name, is_flag=True, default=None, help=setting.help)
     place = ", or the matrix's" if name in _IN_MATRIX else ""
     limits: Any = {
@@ -58,7 +58,7 @@ def _setting_option(name: str) -> Callable[[Command], Command]:
     return click.option(
         setting.flag,
         name,
-        type=(click.IntRange if isinstance(default, int) else click.FloatRange)(**limits),
+        type=(click.IntRange if kind is int else click.FloatRange)(**limits),
         metavar=setting.metavar,
-        help=f"{setting.help} (default {default:g}{place})",
+        help=f"{setting.help} (default {default_words(name)}{place})",
     )

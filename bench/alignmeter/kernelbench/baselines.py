@@ -36,9 +36,9 @@ class Baseline:
 
 
 def _stock(function: str) -> Callable[..., Any]:
-    """transformers' own function, of the first architecture where a kernel takes its place."""
+    """transformers' own torch code, of the first architecture where a kernel takes its place."""
     families = map(open_architecture, ARCHITECTURES)
-    return next(family.stock(function) for family in families if function in family.operators)
+    return next(f.torch_code(function) for f in families if function in f.operators)
 
 
 def _stock_scan(*, mambapy: bool, **inputs: Any) -> Any:

@@ -2,6 +2,7 @@
 
 __all__ = ["PeftMode"]
 
+import copy
 from typing import Protocol
 
 from torch import nn
@@ -18,6 +19,8 @@ class PeftMode(Protocol):
     """
 
     name: str
+    packs: bool = False
+    """`store` keeps the base in fewer bytes than it is drawn or read in."""
 
     def missing(self) -> str | None:
         """``None`` if its library is installed, else what to install; by default none is wanted."""
@@ -28,8 +31,16 @@ class PeftMode(Protocol):
         return {}
 
     def store(self, model: nn.Module, architecture: Architecture, cell: Cell) -> nn.Module:
-        """Bring the base weights into the form this mode keeps them in; by default they stay."""
+        """Bring the base weights into the form this mode keeps them in; by default they stay.
+
+        ``model`` is a causal LM, or one of its blocks that comes before the rest.
+        """
         return model
+
+    def copied(self, model: nn.Module) -> nn.Module:
+        """An independent copy of a model as `store` left it."""
+        # Python would copy buffers by their storages, and not every device can make one so.
+        return copy.deepcopy(model, {id(buffer): buffer.clone() for buffer in model.buffers()})
 
     def train(
         self, model: nn.Module, architecture: Architecture, cell: Cell, *, seed: int

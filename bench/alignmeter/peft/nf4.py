@@ -1,7 +1,8 @@
 """NF4 weights through bitsandbytes, on the CPU too."""
 
-__all__ = ["BLOCKSIZE", "nf4_settings", "nf4_weight", "quantisation_tensors", "quantise"]
+__all__ = ["BLOCKSIZE", "copied", "nf4_settings", "nf4_weight", "quantisation_tensors", "quantise"]
 
+import copy
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
@@ -59,6 +60,7 @@ def _packed(linear: nn.Linear, compute: torch.dtype, kernels: str) -> nn.Module:
         bias=linear.bias is not None,
         compute_dtype=compute,
         quant_type="nf4",
+        device="meta",  # it would draw weights of its own first, on the host
     )
     packed.weight = Params4bit(
         linear.weight.data,
@@ -76,6 +78,28 @@ def _packed(linear: nn.Linear, compute: torch.dtype, kernels: str) -> nn.Module:
     # sides.
     packed.support_avx512bf16_for_cpu = False
     return packed  # type: ignore[no-any-return]
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """An independent copy.
+
+    bitsandbytes would copy a weight with its scales, but leave it with the original's layer, and
+    the layer with scales of its own.
+    """
+    tensors = (*model.buffers(), *quantisation_tensors(model))
+    memo: dict[int, Any] = {id(tensor): tensor.clone() for tensor in tensors}
+    for weight in model.parameters():
+        state = getattr(weight, "quant_state", None)
+        if state is not None:
+            memo[id(weight)] = twin = copy.copy(weight)
+            twin.data = weight.data.clone()
+            twin.quant_state = copy.deepcopy(state, memo)  # type: ignore[attr-defined]
+    found = copy.deepcopy(model, memo)
+    for module in found.modules():
+        layer: Any = module
+        if getattr(getattr(layer, "weight", None), "quant_state", None) is not None:
+            layer.weight.module, layer.quant_state = layer, layer.weight.quant_state
+    return found
 
 
 def _packed_without_data(linear: nn.Linear, compute: torch.dtype, kernels: str) -> nn.Module:

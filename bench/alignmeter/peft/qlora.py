@@ -13,7 +13,7 @@ from alignmeter.cells.cell import Cell
 from alignmeter.flops import Trained
 from alignmeter.peft.adapters import adapter_settings, counted_adapters, inject_adapters
 from alignmeter.peft.base import PeftMode
-from alignmeter.peft.nf4 import BLOCKSIZE, nf4_settings, quantise
+from alignmeter.peft.nf4 import BLOCKSIZE, copied, nf4_settings, quantise
 
 _LEAST = "0.49.2"
 """The first bitsandbytes whose NF4 blocks hold 64 weights on CDNA devices too (pull request 1856 of
@@ -24,6 +24,7 @@ every device, so that a cell is the same cell everywhere.
 
 class _Qlora(PeftMode):
     name = "qlora"
+    packs = True
 
     def missing(self) -> str | None:
         try:
@@ -48,6 +49,9 @@ class _Qlora(PeftMode):
             compute=precision_of(cell.precision).compute,
             kernels=cell.kernels,
         )
+
+    def copied(self, model: nn.Module) -> nn.Module:
+        return copied(model)
 
     def train(
         self, model: nn.Module, architecture: Architecture, cell: Cell, *, seed: int

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 
 from alignmeter.architectures.tracing import tracing
-from alignmeter.planner.transformers_internals import one_sequence_per_row
+from alignmeter.architectures.transformers_internals import one_sequence_per_row
 from alignmeter.worker.memory.torch_internals import (
     FakeTensorMode,
     applied_to_copies,

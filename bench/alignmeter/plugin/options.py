@@ -10,7 +10,7 @@ import pytest
 from alignmeter.capacity.limits import read_memory_limit
 from alignmeter.cells.axes import AXES, AxisValue
 from alignmeter.cells.matrix import Matrix, read_overrides
-from alignmeter.cells.settings import DEFAULTS, SETTINGS, Settings, read_settings
+from alignmeter.cells.settings import SETTINGS, Settings, kind_of, read_settings
 from alignmeter.records.folder import default_folder
 
 _FLAGS = {"timeout_s": "--cell-timeout"}
@@ -34,7 +34,7 @@ def add_options(group: pytest.OptionGroup) -> None:
         text = (axis.help + known).replace("%", "%%")  # argparse formats its help texts
         group.addoption(axis.flag, dest=f"axis_{axis.name}", help=text)
     for name, setting in SETTINGS.items():
-        flag, kind = _FLAGS.get(name, setting.flag), type(getattr(DEFAULTS, name))
+        flag, kind = _FLAGS.get(name, setting.flag), kind_of(name)
         if kind is bool:
             group.addoption(
                 flag, dest=_dest(name), action="store_true", default=None, help=setting.help

@@ -56,8 +56,6 @@ OWNERS = (
     "unattributed",
 )
 """Rows of the ledger; each is written ``<owner>_bytes``."""
-
-
 VRAM = "vram"
 """The kind of memory that has a caching allocator, a context and other processes beside it."""
 
@@ -210,6 +208,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     hyperparameters: dict[str, float | int | str] = {}
     lora_targets: list[str] = []
     peft: dict[str, float | int | str] = {}
+    weights_drawn_on: str = ""
     tokenizer: str = ""
     data: dict[str, int] = {}
     environment: dict[str, str] = {}

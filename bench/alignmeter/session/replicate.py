@@ -20,6 +20,7 @@ from alignmeter.session.launcher import Launcher, Worker
 from alignmeter.session.references import obtain_reference
 from alignmeter.session.resolve import Planned
 from alignmeter.session.sampling import Sampling
+from alignmeter.session.time_limit import time_limit_s
 from alignmeter.worker.agreement import checked_cell, sliced_layers
 from alignmeter.worker.messages import MemoryProfile, StepReport
 
@@ -52,9 +53,11 @@ class Replicate:
     launcher: Launcher
     _found: Findings = field(init=False)
     _worker: Worker | None = field(init=False, default=None)
+    _limit_s: float = field(init=False)
     _deadline: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
+        self._limit_s = time_limit_s(self.planned.cell, self.settings)
         self._sampling = Sampling(self.settings.sample_hz)
         self._found = Findings(
             cell=self.planned.cell,
@@ -75,9 +78,9 @@ class Replicate:
                 raise CellError("predicted_oom", reason.code, reason.text)
             cell, seed = self.planned.cell, self.settings.seed
             self._found.reference, self._found.unchecked = obtain_reference(
-                cell, seed=seed, launcher=self.launcher, timeout_s=self.settings.timeout_s
+                cell, seed=seed, launcher=self.launcher, timeout_s=self._limit_s
             )
-            self._deadline = time.monotonic() + self.settings.timeout_s
+            self._deadline = time.monotonic() + self._limit_s
             self._worker = self.launcher.start()
             self._found.worker_start_s = self._worker.start_s
             self._call("open", cell, seed, self.index)
@@ -87,7 +90,7 @@ class Replicate:
                 cell.accelerator,
                 self._found.target,
                 self._worker.pid,
-                longest_s=self.settings.timeout_s,
+                longest_s=self._limit_s,
             )
             self._build_and_check()
             for _ in range(self.settings.warmup):
@@ -178,7 +181,7 @@ class Replicate:
         return answer
 
     def _noting_failure(self) -> "_Noting":
-        return _Noting(self._found, self.settings.timeout_s)
+        return _Noting(self._found, self._limit_s)
 
 
 _STAGES = ("build", "prepare", "agreement", "sliced_agreement", "memory_step", "operator_step")

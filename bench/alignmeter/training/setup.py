@@ -11,12 +11,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from alignmeter.accelerators import open_accelerator
 from alignmeter.architectures import Architecture, ScalarModel, open_architecture
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.architectures.precision import Precision, precision_of
 from alignmeter.cells.cell import Cell
 from alignmeter.peft import PeftMode, adapters_off, open_peft
 from alignmeter.peft.adapters import AdapterView, add_adapter, recomputation
+from alignmeter.training.backbones import Backbones
 from alignmeter.training.optimizer import open_optimizer
 
 _REWARD_SEED, _VALUE_SEED, _ADAPTER_SEED = 1, 2, 3
@@ -31,27 +33,39 @@ def open_setup(
     layers: int | None = None,
     rounded: torch.dtype | None = None,
 ) -> "Setup":
-    """Look up the cell's registries and put the cell's kernels in place, for the whole process."""
-    open_architecture(cell.architecture).use_kernels(cell.kernels)
+    """Look up the cell's registries and put the cell's kernels in place, for the whole process.
+
+    For the agreement check: ``layers`` cuts every backbone to its first layers; ``rounded`` makes
+    weights pass through that dtype, as a cell that stores them in it has them.
+    """
+    open_architecture(cell.architecture).use_kernels(
+        cell.kernels, packages=open_accelerator(cell.accelerator).vendor_kernels
+    )
+    architecture, peft = open_architecture(cell.architecture), open_peft(cell.peft)
+    precision = precision_of(cell.precision)
+    backbones = Backbones(
+        cell=cell,
+        device=device,
+        architecture=architecture,
+        peft=peft,
+        precision=precision,
+        layers=layers,
+        rounded=rounded,
+    )
     return Setup(
         cell=cell,
         device=device,
         seed=seed,
-        architecture=open_architecture(cell.architecture),
-        peft=open_peft(cell.peft),
-        precision=precision_of(cell.precision),
-        layers=layers,
-        rounded=rounded,
+        architecture=architecture,
+        peft=peft,
+        precision=precision,
+        backbones=backbones,
     )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setup:
-    """A cell with its registries looked up; builds models on ``device`` from ``seed``.
-
-    For the agreement check: ``layers`` cuts every backbone to its first layers; ``rounded`` makes
-    weights pass through that dtype, as a cell that stores them in it has them.
-    """
+    """A cell with its registries looked up; builds models on ``device`` from ``seed``."""
 
     cell: Cell
     device: torch.device
@@ -59,8 +73,7 @@ class Setup:
     architecture: Architecture
     peft: PeftMode
     precision: Precision
-    layers: int | None = None
-    rounded: torch.dtype | None = None
+    backbones: Backbones
 
     @property
     def vocab_size(self) -> int:
@@ -71,17 +84,17 @@ class Setup:
 
     def policy(self) -> nn.Module:
         """The causal LM that trains."""
-        return self._trained(self._causal_lm(self.seed))
+        return self._trained(self.backbones.take(self.seed, more=True))
 
     def ref(self) -> nn.Module | None:
         """A frozen copy of the untrained policy, or ``None`` where no second model is needed."""
         if self.cell.ref != "resident":
             return None
-        return self._placed(self._causal_lm(self.seed)).requires_grad_(False).eval()
+        return self.backbones.take(self.seed).requires_grad_(False).eval()
 
     def reward(self) -> nn.Module:
         """A frozen scalar model with a backbone of its own."""
-        return self._placed(self._scalar(self.seed + _REWARD_SEED)).requires_grad_(False).eval()
+        return self._scalar(self.seed + _REWARD_SEED).requires_grad_(False).eval()
 
     def trained_reward(self) -> nn.Module:
         """The same model before reward modelling: it trains like the policy."""
@@ -117,27 +130,11 @@ class Setup:
         add_adapter(scalar, self.architecture, self.cell, name=name, seed=seed, trains=trains)
         return AdapterView(scalar.to(self.device), name)
 
-    def _causal_lm(self, seed: int) -> nn.Module:
-        first = self.precision.base if self.rounded is None else self.rounded
-        if self.cell.model != RANDOM:
-            model = find_checkpoint(self.cell.model).build(dtype=first, layers=self.layers)
-        else:
-            model = self.architecture.build(
-                self.cell.size, seed=seed, dtype=first, layers=self.layers
-            )
-        model = model.to(self.precision.base)
-        if self.cell.kernels == "vendor" and self.architecture.vendor is not None:
-            self.architecture.vendor.apply(model)
-        return model
-
     def _scalar(self, seed: int) -> nn.Module:
-        return ScalarModel(self._causal_lm(seed), seed=seed, dtype=self.precision.base)
-
-    def _placed(self, model: nn.Module) -> nn.Module:
-        return self.peft.store(model, self.architecture, self.cell).to(self.device)
+        backbone = self.backbones.take(seed)
+        return ScalarModel(backbone, seed=seed, dtype=self.precision.base).to(self.device)
 
     def _trained(self, model: nn.Module) -> nn.Module:
-        model = self._placed(model)
         model = self.peft.train(
             model, self.architecture, self.cell, seed=self.seed + _ADAPTER_SEED
         ).to(self.device)
@@ -149,7 +146,8 @@ class Setup:
     def optimizer(
         self, parameters: Iterable[nn.Parameter], *, learning_rate: float
     ) -> torch.optim.Optimizer:
-        """The cell's optimizer on those that train."""
+        """The cell's optimizer on those that train: the models are made by then."""
+        self.backbones.forget()
         return open_optimizer(self.cell.optimizer, parameters, learning_rate=learning_rate)
 
     def forward(self) -> AbstractContextManager[object]:

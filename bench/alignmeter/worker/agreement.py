@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import msgspec
 import torch
 
+from alignmeter.architectures.base import WHOLE_SIZES
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.architectures.precision import REFERENCE, precision_of
 from alignmeter.batches import Batch, BatchSource, open_batches
@@ -30,7 +31,6 @@ from alignmeter.worker.messages import Observed
 AGREEMENT_STEPS = 2
 """The first sees the weights as they were drawn, the second what the first made of them."""
 
-_WHOLE = ("tiny", "130m", "370m")
 _WHOLE_PARAMETERS = 500_000_000
 _SLICE_LAYERS = 2
 _WHOLE_TOKENS = 256
@@ -43,7 +43,7 @@ _PLAIN = {"accelerator": "cpu", "precision": REFERENCE, "kernels": "stock"}
 def sliced_layers(cell: Cell) -> int | None:
     """How many layers the check keeps: two above 370m, where a CPU would take too long."""
     if cell.model == RANDOM:
-        return None if cell.size in _WHOLE else _SLICE_LAYERS
+        return None if cell.size in WHOLE_SIZES else _SLICE_LAYERS
     return None if find_checkpoint(cell.model).parameters <= _WHOLE_PARAMETERS else _SLICE_LAYERS
 
 

@@ -11,6 +11,7 @@ import torch
 
 from alignmeter.accelerators import open_accelerator
 from alignmeter.accelerators.provenance import collect, host_load
+from alignmeter.architectures.operators import others_run
 from alignmeter.batches import Batch, open_batches
 from alignmeter.cells.cell import Cell
 from alignmeter.methods import Outcome, Probe, open_method, open_setup
@@ -65,6 +66,7 @@ class Workload:
         start = time.perf_counter()
         self.step_object = self.method.build(self.setup)
         self.accelerator.synchronise()
+        self.accelerator.release()  # what drawing and packing needed is none of the cell's
         return time.perf_counter() - start
 
     def prepare(self) -> dict[str, float]:
@@ -175,7 +177,8 @@ class Workload:
             "peft": self.setup.peft.settings(self.cell),
             "tokenizer": self.batches.tokenizer,
             "data": {"pairs_kept": self.batches.kept, "pairs_dropped": self.batches.dropped},
-            "kernel_path": {"model": "transformers", **paths_run()},
+            "kernel_path": {"model": "transformers", **paths_run(), **others_run()},
+            "weights_drawn_on": self.setup.backbones.drawn_on,
             "load_after": host_load(),
         }
         return _replaced(found, more)

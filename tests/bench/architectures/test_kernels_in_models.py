@@ -1,6 +1,7 @@
 """Custom kernels inside transformers' models: the same losses and gradients as stock operators."""
 
 import importlib
+import inspect
 
 import pytest
 import torch
@@ -139,16 +140,17 @@ def test_an_unquantised_weight_is_refused():
 def test_stock_comes_back(make_cell):
     mamba = open_architecture("mamba")
     module = importlib.import_module(mamba.modeling)
-    open_setup(make_cell(architecture="mamba", kernels="stock"), CPU, seed=0)
-    before = module.mamba_selective_scan
-    open_setup(make_cell(architecture="mamba", kernels="custom"), CPU, seed=0)
-    assert module.mamba_selective_scan is mamba.operators["mamba_selective_scan"]
-    open_setup(make_cell(architecture="mamba", kernels="stock"), CPU, seed=0)
-    assert module.mamba_selective_scan is before
+    custom = mamba.operators["mamba_selective_scan"].custom
+    for kernels in ("stock", "custom", "stock"):
+        open_setup(make_cell(architecture="mamba", kernels=kernels), CPU, seed=0)
+        assert (module.mamba_selective_scan is custom) == (kernels == "custom")
+    plain = mamba.torch_code("mamba_selective_scan")
+    assert inspect.unwrap(module.mamba_selective_scan) is plain
+    assert plain.__module__ == mamba.modeling
 
 
 def test_an_unknown_activation_is_refused():
-    convolution = open_architecture("mamba").operators["causal_conv1d_fn"]
+    convolution = open_architecture("mamba").operators["causal_conv1d_fn"].custom
     with pytest.raises(ValueError, match="activation is 'gelu'"):
         convolution(torch.zeros(1, 2, 3), torch.zeros(2, 4), activation="gelu")
 

@@ -7,7 +7,14 @@ from types import SimpleNamespace
 import pytest
 
 from alignmeter.cells.matrix import read_matrix
-from alignmeter.cells.settings import DEFAULTS, SETTINGS, Settings, read_settings
+from alignmeter.cells.settings import (
+    DEFAULTS,
+    SETTINGS,
+    Settings,
+    default_words,
+    kind_of,
+    read_settings,
+)
 from alignmeter.cli.cell import cell
 from alignmeter.cli.run import run
 from alignmeter.errors import InputError
@@ -26,8 +33,24 @@ WRONG = [
 
 
 def test_every_setting_has_a_row_and_its_default_is_allowed():
+    """Or there is none, and the row says what holds then."""
     assert SETTINGS.keys() == {field.name for field in fields(Settings)}
-    assert all(row.allows(getattr(DEFAULTS, name)) for name, row in SETTINGS.items())
+    for name, row in SETTINGS.items():
+        default = getattr(DEFAULTS, name)
+        assert row.unset if default is None else row.allows(default)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_help_text_names_the_default(name):
+    (option,) = [option for option in run.params if option.name == name]
+    if kind_of(name) is not bool:
+        assert f"(default {default_words(name)}" in option.help
+
+
+def test_the_default_limit_in_words():
+    assert kind_of("timeout_s") is float
+    assert default_words("timeout_s") == "600 s, and what its models take to build"
+    assert default_words("steps") == "5"
 
 
 def test_what_is_given_comes_before_the_matrix_and_that_before_the_default():

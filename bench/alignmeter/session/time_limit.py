@@ -1,0 +1,49 @@
+"""How long one replicate may take: what was asked for, or what its size takes to build."""
+
+__all__ = ["time_limit_s"]
+
+from functools import cache
+
+from alignmeter.accelerators import open_accelerator
+from alignmeter.architectures import open_architecture
+from alignmeter.architectures.base import drawing_device
+from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
+from alignmeter.cells.cell import Cell
+from alignmeter.cells.settings import Settings
+from alignmeter.worker.agreement import sliced_layers
+
+_STEPS_S = 600.0
+"""All steps, all that is read beside them, and models of `WHOLE_SIZES`."""
+_DRAWN_PER_S = 25e6
+"""Weights that one thread draws, at the least: 53 million per s on one core of an AMD EPYC."""
+_READ_PER_S = 200e6
+"""Bytes that a disk gives, at the least."""
+_BACKBONES = 4
+"""PPO's policy, ref, reward and value model; no method has more."""
+
+
+def time_limit_s(cell: Cell, settings: Settings) -> float:
+    """Seconds that one replicate of ``cell`` may take, and its reference as many.
+
+    Raises `InputError` for a checkpoint that is not there.
+    """
+    if settings.timeout_s is not None:
+        return settings.timeout_s
+    return float(round(_STEPS_S + _build_s(cell)))
+
+
+@cache
+def _build_s(cell: Cell) -> float:
+    """What the host draws or reads of large models; a device draws its own in no time."""
+    layers = sliced_layers(cell)
+    if cell.model != RANDOM:
+        files = find_checkpoint(cell.model).folder.glob("*.safetensors")
+        reads = 1 if layers is None else 2
+        return reads * sum(file.stat().st_size for file in files) / _READ_PER_S
+    if layers is None:
+        return 0.0
+    family, device = open_architecture(cell.architecture), open_accelerator(cell.accelerator)
+    drawn = family.parameters(cell.size, layers)
+    if drawing_device(cell.size, layers=None, device_type=device.device_type) == "cpu":
+        drawn += family.parameters(cell.size)
+    return _BACKBONES * drawn / _DRAWN_PER_S

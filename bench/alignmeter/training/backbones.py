@@ -1,0 +1,95 @@
+"""The untrained backbones of a cell: each drawn or read once, the others copied from it."""
+
+__all__ = ["Backbones"]
+
+import copy
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from alignmeter.architectures import Architecture
+from alignmeter.architectures.base import drawing_device
+from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
+from alignmeter.architectures.precision import Precision
+from alignmeter.architectures.tracing import is_tracing
+from alignmeter.cells.cell import Cell
+from alignmeter.peft import PeftMode
+from alignmeter.peft.nf4 import quantisation_tensors
+
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backbones:
+    """Causal LMs of ``cell`` on ``device``, in the form in which its PEFT mode stores them.
+
+    ``layers`` and ``rounded`` as in `Setup`.
+    """
+
+    cell: Cell
+    device: torch.device
+    architecture: Architecture
+    peft: PeftMode
+    precision: Precision
+    layers: int | None = None
+    rounded: torch.dtype | None = None
+    _frames: dict[int, nn.Module] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def drawn_on(self) -> str:
+        """Type of the device whose generator draws the weights; empty for a checkpoint's."""
+        if self.cell.model != RANDOM:
+            return ""
+        return drawing_device(self.cell.size, layers=self.layers, device_type=self.device.type)
+
+    def take(self, seed: int, *, more: bool = False) -> nn.Module:
+        """A backbone: of the checkpoint, or with the random weights of ``seed``.
+
+        ``more``: further ones of the same weights may be wanted, which are copied where this one
+        lies; it has to stay as it is until `forget`, but for adapters.
+        """
+        key = seed if self.cell.model == RANDOM else 0
+        if key in self._frames:
+            return self._patched(self.peft.copied(self._frames[key]))
+        model = self._made(seed)
+        if (
+            more and not is_tracing()
+        ):  # copies of tensors without data would lose what is noted on them
+            self._frames[key] = _frame(model)
+        return self._patched(model)
+
+    def forget(self) -> None:
+        """What was taken may be trained from here on; another one is drawn or read again."""
+        self._frames.clear()
+
+    def _made(self, seed: int) -> nn.Module:
+        first = self.precision.base if self.rounded is None else self.rounded
+        if self.cell.model != RANDOM:
+            # A mode that packs weights would have the device hold them unpacked.
+            where = _CPU if self.peft.packs or self.device.type == "cpu" else self.device
+            checkpoint = find_checkpoint(self.cell.model)
+            model = checkpoint.build(dtype=first, layers=self.layers, device=where)
+        elif self.drawn_on != "cpu":
+            return self.architecture.build_there(
+                self.cell.size, seed=seed, dtype=first, device=self.device, store=self._stored
+            )
+        else:
+            model = self.architecture.build(
+                self.cell.size, seed=seed, dtype=first, layers=self.layers
+            )
+        return self._stored(model.to(self.precision.base)).to(self.device)
+
+    def _stored(self, part: nn.Module) -> nn.Module:
+        return self.peft.store(part, self.architecture, self.cell)
+
+    def _patched(self, model: nn.Module) -> nn.Module:
+        if self.cell.kernels == "vendor" and self.architecture.vendor is not None:
+            self.architecture.vendor.apply(model)
+        return model
+
+
+def _frame(model: nn.Module) -> nn.Module:
+    """The modules of ``model`` anew, on the same tensors: adapters come into one of the two."""
+    tensors = (*model.parameters(), *model.buffers(), *quantisation_tensors(model))
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
