@@ -146,6 +146,8 @@ class Machine:
             "HF_HUB_OFFLINE": 1,
             # torch has products of its own in Triton for CUDA; nothing here can run them.
             "TORCH_DISABLE_NATIVE_JIT": 1,
+            # bitsandbytes compiles its operators for any device, which would ask for CUDA's driver.
+            "TORCHDYNAMO_DISABLE": 1,
             "OMP_NUM_THREADS": 1,
         }
         if self.kind == "cuda":

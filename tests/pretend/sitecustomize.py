@@ -35,6 +35,24 @@ class AfterImport(importlib.abc.MetaPathFinder):
         return spec
 
 
+class Empty(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """In place of one module: nothing. What it would have registered stays as it was without it."""
+
+    def __init__(self, module):
+        self._module = module
+
+    def find_spec(self, name, path=None, target=None):
+        if name != self._module:
+            return None
+        return importlib.machinery.ModuleSpec(name, self)
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        pass
+
+
 def _load_library():
     """Before `torch._C`: torch looks for a backend's hooks once. Its own libraries come first."""
     import ctypes
@@ -88,6 +106,9 @@ def _right_bf16(module):
 
 
 if "PRETEND" in os.environ:
+    # The CUDA kernels of bitsandbytes are in a library that nothing here can load: its operators
+    # then take their implementations for any device.
+    sys.meta_path.insert(0, Empty("bitsandbytes.backends.cuda.ops"))
     sys.meta_path.insert(0, AfterImport("torch._C", before=_load_library, after=_install))
     sys.meta_path.insert(0, AfterImport("alignmeter.telemetry.device_nodes", after=_other_nodes))
     if "PRETEND_CHIP" in os.environ:

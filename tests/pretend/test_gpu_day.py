@@ -1,7 +1,7 @@
 """The GPU day from a fresh clone, on the pretended device, by the command that a GPU box gets."""
 
 import json
-import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,16 +16,18 @@ def day(clone, out, machine, **options):
     """Run it; kernels take the interpreter's tiles, and limits are those of a slow machine."""
     given = {"PYTHON": sys.executable, "DAY_SIZE": "tiny", "DAY_TOKENS": "16", "DAY_SCALE": "6"}
     return subprocess.run(
-        ["bash", "examples/gpu/day.sh", out, machine.kind], cwd=clone, text=True, timeout=1500,
-        capture_output=True, env={**machine.environment(**options), **given},
+        [shutil.which("bash"), "examples/gpu/day.sh", out, machine.kind], cwd=clone, text=True,
+        timeout=1500, capture_output=True, env={**machine.environment(**options), **given},
     )  # fmt: skip
 
 
 @pytest.fixture
 def clone(tmp_path):
     """This commit, as a box gets it; PYTHONPATH of the day makes its modules the ones that run."""
-    subprocess.run(["git", "clone", "-q", "--depth", "1", f"file://{ROOT}", tmp_path / "clone"],
-                   check=True)  # fmt: skip
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no git checkout: a clone of one is what the day runs from")
+    command = ["clone", "-q", "--depth", "1", f"file://{ROOT}", tmp_path / "clone"]
+    subprocess.run([shutil.which("git"), *command], check=True)
     return tmp_path / "clone"
 
 
@@ -52,12 +54,11 @@ def test_what_is_not_whole_is_named_and_tried_again(clone, pretend, tmp_path):
 @pytest.mark.full
 def test_the_whole_day(clone, pretend, tmp_path):
     out = tmp_path / "out"
-    done = day(clone, out, pretend("cuda", energy=True), chip="wide", workspace=32 * 2**20,
-               ALIGNMETER_PRETEND_QLORA="1")  # fmt: skip
+    done = day(clone, out, pretend("cuda", energy=True), chip="wide", workspace=32 * 2**20)
     logs = {stage: (out / f"{stage}.log") for stage in STAGES}
     said = {s: log.read_text()[-800:] for s, log in logs.items() if log.exists()}
     assert done.returncode == 0, f"{done.stdout}\n{said}"
-    assert os.path.getsize(out / "day.tgz") > 0
+    assert (out / "day.tgz").stat().st_size > 0
     checked = [json.loads(x) for p in out.glob("check.*.json") for x in p.read_text().splitlines()]
     assert len(checked) == 10
     assert {row["said"] for row in checked} == {"ok"}
