@@ -19,8 +19,8 @@ RESULTS = ROOT / "docs" / "results"
 VENDORS = {"cuda": "NVIDIA", "rocm": "AMD", "xpu": "Intel"}
 LEVELS = {
     "pretended": "torch runs on a device of that type whose memory is the host's "
-    "(`tests/pretend`): its dispatch, threads, allocator, events and refusals are real, its kernels "
-    "are the CPU's",
+    "(`tests/pretend`): its dispatch, threads, allocator, events and refusals are real, its "
+    "kernels are the CPU's",
     "interpreter": "Triton's interpreter runs the kernel with that chip's tiles: its figures are "
     "right, its speed and its instructions are not looked at",
     "compiled": "Triton compiles the kernel for that chip: registers, spills, shared memory and "
