@@ -1,7 +1,8 @@
 """Each kernel versus what it replaces: ``pytest --benchmark suites/bench_kernels.py``.
 
-One thread on a CPU, fp32; ``--accelerator cuda`` takes the other table, in bf16. A row is timed
-only after its kernel agreed with the float64 reference, and both sides take turns in every round.
+One thread on a CPU, fp32; ``--accelerator cuda`` takes the other table, in bf16, each kernel alone
+and then beside the packages that are here. A row is timed only after its kernel agreed with the
+float64 reference, and both sides take turns in every round.
 """
 
 import pytest
@@ -24,13 +25,28 @@ CPU = (
     ("nf4_linear", "t1024-4096x4096", "best", "fwd+bwd", "bitsandbytes", 5),
 )
 GPU = (
+    ("selective_scan", "mamba-130m", "best", "fwd", "alone", 50),
+    ("selective_scan", "mamba-130m", "best", "fwd+bwd", "alone", 50),
+    ("selective_scan", "mamba-2.8b", "best", "fwd", "alone", 50),
+    ("selective_scan", "mamba-2.8b", "best", "fwd+bwd", "alone", 50),
+    ("causal_conv1d", "mamba-130m", "best", "fwd+bwd", "alone", 50),
+    ("causal_conv1d", "mamba-2.8b", "best", "fwd+bwd", "alone", 50),
+    ("ssd_scan", "mamba2-130m-t1024", "best", "fwd+bwd", "alone", 50),
+    ("ssd_scan", "mamba2-2.8b", "best", "fwd", "alone", 50),
+    ("ssd_scan", "mamba2-2.8b", "best", "fwd+bwd", "alone", 50),
+    ("linear_logprob", "mamba-130m", "best", "fwd+bwd", "alone", 20),
+    ("linear_logprob", "llama-3-8b", "best", "fwd+bwd", "alone", 20),
+    ("nf4_linear", "llama-130m-query", "best", "fwd+bwd", "alone", 20),
+    ("nf4_linear", "llama-3-8b-up", "best", "fwd+bwd", "alone", 20),
+    ("selective_scan", "mamba-130m", "best", "fwd+bwd", "mamba-ssm", 50),
     ("selective_scan", "mamba-2.8b", "best", "fwd", "mamba-ssm", 50),
     ("selective_scan", "mamba-2.8b", "best", "fwd+bwd", "mamba-ssm", 50),
     ("causal_conv1d", "mamba-2.8b", "best", "fwd+bwd", "causal-conv1d", 50),
     ("ssd_scan", "mamba2-2.8b", "best", "fwd", "mamba-ssm", 50),
     ("ssd_scan", "mamba2-2.8b", "best", "fwd+bwd", "mamba-ssm", 50),
     ("linear_logprob", "llama-3-8b", "best", "fwd+bwd", "all logits", 20),
-    ("linear_logprob", "llama-3-8b", "best", "fwd+bwd", "liger", 20),
+    ("linear_logprob", "llama-3-8b", "best", "fwd+bwd", "liger per token", 20),
+    ("linear_logprob", "llama-3-8b", "best", "fwd+bwd", "liger summed loss", 20),
     ("nf4_linear", "llama-3-8b-up", "best", "fwd+bwd", "bitsandbytes", 20),
 )
 LENGTHS = (

@@ -38,12 +38,18 @@ def assert_close_to_float64(
     kernel: Callable[[Tensors], Tensors],
     reference: Callable[[Tensors], Tensors],
     inputs: Mapping[str, torch.Tensor],
+    *,
+    operands: torch.dtype = torch.float32,
 ) -> None:
     """Every output and gradient within rounding of the float64 reference's.
 
     A result of n summed terms errs by about u sqrt(n) of their size; with n up to some thousand
     that is 64 u of the largest entry. Half-precision results are rounded once more: 2 u of theirs;
     so are gradients of what is kept in fp32, if an output, and what comes back to it, is not.
+
+    ``operands``: what computed factors are rounded to before they are multiplied. Each product is
+    then off by up to u / 2 of itself, in either direction, and a sum of many by less than that of
+    its size: within the same 2 u of ``operands``, whatever the result's own dtype is.
 
     Raises:
         AssertionError: naming the output or gradient that is too far away.
@@ -59,7 +65,7 @@ def assert_close_to_float64(
             raise AssertionError(f"{name} is {tuple(value.shape)}; want {tuple(target.shape)}")
         size = target.abs().max().clamp(min=1e-6).item()
         bound = 64 * torch.finfo(torch.float32).eps * size
-        passed = [*outputs, value.dtype] if name.startswith("d ") else [value.dtype]
+        passed = [value.dtype, operands, *(outputs if name.startswith("d ") else ())]
         dtype = max(passed, key=lambda dtype: torch.finfo(dtype).eps)
         if dtype != torch.float32:
             bound += 2 * torch.finfo(dtype).eps * size
@@ -91,4 +97,5 @@ def check_kernel(kernel: Kernel, case: Case, device: str, dtype: torch.dtype) ->
 
         return call
 
-    assert_close_to_float64(run(kernel.operator), run(kernel.reference), moving)
+    operands = dtype if kernel.rounds_operands else torch.float32
+    assert_close_to_float64(run(kernel.operator), run(kernel.reference), moving, operands=operands)

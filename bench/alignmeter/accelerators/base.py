@@ -120,6 +120,12 @@ class Accelerator(ABC):
         """Wait until the device has done all that was asked of it."""
 
     @abstractmethod
+    def cache_bytes(self) -> int | None:
+        """Of the largest cache that all units of the device share; ``None``: what is timed on it
+        starts with what the caches hold.
+        """
+
+    @abstractmethod
     def peaks(self, *, reset: bool) -> Peaks | None:
         """Allocator peaks, or ``None`` where the backend keeps none."""
 

@@ -62,6 +62,12 @@ class Cpu(Accelerator):
     def synchronise(self) -> None:
         """Nothing is pending on a CPU."""
 
+    def cache_bytes(self) -> int | None:
+        """``None``: its caches are the cores' own in part, and calls are timed one after the other,
+        as models make them.
+        """
+        return None
+
     def peaks(self, *, reset: bool) -> Peaks | None:  # noqa: ARG002 - the base's signature
         """``None``: torch keeps no statistics for the CPU; the memory step measures instead."""
         return None

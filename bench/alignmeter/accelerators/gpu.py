@@ -24,12 +24,14 @@ class Gpu(Accelerator):
     Runs on the device that torch calls current: the first visible one unless masked otherwise.
     ``build``: the toolkit version that this torch was built for, ``None`` if it was not.
     ``install``: what has such a build. ``capability``: the highest compute capability of the
-    devices here, found without opening one.
+    devices here, found without opening one. ``unreported_cache_bytes``: of a cache between the last
+    that the runtime tells of and the memory, the largest that any of these devices has.
     """
 
     build: Callable[[], str | None]
     install: str
     capability: Callable[[], tuple[int, int] | None] = lambda: None
+    unreported_cache_bytes: int = 0
     memory_kind: str = VRAM
     block_bytes: int = 512
     """torch's caching allocators hand out multiples of 512 bytes (``kMinBlockSize``)."""
@@ -120,6 +122,12 @@ class Gpu(Accelerator):
     def synchronise(self) -> None:
         """Wait for the current device."""
         self._module.synchronize()
+
+    def cache_bytes(self) -> int | None:
+        """By torch's properties, which say it in two words, or of a cache that they leave out."""
+        device = self._module.get_device_properties(self._module.current_device())
+        told = (getattr(device, name, 0) for name in ("L2_cache_size", "last_level_cache_size"))
+        return max(self.unreported_cache_bytes, *told) or None
 
     def peaks(self, *, reset: bool) -> Peaks | None:
         """Peaks of torch's caching allocator; ``reset`` starts a new window."""

@@ -51,6 +51,9 @@ ROCM = Gpu(
     hiding={"HIP_VISIBLE_DEVICES": "-1", "CUDA_VISIBLE_DEVICES": "-1"},
     vendor_kernels=True,
     capability=highest_gfx,
+    # Infinity Cache of MI300X and MI350X; HIP tells of their L2 only. ROCm's "AMD GPU
+    # specifications", column L3, read 2026-11-28.
+    unreported_cache_bytes=256 * MIB,
     build=lambda: torch_build("hip"),
     install="torch from AMD's or PyTorch's ROCm wheel index",
 )

@@ -22,17 +22,27 @@ Tensor = torch.Tensor
 class Baseline:
     """``run`` takes a case's tensors and options by keyword, as the kernel's operator does.
 
-    ``module``: what must be importable, or ``None``.
+    ``needs``: what it calls, ``module:name``, or ``None``.
     """
 
     run: Callable[..., Any]
-    module: str | None = None
+    needs: str | None = None
 
     def missing(self) -> str | None:
-        """What to install, or ``None``."""
-        if self.module is None or find_spec(self.module) is not None:
+        """Why it cannot run here, or ``None``. Imports what it needs: a package may be here without
+        what its own operators want, or in a version that has other ones.
+        """
+        if self.needs is None:
             return None
-        return f"{self.module} is not installed"
+        path, _, name = self.needs.partition(":")
+        package = path.partition(".")[0]
+        if find_spec(package) is None:
+            return f"{package} is not installed"
+        try:
+            module = import_module(path)
+        except ImportError as error:
+            return f"{path} cannot be imported: {error}"
+        return None if hasattr(module, name) else f"the {package} that is installed has no {name}"
 
 
 def _stock(function: str) -> Callable[..., Any]:
@@ -95,8 +105,18 @@ def _trl(*, hidden: Tensor, weight: Tensor, labels: Tensor) -> Any:
     return function.apply(hidden, weight, None, labels, 1.0, chunk, None, 1.0, ("entropy",))[0]
 
 
-def _liger(*, hidden: Tensor, weight: Tensor, labels: Tensor) -> Any:
-    """Its loss is summed, not per token: the nearest that Liger has."""
+_LIGER_HEAD = "liger_kernel.ops:LigerFusedLinearScaledCrossEntropyFunction"
+"""In Liger from 0.8.3 on (https://github.com/linkedin/Liger-Kernel/pull/1354): CuTe on sm_90,
+chunks in plain torch elsewhere."""
+
+
+def _liger_per_token(*, hidden: Tensor, weight: Tensor, labels: Tensor) -> Any:
+    path, _, name = _LIGER_HEAD.partition(":")
+    return -getattr(import_module(path), name).apply(hidden, weight, labels)
+
+
+def _liger_summed(*, hidden: Tensor, weight: Tensor, labels: Tensor) -> Any:
+    """A loss over all tokens: less than log-probs, and all that older versions have."""
     module = import_module("liger_kernel.transformers")
     return module.LigerFusedLinearCrossEntropyLoss(reduction="sum")(weight, hidden, labels)
 
@@ -126,21 +146,32 @@ def _bitsandbytes(*, x: Tensor, shape: tuple[int, int], blocksize: int, **parts:
 BASELINES: dict[str, dict[str, Baseline]] = {
     "selective_scan": {
         "transformers": Baseline(run=_loop),
-        "mambapy": Baseline(run=_mambapy, module="mambapy"),
-        "mamba-ssm": Baseline(run=_mamba_ssm_scan, module="mamba_ssm"),
+        "mambapy": Baseline(run=_mambapy, needs="mambapy.pscan:pscan"),
+        "mamba-ssm": Baseline(
+            run=_mamba_ssm_scan, needs="mamba_ssm.ops.selective_scan_interface:selective_scan_fn"
+        ),
     },
     "causal_conv1d": {
         "transformers": Baseline(run=_stock_conv),
-        "causal-conv1d": Baseline(run=_causal_conv1d, module="causal_conv1d"),
+        "causal-conv1d": Baseline(run=_causal_conv1d, needs="causal_conv1d:causal_conv1d_fn"),
     },
     "ssd_scan": {
         "transformers": Baseline(run=_stock_ssd),
-        "mamba-ssm": Baseline(run=_mamba_ssm_ssd, module="mamba_ssm"),
+        "mamba-ssm": Baseline(
+            run=_mamba_ssm_ssd, needs="mamba_ssm.ops.triton.ssd_combined:mamba_chunk_scan_combined"
+        ),
     },
     "linear_logprob": {
         "all logits": Baseline(run=_all_logits),
-        "trl": Baseline(run=_trl, module="trl"),
-        "liger": Baseline(run=_liger, module="liger_kernel"),
+        "trl": Baseline(run=_trl, needs="trl.kernels.chunked_logprob:ChunkedLogProbFunction"),
+        "liger per token": Baseline(run=_liger_per_token, needs=_LIGER_HEAD),
+        "liger summed loss": Baseline(
+            run=_liger_summed, needs="liger_kernel.transformers:LigerFusedLinearCrossEntropyLoss"
+        ),
     },
-    "nf4_linear": {"bitsandbytes": Baseline(run=_bitsandbytes, module="bitsandbytes")},
+    "nf4_linear": {
+        "bitsandbytes": Baseline(
+            run=_bitsandbytes, needs="bitsandbytes.autograd._functions:MatMul4Bit"
+        )
+    },
 }

@@ -56,10 +56,12 @@ def _answer(words: list[str], limit_s: float) -> dict[str, float]:
 def _step(method: str, architecture: str, seq_len: str, baseline: str) -> None:
     import torch
 
+    from alignmeter.accelerators import open_accelerator
     from alignmeter.kernelbench.steps import step_runner
 
     torch.set_num_threads(1)
-    run = step_runner(method, architecture, int(seq_len), baseline, device="cpu")
+    host = open_accelerator("cpu")
+    run = step_runner(method, architecture, int(seq_len), baseline, accelerator=host)
     start = time.perf_counter()
     run()
     sys.stdout.write(json.dumps({"seconds": time.perf_counter() - start}) + "\n")

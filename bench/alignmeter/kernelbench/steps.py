@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from alignmeter.accelerators import open_accelerator
+from alignmeter.accelerators.base import Accelerator
 from alignmeter.architectures import open_architecture
 from alignmeter.batches import Batch, open_batches
 from alignmeter.cells.cell import Cell
@@ -23,7 +25,7 @@ _TOLERANCE = 1e-4
 
 
 def compare_step(
-    method: str, architecture: str, seq_len: int, baseline: str, *, device: str
+    method: str, architecture: str, seq_len: int, baseline: str, *, accelerator: Accelerator
 ) -> Comparison:
     """A step of ``method`` at tiny, custom kernels beside stock ones; same weights, same batch.
 
@@ -32,18 +34,23 @@ def compare_step(
         KeyError: for an unknown baseline.
         ModuleNotFoundError: if the baseline's module is not installed.
     """
-    theirs = step_runner(method, architecture, seq_len, baseline, device=device)
-    ours = step_runner(method, architecture, seq_len, None, device=device)
-    apart = abs(ours() - theirs())
+    theirs = step_runner(method, architecture, seq_len, baseline, accelerator=accelerator)
+    ours = step_runner(method, architecture, seq_len, None, accelerator=accelerator)
+    apart = abs(float(ours()) - float(theirs()))
     if not apart <= _TOLERANCE:
         raise AssertionError(f"the losses of the first step are {apart:.2e} apart")
-    return Comparison(ours=lambda: _drop(ours), theirs=lambda: _drop(theirs), device=device)
+    return Comparison(ours=ours, theirs=theirs, accelerator=accelerator)
 
 
 def step_runner(
-    method: str, architecture: str, seq_len: int, baseline: str | None, *, device: str
-) -> Callable[[], float]:
-    """A function that takes one step on a fixed batch and returns its loss.
+    method: str,
+    architecture: str,
+    seq_len: int,
+    baseline: str | None,
+    *,
+    accelerator: Accelerator,
+) -> Callable[[], torch.Tensor]:
+    """A function that takes one step on a fixed batch and returns its loss, a scalar on the device.
 
     ``baseline``: stock kernels in that variant; ``None``: custom ones. Raises `KeyError` for an
     unknown baseline, `ModuleNotFoundError` if its module is not installed.
@@ -54,7 +61,7 @@ def step_runner(
     kernels = "custom" if baseline is None else "stock"
     axes: dict[str, str | int] = {
         "method": method, "architecture": architecture, "seq_len": seq_len, "data": "synthetic",
-        "batch": 1, "accelerator": device, "kernels": kernels,
+        "batch": 1, "accelerator": accelerator.name, "kernels": kernels,
     }  # fmt: skip
     step, batch = _built(resolve_cell(axes).cell)
     if module is not None:
@@ -62,12 +69,8 @@ def step_runner(
     return _runner(architecture, kernels, step, batch)
 
 
-def _drop(run: Callable[[], float]) -> None:
-    run()
-
-
 def _built(cell: Cell) -> tuple[TrainingStep, Batch]:
-    device = torch.device(cell.accelerator)
+    device = open_accelerator(cell.accelerator).torch_device()
     setup = open_setup(cell, device, seed=0)
     batches = open_batches(cell, vocab_size=setup.vocab_size, seed=0)
     method = open_method(cell.method)
@@ -83,11 +86,11 @@ def _use_mambapy(step: TrainingStep) -> None:
 
 def _runner(
     architecture: str, kernels: str, step: TrainingStep, batch: Batch
-) -> Callable[[], float]:
+) -> Callable[[], torch.Tensor]:
     family = open_architecture(architecture)
 
-    def run() -> float:
+    def run() -> torch.Tensor:
         family.use_kernels(kernels)  # both sides live in one process and take turns
-        return float(step.run(batch, SilentProbe()).loss)
+        return step.run(batch, SilentProbe()).loss.detach()
 
     return run

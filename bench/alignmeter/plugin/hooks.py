@@ -147,12 +147,12 @@ def kernel_bench(request: pytest.FixtureRequest) -> "Callable[[str], KernelBench
     absent = missing_text(name)
     if absent is not None:
         pytest.skip(absent)
-    device = open_accelerator(name).device_type
+    accelerator = open_accelerator(name)
 
     def bench(kind: str) -> KernelBench:
-        if kind != "any" and (kind == "cpu") != (device == "cpu"):
+        if kind != "any" and (kind == "cpu") != (accelerator.device_type == "cpu"):
             pytest.skip(f"this row is for a {kind}; choose it with --accelerator")
-        return KernelBench(request.getfixturevalue("benchmark"), run.comparisons, device)
+        return KernelBench(request.getfixturevalue("benchmark"), run.comparisons, accelerator)
 
     return bench
 

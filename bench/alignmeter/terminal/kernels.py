@@ -1,4 +1,4 @@
-"""Kernels versus what they replace: medians over rounds in which both sides took turns."""
+"""Kernels, alone or versus what they replace: medians over rounds in which both took turns."""
 
 __all__ = ["kernel_parts"]
 
@@ -26,9 +26,10 @@ def kernel_parts(rows: Sequence[dict[str, Any]]) -> Iterator[Part]:
 
 
 def _row(row: dict[str, Any]) -> Row:
+    beside = "alone" if row["baseline"] is None else f"versus {row['baseline']}"
     return Row(
         (
-            f"{row['passes']}, {row['path']}, versus {row['baseline']}",
+            f"{row['passes']}, {row['path']}, {beside}",
             _text(seconds_text, row.get("ours_s")),
             _text(seconds_text, row.get("theirs_s")),
             _text("{:.2f}x".format, row.get("speedup")),

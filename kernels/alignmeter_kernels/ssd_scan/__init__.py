@@ -22,6 +22,7 @@ def _on_chip(inputs: dict[str, torch.Tensor], options: dict[str, Any]) -> None:
 
 KERNEL = Kernel(
     name="ssd_scan",
+    rounds_operands=True,
     operator=ssd_scan,
     reference=ssd_scan_reference,
     check=CHECK,
