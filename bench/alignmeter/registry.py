@@ -65,12 +65,14 @@ class ArchitectureRow(Row):
 class PeftRow(Row):
     """``adapters``: it trains adapters on a frozen base, which without them is the ref_model.
 
-    ``axes``: those that only some modes have and that change what this one does.
+    ``axes``: those that only some modes have and that change what this one does. ``libraries``:
+    packages beside torch and transformers whose code decides its losses.
     """
 
     adapters: bool
     default_ref: str
     axes: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,12 +121,14 @@ PEFT_MODES: dict[str, PeftRow] = {
         adapters=True,
         default_ref="adapter-off",
         axes=("lora_rank",),
+        libraries=("peft",),
     ),
     "qlora": PeftRow(
         path="alignmeter.peft.qlora:QLORA",
         adapters=True,
         default_ref="adapter-off",
         axes=("lora_rank", "quantiser"),
+        libraries=("peft", "bitsandbytes"),
     ),
 }
 

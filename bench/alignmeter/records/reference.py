@@ -23,6 +23,7 @@ from alignmeter.cells.axes import AxisValue
 from alignmeter.cells.cell import Cell, digest
 from alignmeter.cells.names import named_axes
 from alignmeter.records.document import decode_versioned
+from alignmeter.registry import PEFT_MODES, row_of
 
 SCHEMA_VERSION = 1
 Signals = dict[str, list[float]]
@@ -33,7 +34,22 @@ _NO_EFFECT = (
     "ppo_backward", "lane", "data", "model",
 )  # fmt: skip
 """Axes of a cell that change how a loss is computed but not what it is, and paths."""
-_PACKAGES = ("torch", "transformers", "peft", "bitsandbytes")
+_LIBRARIES = ("torch", "transformers")
+_SERVED = {
+    "torch": ("2.11", "2.13"),
+    "transformers": ("5.17", "5.18", "5.19", "5.20", "5.21", "5.22", "5.23", "5.24"),
+    "peft": ("0.18", "0.19", "0.20", "0.21"),
+    "bitsandbytes": ("0.50",),
+}
+"""Package -> minor versions that the packaged references serve.
+
+From one seed they draw the same weights, and what they compute of them differs by rounding, far
+within the bands: ``python tests/trust/references.py --check`` in an environment that has them. The
+80 references were made with the pinned versions, and compared with all that torch 2.11 and
+transformers 5.17 compute: at most 0.015 of a band apart. Of other versions one of each architecture
+and PEFT mode was compared, all else as in that pair.
+"""
+_PACKAGED = "packaged"
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,31 +80,34 @@ def reference_key(
     seed: int,
     layers: int | None,
     rounded: bool,
+    packaged: bool = False,
 ) -> str:
     """What identifies a reference: all that decides a loss, and the libraries that draw weights.
 
     Axes at their ``omitted`` value do not enter, so that one more axis leaves the keys as they are.
 
-    ``rounded``: the weights are those of a cell that stores them in bf16. Random weights are a
-    library's: another minor version may draw others from the same seed.
+    ``rounded``: the weights are those of a cell that stores them in bf16. ``packaged``: the key of
+    the packaged one, whatever is installed. Random weights are a library's: another minor version
+    may draw others from the same seed, and only those that were tried share a key.
     """
     fields: dict[str, AxisValue] = {
         name: value for name, value in named_axes(cell.axes()) if name not in _NO_EFFECT
     }
     fields |= {"data_digest": cell.data_digest, "model_digest": cell.model_digest}
-    return digest([fields, dict(hyperparameters), seed, layers, rounded, _library_versions()])
+    libraries = (*_LIBRARIES, *row_of(PEFT_MODES, cell.peft).libraries)
+    versions = {name: _PACKAGED if packaged else _version(name) for name in libraries}
+    return digest([fields, dict(hyperparameters), seed, layers, rounded, versions])
 
 
 @cache
-def _library_versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            major, minor = metadata.version(package).split(".")[:2]
-        except metadata.PackageNotFoundError:
-            continue
-        found[package] = f"{major}.{minor}"
-    return found
+def _version(package: str) -> str:
+    """Its minor version, or that it is one which the packaged references serve."""
+    try:
+        version = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "none"
+    minor = ".".join(version.split(".")[:2])
+    return _PACKAGED if minor in _SERVED.get(package, ()) else minor
 
 
 @cache

@@ -1,17 +1,21 @@
 """Agreement with reference losses: rounding passes, a broken kernel does not."""
 
+import math
+
 import msgspec
 import pytest
 import torch
 import torch.nn.functional as F
 from crossed import crossed
-from references import packaged_cells
+from references import farthest, packaged_cells
 
+from alignmeter.architectures.precision import precision_of
 from alignmeter.records.reference import Reference, packaged_references
-from alignmeter.registry import ARCHITECTURES, METHODS
+from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES
 from alignmeter.session import Planned, Settings, measure
 from alignmeter.session.findings.bands import compare
 from alignmeter.session.references import obtain_reference
+from alignmeter.session.resolve import resolve_cell
 from alignmeter.worker.agreement import checked_cell, is_rounded, make_reference, sliced_layers
 from alignmeter.worker.workload import Workload
 
@@ -35,6 +39,29 @@ def test_every_tiny_cell_of_the_packaged_matrices_has_a_reference():
     missing = [cell.id for key, (cell, _) in packaged_cells().items()
                if key not in packaged_references()]  # fmt: skip
     assert missing == []
+
+
+@pytest.mark.parametrize("peft", PEFT_MODES)
+def test_the_packaged_ones_serve_what_is_installed(peft, make_cell, launcher):
+    """And are found, not computed. If this fails: what `records/reference.py` says it serves, and
+    `python tests/trust/references.py --check`.
+    """
+    cell = resolve_cell({"accelerator": "cpu", "peft": peft}).cell
+    reference, why = obtain_reference(cell, seed=0, launcher=None, timeout_s=1)
+    assert (why, len(reference.signals["loss"])) == ("", 2)
+
+
+def test_a_reference_of_other_weights_serves_nobody(make_cell):
+    """What ``--check`` measures: a share of fp32's band, whatever the cell's own is."""
+    cell = make_cell(precision="bf16")
+    reference = Reference(signals={"loss": [0.5, 0.5]}, rollouts=[[[1]]])
+    band = precision_of("fp32").band
+    near = Reference(signals={"loss": [0.5, 0.5 + band / 20]}, rollouts=[[[1]]])
+    assert farthest(near, reference, cell) == pytest.approx(0.05)
+    nan = Reference(signals={"loss": [0.5, math.nan]}, rollouts=[[[1]]])
+    assert farthest(nan, reference, cell) == math.inf
+    tokens = Reference(signals={"loss": [0.5, 0.5]}, rollouts=[[[2]]])
+    assert farthest(tokens, reference, cell) == math.inf
 
 
 LOWER = [
@@ -70,9 +97,7 @@ def test_a_broken_attention_kernel_is_caught(method, monkeypatch, make_cell):
 
 def test_a_broken_convolution_is_caught_in_bf16_too(monkeypatch, make_cell):
     """A kernel that reads one token too early, as an off-by-one in its padding would."""
-    import transformers.models.mamba.modeling_mamba as modeling
-
-    whole = modeling.causal_conv1d_fn
+    whole = F.conv1d
 
     def shifted(x, *args, **kwargs):
         return whole(x.roll(1, dims=-1), *args, **kwargs)
@@ -82,7 +107,7 @@ def test_a_broken_convolution_is_caught_in_bf16_too(monkeypatch, make_cell):
         reference = reference_of(cell)
         assert agreement(cell, reference) == []
         with monkeypatch.context() as patch:
-            patch.setattr(modeling, "causal_conv1d_fn", shifted)
+            patch.setattr(F, "conv1d", shifted)
             assert agreement(cell, reference) != []
 
 
