@@ -96,8 +96,11 @@ class Gpu(Accelerator):
             module.get_device_capability = before
 
     def broken_by_fork(self) -> bool:
-        """As torch knows it of its own doing, or by the files that this process inherited."""
-        if self.build() is None:
+        """As torch knows it of its own doing, or by the files that this process inherited.
+
+        Where there is no driver torch says so too: its CUDA build asks the runtime then.
+        """
+        if self.ruled_out() is not None:
             return False
         # torch says so of CUDA (2.9 to 2.13) and of XPU; ROCm is its CUDA.
         noticed = getattr(self._module, "_is_in_bad_fork", lambda: False)

@@ -46,7 +46,8 @@ def profile_operators(run: Callable[[], object], device: torch.device) -> dict[s
     """
     from torch.profiler import profile
 
-    with profile() as profiler:
+    # Torch 2.11 warns of events that it clears after a cycle unless it is told to keep them.
+    with profile(acc_events=True) as profiler:
         run()
     seconds = {REST: 0.0}
     for event in profiler.events():

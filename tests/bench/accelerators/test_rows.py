@@ -1,5 +1,6 @@
 """What each accelerator's file says of its devices, asked without torch and without devices."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -37,6 +38,15 @@ def test_an_absent_device_says_what_is_here(name):
     assert text.startswith(f"{name} is not on this machine")
     assert "here: cpu" in text
     assert open_accelerator(name).devices() == []
+
+
+@pytest.mark.parametrize(("driver", "broken"), [("null", True), ("no-such-file", False)])
+def test_a_fork_is_broken_only_where_there_is_a_driver(driver, broken, monkeypatch):
+    """torch's CUDA build says it on a machine without one: CPU cells would all be spawned."""
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    nodes = {"device_nodes": (driver,), "context_nodes": ()}
+    row = dataclasses.replace(open_accelerator("cuda"), build=lambda: "13.0", **nodes)
+    assert row.broken_by_fork() == broken
 
 
 def test_unknown_accelerator_lists_the_known():
