@@ -55,6 +55,28 @@ def install(module):
     module.ScanOps.generic_scan = _scan
 
 
+def quicken(module):
+    """The scans of whole steps: (decay, value) pairs by numpy alone, 100 times as fast. Only for
+    steps: the checks of operators run the kernels' own function.
+    """
+
+    def scan(self, inputs):
+        decay, value = (np.moveaxis(x.handle.data, self.axis, 0).copy() for x in inputs)
+        for i in range(1, len(decay)):
+            value[i] += decay[i] * value[i - 1]
+            decay[i] *= decay[i - 1]
+        return _packed(self, (decay, value), inputs)
+
+    module.ScanOps.generic_scan = scan
+
+
+def _packed(self, results, inputs):
+    return [
+        self.to_tensor(np.ascontiguousarray(np.moveaxis(result, 0, self.axis)), x.dtype)
+        for result, x in zip(results, inputs, strict=True)
+    ]
+
+
 def _scan(self, inputs):
     """One step along the axis at a time, all other axes at once."""
     data = [np.moveaxis(value.handle.data, self.axis, 0) for value in inputs]
@@ -69,7 +91,4 @@ def _scan(self, inputs):
             results, made if isinstance(made, tuple) else (made,), strict=True
         ):
             result[i] = value.handle.data
-    return [
-        self.to_tensor(np.ascontiguousarray(np.moveaxis(result, 0, self.axis)), x.dtype)
-        for result, x in zip(results, inputs, strict=True)
-    ]
+    return _packed(self, results, inputs)

@@ -31,6 +31,7 @@ def clone(tmp_path):
     return tmp_path / "clone"
 
 
+@pytest.mark.full
 def test_what_is_not_whole_is_named_and_tried_again(clone, pretend, tmp_path):
     """A fault of the first stage that computes; stages that were done are left alone."""
     out = tmp_path / "out"

@@ -1,5 +1,7 @@
 """Whole matrices on the device, and the other vendors' devices; minutes each."""
 
+import json
+
 import pytest
 from test_training import SMALL, assert_whole
 
@@ -39,18 +41,48 @@ def test_other_vendors(kind, workspace, pretend, records, tmp_path):
         assert_whole(record, workspace)
 
 
+CUSTOM = """
+import json
+import sys
+import warnings
+
+warnings.simplefilter("ignore")
+import alignmeter.worker.preload
+from alignmeter.session.findings.bands import compare
+from alignmeter.session.resolve import resolve_cell
+from alignmeter.worker.agreement import is_rounded, make_reference
+from alignmeter.worker.workload import Workload
+from alignmeter_kernels import paths_run
+
+for method in ("dpo", "ppo"):
+    for peft in ("full", "lora"):
+        cell = resolve_cell({
+            "accelerator": "cuda", "method": method, "architecture": sys.argv[1], "peft": peft,
+            "size": "tiny", "data": "synthetic", "seq_len": 8, "batch": 1, "kernels": "custom",
+        }).cell
+        reference = make_reference(cell, 0, 1, is_rounded(cell))
+        observed = Workload(cell, 0).sliced_agreement(1, reference.rollouts)
+        signals = compare(observed.signals, reference, cell)
+        agreed = [signal.name for signal in signals if signal.agrees]
+        apart = [signal.name for signal in signals if not signal.agrees]
+        print(json.dumps([method, peft, agreed, apart, observed.silent_adapters, paths_run()]))
+"""
+OURS = {
+    "llama": {"linear_logprob"},
+    "mamba": {"linear_logprob", "selective_scan", "causal_conv1d"},
+    "mamba2": {"linear_logprob", "ssd_scan", "causal_conv1d"},
+}
+
+
 @pytest.mark.full
-@pytest.mark.parametrize("architecture", ["mamba", "mamba2"])
-def test_custom_kernels_in_whole_steps(architecture, pretend, records, tmp_path):
-    """Triton's interpreter takes its time: eight tokens."""
-    out = tmp_path / "out"
-    pretend("cuda").alignmeter(
-        "run", "--accelerator", "cuda", "--method", "dpo", "--architecture", architecture, "--peft",
-        "lora", *SMALL, "--seq-len", 8, "--no-plan", "--timeout", 1000, "--out", out,
-        chip="wide", workspace=32 * MIB, timeout=1200,
-    )  # fmt: skip
-    (record,) = records(out).values()
-    assert_whole(record, 32 * MIB)
-    paths = record["provenance"]["kernel_path"]
-    ours = {"mamba": ("selective_scan", "causal_conv1d"), "mamba2": ("ssd_scan", "causal_conv1d")}
-    assert {paths[name] for name in ours[architecture]} == {"triton"}
+@pytest.mark.parametrize("architecture", OURS)
+def test_custom_kernels_train_as_the_cpu_does(architecture, pretend):
+    """The optimisation steps of the agreement check, one layer deep, through autograd, on Triton's
+    interpreter. These are the cells of the first rehearsal, of which half crashed."""
+    said = pretend("cuda").python(CUSTOM, architecture, chip="wide", timeout=1500)
+    rows = [json.loads(line) for line in said.splitlines() if line.startswith("[")]
+    assert [row[:2] for row in rows] == [[m, p] for m in ("dpo", "ppo") for p in ("full", "lora")]
+    for *_, agreed, apart, silent, paths in rows:
+        assert {"loss", "grad_norm"} <= {*agreed}
+        assert apart == silent == []
+        assert {paths[name] for name in OURS[architecture]} == {"triton"}

@@ -65,6 +65,8 @@ ROWS = (
     Row("every operator through torch, bf16 and fp32", _all(
         "interpreter", _OPERATORS, "test_every_operator_is_right_with_the_tiles_of",
         "cuda", "rocm")),
+    Row("custom kernels in training steps of three models", _all(
+        "interpreter", _MATRICES, "test_custom_kernels_train_as_the_cpu_does", "cuda")),
     Row("every kernel for every chip", _all(
         "compiled", "kernels/test_portability.py", "test_every_kernel_on_every_chip")),
     Row("power, energy, memory, clocks, throttling, identity", {
