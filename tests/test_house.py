@@ -93,6 +93,21 @@ def test_accelerators_are_named_in_their_own_files_only():
                 assert node.value not in names, f"{place}, line {node.lineno}"
 
 
+def test_devices_are_asked_through_their_accelerator():
+    """torch's word for a device is not its accelerator's: ROCm's devices are cuda there."""
+    for path in SOURCES:
+        place = str(path.relative_to(ROOT))
+        if not place.startswith("bench/") or place.startswith("bench/alignmeter/accelerators/"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute):
+                assert node.attr != "get_device_module", f"{place}, line {node.lineno}"
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.device":
+                given = node.args[0]
+                fixed = isinstance(given, ast.Constant) and given.value in {"cpu", "meta"}
+                assert fixed, f"{place}, line {node.lineno}"
+
+
 def test_methods_never_import_each_other():
     modules = {row.path.partition(":")[0] for row in METHODS.values()}
     for module in modules:

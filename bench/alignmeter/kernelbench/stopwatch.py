@@ -15,7 +15,9 @@ Call = Callable[[], object]
 _COLD_S, _WARM_S = 0.01, 0.05
 """Of calls in a round. A cold call pays for its own caches; a single short warm one would pay for
 those that the other side has just taken."""
-_MOST_CALLS = 1000
+_MOST_CALLS, _MOST_FLUSHES = 1000, 100
+"""In a round, and before a call. What the host takes longer to ask for is a whole step, of which
+its launches are a part."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,23 +48,23 @@ class Stopwatch:
 
     def pace(self, call: Call) -> Pace:
         """Of a call that was made before, since builds and autotuning must not count. Makes one."""
-        accelerator, buffer = self._accelerator, self._buffer
+        accelerator = self._accelerator
         accelerator.synchronise()
         asked = time.perf_counter()
         start = accelerator.mark()
         call()
         end = accelerator.mark()
         host_s = time.perf_counter() - asked
-        if buffer is not None:
-            buffer.zero_()
+        self._flush()  # the device may wait for this one to be asked for
+        begun = accelerator.mark()
+        self._flush()
         flushed = accelerator.mark()
         accelerator.synchronise()
-        call_s, flush_s = accelerator.seconds(start, end), accelerator.seconds(end, flushed)
-        least_s = _WARM_S if buffer is None else _COLD_S
-        return Pace(
-            calls=_times(least_s, call_s, _MOST_CALLS),
-            flushes=0 if buffer is None else _times(host_s, flush_s, _MOST_CALLS),
-        )
+        call_s, flush_s = accelerator.seconds(start, end), accelerator.seconds(begun, flushed)
+        if self._buffer is None:
+            return Pace(calls=_times(_WARM_S, call_s, _MOST_CALLS), flushes=0)
+        flushes = _times(host_s, flush_s, _MOST_FLUSHES)
+        return Pace(calls=_times(_COLD_S, call_s, _MOST_CALLS), flushes=flushes)
 
     def seconds(self, call: Call, pace: Pace) -> float:
         """Mean of a round's calls, in s."""
@@ -83,5 +85,5 @@ class Stopwatch:
 
 
 def _times(wanted_s: float, each_s: float, most: int) -> int:
-    """How many of ``each_s`` last for ``wanted_s``: one at least."""
-    return max(1, min(most, math.ceil(wanted_s / each_s))) if each_s > 0 else most
+    """How many of ``each_s`` last for ``wanted_s``; one if the clock was too coarse to tell."""
+    return max(1, min(most, math.ceil(wanted_s / each_s))) if each_s > 0 else 1
