@@ -10,8 +10,9 @@
 # Each stage has a time limit of its own and leaves OUT/STAGE.done: the same command goes on with
 # the stages that have none. A stage that fails does not end the day; its log says why.
 #
-# From the environment: PYTHON (python3), DAY_SIZE of the plan's truth (1.4b), DAY_TOKENS (1024),
-# DAY_SCALE, a factor on all time limits (1).
+# From the environment: PYTHON (python3), DAY_SIZE of the plan's truth (1.4b), DAY_STAGES (all of
+# them), DAY_AXES, further options of every cell ("--kernels stock"), DAY_SCALE, a factor on all time
+# limits (1).
 set -uo pipefail
 
 OUT=${1:?usage: bash examples/gpu/day.sh OUT [cuda|rocm|xpu]}
@@ -31,6 +32,7 @@ am() { "$PYTHON" -P -m alignmeter "$@"; }
 # stage NAME SECONDS COMMAND...: its output goes to OUT/NAME.log.
 stage() {
   local name=$1 limit=$(($2 * ${DAY_SCALE:-1})); shift 2
+  case " ${DAY_STAGES:-$name} " in *" $name "*) ;; *) say "$name: not asked for"; return 0 ;; esac
   if [ -e "$OUT/$name.done" ]; then say "$name: done before"; return 0; fi
   export -f am say; export PYTHON OUT HERE ACCELERATOR
   timeout -k 10 "$limit" bash -c '"$@"' _ "$@" > "$OUT/$name.log" 2>&1
@@ -57,7 +59,10 @@ times() { "$PYTHON" -P "$HERE/kernels.py" times "$ACCELERATOR" > "$OUT/times.jso
 facts() {
   "$PYTHON" -P "$HERE/facts.py" "$ACCELERATOR" > "$OUT/facts.json" && am devices --json > "$OUT/devices.json"
 }
-cells() { am run --accelerator "$ACCELERATOR" "$@"; }
+cells() {
+  # shellcheck disable=SC2086 - several words
+  am run --accelerator "$ACCELERATOR" "$@" ${DAY_AXES:-}
+}
 export -f install checks times facts cells
 
 stage install 60 install
@@ -65,7 +70,7 @@ stage facts 60 facts
 stage checks 150 checks
 stage quantised 60 cells --method sft --architecture llama --peft qlora --kernels stock,custom --steps 3 --no-plan --out "$OUT/quantised"
 stage matrix 150 cells --method dpo,ppo --architecture llama,mamba --peft lora,full --out "$OUT/matrix"
-stage truth 90 cells --method dpo --architecture llama,mamba2 --size "${DAY_SIZE:-1.4b}" --peft lora --seq-len "${DAY_TOKENS:-1024}" --batch 1 --data synthetic --steps 5 --out "$OUT/truth"
+stage truth 90 cells --method dpo --architecture llama,mamba2 --size "${DAY_SIZE:-1.4b}" --peft lora --seq-len 1024 --batch 1 --data synthetic --steps 5 --out "$OUT/truth"
 stage times 90 times
 found=(); for folder in quantised matrix truth; do [ -d "$OUT/$folder" ] && found+=("$OUT/$folder"); done
 if [ ${#found[@]} -gt 0 ]; then
