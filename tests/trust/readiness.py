@@ -68,7 +68,8 @@ ROWS = (
     Row("custom kernels in training steps of three models", _all(
         "interpreter", _MATRICES, "test_custom_kernels_train_as_the_cpu_does", "cuda")),
     Row("every kernel for every chip", _all(
-        "compiled", "kernels/test_portability.py", "test_every_kernel_on_every_chip")),
+        "compiled", "kernels/test_portability.py", "test_every_kernel_on_every_chip",
+        "cuda", "rocm")),
     Row("power, energy, memory, clocks, throttling, identity", {
         "cuda": ("stub", "bench/telemetry/test_nvml.py", "test_a_reading_is_what_the_trace_says"),
         "rocm": ("stub", "bench/telemetry/test_amd.py",
