@@ -5,6 +5,7 @@ device files and the vendor's library on a script. Its `environment` is given to
 to whatever that starts: forkserver, workers, samplers.
 """
 
+import hashlib
 import importlib.util
 import os
 import shutil
@@ -57,16 +58,21 @@ def _version():
 
 
 def build(folder, kind):
-    """The library of that device, compiled into ``folder``: 15 s of one core."""
-    output = folder / f"libpretend_{'xpu' if kind == 'xpu' else 'cuda'}.so"
+    """The library of that device, compiled into ``folder``: 15 s of one core.
+
+    One that is there is taken if it was made from this source for this torch.
+    """
+    torch, source = _torch(), HERE / "device.cpp"
+    made_from = source.read_bytes() + (torch / "version.py").read_bytes()
+    key = hashlib.sha256(made_from).hexdigest()[:12]
+    output = folder / f"libpretend_{'xpu' if kind == 'xpu' else 'cuda'}_{key}.so"
     if output.is_file():
         return output
-    torch = _torch()
     includes = [torch / "include", torch / "include" / "torch" / "csrc" / "api" / "include"]
     command = [
         "c++", "-std=c++20", "-O1", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror",
         "-D_GLIBCXX_USE_CXX11_ABI=1", *(["-DPRETEND_XPU"] if kind == "xpu" else []),
-        *(f"-isystem{path}" for path in includes), "-o", str(output), str(HERE / "device.cpp"),
+        *(f"-isystem{path}" for path in includes), "-o", str(output), str(source),
         f"-L{torch / 'lib'}", "-ltorch_cpu", "-lc10",
     ]  # fmt: skip
     subprocess.run(command, check=True)
