@@ -86,10 +86,12 @@ os.wait()
 
 
 def test_asking_nvml_leaves_it_alone_and_asking_the_driver_does_not(pretend, tmp_path):
-    for variable, initialised in (({"PYTORCH_NVML_BASED_CUDA_CHECK": 1}, False), ({}, True)):
+    for checked, initialised in ((1, False), (0, True)):
         trace = tmp_path / f"trace{initialised}"
         code = "import torch; print(torch.cuda.is_available())"
-        assert pretend("cuda").python(code, trace=trace, **variable).split() == ["True"]
+        assert pretend("cuda").python(
+            code, trace=trace, PYTORCH_NVML_BASED_CUDA_CHECK=checked
+        ).split() == ["True"]
         assert trace.exists() == initialised
 
 
