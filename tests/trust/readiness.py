@@ -49,7 +49,7 @@ def _all(level: str, file: str, test: str, *vendors: str) -> dict[str, tuple[str
 ROWS = (
     Row("allocator, events, streams, the backward pass's thread", _all(
         "pretended", _DEVICE, "test_a_model_trains_on_it_and_its_allocator_keeps_count")),
-    Row("DPO and PPO on three models, full and LoRA: ledger, agreement, delta", {
+    Row("DPO and PPO on a Transformer and two state-space models: ledger, agreement, delta", {
         "cuda": ("pretended", _TRAINING, "test_every_model_and_both_methods_of_the_delta"),
         **_all("pretended", _MATRICES, "test_other_vendors", "rocm", "xpu")}),
     Row("quick, methods and delta matrices", _all(
