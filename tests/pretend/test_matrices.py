@@ -38,8 +38,8 @@ def test_a_packaged_matrix(matrix, models, pretend, records, tmp_path):
     ("kind", "workspace", "models"), [("rocm", 204 * MIB, "llama,mamba2"), ("xpu", 0, "llama")]
 )
 def test_other_vendors(kind, workspace, models, pretend, records, tmp_path):
-    """Their names, their device files, their ways with forks: as far as it can be pretended. Workers
-    on XPU are spawned, and each imports for itself."""
+    """Their names, their device files, their ways with forks: as far as it can be pretended. XPU's
+    workers are spawned, and each imports for itself."""
     out = tmp_path / "out"
     axes = ("--method", "dpo,ppo", "--architecture", models, "--peft", "lora")
     found = run(pretend(kind), records, out, "quick", *axes, workspace=workspace)
