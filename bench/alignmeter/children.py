@@ -1,6 +1,6 @@
 """Child processes of Python: they import what is installed, and end with their parent."""
 
-__all__ = ["die_with_parent", "module_command", "safe_path"]
+__all__ = ["die_with_parent", "module_command", "safe_path", "variables"]
 
 import contextlib
 import fcntl
@@ -8,7 +8,8 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from multiprocessing.connection import wait
 
 _SAFE_PATH = "PYTHONSAFEPATH"
@@ -17,22 +18,28 @@ _PR_SET_PDEATHSIG = 1
 
 
 @contextlib.contextmanager
-def safe_path() -> Iterator[None]:
+def variables(given: Mapping[str, str]) -> Iterator[None]:
+    """The environment has these inside, for this process and for those that it starts."""
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def safe_path() -> AbstractContextManager[None]:
     """Interpreters that start inside leave the working directory off their path, as their own do.
 
     `multiprocessing` starts its forkserver, resource tracker and spawned children with ``-c``, for
     which Python puts the working directory first: a file named ``random.py`` there would be
     imported instead of the library. A variable reaches them all; there is no argument for it.
     """
-    before = os.environ.get(_SAFE_PATH)
-    os.environ[_SAFE_PATH] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_SAFE_PATH]
-        else:
-            os.environ[_SAFE_PATH] = before
+    return variables({_SAFE_PATH: "1"})
 
 
 def module_command(module: str, *arguments: str) -> list[str]:

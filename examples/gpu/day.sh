@@ -65,17 +65,17 @@ cells() {
 }
 export -f install checks times facts cells
 
-stage install 60 install
-stage facts 60 facts
-stage checks 150 checks
-stage quantised 60 cells --method sft --architecture llama --peft qlora --kernels stock,custom --steps 3 --no-plan --out "$OUT/quantised"
-stage matrix 150 cells --method dpo,ppo --architecture llama,mamba --peft lora,full --out "$OUT/matrix"
-stage truth 90 cells --method dpo --architecture llama,mamba2 --size "${DAY_SIZE:-1.4b}" --peft lora --seq-len 1024 --batch 1 --data synthetic --steps 5 --out "$OUT/truth"
-stage times 90 times
+stage install 40 install
+stage facts 50 facts
+stage checks 120 checks
+stage quantised 50 cells --method sft --architecture llama --peft qlora --kernels stock,custom --steps 3 --no-plan --out "$OUT/quantised"
+stage matrix 140 cells --method dpo,ppo --architecture llama,mamba --peft lora,full --out "$OUT/matrix"
+stage truth 80 cells --method dpo --architecture llama,mamba2 --size "${DAY_SIZE:-1.4b}" --peft lora --seq-len 1024 --batch 1 --data synthetic --steps 5 --out "$OUT/truth"
+stage times 80 times
 found=(); for folder in quantised matrix truth; do [ -d "$OUT/$folder" ] && found+=("$OUT/$folder"); done
 if [ ${#found[@]} -gt 0 ]; then
   rm -f "$OUT/report.done"
-  stage report 40 am report "${found[@]}" --out "$OUT/report.html" --csv "$OUT/report.csv"
+  stage report 30 am report "${found[@]}" --out "$OUT/report.html" --csv "$OUT/report.csv"
 fi
 tar czf "$OUT/day.tgz" -C "$OUT" --exclude=./site --exclude=./cache --exclude=./day.tgz .
 if [ -n "${FAILED:-}" ]; then say "not whole:$FAILED; the same command tries these again"; exit 1; fi

@@ -12,11 +12,12 @@ __all__ = [
 ]
 
 import contextlib
-import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from alignmeter.accelerators.base import Accelerator, Device
 from alignmeter.accelerators.device_query import query
+from alignmeter.children import variables
 from alignmeter.registry import ACCELERATORS, load
 
 
@@ -81,8 +82,7 @@ def broken_by_fork() -> bool:
     return any(open_accelerator(name).broken_by_fork() for name in ACCELERATORS)
 
 
-@contextlib.contextmanager
-def devices_hidden() -> Iterator[None]:
+def devices_hidden() -> AbstractContextManager[None]:
     """Within the context no library finds a device, so that none opens one while it is imported.
 
     For the process that drives workers. What hides a device is known of CUDA and of ROCm.
@@ -90,13 +90,4 @@ def devices_hidden() -> Iterator[None]:
     given: dict[str, str] = {}
     for name in ACCELERATORS:
         given |= open_accelerator(name).hiding
-    before = {variable: os.environ.get(variable) for variable in given}
-    os.environ.update(given)
-    try:
-        yield
-    finally:
-        for variable, value in before.items():
-            if value is None:
-                del os.environ[variable]
-            else:
-                os.environ[variable] = value
+    return variables(given)

@@ -3,7 +3,7 @@
 Which methods are held against each other stands in the registry: DPO and PPO first.
 """
 
-__all__ = ["PARTS", "Delta", "deltas"]
+__all__ = ["PARTS", "Delta", "deltas", "peak_counts"]
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -97,12 +97,13 @@ def deltas(records: Iterable[Record], found: Iterable[Group] | None = None) -> l
 def _measured(found: Iterable[Group]) -> Iterator[Group]:
     """The groups with those of their replicates whose peak counts."""
     for group in found:
-        valid = [record for record in group.records if _counts(record)]
+        valid = [record for record in group.records if peak_counts(record)]
         if valid:
             yield Group(cell=group.cell, place=group.place, records=valid)
 
 
-def _counts(record: Record) -> bool:
+def peak_counts(record: Record) -> bool:
+    """Whether its peak may stand in a delta: measured, and its memory valid."""
     verdict = record.validity.get("memory")
     return record.status == "ok" and bool(_peak(record)) and verdict is not None and verdict.ok
 

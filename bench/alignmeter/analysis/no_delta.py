@@ -5,6 +5,7 @@ __all__ = ["why_no_delta"]
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from alignmeter.analysis.delta import peak_counts
 from alignmeter.analysis.likeness import Group, groups
 from alignmeter.analysis.pairings import goes_with
 from alignmeter.cells.axes import AXES
@@ -28,15 +29,12 @@ def why_no_delta(records: Sequence[Record], names: tuple[str, str]) -> str:
     if here != set(names):
         absent = " and ".join(f"no {name} cell" for name in names if name not in here)
         return f"it needs a {less} and a {more} cell alike in all else; there is {absent}"
-    for counts, what in (
-        (_ran, "was measured"),
-        (_memory_counts, "has a memory figure that counts"),
-    ):
+    for counts, what in _CHECKS:
         for name in names:
             cells = [group for group in found if group.cell.method == name]
             if not any(map(counts, cells)):
                 return f"no {name} cell {what}: {_said(cells)}"
-    good = [group for group in found if _ran(group) and _memory_counts(group)]
+    good = [group for group in found if _memory_counts(group)]
     return f"no {less} cell is like a {more} cell: {_apart(good, less, more)}"
 
 
@@ -45,8 +43,7 @@ def _ran(group: Group) -> bool:
 
 
 def _memory_counts(group: Group) -> bool:
-    verdicts = [record.validity.get("memory") for record in group.records if record.status == "ok"]
-    return any(verdict is not None and verdict.ok for verdict in verdicts)
+    return any(map(peak_counts, group.records))
 
 
 _CHECKS: tuple[tuple[Callable[[Group], bool], str], ...] = (
@@ -63,7 +60,8 @@ def _said(cells: Sequence[Group]) -> str:
             codes[record.reason.code if record.reason else record.status] += 1
         else:
             verdict = record.validity.get("memory")
-            codes.update({"not judged"} if verdict is None else {r.code for r in verdict.reasons})
+            reasons = [] if verdict is None else verdict.reasons
+            codes.update({reason.code for reason in reasons} or {"no peak"})
     return ", ".join(f"{code} in {counted(n, 'record')}" for code, n in codes.most_common())
 
 

@@ -53,9 +53,8 @@ class Backbones:
         if key in self._frames:
             return self._patched(self.peft.copied(self._frames[key]))
         model = self._made(seed)
-        if (
-            more and not is_tracing()
-        ):  # copies of tensors without data would lose what is noted on them
+        # Copies of tensors without data would lose what is noted on them.
+        if more and not is_tracing():
             self._frames[key] = _frame(model)
         return self._patched(model)
 

@@ -7,21 +7,15 @@ from typing import Any
 
 import torch
 
+from alignmeter.worker.attention import BACKENDS
+
 FAMILIES: dict[str, str] = {
     # torch's attention: the operator that transformers calls and what it is dispatched to. The
     # backward pass of its plain path (math) has no operator of its own and counts with the rest.
     "aten::scaled_dot_product_attention": "attention",
     "aten::_scaled_dot_product_attention_math": "attention",
-    "aten::_scaled_dot_product_flash_attention": "attention",
-    "aten::_scaled_dot_product_flash_attention_backward": "attention",
-    "aten::_scaled_dot_product_flash_attention_for_cpu": "attention",
-    "aten::_scaled_dot_product_flash_attention_for_cpu_backward": "attention",
-    "aten::_scaled_dot_product_efficient_attention": "attention",
-    "aten::_scaled_dot_product_efficient_attention_backward": "attention",
-    "aten::_scaled_dot_product_cudnn_attention": "attention",
-    "aten::_scaled_dot_product_cudnn_attention_backward": "attention",
-    "aten::_scaled_dot_product_fused_attention_overrideable": "attention",
-    "aten::_scaled_dot_product_fused_attention_overrideable_backward": "attention",
+    **{f"aten::{name}": "attention" for name in BACKENDS},
+    **{f"aten::{name}_backward": "attention" for name in BACKENDS},
     # This project's scans. transformers' own are many small operators without a name of their own.
     "alignmeter::selective_scan": "scan",
     "alignmeter::selective_scan_backward": "scan",
