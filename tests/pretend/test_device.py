@@ -2,7 +2,8 @@
 
 import pytest
 
-KINDS = ("cuda", "rocm", "xpu")
+KINDS = ("cuda", "rocm", pytest.param("xpu", marks=pytest.mark.full))
+"""The last is compiled by itself."""
 SETUP = """
 import torch
 name = "xpu" if torch.version.xpu else "cuda"
