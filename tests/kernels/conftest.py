@@ -1,7 +1,11 @@
-"""New tensors hold NaN until they are written."""
+"""Triton's interpreter, lightened; new tensors hold NaN until they are written."""
 
+import interpreter
 import pytest
 import torch
+import triton.runtime.interpreter
+
+interpreter.lighten(triton.runtime.interpreter)
 
 
 @pytest.fixture(autouse=True)

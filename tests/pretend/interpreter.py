@@ -4,6 +4,10 @@ It keeps bf16 as integers: products of them are taken of the integers, and casts
 rounding to nearest even, as every GPU does. Its scan goes element by element.
 """
 
+import sys
+from functools import cache
+from inspect import getmembers
+
 import numpy as np
 
 
@@ -18,6 +22,34 @@ def to_bf16(values):
     bits = values.view(np.uint32)
     rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
     return np.where(np.isnan(values), np.uint16(0x7FC0), rounded)
+
+
+def lighten(module):
+    """What it does again for every call of a function is done once, and no coverage is traced
+    inside: both together are half of its time.
+    """
+    members = cache(lambda package: _builtins(module, package))
+
+    def patch_builtin(package, builder, scope):
+        for name, member in members(package):
+            if getattr(package, name) is member:  # else patched, for the function that calls
+                module._patch_attr(package, name, member, builder, scope)
+
+    launch = module.GridExecutor.__call__
+
+    def untraced(self, *arguments, **named):
+        tracer = sys.gettrace()
+        sys.settrace(None)
+        try:
+            return launch(self, *arguments, **named)
+        finally:
+            sys.settrace(tracer)
+
+    module._patch_builtin, module.GridExecutor.__call__ = patch_builtin, untraced
+
+
+def _builtins(module, package):
+    return [(n, m) for n, m in getmembers(package) if module.tl.core.is_builtin(m)]
 
 
 def install(module):
@@ -53,6 +85,7 @@ def install(module):
     for name in ("create_fp_ext", "create_fp_trunc"):
         setattr(builder, name, lambda self, source, target: self.cast_impl(source, target))
     module.ScanOps.generic_scan = _scan
+    lighten(module)
 
 
 def quicken(module):

@@ -131,7 +131,7 @@ def test_a_search_ends_between_what_ran_and_what_ran_out_of_memory(pretend, tmp_
     program = tmp_path / "search.py"
     program.write_text(SEARCH)
     code = f"import runpy; runpy.run_path({str(program)!r}, run_name='__main__')"
-    said = pretend("cuda").python(code, capacity=600 * MIB, timeout=280)
+    said = pretend("cuda").python(code, capacity=560 * MIB, timeout=280)
     largest, tries = json.loads(said.splitlines()[-1])
     ended = dict(tries)
     assert ended[largest] == "ok"
