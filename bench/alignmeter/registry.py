@@ -21,6 +21,7 @@ __all__ = [
     "load",
     "row_of",
     "unused_axes",
+    "users_of",
 ]
 
 from collections.abc import Mapping
@@ -196,3 +197,9 @@ def unused_axes(method: str, peft: str) -> tuple[str, ...]:
     of_methods = (axis for row in METHODS.values() for axis in row.axes)
     of_modes = (axis for row in PEFT_MODES.values() for axis in row.axes)
     return tuple(axis for axis in dict.fromkeys((*of_methods, *of_modes)) if axis not in used)
+
+
+def users_of(axis: str) -> tuple[str, ...]:
+    """Methods and PEFT modes in which the axis changes something; empty for one of every cell."""
+    rows: dict[str, MethodRow | PeftRow] = {**METHODS, **PEFT_MODES}
+    return tuple(name for name, row in rows.items() if axis in row.axes)

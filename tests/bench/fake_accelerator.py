@@ -65,7 +65,7 @@ def install(monkeypatch, fault=None):
         monkeypatch.setenv(_FAULT, fault)
 
 
-def serve_with_it(connection, output, born):
+def serve_with_it(*arguments):
     """`serve`, in a worker whose registry has the row."""
     ACCELERATORS[NAME] = ROW
-    serve(connection, output, born)
+    serve(*arguments)

@@ -108,7 +108,7 @@ def lose_device(library, scenario, clock, lost_at_s):
     QueuedSteps.run = run
 
 
-def serve_with(connection, output, born, *, arrange, arguments):
+def serve_with(*given, arrange, arguments):
     """`serve`, after ``arrange(*arguments)`` in the worker."""
     arrange(*arguments)
-    serve(connection, output, born)
+    serve(*given)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from alignmeter.cells.places import place_of
 from alignmeter.errors import InputError, known
 from alignmeter.registry import ARCHITECTURES, load
 
@@ -71,7 +72,8 @@ def find_checkpoint(model: str) -> Checkpoint:
 
     Raises `InputError` if it is not there, is no safetensors checkpoint or of no known family.
     """
-    folder = Path(model) if Path(model).is_dir() else _fetched(model)
+    place = Path(place_of(model))
+    folder = place if place.is_dir() else _fetched(model)
     config = _config(folder, model)
     files = sorted(folder.glob("*.safetensors"))
     if not files:

@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from alignmeter.cells.places import place_of
 from alignmeter.errors import InputError
 
 PACKAGED = "packaged"
@@ -32,7 +33,7 @@ def preference_bytes(data: str) -> bytes:
     if data == PACKAGED:
         return (resources.files("alignmeter.batches") / "preferences.jsonl").read_bytes()
     try:
-        return Path(data).read_bytes()
+        return Path(place_of(data)).read_bytes()
     except OSError as error:
         raise InputError(f"{data}: cannot be read: {error.strerror or error}") from error
 

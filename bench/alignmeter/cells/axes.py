@@ -1,6 +1,6 @@
 """The axes a cell is chosen on: one row each, with its values, its default and its help text."""
 
-__all__ = ["AXES", "HEAD", "RANDOM", "Axis", "AxisValue", "check_value"]
+__all__ = ["AXES", "HEAD", "PATHS", "RANDOM", "Axis", "AxisValue", "check_value"]
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ HEAD = ("method", "architecture", "size", "peft", "accelerator")
 """Axes that every id begins with."""
 RANDOM = "random"
 """``model`` of a cell whose weights are drawn, not read."""
+PATHS: dict[str, tuple[str, ...]] = {"data": ("packaged", "synthetic"), "model": (RANDOM,)}
+"""Axes that hold paths -> their words, which win over a file of that name (``./packaged``)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,11 +219,11 @@ def _whole_number(axis: Axis, value: object, where: str) -> int:
     return number
 
 
-def check_value(name: str, value: object, where: str) -> AxisValue:
+def check_value(name: str, value: object, where: str, folder: Path | None = None) -> AxisValue:
     """`value` as the axis wants it.
 
-    ``where`` names the file or flag for the message. Raises `InputError` for an unknown axis or
-    value, with the known ones.
+    ``where`` names the file or flag for the message; a path is relative to ``folder``, or to the
+    working directory. Raises `InputError` for an unknown axis or value, with the known ones.
     """
     if name not in AXES:
         raise InputError(f"{where}: {name!r} is not an axis; {known(AXES)}")
@@ -232,9 +234,17 @@ def check_value(name: str, value: object, where: str) -> AxisValue:
         raise InputError(f"{where}: {name} wants text, got {value!r}")
     if axis.choices and value not in axis.choices:
         raise InputError(f"{where}: {value!r} is not a value of {name}; {known(axis.choices)}")
-    if name == "data" and value not in ("packaged", "synthetic") and not Path(value).is_file():
-        raise InputError(
-            f"{where}: data file {value!r} does not exist; give packaged, synthetic, or a JSONL or "
-            "Parquet file"
-        )
+    if name == "data" and value not in PATHS[name]:
+        _check_file(value, where, folder)
     return value
+
+
+def _check_file(value: str, where: str, folder: Path | None) -> None:
+    place = Path(value) if folder is None else folder / value
+    if place.is_file():
+        return
+    beside = "" if folder is None else f" in {folder}, which paths in that file are relative to"
+    raise InputError(
+        f"{where}: data file {value!r} does not exist{beside}; give packaged, synthetic, or a "
+        "JSONL or Parquet file"
+    )

@@ -1,6 +1,15 @@
 """Matrix files: TOML in, an ordered list of axis choices out."""
 
-__all__ = ["Choice", "Matrix", "expand", "packaged_names", "read_matrix", "read_overrides"]
+__all__ = [
+    "Choice",
+    "Exclusion",
+    "Grid",
+    "Matrix",
+    "expand",
+    "packaged_names",
+    "read_matrix",
+    "read_overrides",
+]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +20,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from alignmeter.cells.axes import AXES, AxisValue, check_value
+from alignmeter.cells.axes import AXES, PATHS, AxisValue, check_value
+from alignmeter.cells.places import note_place
 from alignmeter.cells.settings import DEFAULTS, SETTINGS
 from alignmeter.cells.toml_document import decode_toml, read_toml
 from alignmeter.errors import InputError, known
@@ -37,16 +47,31 @@ class _Document(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Exclusion:
+    """Cells with one of the values on each of these axes are left out, for ``reason``.
+
+    ``where``: file and number, for messages.
+    """
+
+    where: str
+    axes: Grid
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Matrix:
     """A matrix file: grids whose products add up, and exclusions with their reasons.
 
+    ``where`` names it in messages; ``folder`` is where it lies, ``None`` of a packaged one.
     ``operators``: one more step of each replicate is profiled by family of operators.
     """
 
     name: str
+    where: str
+    folder: Path | None
     defaults: Grid
     grids: tuple[Grid, ...]
-    excludes: tuple[tuple[Grid, str], ...]
+    excludes: tuple[Exclusion, ...]
     steps: int = DEFAULTS.steps
     warmup: int = DEFAULTS.warmup
     operators: bool = DEFAULTS.operators
@@ -54,10 +79,14 @@ class Matrix:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
-    """One point of the product: the axes that were named, and why it is excluded, if it is."""
+    """One point of the product: the axes that were named, and what may exclude its cell.
+
+    ``grid``: which of the matrix's grids it is of, from 0.
+    """
 
     axes: dict[str, AxisValue]
-    excluded: str | None
+    grid: int = 0
+    exclusions: tuple[Exclusion, ...] = ()
 
 
 def packaged_names() -> list[str]:
@@ -66,32 +95,41 @@ def packaged_names() -> list[str]:
     return sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".toml"))
 
 
-def read_matrix(name_or_path: str) -> Matrix:
+def read_matrix(name_or_path: str | Path, folder: Path | None = None) -> Matrix:
     """The packaged matrix of that name, or the TOML file at that path.
 
-    Raises `InputError` naming the file and the key that is wrong.
+    A packaged name wins over a file of that name, which is given as ``./quick`` or with its suffix.
+    ``folder``: of the file that names it, which the path is relative to; ``None`` for the working
+    directory. Raises `InputError` naming the file and the key that is wrong.
     """
-    if name_or_path in packaged_names():
-        place = resources.files("alignmeter.cells") / "matrices" / f"{name_or_path}.toml"
-        where = f"matrix {name_or_path}"
-        return _matrix(name_or_path, decode_toml(place.read_bytes(), _Document, where), where)
-    path = Path(name_or_path)
+    name = str(name_or_path)
+    if name in packaged_names():
+        place = resources.files("alignmeter.cells") / "matrices" / f"{name}.toml"
+        where = f"matrix {name}"
+        return _matrix(name, decode_toml(place.read_bytes(), _Document, where), where, None)
+    path = Path(name) if folder is None else folder / name
     if not path.is_file():
+        beside = "" if folder is None else f" in {folder}"
         raise InputError(
-            f"matrix {name_or_path!r} is neither a file nor a packaged matrix; "
+            f"matrix {name!r} is neither a file{beside} nor a packaged matrix; "
             f"{known(packaged_names())}"
         )
-    return _matrix(path.stem, read_toml(path, _Document), str(path))
+    return _matrix(path.stem, read_toml(path, _Document), str(path), path.parent)
 
 
-def _matrix(name: str, document: _Document, where: str) -> Matrix:
+def _matrix(name: str, document: _Document, where: str, folder: Path | None) -> Matrix:
     return Matrix(
         name=name,
-        defaults=_grid(document.defaults, f"{where}: [defaults]"),
-        grids=tuple(_grid(g, f"{where}: [[grid]] {i}") for i, g in enumerate(document.grid, 1))
+        where=where,
+        folder=folder,
+        defaults=_grid(document.defaults, f"{where}: [defaults]", folder),
+        grids=tuple(
+            _grid(g, f"{where}: [[grid]] {i}", folder) for i, g in enumerate(document.grid, 1)
+        )
         or ({},),
         excludes=tuple(
-            _exclude(e, f"{where}: [[exclude]] {i}") for i, e in enumerate(document.exclude, 1)
+            _exclude(e, f"{where}: [[exclude]] {i}", folder)
+            for i, e in enumerate(document.exclude, 1)
         ),
         steps=document.steps,
         warmup=document.warmup,
@@ -99,21 +137,22 @@ def _matrix(name: str, document: _Document, where: str) -> Matrix:
     )
 
 
-def _grid(table: Mapping[str, Any], where: str) -> Grid:
+def _grid(table: Mapping[str, Any], where: str, folder: Path | None) -> Grid:
     grid: Grid = {}
     for name, values in table.items():
         listed = values if isinstance(values, list) else [values]
         if not listed:
             raise InputError(f"{where}: {name} is an empty list; give at least one value")
-        grid[name] = tuple(check_value(name, value, where) for value in listed)
+        grid[name] = tuple(check_value(name, value, where, folder) for value in listed)
     return grid
 
 
-def _exclude(table: Mapping[str, Any], where: str) -> tuple[Grid, str]:
+def _exclude(table: Mapping[str, Any], where: str, folder: Path | None) -> Exclusion:
     reason = table.get("reason")
     if not isinstance(reason, str) or not reason:
         raise InputError(f"{where}: reason is missing; say why the combination is left out")
-    return _grid({k: v for k, v in table.items() if k != "reason"}, where), reason
+    axes = _grid({k: v for k, v in table.items() if k != "reason"}, where, folder)
+    return Exclusion(where=where, axes=axes, reason=reason)
 
 
 def read_overrides(flags: Mapping[str, str | None]) -> Grid:
@@ -133,24 +172,23 @@ def read_overrides(flags: Mapping[str, str | None]) -> Grid:
 def expand(matrix: Matrix, overrides: Mapping[str, Sequence[AxisValue]]) -> list[Choice]:
     """The product of each grid, in file order, without repeats.
 
-    ``overrides`` (axis flags) replace that axis in every grid.
+    ``overrides`` (axis flags) replace that axis in every grid. Raises `InputError` for a path that
+    already means another place.
     """
     choices: list[Choice] = []
     seen: set[tuple[tuple[str, AxisValue], ...]] = set()
-    for grid in matrix.grids:
+    for number, grid in enumerate(matrix.grids):
         merged = {**matrix.defaults, **grid, **{k: tuple(v) for k, v in overrides.items()}}
+        for name in PATHS:
+            folder = None if name in overrides else matrix.folder
+            for value in merged.get(name, ()):
+                if value not in PATHS[name]:
+                    note_place(str(value), folder or Path())
         names = [name for name in AXES if name in merged]
         for values in product(*(merged[name] for name in names)):
             axes = dict(zip(names, values, strict=True))
             key = tuple(axes.items())
             if key not in seen:
                 seen.add(key)
-                choices.append(Choice(axes=axes, excluded=_excluded(matrix, axes)))
+                choices.append(Choice(axes=axes, grid=number, exclusions=matrix.excludes))
     return choices
-
-
-def _excluded(matrix: Matrix, axes: Mapping[str, AxisValue]) -> str | None:
-    for grid, reason in matrix.excludes:
-        if all(axes.get(name, AXES[name].default) in values for name, values in grid.items()):
-            return reason
-    return None

@@ -8,11 +8,12 @@ from typing import Any
 import click
 import msgspec
 
-from alignmeter.cells.axes import AxisValue
+from alignmeter.cells.axes import PATHS, AxisValue
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.matrix import read_overrides
+from alignmeter.cells.places import note_place
 from alignmeter.cells.settings import Settings, read_settings
-from alignmeter.cli.options import axis_options, measure_options
+from alignmeter.cli.options import axis_options, measure_options, note
 from alignmeter.errors import InputError
 from alignmeter.records.folder import write_record
 
@@ -39,21 +40,20 @@ def cell(
     """Measure one cell once and print the path of its record.
 
     The cell comes from axis options, or from SPEC.json: the `cell` object of
-    a record. Lab engines run this command, one job each.
+    a record. Lab engines run this command, one job each. Where its data and
+    model lie on this machine, --data and --model say; else they are looked
+    for from SPEC.json's folder and from the working directory.
     """
     settings = read_settings(given)
-    from alignmeter.session.resolve import resolve_cell
+    from alignmeter.session.resolve import notes_on, resolve_cell
 
     named = _one_value_each(axes)
-    if spec is not None and named:
-        raise InputError(f"give SPEC.json or axis options, not both ({', '.join(named)})")
-    wanted = None if spec is None else _read_spec(spec)
-    planned = resolve_cell(named if wanted is None else wanted.axes())
-    if wanted is not None and planned.cell != wanted:
-        raise InputError(
-            f"{spec}: this is {wanted.id}, but with this machine's data and models its axes "
-            f"make {planned.cell.id}"
-        )
+    if spec is None:
+        planned = resolve_cell(named)
+        for sentence in notes_on(named, planned.cell):
+            note(sentence)
+    else:
+        planned = _planned_as(spec, named)
     finished = _measured(planned, replicate, settings).of_run(run)
     record = finished.record
     # No `open_run`: many jobs fill one folder at once, so none may lock it, and no run file speaks
@@ -63,6 +63,28 @@ def cell(
         why = f"{record.reason.code}: {record.reason.text}" if record.reason else ""
         click.echo(f"{record.status}: {why}", err=True)
         raise click.exceptions.Exit(3)
+
+
+def _planned_as(spec: str, named: dict[str, AxisValue]) -> Any:
+    """The cell of the file, its data and model found here: digests say whether they are its own."""
+    from alignmeter.session.resolve import resolve_cell
+
+    more = named.keys() - PATHS.keys()
+    if more:
+        raise InputError(f"give SPEC.json or axis options, not both ({', '.join(sorted(more))})")
+    wanted = _read_spec(spec)
+    for name in PATHS.keys() - named.keys():
+        written = str(getattr(wanted, name))
+        beside = Path(spec).parent
+        if written not in PATHS[name]:
+            note_place(written, beside if (beside / written).exists() else Path())
+    planned = resolve_cell({**wanted.axes(), **named})
+    if planned.cell.id != wanted.id or planned.cell.without() != wanted.without():
+        raise InputError(
+            f"{spec}: this is {wanted.id}, but with this machine's data and models its axes "
+            f"make {planned.cell.id}; --data and --model say where its own are"
+        )
+    return planned
 
 
 def _measured(planned: Any, replicate: int, settings: Settings) -> Any:

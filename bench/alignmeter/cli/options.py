@@ -1,6 +1,6 @@
-"""Options that several commands share."""
+"""Options that several commands share, and notes on them."""
 
-__all__ = ["axis_options", "measure_options"]
+__all__ = ["axis_options", "measure_options", "note"]
 
 import dataclasses
 import functools
@@ -21,6 +21,11 @@ def _help(axis: Axis) -> str:
     known = f" [{', '.join(axis.choices)}]" if axis.choices else ""
     default = f" (default {axis.default})" if axis.default is not None else ""
     return axis.help + known + default
+
+
+def note(sentence: str) -> None:
+    """Tell on stderr what is no error, but may not be what was meant."""
+    click.echo(f"Note: {sentence}", err=True)
 
 
 def axis_options(command: Command) -> Command:

@@ -11,8 +11,8 @@ import click
 import msgspec
 
 from alignmeter.analysis.chips import Peak, peak, peaks
-from alignmeter.cells.matrix import expand, read_matrix, read_overrides
-from alignmeter.cli.options import axis_options
+from alignmeter.cells.matrix import read_matrix, read_overrides
+from alignmeter.cli.options import axis_options, note
 from alignmeter.errors import InputError
 from alignmeter.records.folder import PLAN_FILE, write_bytes
 from alignmeter.records.prediction import Fit, NotPlanned, Prediction, encode_predictions
@@ -44,13 +44,13 @@ def plan(
     rows = _chips(chips)
     from alignmeter.cli.progress import counted
     from alignmeter.planner import NotPlannedError
-    from alignmeter.session import resolve_plan
+    from alignmeter.session import plan_matrix
     from alignmeter.terminal.plan import plan_parts
     from alignmeter.terminal.tables import print_parts
 
     found: list[Prediction] = []
     not_planned: list[NotPlanned] = []
-    cells = resolve_plan(expand(chosen, overrides))
+    cells = plan_matrix(chosen, overrides, note)
     with counted("planned", len(cells)) as advance:
         for planned in cells:
             try:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alignmeter.cells.matrix import expand, read_matrix, read_overrides
+from alignmeter.cells.matrix import read_matrix, read_overrides
 from alignmeter.cells.settings import Settings, read_settings
-from alignmeter.cli.options import axis_options, measure_options
+from alignmeter.cli.options import axis_options, measure_options, note
 from alignmeter.records.folder import default_folder
 from alignmeter.units import seconds_text
 
@@ -54,9 +54,9 @@ def run(
     settings = read_settings(given, chosen)
     from alignmeter.accelerators.provenance import command_line
     from alignmeter.runs.opened import open_run
-    from alignmeter.session import resolve_plan
+    from alignmeter.session import plan_matrix
 
-    plan = resolve_plan(expand(chosen, overrides))
+    plan = plan_matrix(chosen, overrides, note)
     if dry_run:
         for planned in plan:
             reason = planned.unsupported

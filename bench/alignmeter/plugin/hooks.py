@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from alignmeter.analysis.capacity import search_key
-from alignmeter.cells.matrix import expand, read_matrix
+from alignmeter.cells.matrix import read_matrix
 from alignmeter.errors import InputError
 from alignmeter.plugin.options import Asked, add_options, read_asked, settings_for
 from alignmeter.records.capacity import SearchedAxis, Searches
@@ -54,13 +54,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @dataclass(kw_only=True)
 class _Run:
-    """What one ``pytest --benchmark`` holds. ``notes``: what plans had to say."""
+    """What one ``pytest --benchmark`` holds. ``notes``: what plans had to say.
+
+    ``ineffective``: what of flags and matrices changes no cell.
+    """
 
     asked: Asked
     opened: "OpenRun"
     searches: Searches
     comparisons: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    ineffective: list[str] = field(default_factory=list)
 
 
 _RUN = pytest.StashKey[_Run]()
@@ -114,12 +118,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         skipped = pytest.param(None, id=name, marks=pytest.mark.skip(reason=_HOW))
         metafunc.parametrize(fixture, [skipped], indirect=True)
         return
-    from alignmeter.session import resolve_plan
+    from alignmeter.session import plan_matrix
 
     try:
-        matrix = read_matrix(name)
+        matrix = read_matrix(name, Path(metafunc.module.__file__).parent)
         settings = settings_for(metafunc.config, matrix)
-        plan = resolve_plan(expand(matrix, run.asked.overrides))
+        plan = plan_matrix(matrix, run.asked.overrides, run.ineffective.append)
     except InputError as error:
         raise pytest.UsageError(str(error)) from error
     if fixture in _SEARCHES:  # cells that differ in the axis alone have one search between them
@@ -127,6 +131,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         plan = list(keyed.values())[::-1]
     cells = [pytest.param((p, settings), id=p.cell.id) for p in plan]
     metafunc.parametrize(fixture, cells, indirect=True)
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """What of flags and matrices changes no cell, once for all suites."""
+    run = config.stash.get(_RUN, None)
+    return [] if run is None else [f"Note: {text}" for text in dict.fromkeys(run.ineffective)]
 
 
 @pytest.fixture

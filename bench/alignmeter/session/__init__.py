@@ -5,11 +5,12 @@ __all__ = [
     "Replicate",
     "Settings",
     "measure",
+    "plan_matrix",
     "resolve_plan",
     "run_matrix",
 ]
 
 from alignmeter.cells.settings import Settings
 from alignmeter.session.replicate import Replicate, measure
-from alignmeter.session.resolve import Planned, resolve_plan
+from alignmeter.session.resolve import Planned, plan_matrix, resolve_plan
 from alignmeter.session.run import run_matrix

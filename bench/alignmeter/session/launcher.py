@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from typing import Any
 
+from alignmeter.cells.places import known_places
 from alignmeter.children import safe_path
 from alignmeter.errors import CellError, InputError
 from alignmeter.session.fork_server import stop_server
@@ -100,7 +101,7 @@ class Worker:
         self._output = Connection(os.memfd_create("alignmeter-worker"), readable=False)
         self._connection, child = context.Pipe()
         process: Any = context.Process  # type: ignore[attr-defined]
-        arguments = child, self._output, time.monotonic()
+        arguments = child, self._output, time.monotonic(), known_places()
         self._process = process(target=serve, args=arguments, daemon=True)
         try:
             self._launch()

@@ -1,9 +1,9 @@
 """From a choice of axes to a cell: defaults filled in, contradictions named."""
 
-__all__ = ["Planned", "resolve_cell", "resolve_plan"]
+__all__ = ["Planned", "notes_on", "plan_matrix", "resolve_cell", "resolve_plan"]
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 from alignmeter.accelerators import available, missing_text
@@ -14,7 +14,8 @@ from alignmeter.batches import data_digest
 from alignmeter.cells.axes import AXES, AxisValue
 from alignmeter.cells.cell import Cell, make_cell
 from alignmeter.cells.defaults import default_of
-from alignmeter.cells.matrix import Choice
+from alignmeter.cells.effects import excludes, flags_without_effect, without_effect
+from alignmeter.cells.matrix import Choice, Matrix, expand
 from alignmeter.methods import open_method
 from alignmeter.peft import open_peft
 from alignmeter.records.record import Reason
@@ -61,16 +62,47 @@ def _best_accelerator() -> str:
 _digest_of = cache(data_digest)
 
 
+def plan_matrix(
+    matrix: Matrix, overrides: Mapping[str, Sequence[AxisValue]], note: Callable[[str], None]
+) -> list[Planned]:
+    """The cells of a matrix under axis flags, each once.
+
+    ``note`` gets a sentence for each flag, key and exclusion without effect. Raises `InputError` as
+    `resolve_plan`.
+    """
+    choices = expand(matrix, overrides)
+    resolved = [_resolved(choice) for choice in choices]
+    pairs = [(c, planned.cell) for c, planned in zip(choices, resolved, strict=True)]
+    for sentence in without_effect(matrix, overrides, pairs, _best_accelerator()):
+        note(sentence)
+    return _each_once(resolved)
+
+
 def resolve_plan(choices: Iterable[Choice]) -> list[Planned]:
-    """The cells of a matrix, each once. Raises `InputError` if their data cannot be read."""
+    """The cells of these choices, each once. Raises `InputError` if their data cannot be read."""
+    return _each_once(map(_resolved, choices))
+
+
+def notes_on(named: Mapping[str, AxisValue], cell: Cell) -> list[str]:
+    """A sentence for each axis flag of one cell that changes nothing in it."""
+    pairs = [(Choice(axes=dict(named)), cell)]
+    return list(flags_without_effect({name: (value,) for name, value in named.items()}, pairs))
+
+
+def _each_once(resolved: Iterable[Planned]) -> list[Planned]:
     plan: dict[str, Planned] = {}
-    for choice in choices:
-        planned = resolve_cell(choice.axes)
-        if choice.excluded is not None:
-            reason = Reason(code="excluded", text=choice.excluded)
-            planned = Planned(cell=planned.cell, unsupported=reason)
+    for planned in resolved:
         plan.setdefault(planned.cell.id, planned)
     return list(plan.values())
+
+
+def _resolved(choice: Choice) -> Planned:
+    """Exclusions are of cells whose defaults are filled in: who names none has them all the same."""
+    planned = resolve_cell(choice.axes)
+    for exclusion in choice.exclusions:
+        if excludes(exclusion, planned.cell, _best_accelerator()):
+            return replace(planned, unsupported=Reason(code="excluded", text=exclusion.reason))
+    return planned
 
 
 def resolve_cell(axes: Mapping[str, AxisValue]) -> Planned:

@@ -87,7 +87,10 @@ def run_matrix(
 
 
 def _stored(folder: Path, job: Job, settings: Settings) -> Record | None:
-    """The record of an earlier run that still stands: same cell, commit, environment and seed."""
+    """The record of an earlier run that still stands: same cell, commit, environment and seed.
+
+    Where its files lie is no part of a cell: a run may go on from another folder.
+    """
     path = record_path(folder, job.planned.cell.id, job.replicate)
     try:
         record = read_record(path)
@@ -95,7 +98,7 @@ def _stored(folder: Path, job: Job, settings: Settings) -> Record | None:
         return None
     same = (
         record.status in ("ok", "unsupported")
-        and record.cell == job.planned.cell
+        and record.cell.without() == job.planned.cell.without()
         and record.seed == settings.seed
         and len(record.timing.step_s) in (0, settings.steps)
         and (not settings.operators or record.status != "ok" or bool(record.timing.operator_s))

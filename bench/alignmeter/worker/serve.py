@@ -5,25 +5,30 @@ __all__ = ["serve"]
 import os
 import signal
 import time
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
 from alignmeter.accelerators import broken_by_fork
+from alignmeter.cells.places import adopt_places
 from alignmeter.children import die_with_parent
 from alignmeter.errors import CellError
 from alignmeter.text import shortened
 from alignmeter.worker.out_of_memory import is_out_of_memory
 
 
-def serve(connection: Connection, output: Connection, born: float) -> None:
+def serve(
+    connection: Connection, output: Connection, born: float, places: Mapping[str, str]
+) -> None:
     """Answer ``(verb, *arguments)`` with ``("ok", result)`` or ``("failed", status, code, text)``.
 
     Most verbs are methods of `Workload`. Everything the process prints goes to the file ``output``:
     the parent quotes its end if the process dies. ``born`` is the monotonic clock, which
-    processes share, when the parent asked for the process.
+    processes share, when the parent asked for the process. ``places``: where its files lie.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     die_with_parent()
+    adopt_places(places)
     for stream in (1, 2):
         os.dup2(output.fileno(), stream)
     from alignmeter.worker import preload  # noqa: F401 - done already where the server did it

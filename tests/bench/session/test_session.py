@@ -323,5 +323,5 @@ def test_each_round_has_a_forkserver_of_its_own():
 def test_plans_come_in_matrix_order():
     from alignmeter.cells.matrix import Choice
 
-    choices = [Choice(axes={"accelerator": "cpu", "batch": b}, excluded=None) for b in (3, 1, 3)]
+    choices = [Choice(axes={"accelerator": "cpu", "batch": b}) for b in (3, 1, 3)]
     assert [p.cell.batch for p in resolve_plan(choices)] == [3, 1]

@@ -1,0 +1,48 @@
+"""Where the files lie that cells name.
+
+A cell holds a path as it was written, so that neither records nor ids depend on the folder from
+which a command is called. A path that is written in a file is relative to that file; here stands
+where that leads. Any other leads where the working directory has it.
+"""
+
+__all__ = ["adopt_places", "known_places", "note_place", "place_of"]
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from alignmeter.errors import InputError
+
+_PLACES: dict[str, str] = {}
+"""A path as it was written in a file -> the same as this process finds it."""
+
+
+def note_place(written: str, folder: Path) -> None:
+    """``written`` is relative to ``folder``: what is there under that name is what is meant.
+
+    A name under which nothing is there keeps its meaning (a hub id). Raises `InputError` for a
+    name with two meanings in one process: a cell could not say which.
+    """
+    place = folder / written
+    if not place.exists():
+        return
+    before = _PLACES.setdefault(written, str(place))
+    if before != str(place) and not Path(before).samefile(place):
+        raise InputError(
+            f"{written!r} would mean both {before} and {place} in one run: rename one of them, or "
+            "measure them by two commands"
+        )
+
+
+def place_of(written: str) -> str:
+    """Where a path leads that a cell names; itself where no file named it."""
+    return _PLACES.get(written, written)
+
+
+def known_places() -> dict[str, str]:
+    """Path as written -> place: what another process needs to find the same files."""
+    return dict(_PLACES)
+
+
+def adopt_places(places: Mapping[str, str]) -> None:
+    """In a worker: find what its parent finds."""
+    _PLACES.update(places)
