@@ -1,4 +1,4 @@
-"""Matrices: what they name lies beside them, what has no effect is told, exclusions are of cells."""
+"""Matrices: what they name lies beside them, exclusions are of cells, what is idle is told."""
 
 import json
 import subprocess
@@ -162,8 +162,9 @@ def suite(tmp_path):
 
 
 def collected(suite, cwd, *more):
-    command = [sys.executable, "-P", "-m", "pytest", "-q", "--benchmark", "--collect-only", "-p",
-               "no:cacheprovider", "-c", suite / "pytest.ini", "--rootdir", suite, *more]  # fmt: skip
+    listing = ["-q", "--benchmark", "--collect-only", "-p", "no:cacheprovider"]
+    places = ["-c", suite / "pytest.ini", "--rootdir", suite]
+    command = [sys.executable, "-P", "-m", "pytest", *listing, *places, *more]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=280)
     return done.returncode, done.stdout
 
@@ -175,7 +176,7 @@ def test_a_suites_matrix_and_a_matrix_data_lie_beside_the_file_that_names_them(s
         for where in (suite, suite / "suites", Path("/"))
     }
     assert {status for status, _ in found.values()} == {0}, found
-    ids = {[line for line in out.splitlines() if "::" in line][0] for _, out in found.values()}
+    ids = {next(line for line in out.splitlines() if "::" in line) for _, out in found.values()}
     assert len({i.partition("[")[2] for i in ids}) == 1
     assert "dpo-llama-tiny-full-cpu" in ids.pop()
 

@@ -21,9 +21,9 @@ Mark = Any
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Device:
-    """Identity of one device, as torch has it. ``memory_bytes`` is its capacity, for a CPU the
-    host's RAM; ``pci_bus_id`` is ``dddd:bb:dd.f``; ``chip``: what kernels are compiled for, such as
-    ``sm_90``.
+    """Identity of one device, as torch has it. ``memory_bytes`` is its capacity, for a CPU what may
+    be used of the host's RAM, and ``memory_limited_by`` what sets that below the RAM;
+    ``pci_bus_id`` is ``dddd:bb:dd.f``; ``chip``: what kernels are compiled for, such as ``sm_90``.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Device:
     driver: str | None
     runtime: str | None
     chip: str | None = None
+    memory_limited_by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,7 +1,9 @@
 """The host's CPU."""
 
-__all__ = ["CPU", "Cpu"]
+__all__ = ["CPU", "Cpu", "host_memory", "host_threads"]
 
+import math
+import os
 import platform
 import time
 from dataclasses import dataclass
@@ -12,12 +14,40 @@ import psutil
 
 from alignmeter.accelerators.base import Accelerator, Device, Mark, Peaks
 from alignmeter.telemetry.linux.host import open_cpu
+from alignmeter.telemetry.linux.limits import MemoryLimit, cpus, memory_limit
 from alignmeter.telemetry.visibility import all_visible
 
 if TYPE_CHECKING:
     import torch
 
 _CPUINFO = Path("/proc/cpuinfo")
+
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Variables by which a user says how many threads there are to be."""
+
+
+def host_memory() -> MemoryLimit:
+    """What this process may use of the host's memory, and what is left of that now."""
+    found = memory_limit()
+    if found is not None:
+        return found
+    memory = psutil.virtual_memory()  # no procfs: not Linux
+    return MemoryLimit(total_bytes=memory.total, free_bytes=memory.available)
+
+
+def host_threads() -> int:
+    """Threads of a worker on the CPU: torch's own number, or what a CPU quota leaves of it.
+
+    torch counts the cores that it may run on, and knows no quotas: with more threads than time for
+    them, all are stopped for most of each period. A variable that says how many is obeyed.
+    """
+    import torch
+
+    threads, quota = torch.get_num_threads(), cpus()
+    if quota is None or any(name in os.environ for name in _THREADS):
+        return threads
+    return max(1, min(threads, math.floor(quota)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +63,17 @@ class Cpu(Accelerator):
         return None
 
     def devices(self) -> list[Device]:
-        """One entry: the host, with its RAM."""
+        """One entry: the host, with what may be used of its RAM."""
+        memory = host_memory()
         return [
             Device(
                 name=_model_name(),
-                memory_bytes=psutil.virtual_memory().total,
+                memory_bytes=memory.total_bytes,
                 uuid=None,
                 pci_bus_id=None,
                 driver=None,
                 runtime=None,
+                memory_limited_by=memory.by,
             )
         ]
 

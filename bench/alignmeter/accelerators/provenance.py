@@ -144,6 +144,7 @@ def collect(device: Device, threads: int | None) -> Provenance:
         os=platform.platform(),
         device=device.name,
         device_memory_bytes=device.memory_bytes,
+        memory_limited_by=device.memory_limited_by,
         driver=device.driver,
         runtime=device.runtime,
         uuid=device.uuid,

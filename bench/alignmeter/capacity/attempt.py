@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from alignmeter.accelerators.cpu import host_memory
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.settings import Settings
 from alignmeter.records.record import VRAM, Provenance
@@ -98,7 +99,7 @@ def _bounded(worker: Worker, limit_bytes: int) -> Iterator[None]:
         yield
         return
     before = process.rlimit(psutil.RLIMIT_AS)
-    room = min(_ROOM * limit_bytes + _SLACK_BYTES, psutil.virtual_memory().available)
+    room = min(_ROOM * limit_bytes + _SLACK_BYTES, host_memory().free_bytes)
     process.rlimit(psutil.RLIMIT_AS, (process.memory_info().vms + room, before[1]))
     yield
     process.rlimit(psutil.RLIMIT_AS, before)

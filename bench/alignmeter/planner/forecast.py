@@ -5,9 +5,8 @@ __all__ = ["forecast"]
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import psutil
-
 from alignmeter.accelerators import device_or_host, open_accelerator
+from alignmeter.accelerators.cpu import host_memory
 from alignmeter.planner.fit import ALLOWANCE, on_chip
 from alignmeter.planner.store import plan_cell
 from alignmeter.planner.trace import NotPlannedError
@@ -55,9 +54,12 @@ def _forecast_of(item: Planned, warn: Callable[[str], None]) -> Planned:
 def _device(item: Planned, peak: int) -> tuple[str, int | None, int]:
     """Name and capacity of the cell's device, and what the cell needs there.
 
-    Without VRAM that is what the host has free now, and there is no context to pay for.
+    Without VRAM that is what is free now within the host's limits, and there is no context to pay
+    for.
     """
     if open_accelerator(item.cell.accelerator).memory_kind != VRAM:
-        return "this host now", psutil.virtual_memory().available, peak
+        memory = host_memory()
+        within = f" within {memory.free_by}" if memory.free_by else ""
+        return f"this host now{within}", memory.free_bytes, peak
     device = device_or_host(item.cell.accelerator)
     return device.name, device.memory_bytes, ALLOWANCE.needed_bytes(peak)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from alignmeter.accelerators.cpu import host_threads
 from alignmeter.worker.memory.torch_internals import has_onednn_bf16
 
 Tensor = torch.Tensor
@@ -118,7 +119,7 @@ def _product(a: Tensor, b: Tensor) -> int:
     copies = sum(2 * t.numel() for t in (a, b) if a.dim() == 3 and not _known_layout(t))
     # oneDNN, brgemm_matmul_utils.cpp, init_scratchpad: for each thread a packed block of b, one of
     # a where it is transposed, and fp32 sums.
-    threads = torch.get_num_threads()
+    threads = host_threads()
     pieces = batch * -(-columns // _COLUMNS)
     block_rows = _block_rows(rows if pieces >= threads else max(16, -(-rows // threads)))
     block_columns = min(columns, _COLUMNS)

@@ -184,7 +184,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Where the record comes from; part of the comparison key, not of the cell's id.
 
     ``run``: what one call of a command, or the jobs of one night, have in common; empty where
-    nobody said. ``started``: ISO 8601, UTC.
+    nobody said. ``started``: ISO 8601, UTC. ``memory_limited_by``: what sets a CPU's
+    ``device_memory_bytes``, where that is less than the host has.
     """
 
     commit: str | None = None
@@ -194,6 +195,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     os: str = ""
     device: str = ""
     device_memory_bytes: int | None = None
+    memory_limited_by: str = ""
     driver: str | None = None
     runtime: str | None = None
     form_factor: str | None = None

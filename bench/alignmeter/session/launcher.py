@@ -12,11 +12,13 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from typing import Any
 
+from alignmeter.accelerators.cpu import host_memory
 from alignmeter.cells.places import known_places
 from alignmeter.children import safe_path
 from alignmeter.errors import CellError, InputError
 from alignmeter.session.fork_server import stop_server
 from alignmeter.text import shortened
+from alignmeter.units import bytes_text
 from alignmeter.worker.serve import serve
 
 _START_S = 180.0
@@ -29,7 +31,6 @@ _SAID_BYTES = 16384
 _SERVER_LOST = 255
 """What multiprocessing gives as exit status when the forkserver can tell none."""
 _SIGNALS = {number.value: number.name for number in signal.Signals}
-_HINTS = {"SIGKILL": " (the kernel does that when memory runs out)"}
 
 
 class Launcher:
@@ -153,7 +154,7 @@ class Worker:
             how = "ended with the server that it was forked from"
         elif code is not None and code < 0:
             name = _SIGNALS.get(-code, f"signal {-code}")
-            how = f"was ended by {name}{_HINTS.get(name, '')}"
+            how = f"was ended by {name}{_killed() if name == 'SIGKILL' else ''}"
         size = os.fstat(self._output.fileno()).st_size
         end = os.pread(self._output.fileno(), _SAID_BYTES, max(0, size - _SAID_BYTES))
         tail = end.decode(errors="replace").strip().splitlines()[-3:]
@@ -174,3 +175,9 @@ class Worker:
             self._process.join(_GRACE_S)
         self._connection.close()
         self._output.close()
+
+
+def _killed() -> str:
+    memory = host_memory()
+    of = f": {memory.by} allows {bytes_text(memory.total_bytes)}" if memory.by else ""
+    return f" (the kernel does that when memory runs out{of})"

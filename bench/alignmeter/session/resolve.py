@@ -97,7 +97,7 @@ def _each_once(resolved: Iterable[Planned]) -> list[Planned]:
 
 
 def _resolved(choice: Choice) -> Planned:
-    """Exclusions are of cells whose defaults are filled in: who names none has them all the same."""
+    """An exclusion is of cells whose defaults are filled in: one that names none has them too."""
     planned = resolve_cell(choice.axes)
     for exclusion in choice.exclusions:
         if excludes(exclusion, planned.cell, _best_accelerator()):

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import torch
-
 from alignmeter.accelerators import device_or_host
+from alignmeter.accelerators.cpu import host_threads
 from alignmeter.accelerators.provenance import environment_digest_here, source_commit
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.settings import Settings
@@ -109,5 +108,5 @@ def _stored(folder: Path, job: Job, settings: Settings) -> Record | None:
 
 
 def _environment(cell: Cell, record: Record) -> str:
-    threads = torch.get_num_threads() if record.provenance.threads is not None else None
+    threads = host_threads() if record.provenance.threads is not None else None
     return environment_digest_here(device_or_host(cell.accelerator), threads)

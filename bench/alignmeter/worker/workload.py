@@ -10,6 +10,7 @@ import psutil
 import torch
 
 from alignmeter.accelerators import open_accelerator
+from alignmeter.accelerators.cpu import host_threads
 from alignmeter.accelerators.provenance import collect, host_load
 from alignmeter.architectures.operators import others_run
 from alignmeter.batches import Batch, open_batches
@@ -55,6 +56,8 @@ class Workload:
         use_deterministic(cell.deterministic)
         self.accelerator = open_accelerator(cell.accelerator)
         self.device = self.accelerator.torch_device()
+        if self.device.type == "cpu" and host_threads() != torch.get_num_threads():
+            torch.set_num_threads(host_threads())
         self.meter = Meter(self.accelerator)
         self.method = open_method(cell.method)
         self.setup = open_setup(cell, self.device, seed=seed)

@@ -1,7 +1,5 @@
 """Before a run: cells that a plan says do not fit are records, and cost no hour."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from alignmeter.planner import NotPlannedError
@@ -10,6 +8,7 @@ from alignmeter.planner.forecast import forecast
 from alignmeter.records.record import Reason
 from alignmeter.session import Settings, measure
 from alignmeter.session.resolve import Planned
+from alignmeter.telemetry.linux.limits import MemoryLimit
 
 QUICK = Settings(steps=2, warmup=1, timeout_s=120)
 
@@ -20,8 +19,8 @@ def cache(monkeypatch, tmp_path):
 
 
 def host_with(monkeypatch, mib):
-    memory = SimpleNamespace(available=mib * 2**20, total=2**34)
-    monkeypatch.setattr(module.psutil, "virtual_memory", lambda: memory)
+    memory = MemoryLimit(total_bytes=2**34, free_bytes=mib * 2**20)
+    monkeypatch.setattr(module, "host_memory", lambda: memory)
 
 
 class NoLauncher:

@@ -86,10 +86,10 @@ def test_a_folder_that_another_run_holds_is_a_usage_error(project):
 @pytest.mark.full
 def test_a_cell_that_would_not_fit_is_a_skip_unless_it_is_wanted_all_the_same(project):
     project.makeconftest(
-        "from types import SimpleNamespace\n"
         "from alignmeter.planner import forecast\n"
-        "memory = SimpleNamespace(available=5 * 2**20)\n"
-        "forecast.psutil = SimpleNamespace(virtual_memory=lambda: memory)\n"
+        "from alignmeter.telemetry.linux.limits import MemoryLimit\n"
+        "memory = MemoryLimit(total_bytes=2**34, free_bytes=5 * 2**20)\n"
+        "forecast.host_memory = lambda: memory\n"
     )
     one = ("--benchmark", "-rs", "--method", "dpo", "--ref", "resident", "--results", "out")
     result = project.runpytest_subprocess(*one)

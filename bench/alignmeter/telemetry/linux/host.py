@@ -22,6 +22,7 @@ from alignmeter.telemetry.base import (
 )
 from alignmeter.telemetry.cached import CachedAnswers
 from alignmeter.telemetry.kernel_files import KeptOpen, numbers, text
+from alignmeter.telemetry.linux.limits import memory_limit
 from alignmeter.telemetry.linux.rapl import Rapl, open_rapl, power_limit_w
 
 _DEVICE = "cpu"
@@ -49,7 +50,7 @@ class CpuTelemetry:
 
     def __init__(self, pid: int, root: Path = _ROOT) -> None:
         """``pid``: whose resident memory is read. ``root``: where ``proc`` and ``sys`` are."""
-        self._proc, self._sys = root / "proc", root / "sys"
+        self._root, self._proc, self._sys = root, root / "proc", root / "sys"
         self._pid = pid
         self._powercap = self._sys / "class" / "powercap"
         self._rapl = open_rapl(self._powercap)
@@ -69,13 +70,14 @@ class CpuTelemetry:
         return [_DEVICE]
 
     def identity(self, device: str) -> Identity:
-        """The CPU's model; its memory is the host's RAM. Raises `KeyError`."""
+        """The CPU's model; its memory is what may be used of the host's. Raises `KeyError`."""
         _check(device)
+        limit = memory_limit(self._root)
         largest_khz = numbers(self._cpufreq().glob("policy*/cpuinfo_max_freq"))
         return Identity(
             name=_model_name(self._proc / "cpuinfo"),
             driver=platform.release(),
-            memory_bytes=self._meminfo().get("MemTotal"),
+            memory_bytes=None if limit is None else limit.total_bytes,
             power_cap_w=power_limit_w(self._powercap),
             clocks_mhz={"compute": max(largest_khz) / 1e3} if largest_khz else {},
         )
