@@ -47,6 +47,7 @@ def trap(tmp_path):
     "command",
     [
         pytest.param([COMMAND, *CELL], id="forkserver, resource tracker, worker and sampler"),
+        pytest.param([sys.executable, "-m", "alignmeter", *CELL], id="the command as a module"),
         pytest.param([sys.executable, "../script.py"], id="a spawned worker"),
         pytest.param([sys.executable, "-P", "-c", PEAK], id="a kernel's process"),
         pytest.param(
@@ -57,9 +58,12 @@ def trap(tmp_path):
     ],
 )
 def test_what_lies_in_the_working_directory_is_not_imported(trap, command):
-    """Not by commands that do not themselves: a console script's path begins with its own folder,
-    and so does a script's."""
+    """A console script's path begins with its own folder, and so does a script's; ``-m`` puts the
+    working directory first, and the command takes it out."""
     (trap.parent / "script.py").write_text(SPAWN)
+    if command[1:3] == ["-m", "alignmeter"]:  # which one that is decides Python, before any of ours
+        (trap / "alignmeter" / "__init__.py").unlink()
+        (trap / "alignmeter").rmdir()
     done = subprocess.run(
         command, cwd=trap, capture_output=True, text=True, timeout=280, check=False
     )

@@ -17,7 +17,7 @@ import click
 import msgspec
 from rich.progress import track
 
-from alignmeter.accelerators.provenance import package_versions
+from alignmeter.accelerators.imported import installed_versions
 from alignmeter.architectures.precision import REFERENCE
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.matrix import expand, packaged_names, read_matrix
@@ -88,7 +88,7 @@ def _check(brief: bool) -> None:
         reference = make_reference(cell, _SEED, sliced_layers(cell), rounded)
         shares[key] = farthest(reference, packaged_references()[key], cell), cell.id
     share, name = max(shares.values())
-    versions = package_versions()
+    versions = installed_versions()
     here = ", ".join(f"{p} {versions[p]}" for p in _DRAWERS if p in versions)
     words = f"{len(shares)} references with {here}: at most {share:.3f} of a band apart ({name})"
     if share > _WITHIN:

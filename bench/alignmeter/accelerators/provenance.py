@@ -5,7 +5,6 @@ __all__ = [
     "command_line",
     "environment_digest_here",
     "host_load",
-    "package_versions",
     "source_commit",
 ]
 
@@ -17,26 +16,31 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 import psutil
 
 from alignmeter.accelerators import open_accelerator
 from alignmeter.accelerators.base import Device
+from alignmeter.accelerators.imported import (
+    imported_elsewhere,
+    imported_versions,
+    installed_versions,
+)
 from alignmeter.cells.cell import digest
 from alignmeter.records.environment import environment_digest
 from alignmeter.records.record import Provenance
 from alignmeter.registry import ACCELERATORS
 
-_PACKAGES = (
-    "alignmeter", "torch", "transformers", "peft", "bitsandbytes", "triton", "mamba-ssm",
-    "causal-conv1d", "numpy",
-)  # fmt: skip
 _PREFIXES = (
     "CUDA_", "HIP_", "ROCR_", "HSA_", "NVIDIA_", "PYTORCH_", "TORCH_", "OMP_", "MKL_", "KMP_",
-    "ONEAPI_", "TRITON_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "BNB_",
+    "ONEAPI_", "TRITON_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "BNB_", "GOMP_", "OPENBLAS_",
+    "BLIS_", "ONEDNN_", "DNNL_", "ATEN_", "TORCHDYNAMO_", "TORCHINDUCTOR_", "FLASH_ATTENTION_",
+    "CUBLAS", "CUDNN_", "ROCBLAS_", "HIPBLASLT_", "MIOPEN_", "AMD_SERIALIZE_", "AMD_LOG_LEVEL",
+    "AMD_DIRECT_DISPATCH", "GPU_MAX_HW_QUEUES", "ZE_", "SYCL_", "UR_", "IGC_", "NEO",
+    "PYTHONOPTIMIZE", "PYTHONDEVMODE", "PYTHONMALLOC", "PYTHONTRACEMALLOC", "PYTHONPERFSUPPORT",
 )  # fmt: skip
+"""Of what changes what a step computes or how long it takes: threads, allocators, code paths."""
 
 
 @cache
@@ -53,8 +57,12 @@ def source_commit() -> str | None:
     commit = _git(here, "rev-parse", "HEAD")
     if commit is None:
         return None
-    changes = _git(here, "diff", "HEAD", "--", "bench", "kernels", "reports")
+    changes = _git(here, *_DIFF, "HEAD", "--", "bench", "kernels", "reports")
     return f"{commit}+{digest(changes)[:8]}" if changes else commit
+
+
+_DIFF = ("diff", "--no-ext-diff", "--no-color")
+"""The user's settings of git change how changes look, not what they are."""
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -62,32 +70,24 @@ def _git(folder: Path, *arguments: str) -> str | None:
         done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
             ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
             capture_output=True,
-            text=True,
+            encoding="utf-8",  # whatever the locale says, so that equal changes have one digest
+            errors="replace",
             timeout=20,
             check=False,
+            # A git hook sets GIT_DIR for its own repository, which wins over -C.
+            env={k: v for k, v in os.environ.items() if not k.startswith("GIT_")},
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-@cache
-def package_versions() -> dict[str, str]:
-    """Name -> version of Python and of every package that decides what a step does."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
 _OURS = ("PYTORCH_NVML_BASED_CUDA_CHECK",)
 """Set by `worker.preload` for the workers: not the user's choice, and absent in the parent."""
 _FOLDERS = frozenset({
     "CUDA_CACHE_PATH", "CUDA_MPS_LOG_DIRECTORY", "CUDA_MPS_PIPE_DIRECTORY", "TORCH_EXTENSIONS_DIR",
-    "TORCH_HOME", "TRITON_CACHE_DIR", "TRITON_HOME",
+    "TORCH_HOME", "TRITON_CACHE_DIR", "TRITON_HOME", "TORCHINDUCTOR_CACHE_DIR",
+    "MIOPEN_USER_DB_PATH", "MIOPEN_CUSTOM_CACHE_DIR",
 })  # fmt: skip
 """Variables by which a scheduler gives each job folders of its own."""
 
@@ -112,7 +112,8 @@ def _placement() -> dict[str, str]:
 def environment_digest_here(device: Device, threads: int | None) -> str:
     """`environment_digest` of a record that is made by this process on that device."""
     return environment_digest(
-        versions=package_versions(),
+        versions=installed_versions(),
+        imported=imported_elsewhere(),
         device=device.name,
         driver=device.driver,
         runtime=device.runtime,
@@ -138,7 +139,8 @@ def collect(device: Device, threads: int | None) -> Provenance:
     """Provenance of this process on ``device``; the worker adds to it."""
     return Provenance(
         commit=source_commit(),
-        versions=dict(package_versions()),
+        versions=imported_versions(),
+        imported=dict(imported_elsewhere()),
         environment_digest=environment_digest_here(device, threads),
         host=platform.node(),
         os=platform.platform(),

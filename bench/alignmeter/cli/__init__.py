@@ -3,6 +3,7 @@
 __all__ = ["main"]
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -16,6 +17,7 @@ from alignmeter.cli.plan import plan
 from alignmeter.cli.report import report
 from alignmeter.cli.run import run
 from alignmeter.cli.sizes import sizes
+from alignmeter.cli.streams import open_streams
 from alignmeter.errors import InputError
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
@@ -40,7 +42,9 @@ for _command in (devices, run, cell, plan, report, compare, history, sizes, kern
 
 def main() -> None:
     """Entry point: bad input becomes one sentence and exit status 2."""
+    open_streams()
     try:
+        _check_folder()
         sys.exit(cli.main(standalone_mode=False))  # an exit status, or None for success
     except click.ClickException as error:
         error.show()
@@ -50,3 +54,13 @@ def main() -> None:
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(130)
+
+
+def _check_folder() -> None:
+    """Libraries that look up their own files in it abort the process where it is gone."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise InputError(
+            f"the working directory cannot be used ({error.strerror}); change to one that exists"
+        ) from error

@@ -10,7 +10,8 @@ import msgspec
 from platformdirs import user_cache_path
 
 from alignmeter.accelerators import devices_hidden
-from alignmeter.accelerators.provenance import package_versions, source_commit
+from alignmeter.accelerators.imported import imported_elsewhere, installed_versions
+from alignmeter.accelerators.provenance import source_commit
 from alignmeter.cells.cell import Cell, digest
 from alignmeter.errors import InputError
 from alignmeter.planner.trace import predict
@@ -27,7 +28,8 @@ def plans_folder() -> Path:
 
 
 def _path(cell: Cell) -> Path:
-    key = digest([_VERSION, msgspec.structs.asdict(cell), package_versions(), source_commit()])
+    code = installed_versions(), imported_elsewhere(), source_commit()
+    key = digest([_VERSION, msgspec.structs.asdict(cell), *code])
     return plans_folder() / f"{key}.json"
 
 

@@ -21,7 +21,7 @@ import stat
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
@@ -94,7 +94,7 @@ def write_run_file(folder: Path, matrix: str, axes: Mapping[str, object], comman
         "axes": dict(axes),
         "command": command,
         "host": platform.node(),
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_bytes(path, json.dumps(content, indent=1).encode() + b"\n")
     return str(content["run"])

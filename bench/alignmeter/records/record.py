@@ -185,11 +185,13 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     ``run``: what one call of a command, or the jobs of one night, have in common; empty where
     nobody said. ``started``: ISO 8601, UTC. ``memory_limited_by``: what sets a CPU's
-    ``device_memory_bytes``, where that is less than the host has.
+    ``device_memory_bytes``, where that is less than the host has. ``imported``: package -> file of
+    what was imported from elsewhere than where the package is installed.
     """
 
     commit: str | None = None
     versions: dict[str, str] = {}
+    imported: dict[str, str] = {}
     environment_digest: str = ""
     host: str = ""
     os: str = ""

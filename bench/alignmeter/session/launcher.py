@@ -14,7 +14,7 @@ from typing import Any
 
 from alignmeter.accelerators.cpu import host_memory
 from alignmeter.cells.places import known_places
-from alignmeter.children import safe_path
+from alignmeter.children import safe_path, variables
 from alignmeter.errors import CellError, InputError
 from alignmeter.session.fork_server import stop_server
 from alignmeter.text import shortened
@@ -30,6 +30,8 @@ _SAID_BYTES = 16384
 """How much of the end of a worker's output is read when it died."""
 _SERVER_LOST = 255
 """What multiprocessing gives as exit status when the forkserver can tell none."""
+_ANY_SEED = {"PYTHONHASHSEED": "random"}
+"""Where the caller's environment fixes it, all replicates would walk their sets in one order."""
 _SIGNALS = {number.value: number.name for number in signal.Signals}
 
 
@@ -63,7 +65,7 @@ class Launcher:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([f"alignmeter.worker.{name}" for name in _IMPORTED])
         try:
-            with safe_path():
+            with safe_path(), variables(_ANY_SEED):
                 forkserver.ensure_running()
         except OSError as error:
             raise InputError(
@@ -115,7 +117,7 @@ class Worker:
 
     def _launch(self) -> None:
         try:
-            with safe_path():  # a forkserver that ended is started again
+            with safe_path(), variables(_ANY_SEED):  # a forkserver that ended is started again
                 self._process.start()
         except (OSError, EOFError) as error:  # EOF: the forkserver went meanwhile
             text = f"no worker could be started: {str(error) or 'its server ended'}"

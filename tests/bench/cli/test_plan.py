@@ -265,7 +265,7 @@ def test_a_stored_plan_is_used_and_belongs_to_its_versions(monkeypatch, make_cel
     assert len(made) == 1
     plan_cell(make_cell(batch=3))
     assert len(made) == 2
-    monkeypatch.setattr(store, "package_versions", lambda: {"torch": "99"})
+    monkeypatch.setattr(store, "installed_versions", lambda: {"torch": "99"})
     assert known_prediction(cell) is None
     plan_cell(cell)
     assert len(made) == 3
