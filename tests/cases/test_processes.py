@@ -17,7 +17,7 @@ STARTS = {
     "bench/alignmeter/kernelbench/process.py": ("python", 1),
     "bench/alignmeter/session/launcher.py": ("python", 2),  # the forkserver, and each worker
     "bench/alignmeter/telemetry/sampler.py": ("python", 1),
-    "examples/gpu/facts.py": ("the vendors' tools", 1),
+    "examples/gpu/facts.py": ("a fork of itself", 1),
     "kernels/alignmeter_kernels/cpp.py": ("the compiler", 2),
     "kernels/alignmeter_kernels/portability.py": ("cuobjdump", 1),
 }
