@@ -5,12 +5,14 @@ Expected figures are the trees' own, in MiB.
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from alignmeter.accelerators import cpu
+from alignmeter.errors import CellError
 from alignmeter.telemetry.linux.limits import MemoryLimit, cpus, memory_limit
 
 MIB = 2**20
@@ -208,3 +210,23 @@ def test_a_limit_of_the_address_space_is_the_cpus_memory():
     assert line.endswith(", 16 GiB") or memory_limit().total_bytes < 2**34, (
         done.stdout + done.stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("by", "said"),
+    [("", "when memory runs out)"), ("/sys/fs/cgroup/memory.max", "runs out: /sys/fs/cgroup/me")],
+)
+def test_a_worker_that_was_killed_is_told_with_the_limit_that_binds(monkeypatch, by, said):
+    from alignmeter.session import launcher
+
+    limit = MemoryLimit(total_bytes=2**31, free_bytes=1, by=by)
+    monkeypatch.setattr(launcher, "host_memory", lambda: limit)
+    with launcher.Launcher() as started:
+        worker = started.start()
+        os.kill(worker.pid, signal.SIGKILL)
+        with pytest.raises(CellError) as caught:
+            worker.call("peaks", timeout_s=60)
+        worker.kill()
+    assert "was ended by SIGKILL" in caught.value.text
+    assert said in caught.value.text
+    assert ("allows 2 GiB" in caught.value.text) == bool(by)
