@@ -28,6 +28,10 @@ class Tokenizer(Protocol):
         """Ids of ``text``, without special tokens."""
         ...
 
+    def encode_all(self, texts: list[str]) -> list[list[int]]:
+        """The ids of each text, the same as one by one."""
+        ...
+
 
 class ByteTokenizer:
     """One id in [3, 259) per UTF-8 byte: no vocabulary file, no download, no unknown character."""
@@ -40,6 +44,10 @@ class ByteTokenizer:
     def encode(self, text: str) -> list[int]:
         """The bytes of ``text``."""
         return [FIRST_BYTE + byte for byte in text.encode()]
+
+    def encode_all(self, texts: list[str]) -> list[list[int]]:
+        """The bytes of each text."""
+        return [self.encode(text) for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``; special tokens and ids past the last byte are dropped."""
@@ -58,6 +66,12 @@ class _CheckpointTokenizer:
 
     def encode(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    def encode_all(self, texts: list[str]) -> list[list[int]]:
+        # Not verbose: it warns of texts that are longer than the model's, which are cut here.
+        found = self._tokenizer(texts, add_special_tokens=False, verbose=False)
+        ids: list[list[int]] = found["input_ids"]
         return ids
 
 

@@ -5,6 +5,7 @@ __all__ = ["AXES", "HEAD", "RANDOM", "Axis", "AxisValue", "check_value"]
 from dataclasses import dataclass
 from pathlib import Path
 
+from alignmeter.cells.columns import AUTO, parse_columns
 from alignmeter.errors import InputError, known
 from alignmeter.registry import (
     ACCELERATORS,
@@ -29,7 +30,8 @@ class Axis:
     ``default``: what a cell has that does not name it; ``None``: it depends on other axes
     (`cells.defaults`). ``omitted``: at this value ids leave the axis out, for ever, whatever
     becomes of the default; what it was before the axis came. ``None``: it always enters. ``slug``:
-    how the id names a value that is not the default, where it is not the value itself.
+    how the id names a value that is not the default, where it is not the value itself; empty: not
+    at all. ``several``: an option takes more than one value, with commas between them.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Axis:
     slug: str = "{}"
     integer: bool = False
     minimum: int = 1
+    several: bool = True
 
     @property
     def flag(self) -> str:
@@ -197,7 +200,17 @@ _ROWS = (
     Axis(
         name="data",
         default="packaged",
-        help="packaged (real preference text), synthetic, or a JSONL or Parquet file",
+        help="packaged (real preference text), synthetic, or a file or folder of JSON Lines, JSON, "
+        "CSV or Parquet",
+    ),
+    Axis(
+        name="columns",
+        slug="",  # the digest of the data covers it
+        default=AUTO,
+        omitted=AUTO,
+        several=False,
+        help="columns of --data by field, where their names do not say: "
+        "prompt=NAME,chosen=NAME,rejected=NAME",
     ),
 )
 
@@ -217,6 +230,11 @@ def _whole_number(axis: Axis, value: object, where: str) -> int:
     return number
 
 
+def _is_there(data: str) -> bool:
+    path = Path(data)
+    return path.is_file() or path.is_dir()
+
+
 def check_value(name: str, value: object, where: str) -> AxisValue:
     """`value` as the axis wants it.
 
@@ -232,9 +250,11 @@ def check_value(name: str, value: object, where: str) -> AxisValue:
         raise InputError(f"{where}: {name} wants text, got {value!r}")
     if axis.choices and value not in axis.choices:
         raise InputError(f"{where}: {value!r} is not a value of {name}; {known(axis.choices)}")
-    if name == "data" and value not in ("packaged", "synthetic") and not Path(value).is_file():
+    if name == "data" and value not in ("packaged", "synthetic") and not _is_there(value):
         raise InputError(
-            f"{where}: data file {value!r} does not exist; give packaged, synthetic, or a JSONL or "
-            "Parquet file"
+            f"{where}: data file {value!r} does not exist; give packaged, synthetic, or a file or "
+            "folder of JSON Lines, JSON, CSV or Parquet"
         )
+    if name == "columns":
+        parse_columns(value, where)
     return value

@@ -12,7 +12,7 @@ from alignmeter.cells.axes import AxisValue
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.matrix import read_overrides
 from alignmeter.cells.settings import Settings, read_settings
-from alignmeter.cli.options import axis_options, measure_options
+from alignmeter.cli.options import axis_options, data_options, measure_options
 from alignmeter.errors import InputError
 from alignmeter.records.folder import write_record
 
@@ -20,6 +20,7 @@ from alignmeter.records.folder import write_record
 @click.command()
 @click.argument("spec", required=False, metavar="[SPEC.json]")
 @axis_options
+@data_options
 @measure_options
 @click.option("--replicate", type=click.IntRange(0), default=0, show_default=True,
               help="Number of the replicate.")  # fmt: skip
@@ -31,6 +32,7 @@ from alignmeter.records.folder import write_record
 def cell(
     spec: str | None,
     given: dict[str, Any],
+    bad_rows: str,
     replicate: int,
     run: str,
     out: Path,
@@ -42,13 +44,15 @@ def cell(
     a record. Lab engines run this command, one job each.
     """
     settings = read_settings(given)
-    from alignmeter.session.resolve import resolve_cell
+    from alignmeter.session.resolve import data_notes, resolve_cell
 
     named = _one_value_each(axes)
     if spec is not None and named:
         raise InputError(f"give SPEC.json or axis options, not both ({', '.join(named)})")
     wanted = None if spec is None else _read_spec(spec)
-    planned = resolve_cell(named if wanted is None else wanted.axes())
+    planned = resolve_cell(named if wanted is None else wanted.axes(), bad_rows=bad_rows)
+    for note in data_notes([planned]):
+        click.echo(note, err=True)
     if wanted is not None and planned.cell != wanted:
         raise InputError(
             f"{spec}: this is {wanted.id}, but with this machine's data and models its axes "

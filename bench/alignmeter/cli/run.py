@@ -12,7 +12,7 @@ import click
 
 from alignmeter.cells.matrix import expand, read_matrix, read_overrides
 from alignmeter.cells.settings import Settings, read_settings
-from alignmeter.cli.options import axis_options, measure_options
+from alignmeter.cli.options import axis_options, data_options, measure_options
 from alignmeter.records.folder import default_folder
 from alignmeter.units import seconds_text
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # they import torch, for which --help should not wait
 @click.command()
 @click.argument("matrix", default="quick")
 @axis_options
+@data_options
 @measure_options
 @click.option("--replicates", type=click.IntRange(1), default=1, show_default=True,
               help="Fresh processes per cell; an interval needs 3.")  # fmt: skip
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # they import torch, for which --help should not wait
 def run(
     matrix: str,
     given: dict[str, Any],
+    bad_rows: str,
     replicates: int,
     out: Path | None,
     dry_run: bool,
@@ -54,9 +56,11 @@ def run(
     settings = read_settings(given, chosen)
     from alignmeter.accelerators.provenance import command_line
     from alignmeter.runs.opened import open_run
-    from alignmeter.session import resolve_plan
+    from alignmeter.session import data_notes, resolve_plan
 
-    plan = resolve_plan(expand(chosen, overrides))
+    plan = resolve_plan(expand(chosen, overrides), bad_rows=bad_rows)
+    for note in data_notes(plan):
+        click.echo(note, err=True)
     if dry_run:
         for planned in plan:
             reason = planned.unsupported

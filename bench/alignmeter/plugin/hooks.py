@@ -114,12 +114,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         skipped = pytest.param(None, id=name, marks=pytest.mark.skip(reason=_HOW))
         metafunc.parametrize(fixture, [skipped], indirect=True)
         return
-    from alignmeter.session import resolve_plan
+    from alignmeter.session import data_notes, resolve_plan
 
     try:
         matrix = read_matrix(name)
         settings = settings_for(metafunc.config, matrix)
-        plan = resolve_plan(expand(matrix, run.asked.overrides))
+        plan = resolve_plan(expand(matrix, run.asked.overrides), bad_rows=run.asked.bad_rows)
+        run.notes += [note for note in data_notes(plan) if note not in run.notes]
     except InputError as error:
         raise pytest.UsageError(str(error)) from error
     if fixture in _SEARCHES:  # cells that differ in the axis alone have one search between them

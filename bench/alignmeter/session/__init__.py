@@ -4,6 +4,7 @@ __all__ = [
     "Planned",
     "Replicate",
     "Settings",
+    "data_notes",
     "measure",
     "resolve_plan",
     "run_matrix",
@@ -11,5 +12,5 @@ __all__ = [
 
 from alignmeter.cells.settings import Settings
 from alignmeter.session.replicate import Replicate, measure
-from alignmeter.session.resolve import Planned, resolve_plan
+from alignmeter.session.resolve import Planned, data_notes, resolve_plan
 from alignmeter.session.run import run_matrix

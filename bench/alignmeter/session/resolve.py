@@ -1,20 +1,24 @@
 """From a choice of axes to a cell: defaults filled in, contradictions named."""
 
-__all__ = ["Planned", "resolve_cell", "resolve_plan"]
+__all__ = ["Planned", "data_notes", "resolve_cell", "resolve_plan"]
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from alignmeter.accelerators import available, missing_text
+from alignmeter.accelerators import available, devices_hidden, missing_text
 from alignmeter.architectures import open_architecture, vendor_missing
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.architectures.precision import without_frozen_base
-from alignmeter.batches import data_digest
+from alignmeter.batches import check_rows, data_digest, data_note
+from alignmeter.batches.dataset import SYNTHETIC
+from alignmeter.batches.files import PACKAGED
 from alignmeter.cells.axes import AXES, AxisValue
 from alignmeter.cells.cell import Cell, make_cell
+from alignmeter.cells.columns import AUTO, DROP
 from alignmeter.cells.defaults import default_of
 from alignmeter.cells.matrix import Choice
+from alignmeter.errors import CellError
 from alignmeter.methods import open_method
 from alignmeter.peft import open_peft
 from alignmeter.records.record import Reason
@@ -45,6 +49,8 @@ def _filled(axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
         if "architecture" not in axes:
             full["architecture"] = find_checkpoint(str(full["model"])).architecture
     # What changes nothing here goes back to its default, so that cells stay unique.
+    if full["data"] in (PACKAGED, SYNTHETIC):
+        full["columns"] = AUTO
     for name in unused_axes(str(full["method"]), str(full["peft"])):
         full[name] = AXES[name].default
     filled = {
@@ -58,14 +64,15 @@ def _best_accelerator() -> str:
     return available()[0]
 
 
-_digest_of = cache(data_digest)
+def resolve_plan(choices: Iterable[Choice], *, bad_rows: str = DROP) -> list[Planned]:
+    """The cells of a matrix, each once.
 
-
-def resolve_plan(choices: Iterable[Choice]) -> list[Planned]:
-    """The cells of a matrix, each once. Raises `InputError` if their data cannot be read."""
+    ``bad_rows``: ``refuse`` where a row that is no pair is an error. Raises `InputError` if their
+    data cannot be read.
+    """
     plan: dict[str, Planned] = {}
     for choice in choices:
-        planned = resolve_cell(choice.axes)
+        planned = resolve_cell(choice.axes, bad_rows=bad_rows)
         if choice.excluded is not None:
             reason = Reason(code="excluded", text=choice.excluded)
             planned = Planned(cell=planned.cell, unsupported=reason)
@@ -73,11 +80,17 @@ def resolve_plan(choices: Iterable[Choice]) -> list[Planned]:
     return list(plan.values())
 
 
-def resolve_cell(axes: Mapping[str, AxisValue]) -> Planned:
-    """The cell of these axes, unnamed ones at their defaults."""
+def data_notes(plan: Iterable[Planned]) -> list[str]:
+    """A sentence for each file of the plan that has rows which are no pair."""
+    notes = {item.cell.data_digest: data_note(item.cell) for item in plan}
+    return [note for note in notes.values() if note is not None]
+
+
+def resolve_cell(axes: Mapping[str, AxisValue], *, bad_rows: str = DROP) -> Planned:
+    """The cell of these axes, unnamed ones at their defaults. ``bad_rows``: as in a plan."""
     full = _filled(axes)
     digests = {
-        "data_digest": _digest_of(str(full["data"])),
+        "data_digest": data_digest(str(full["data"]), str(full["columns"]), bad_rows),
         "model_digest": _model_digest(full),
     }
     cell = make_cell(full, digests)
@@ -118,4 +131,16 @@ def _obstacle(cell: Cell) -> Reason | None:
     if absent is None and cell.kernels == "vendor":
         vendor = open_architecture(cell.architecture).vendor
         absent = vendor_missing(vendor, cell.architecture, cell.accelerator)
-    return None if absent is None else Reason(code="library_missing", text=absent)
+    if absent is not None:
+        return Reason(code="library_missing", text=absent)
+    return _unfit_data(cell)
+
+
+def _unfit_data(cell: Cell) -> Reason | None:
+    """Why the cell's data give it no batch: what its worker would find, known before it starts."""
+    try:
+        with devices_hidden():  # a tokenizer's library looks for devices when it is imported
+            check_rows(cell)
+    except CellError as error:
+        return Reason(code=error.code, text=error.text)
+    return None
