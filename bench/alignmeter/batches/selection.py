@@ -129,10 +129,11 @@ def share_rows(*cells: Cell) -> SharedRows | None:
     """What the workers of these cells are told: the first, and the same at shorter sequences.
 
     ``None`` where there is nothing to read: what is synthetic, and what comes with the package.
-    Raises as `select` does, and `InputError` where nothing can be written.
+    Raises as `check_rows` does, and `InputError` where nothing can be written.
     """
     if cells[0].data in (SYNTHETIC, PACKAGED):
         return None
+    check_rows(cells[0])
     dataset = dataset_of(cells[0])
     keyed = {}
     for cell in cells:
