@@ -52,7 +52,7 @@ def look_at(cell: Cell, settings: Settings, launcher: Launcher) -> Provenance:
     """
     worker, limit_s = launcher.start(), time_limit_s(cell, settings)
     try:
-        worker.call("open", cell, settings.seed, share_rows(cell), timeout_s=limit_s)
+        worker.call("open", cell, settings.seed, 0, share_rows(cell), timeout_s=limit_s)
         provenance: Provenance = worker.call("provenance", timeout_s=limit_s)
     finally:
         worker.kill()
@@ -74,7 +74,7 @@ def step_memory(
         return worker.call(verb, *arguments, timeout_s=deadline - time.monotonic())
 
     try:
-        call("open", cell, settings.seed, share_rows(cell))
+        call("open", cell, settings.seed, 0, share_rows(cell))
         with contextlib.nullcontext() if kind == VRAM else _bounded(worker, limit_bytes):
             for verb in ("build", "prepare", "step"):
                 call(verb)

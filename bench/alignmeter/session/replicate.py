@@ -84,7 +84,7 @@ class Replicate:
             self._deadline = time.monotonic() + self._limit_s
             self._worker = self.launcher.start()
             self._found.worker_start_s = self._worker.start_s
-            self._call("open", cell, seed, share_rows(cell, checked_cell(cell)), self.index)
+            self._call("open", cell, seed, self.index, share_rows(cell, checked_cell(cell)))
             self._found.provenance = self._call("provenance")
             self._found.target = self._call("telemetry_target")
             self._sampling.start(

@@ -92,8 +92,8 @@ class MemoryProfile:
 class Observed:
     """What the agreement steps gave. ``rollouts``: response tokens [2B, N] of each, for PPO.
 
-    ``answers_equal``: the first batch held no pair whose answers differ, so that a preference loss
-    had no gradient.
+    ``answers_equal``: the first batch held no pair whose answers differ. A preference loss is ln 2
+    then, whatever the weights, and its gradient is rounding.
     """
 
     signals: Signals

@@ -51,10 +51,10 @@ class Workload:
     """The models, data and devices of one cell. Raises `CellError` for data that do not fit."""
 
     def __init__(
-        self, cell: Cell, seed: int, shared: SharedRows | None = None, index: int = 0
+        self, cell: Cell, seed: int, index: int = 0, shared: SharedRows | None = None
     ) -> None:
-        """``shared``: what the parent read of the data. ``index`` is the replicate's number; it
-        changes nothing that is measured.
+        """``index`` is the replicate's number; it changes nothing that is measured. ``shared``:
+        what the parent read of the data.
         """
         self.cell, self.shared, self.index, self.seed = cell, shared, index, seed
         use_deterministic(cell.deterministic)
