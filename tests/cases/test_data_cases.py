@@ -8,6 +8,9 @@ from alignmeter.batches import read_preferences
 from alignmeter.batches.preferences import KINDS
 from alignmeter.cli import main
 from alignmeter.errors import InputError
+from alignmeter.session import Settings, measure
+from alignmeter.session.launcher import Launcher
+from alignmeter.session.resolve import resolve_cell
 
 DATA = Path(__file__).parent / "data"
 QUESTION = (
@@ -174,3 +177,24 @@ def test_unpaired_rows_are_ktos(dry_run):
     status, _, error = dry_run("d03_unpaired.jsonl")
     assert status == 2
     assert "KTO" in error
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "counts"),
+    [
+        (
+            "d06_identical.jsonl", "no_pairs",
+            {"rows": 4, "pairs_kept": 0, "pairs_dropped": 4, "dropped_answers_equal": 4},
+        ),
+        (
+            "d07_identical_after_cut.jsonl", "pairs_equal",
+            {"rows": 4, "pairs_kept": 0, "pairs_dropped": 4, "dropped_equal_once_cut": 4},
+        ),
+    ],
+)  # fmt: skip
+def test_the_record_has_the_reason_and_the_counts(name, code, counts):
+    planned = resolve_cell({"data": str(DATA / name), "accelerator": "cpu"})
+    record = measure(planned, 0, Settings(), Launcher()).record
+    assert (record.status, record.reason.code, record.provenance.data) == (
+        "unsupported", code, counts,
+    )  # fmt: skip

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import warnings
 from collections.abc import Container, Iterator, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -103,7 +104,7 @@ def _line_rows(content: Content, name: str) -> Iterator[Row]:
             row = json.loads(line)
         except UnicodeDecodeError as error:
             raise InputError(f"{where}: not UTF-8: {error.reason}; save it as UTF-8") from error
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{where}: not valid JSON: {error}") from error
         yield _object(row, where), where
 
@@ -112,7 +113,7 @@ def _array_rows(content: Content, name: str) -> Iterator[Row]:
     """A JSON array of objects; files named so often hold an object per line instead."""
     try:
         rows = json.loads(content.data)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         if not content.data.lstrip().startswith(b"{"):
             raise InputError(f"{name}: not valid JSON: {error}") from error
         yield from _line_rows(content, name)
@@ -133,15 +134,17 @@ def _table_rows(content: Content, name: str) -> Iterator[Row]:
     import pandas
 
     try:
-        table = pandas.read_csv(
-            io.BytesIO(content.data),
-            sep="\t" if content.kind == "tsv" else ",",
-            dtype=str,
-            keep_default_na=False,
-            index_col=False,
-            skip_blank_lines=True,
-        )
-    except (ValueError, pandas.errors.ParserError, pandas.errors.EmptyDataError) as error:
+        with warnings.catch_warnings():
+            # It warns where it leaves out the last fields of rows that have more than names.
+            warnings.simplefilter("error", pandas.errors.ParserWarning)
+            table = pandas.read_csv(
+                io.BytesIO(content.data),
+                sep="\t" if content.kind == "tsv" else ",",
+                dtype=str,
+                keep_default_na=False,
+                index_col=False,
+            )
+    except (ValueError, pandas.errors.ParserWarning) as error:
         first = next(iter(str(error).splitlines()), "")
         kind = content.kind.upper()
         raise InputError(f"{name}: not {kind} that can be read: {first}") from error
@@ -164,6 +167,6 @@ def _parquet_rows(content: Content, name: str, columns: Container[str]) -> Itera
             for row in part.to_pylist():
                 number += 1
                 yield row, f"{name}, row {number}"
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        first = next(iter(str(error).splitlines()), "")
         raise InputError(f"{name}: not a Parquet file that can be read: {first}") from error

@@ -21,7 +21,7 @@ from alignmeter.batches.dataset import SYNTHETIC, Dataset, dataset_of, shared_fo
 from alignmeter.batches.files import PACKAGED
 from alignmeter.batches.lengths import Lengths, measure
 from alignmeter.batches.texts import MappedTexts, Texts
-from alignmeter.batches.tokenizer import ByteTokenizer, open_tokenizer
+from alignmeter.batches.tokenizer import open_tokenizer
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import CellError, InputError
 
@@ -187,8 +187,7 @@ def _selected(dataset: Dataset, cell: Cell) -> Selection:
 
 def _measured(dataset: Dataset, cell: Cell) -> Lengths:
     """Lengths in the tokens of the cell's model, once for a file."""
-    tokenizer = open_tokenizer(cell)
-    key = dataset.digest, tokenizer.name if tokenizer.name == ByteTokenizer.name else cell.model
+    key = dataset.digest, cell.model
     if key not in _LENGTHS:
-        _LENGTHS[key] = measure(dataset.texts, tokenizer)
+        _LENGTHS[key] = measure(dataset.texts, open_tokenizer(cell))
     return _LENGTHS[key]

@@ -15,7 +15,7 @@ from alignmeter.batches.texts import Texts
 from alignmeter.batches.tokenizer import FIRST_BYTE, PAD, Tokenizer, open_tokenizer
 from alignmeter.cells.cell import Cell, digest
 from alignmeter.cells.columns import AUTO, DROP
-from alignmeter.errors import CellError
+from alignmeter.errors import CellError, InputError
 
 _SYNTHETIC_PAIRS = 64
 
@@ -143,9 +143,12 @@ def data_digest(data: str, columns: str = AUTO, bad_rows: str = DROP) -> str:
     """SHA-256 of the data's bytes, or of the recipe of the synthetic tokens; with ``columns`` that
     were named, of these too.
 
-    Raises `InputError` for a malformed file, so that a run finds out before its first worker.
+    Raises `InputError` for a malformed file and for columns that are not there, so that a run finds
+    out before its first worker.
     """
     if data == SYNTHETIC:
+        if columns != AUTO:
+            raise InputError(f"columns {columns} are those of a file, and {data} data have none")
         return digest(["synthetic", _SYNTHETIC_PAIRS, FIRST_BYTE])
     return open_dataset(data, columns, bad_rows).digest
 

@@ -10,6 +10,8 @@ from alignmeter.architectures.base import PAD_TOKEN as PAD
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import CellError
+from alignmeter.imports import quiet
+from alignmeter.text import shortened
 
 FIRST_BYTE = 3
 """Ids 0, 1 and 2 are padding, begin and end of text."""
@@ -78,16 +80,25 @@ class _CheckpointTokenizer:
 def open_tokenizer(cell: Cell) -> Tokenizer:
     """The tokenizer of the cell's checkpoint where it brings one, else bytes.
 
-    Raises `CellError` for a tokenizer that cannot end a text.
+    Raises `CellError` for a tokenizer that cannot be read or cannot end a text.
     """
     if cell.model == RANDOM:
         return ByteTokenizer()
     checkpoint = find_checkpoint(cell.model)
     if not checkpoint.has_tokenizer:
         return ByteTokenizer()
-    from transformers import AutoTokenizer
+    with quiet():
+        from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
+    except Exception as error:  # whatever its files make the library raise
+        said = shortened(next(iter(str(error).splitlines()), type(error).__name__), 120)
+        raise CellError(
+            "unsupported",
+            "impossible",
+            f"the tokenizer of {cell.model} cannot be read: {said}; use --data synthetic",
+        ) from error
     if tokenizer.eos_token_id is None:
         raise CellError(
             "unsupported",

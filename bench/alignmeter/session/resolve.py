@@ -11,11 +11,9 @@ from alignmeter.architectures import open_architecture, vendor_missing
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.architectures.precision import without_frozen_base
 from alignmeter.batches import check_rows, data_digest, data_note
-from alignmeter.batches.dataset import SYNTHETIC
-from alignmeter.batches.files import PACKAGED
 from alignmeter.cells.axes import AXES, AxisValue
 from alignmeter.cells.cell import Cell, make_cell
-from alignmeter.cells.columns import AUTO, DROP
+from alignmeter.cells.columns import DROP
 from alignmeter.cells.defaults import default_of
 from alignmeter.cells.matrix import Choice
 from alignmeter.errors import CellError
@@ -49,8 +47,6 @@ def _filled(axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
         if "architecture" not in axes:
             full["architecture"] = find_checkpoint(str(full["model"])).architecture
     # What changes nothing here goes back to its default, so that cells stay unique.
-    if full["data"] in (PACKAGED, SYNTHETIC):
-        full["columns"] = AUTO
     for name in unused_axes(str(full["method"]), str(full["peft"])):
         full[name] = AXES[name].default
     filled = {

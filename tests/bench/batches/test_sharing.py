@@ -162,8 +162,19 @@ def test_packaged_pairs_keep_their_steps_when_the_cut_makes_them_equal(make_cell
     assert share_rows(make_cell(data="packaged")) is None
 
 
-def test_columns_of_what_has_none_change_no_cell(make_cell):
-    assert make_cell(columns="prompt=q") == make_cell()
+@pytest.mark.parametrize("data", ["packaged", "synthetic"])
+def test_columns_of_what_has_none_are_refused(data, make_cell):
+    with pytest.raises(InputError, match=r"'q', which is not there|synthetic data have none"):
+        make_cell(data=data, columns="prompt=q")
+
+
+def test_columns_are_in_the_cell_and_its_digest_but_not_in_its_name(path):
+    plain, named = cell_of(path), cell_of(path, columns="rejected=prompt")
+    assert named.columns == "rejected=prompt"
+    assert named.name() == plain.name()
+    assert named.id != plain.id
+    assert named.data_digest != plain.data_digest
+    assert resolve_cell(named.axes()).cell == named
 
 
 def test_a_check_at_a_shorter_cut_takes_the_cells_own_rows(tmp_path):
