@@ -53,7 +53,9 @@ EXCLUDED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("says", "left_out"), EXCLUDED, ids=lambda v: str(v))
+@pytest.mark.parametrize(
+    ("says", "left_out"), EXCLUDED, ids=lambda v: v if isinstance(v, str) else ",".join(sorted(v))
+)
 def test_an_exclusion_is_of_cells_whose_defaults_are_filled_in(tmp_path, says, left_out):
     """The grid names PEFT modes alone: all else is a default, or follows from other axes."""
     text = f'[[grid]]\npeft = ["full", "lora"]\n[[exclude]]\n{says}\nreason = "not tonight"\n'

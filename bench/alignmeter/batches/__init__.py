@@ -1,6 +1,20 @@
 """Batches: preference text or synthetic tokens, cut to the cell's fixed shape."""
 
-__all__ = ["Batch", "BatchSource", "Pair", "data_digest", "open_batches", "read_preferences"]
+__all__ = [
+    "Batch",
+    "BatchSource",
+    "Pair",
+    "SharedRows",
+    "check_rows",
+    "data_counts",
+    "data_digest",
+    "data_note",
+    "open_batches",
+    "read_preferences",
+    "share_rows",
+]
 
+from alignmeter.batches.dataset import data_note
 from alignmeter.batches.preferences import Pair, read_preferences
+from alignmeter.batches.selection import SharedRows, check_rows, data_counts, share_rows
 from alignmeter.batches.source import Batch, BatchSource, data_digest, open_batches

@@ -1,19 +1,30 @@
-"""Preference files: JSON Lines or Parquet of prompt, chosen, rejected, as text or conversations."""
+"""Preference rows as pairs: the prompt apart from its two answers, what is no pair counted."""
 
-__all__ = ["Pair", "read_preferences"]
+__all__ = ["KINDS", "Pair", "PairReader", "Preferences", "read_preferences"]
 
-import io
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from alignmeter.cells.places import place_of
+from alignmeter.batches.files import read_rows
+from alignmeter.batches.layouts import Layouts, column_names
+from alignmeter.batches.messages import Message, answer_text, prompt_text, read_messages, turns
+from alignmeter.batches.splitting import NoPairError, split_messages, split_turns
+from alignmeter.cells.columns import AUTO, parse_columns
 from alignmeter.errors import InputError
 
-PACKAGED = "packaged"
+KINDS = {
+    "prompt_empty": "the prompt is empty",
+    "answer_null": "an answer is null",
+    "answer_empty": "an answer is empty",
+    "answer_blank": "an answer is blank",
+    "answers_equal": "chosen and rejected are equal",
+    "conversations_equal": "chosen and rejected are the same conversation",
+    "answer_continues": "one answer only goes on where the other ends",
+    "prompt_not_shared": "no prompt is given, and the answers share no message that could be it",
+}
+"""Why a row is no pair, by the name under which records count it, in words."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,115 +36,179 @@ class Pair:
     rejected: str
 
 
-def preference_bytes(data: str) -> bytes:
-    """The file's bytes; ``packaged`` is the set that comes with alignmeter.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preferences:
+    """What a file says, apart from its pairs. ``layout``: of `layouts.LAYOUTS`, several by comma.
 
-    Raises `InputError` if the file cannot be read.
+    ``bad``: kind of `KINDS` -> rows that are no pair; ``first_bad``: kind -> where the first is, in
+    the order of these places. ``digest``: of the files' bytes.
     """
-    if data == PACKAGED:
-        return (resources.files("alignmeter.batches") / "preferences.jsonl").read_bytes()
-    try:
-        return Path(place_of(data)).read_bytes()
-    except OSError as error:
-        raise InputError(f"{data}: cannot be read: {error.strerror or error}") from error
+
+    rows: int
+    layout: str
+    bad: Mapping[str, int]
+    first_bad: Mapping[str, str]
+    digest: str
+
+    @property
+    def pairs(self) -> int:
+        """Rows that are pairs."""
+        return self.rows - sum(self.bad.values())
+
+    @property
+    def commonest(self) -> str | None:
+        """The kind of most bad rows, if there are any."""
+        return max(self.bad, key=self.bad.__getitem__) if self.bad else None
 
 
-def read_preferences(data: str) -> list[Pair]:
-    """All pairs of a file, in order.
+@dataclass(kw_only=True)
+class PairReader:
+    """The pairs of a file in order; when they have been iterated over, what was found.
 
-    Plain rows hold three strings. Conversational rows hold lists of ``{"role", "content"}``; a row
-    without ``prompt`` takes the messages that both answers share as the prompt.
-
-    A file whose name ends in ``.parquet`` has them as columns.
-
-    Raises `InputError` naming file, line or row, and field.
+    ``columns``: as on the axis of that name. Iterating raises `InputError` for what cannot be read,
+    naming file, line or row, and field. A row that is no pair is counted and left out.
     """
-    rows = _parquet_rows(data) if data.endswith(".parquet") else _json_rows(data)
-    pairs = [_pair(row, where) for row, where in rows]
-    if not pairs:
-        raise InputError(f"{data}: no preference rows; give at least one pair")
-    return pairs
+
+    data: str
+    columns: str = AUTO
+    _rows: int = 0
+    _bad: Counter[str] = field(default_factory=Counter)
+    _first: dict[str, str] = field(default_factory=dict)
+    _digest: str = ""
+
+    def __post_init__(self) -> None:
+        self._layouts = Layouts(columns=parse_columns(self.columns, "--columns"))
+
+    def __iter__(self) -> Iterator[Pair]:
+        self._digest, rows = read_rows(self.data, column_names(self._layouts.columns))
+        for row, where in rows:
+            self._rows += 1
+            try:
+                yield _pair(self._layouts.fields(row, where), where)
+            except NoPairError as error:
+                at = f"{where}, field {error.field!r}" if error.field else where
+                self._bad[error.kind] += 1
+                self._first.setdefault(error.kind, at)
+        if not self._rows:
+            raise InputError(f"{self.data}: no preference rows; give at least one pair")
+
+    def found(self) -> Preferences:
+        """What the file says, after the last pair."""
+        return Preferences(
+            rows=self._rows,
+            layout=", ".join(self._layouts.names),
+            bad=dict(self._bad),
+            first_bad=self._first,
+            digest=self._digest,
+        )
 
 
-def _json_rows(data: str) -> Iterator[tuple[dict[str, Any], str]]:
-    for number, line in enumerate(preference_bytes(data).splitlines(), 1):
-        if not line.strip():
-            continue
-        where = f"{data}, line {number}"
-        try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InputError(f"{where}: not valid JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise InputError(f"{where}: want an object with prompt, chosen and rejected")
-        yield row, where
+def read_preferences(data: str, columns: str = AUTO) -> tuple[list[Pair], Preferences]:
+    """All pairs of a file, in order, and what else it says. Raises as `PairReader` does."""
+    reader = PairReader(data=data, columns=columns)
+    return list(reader), reader.found()
 
 
-def _parquet_rows(data: str) -> Iterator[tuple[dict[str, Any], str]]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        file = parquet.ParquetFile(io.BytesIO(preference_bytes(data)))
-        names = [n for n in ("prompt", "chosen", "rejected") if n in file.schema_arrow.names]
-        number = 0
-        for part in file.iter_batches(columns=names):
-            for row in part.to_pylist():
-                number += 1
-                # A column that other rows use is null in a row without that field.
-                yield {k: v for k, v in row.items() if v is not None}, f"{data}, row {number}"
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
-        raise InputError(f"{data}: not a Parquet file that can be read: {first}") from error
-
-
-def _pair(row: dict[str, Any], where: str) -> Pair:
-    if "prompt" not in row and isinstance(row.get("chosen"), list):
-        row = _with_shared_prompt(row, where)
-    texts = {}
-    for name in ("prompt", "chosen", "rejected"):
-        if name not in row:
-            raise InputError(f"{where}: field {name!r} is missing")
-        texts[name] = _text(row[name], f"{where}: field {name!r}")
-    if isinstance(row["prompt"], list):
-        texts["prompt"] += "\nassistant: "
-    return Pair(**texts)
-
-
-def _with_shared_prompt(row: dict[str, Any], where: str) -> dict[str, Any]:
-    chosen, rejected = row["chosen"], row.get("rejected")
-    if not isinstance(rejected, list):
-        raise InputError(f"{where}: field 'rejected' must be a list of messages like 'chosen'")
-    shared = 0
-    while shared < min(len(chosen), len(rejected)) and chosen[shared] == rejected[shared]:
-        shared += 1
-    if shared == 0:
-        raise InputError(f"{where}: field 'prompt' is missing and the answers share no message")
-    return {"prompt": chosen[:shared], "chosen": chosen[shared:], "rejected": rejected[shared:]}
-
-
-def _text(value: object, where: str) -> str:
-    if isinstance(value, str):
-        text = value
-    elif isinstance(value, list):
-        messages = [_message(message, f"{where}, message {i}") for i, message in enumerate(value)]
-        one_answer = len(messages) == 1 and messages[0][0] == "assistant"
-        text = messages[0][1] if one_answer else "\n".join(f"{r}: {c}" for r, c in messages)
+def _pair(fields: Mapping[str, Any], where: str) -> Pair:
+    """The row as a pair. Raises `NoPairError`, and `InputError` for a wrong type."""
+    sides: dict[str, Any] = {}
+    for name in ("chosen", "rejected"):
+        sides[name] = _read(fields[name], f"{where}: field {name!r}")
+        _check_answer(sides[name], name)
+    prompt = _prompt(fields, where)
+    chosen, rejected = sides["chosen"], sides["rejected"]
+    if isinstance(chosen, str) and isinstance(rejected, str):
+        pair = _of_texts(prompt, chosen, rejected, where)
     else:
+        pair = _of_messages(prompt, chosen, rejected, where)
+    if not pair.prompt:
+        raise NoPairError("prompt_empty", "prompt")
+    for name in ("chosen", "rejected"):
+        _check_answer(getattr(pair, name), name)
+    if pair.chosen == pair.rejected:
+        raise NoPairError("answers_equal")
+    return pair
+
+
+def _read(value: object, where: str) -> str | list[Message] | None:
+    """Text, messages, or ``None``; one message is a list of it."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        _check_unicode(value, where)
+        return value
+    if not isinstance(value, list | dict):
         raise InputError(f"{where} must be text or a list of messages, got {type(value).__name__}")
-    if not text:
-        raise InputError(f"{where} is empty")
+    messages = read_messages(value if isinstance(value, list) else [value], where)
+    for _, content in messages:
+        _check_unicode(content, where)
+    return messages
+
+
+def _check_unicode(text: str, where: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise InputError(f"{where} is not valid Unicode: {error.reason}") from error
-    return text
 
 
-def _message(message: object, where: str) -> tuple[str, str]:
-    if not isinstance(message, dict):
-        raise InputError(f"{where} must be an object with role and content")
-    role, content = message.get("role"), message.get("content")
-    if not isinstance(role, str) or not isinstance(content, str):
-        raise InputError(f"{where} must have role and content as text")
-    return role, content
+def _check_answer(answer: str | list[Message] | None, name: str) -> None:
+    if answer is None:
+        raise NoPairError("answer_null", name)
+    text = answer if isinstance(answer, str) else "".join(content for _, content in answer)
+    if not text.strip():
+        raise NoPairError("answer_blank" if text else "answer_empty", name)
+
+
+def _prompt(fields: Mapping[str, Any], where: str) -> str | list[Message] | None:
+    """``None``: the answers begin with it. With a system's text, a conversation of the two."""
+    prompt = _read(fields.get("prompt"), f"{where}: field 'prompt'")
+    more, system = (_side_text(fields, name, where) for name in ("more", "system"))
+    if isinstance(prompt, str) and more:
+        prompt = f"{prompt}\n{more}"
+    if "system" in fields and prompt is not None:
+        prompt = [("user", prompt)] if isinstance(prompt, str) else prompt
+        prompt = [("system", system), *prompt] if system else prompt
+    return prompt
+
+
+def _side_text(fields: Mapping[str, Any], name: str, where: str) -> str:
+    """The text of a column beside the prompt, or nothing."""
+    value = fields.get(name)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return ""
+    if not isinstance(value, str):
+        raise InputError(f"{where}: the column beside the prompt must be text, not {value!r:.40}")
+    _check_unicode(value, where)
+    return value
+
+
+def _of_texts(prompt: str | list[Message] | None, chosen: str, rejected: str, where: str) -> Pair:
+    if turns(chosen) and turns(rejected):
+        if chosen == rejected:
+            raise NoPairError("conversations_equal")
+        text, chosen, rejected = split_turns(chosen, rejected)
+        return Pair(prompt=text, chosen=chosen, rejected=rejected)
+    if prompt is None:
+        said = "are JSON as text" if chosen.lstrip().startswith("[{") else "have no turns"
+        raise InputError(
+            f"{where}: field 'prompt' is missing and the answers {said}; give a prompt, answers as "
+            r"lists of messages, or turns that begin with '\n\nHuman:' and '\n\nAssistant:'"
+        )
+    text = prompt if isinstance(prompt, str) else prompt_text(prompt)
+    return Pair(prompt=text, chosen=chosen, rejected=rejected)
+
+
+def _of_messages(
+    prompt: str | list[Message] | None,
+    chosen: str | list[Message],
+    rejected: str | list[Message],
+    where: str,
+) -> Pair:
+    sides = []
+    for name, other, side in (("chosen", "rejected", chosen), ("rejected", "chosen", rejected)):
+        if isinstance(side, str) and prompt is None:
+            raise InputError(f"{where}: field {name!r} must be a list of messages like {other!r}")
+        sides.append([("assistant", side)] if isinstance(side, str) else side)
+    text, *answers = split_messages(prompt, *sides)
+    return Pair(prompt=text, chosen=answer_text(answers[0]), rejected=answer_text(answers[1]))

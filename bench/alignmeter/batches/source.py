@@ -2,16 +2,20 @@
 
 __all__ = ["Batch", "BatchSource", "data_digest", "open_batches"]
 
-import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 
-from alignmeter.batches.preferences import preference_bytes, read_preferences
-from alignmeter.batches.tokenizer import FIRST_BYTE, PAD, open_tokenizer
+from alignmeter.batches.dataset import SYNTHETIC, dataset_of, open_dataset
+from alignmeter.batches.lengths import Numbers
+from alignmeter.batches.selection import LEFT_OUT, Selection, SharedRows, check_rows, select
+from alignmeter.batches.texts import Texts
+from alignmeter.batches.tokenizer import FIRST_BYTE, PAD, Tokenizer, open_tokenizer
 from alignmeter.cells.cell import Cell, digest
-from alignmeter.errors import CellError
+from alignmeter.cells.columns import AUTO, DROP
+from alignmeter.errors import CellError, InputError
 
 _SYNTHETIC_PAIRS = 64
 
@@ -52,28 +56,39 @@ class Batch:
         return self.prompt_len - 1 + self.response_mask.sum(1).long()
 
 
+class Rows(Protocol):
+    """Pairs as ids by number: P prompt tokens and 1 to T-P response tokens, unpadded."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, number: int, /) -> tuple[list[int], list[int]]:
+        """The chosen row of one of them and its rejected row."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchSource:
-    """The usable pairs as token ids. They stay plain lists: only a batch in use is a tensor.
+    """The usable pairs in the seed's order. Only the rows of a batch in use are tokens.
 
-    chosen, rejected: P prompt tokens and 1 to T-P response tokens, unpadded.
-    dropped: pairs left out because their prompt is shorter than P.
-    pad: id that fills rows up. tokenizer: name of what made the ids.
+    counts: what the record says of the data. layout: how the file holds its pairs. pad: id that
+    fills rows up. tokenizer: name of what made the ids.
     """
 
-    chosen: list[list[int]]
-    rejected: list[list[int]]
+    rows: Rows
     seq_len: int
     prompt_len: int
     batch: int
-    dropped: int
+    counts: Mapping[str, int]
+    layout: str
     pad: int
     tokenizer: str
 
     @property
     def kept(self) -> int:
-        """Pairs whose prompt reaches the prompt length."""
-        return len(self.chosen)
+        """Pairs that steps take."""
+        return len(self.rows)
 
     def take(
         self, step: int, device: torch.device, rows: Literal["pairs", "chosen"] = "pairs"
@@ -84,8 +99,9 @@ class BatchSource:
         """
         count = self.batch if rows == "pairs" else 2 * self.batch
         index = tuple((step * count + i) % self.kept for i in range(count))
-        chosen = [self.chosen[i] for i in index]
-        rejected = [self.rejected[i] for i in index] if rows == "pairs" else []
+        sides = [self.rows[i] for i in index]
+        chosen = [side for side, _ in sides]
+        rejected = [side for _, side in sides] if rows == "pairs" else []
         return self._batch(chosen + rejected, index, device)
 
     def _batch(self, rows: list[list[int]], pairs: tuple[int, ...], device: torch.device) -> Batch:
@@ -101,27 +117,54 @@ class BatchSource:
         )
 
 
-def data_digest(data: str) -> str:
-    """SHA-256 of the data's bytes, or of the recipe of the synthetic tokens.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _TextRows:
+    """Tokens made as they are asked for. ``order``: the number in ``texts`` of each row."""
 
-    Raises `InputError` for a malformed file, so that a run finds out before its first worker.
+    texts: Texts
+    order: Numbers
+    tokenizer: Tokenizer
+    prompt_len: int
+    response_len: int
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, number: int) -> tuple[list[int], list[int]]:
+        pair = self.texts[int(self.order[number])]
+        prompt = self.tokenizer.encode(pair.prompt)[-self.prompt_len :]
+        return prompt + self._answer(pair.chosen), prompt + self._answer(pair.rejected)
+
+    def _answer(self, text: str) -> list[int]:
+        return [*self.tokenizer.encode(text)[: self.response_len - 1], self.tokenizer.eos]
+
+
+def data_digest(data: str, columns: str = AUTO, bad_rows: str = DROP) -> str:
+    """SHA-256 of the data's bytes, or of the recipe of the synthetic tokens; with ``columns`` that
+    were named, of these too.
+
+    Raises `InputError` for a malformed file and for columns that are not there, so that a run finds
+    out before its first worker.
     """
-    if data == "synthetic":
+    if data == SYNTHETIC:
+        if columns != AUTO:
+            raise InputError(f"columns {columns} are those of a file, and {data} data have none")
         return digest(["synthetic", _SYNTHETIC_PAIRS, FIRST_BYTE])
-    read_preferences(data)
-    return hashlib.sha256(preference_bytes(data)).hexdigest()
+    return open_dataset(data, columns, bad_rows).digest
 
 
-def open_batches(cell: Cell, *, vocab_size: int, seed: int) -> BatchSource:
-    """Tokenise the cell's data and put its rows into the order of ``seed``.
+def open_batches(
+    cell: Cell, *, vocab_size: int, seed: int, shared: SharedRows | None = None
+) -> BatchSource:
+    """The cell's rows in the order of ``seed``. ``shared``: what another process read of them.
 
     A prompt longer than P keeps its last P tokens; a pair with a shorter one is dropped and counted
-    (there is no left padding: Mamba gets it wrong). Raises `CellError` if fewer than B remain.
+    (there is no left padding: Mamba gets it wrong), and so is one whose answers are equal once cut.
+    Raises `CellError` if fewer than B remain.
     """
     generator = torch.Generator().manual_seed(seed)
-    if cell.data == "synthetic":
+    if cell.data == SYNTHETIC:
         return _synthetic(cell, vocab_size, generator)
-    pairs = read_preferences(cell.data)
     tokenizer = open_tokenizer(cell)
     if tokenizer.vocab_size > vocab_size:
         raise CellError(
@@ -130,44 +173,50 @@ def open_batches(cell: Cell, *, vocab_size: int, seed: int) -> BatchSource:
             f"the checkpoint brings no tokenizer, and its {vocab_size} ids are too few for bytes, "
             f"which need {tokenizer.vocab_size}; use --data synthetic",
         )
-    prompt_len, rest = cell.prompt_len, cell.seq_len - cell.prompt_len
-    rows = []
-    for pair in pairs:
-        prompt = tokenizer.encode(pair.prompt)[-prompt_len:]
-        if len(prompt) == prompt_len:
-            answers = (tokenizer.encode(text)[: rest - 1] for text in (pair.chosen, pair.rejected))
-            rows.append((prompt, *([*answer, tokenizer.eos] for answer in answers)))
-    if len(rows) < cell.batch:
-        raise CellError(
-            "unsupported",
-            "data_too_short",
-            f"{len(rows)} of {len(pairs)} prompts have {prompt_len} tokens or more, the batch "
-            f"needs {cell.batch}; lower --prompt-len, or use --data synthetic or longer data",
-        )
-    rows = [rows[i] for i in torch.randperm(len(rows), generator=generator).tolist()]
+    if shared is None:
+        check_rows(cell)
+        texts, selection = dataset_of(cell).texts, select(cell)
+    else:
+        texts, selection = shared.opened(cell)
+    rows = _TextRows(
+        texts=texts,
+        order=_shuffled(selection, generator),
+        tokenizer=tokenizer,
+        prompt_len=cell.prompt_len,
+        response_len=cell.seq_len - cell.prompt_len,
+    )
     return BatchSource(
-        chosen=[prompt + chosen for prompt, chosen, _ in rows],
-        rejected=[prompt + rejected for prompt, _, rejected in rows],
+        rows=rows,
         seq_len=cell.seq_len,
-        prompt_len=prompt_len,
+        prompt_len=cell.prompt_len,
         batch=cell.batch,
-        dropped=len(pairs) - len(rows),
+        counts=selection.counts,
+        layout=selection.layout,
         pad=tokenizer.pad,
         tokenizer=tokenizer.name,
     )
+
+
+def _shuffled(selection: Selection, generator: torch.Generator) -> Numbers:
+    """The pairs to take, in the generator's order of all whose prompt is long enough."""
+    order = torch.randperm(len(selection.rows), generator=generator).numpy()
+    found = selection.rows[order]
+    taken: Numbers = found[found != LEFT_OUT]
+    return taken
 
 
 def _synthetic(cell: Cell, vocab_size: int, generator: torch.Generator) -> BatchSource:
     shape = (2, max(_SYNTHETIC_PAIRS, cell.batch), cell.seq_len)
     ids = torch.randint(FIRST_BYTE, vocab_size, shape, generator=generator)
     ids[1, :, : cell.prompt_len] = ids[0, :, : cell.prompt_len]
+    rows = list(zip(ids[0].tolist(), ids[1].tolist(), strict=True))
     return BatchSource(
-        chosen=ids[0].tolist(),
-        rejected=ids[1].tolist(),
+        rows=rows,
         seq_len=cell.seq_len,
         prompt_len=cell.prompt_len,
         batch=cell.batch,
-        dropped=0,
+        counts={"pairs_kept": len(rows), "pairs_dropped": 0},
+        layout="",
         pad=PAD,
         tokenizer="synthetic",
     )

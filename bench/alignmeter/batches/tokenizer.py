@@ -10,6 +10,8 @@ from alignmeter.architectures.base import PAD_TOKEN as PAD
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import CellError
+from alignmeter.imports import quiet
+from alignmeter.text import shortened
 
 FIRST_BYTE = 3
 """Ids 0, 1 and 2 are padding, begin and end of text."""
@@ -28,6 +30,10 @@ class Tokenizer(Protocol):
         """Ids of ``text``, without special tokens."""
         ...
 
+    def encode_all(self, texts: list[str]) -> list[list[int]]:
+        """The ids of each text, the same as one by one."""
+        ...
+
 
 class ByteTokenizer:
     """One id in [3, 259) per UTF-8 byte: no vocabulary file, no download, no unknown character."""
@@ -40,6 +46,10 @@ class ByteTokenizer:
     def encode(self, text: str) -> list[int]:
         """The bytes of ``text``."""
         return [FIRST_BYTE + byte for byte in text.encode()]
+
+    def encode_all(self, texts: list[str]) -> list[list[int]]:
+        """The bytes of each text."""
+        return [self.encode(text) for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``; special tokens and ids past the last byte are dropped."""
@@ -60,20 +70,35 @@ class _CheckpointTokenizer:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
         return ids
 
+    def encode_all(self, texts: list[str]) -> list[list[int]]:
+        # Not verbose: it warns of texts that are longer than the model's, which are cut here.
+        found = self._tokenizer(texts, add_special_tokens=False, verbose=False)
+        ids: list[list[int]] = found["input_ids"]
+        return ids
+
 
 def open_tokenizer(cell: Cell) -> Tokenizer:
     """The tokenizer of the cell's checkpoint where it brings one, else bytes.
 
-    Raises `CellError` for a tokenizer that cannot end a text.
+    Raises `CellError` for a tokenizer that cannot be read or cannot end a text.
     """
     if cell.model == RANDOM:
         return ByteTokenizer()
     checkpoint = find_checkpoint(cell.model)
     if not checkpoint.has_tokenizer:
         return ByteTokenizer()
-    from transformers import AutoTokenizer
+    with quiet():
+        from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
+    except Exception as error:  # whatever its files make the library raise
+        said = shortened(next(iter(str(error).splitlines()), type(error).__name__), 120)
+        raise CellError(
+            "unsupported",
+            "impossible",
+            f"the tokenizer of {cell.model} cannot be read: {said}; use --data synthetic",
+        ) from error
     if tokenizer.eos_token_id is None:
         raise CellError(
             "unsupported",

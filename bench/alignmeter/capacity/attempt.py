@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from alignmeter.accelerators.cpu import host_memory
+from alignmeter.batches import share_rows
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.settings import Settings
 from alignmeter.records.record import VRAM, Provenance
@@ -52,7 +53,7 @@ def look_at(cell: Cell, settings: Settings, launcher: Launcher) -> Provenance:
     """
     worker, limit_s = launcher.start(), time_limit_s(cell, settings)
     try:
-        worker.call("open", cell, settings.seed, timeout_s=limit_s)
+        worker.call("open", cell, settings.seed, 0, share_rows(cell), timeout_s=limit_s)
         provenance: Provenance = worker.call("provenance", timeout_s=limit_s)
     finally:
         worker.kill()
@@ -74,7 +75,7 @@ def step_memory(
         return worker.call(verb, *arguments, timeout_s=deadline - time.monotonic())
 
     try:
-        call("open", cell, settings.seed)
+        call("open", cell, settings.seed, 0, share_rows(cell))
         with contextlib.nullcontext() if kind == VRAM else _bounded(worker, limit_bytes):
             for verb in ("build", "prepare", "step"):
                 call(verb)

@@ -5,6 +5,7 @@ __all__ = ["AXES", "HEAD", "PATHS", "RANDOM", "Axis", "AxisValue", "check_value"
 from dataclasses import dataclass
 from pathlib import Path
 
+from alignmeter.cells.columns import AUTO, parse_columns
 from alignmeter.errors import InputError, known
 from alignmeter.registry import (
     ACCELERATORS,
@@ -31,7 +32,8 @@ class Axis:
     ``default``: what a cell has that does not name it; ``None``: it depends on other axes
     (`cells.defaults`). ``omitted``: at this value ids leave the axis out, for ever, whatever
     becomes of the default; what it was before the axis came. ``None``: it always enters. ``slug``:
-    how the id names a value that is not the default, where it is not the value itself.
+    how the id names a value that is not the default, where it is not the value itself; empty: not
+    at all. ``several``: an option takes more than one value, with commas between them.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Axis:
     slug: str = "{}"
     integer: bool = False
     minimum: int = 1
+    several: bool = True
 
     @property
     def flag(self) -> str:
@@ -199,7 +202,17 @@ _ROWS = (
     Axis(
         name="data",
         default="packaged",
-        help="packaged (real preference text), synthetic, or a JSONL or Parquet file",
+        help="packaged (real preference text), synthetic, or a file or folder of JSON Lines, JSON, "
+        "CSV or Parquet",
+    ),
+    Axis(
+        name="columns",
+        slug="",  # the digest of the data covers it
+        default=AUTO,
+        omitted=AUTO,
+        several=False,
+        help="columns of --data by field, where their names do not say: "
+        "prompt=NAME,chosen=NAME,rejected=NAME",
     ),
 )
 
@@ -235,16 +248,18 @@ def check_value(name: str, value: object, where: str, folder: Path | None = None
     if axis.choices and value not in axis.choices:
         raise InputError(f"{where}: {value!r} is not a value of {name}; {known(axis.choices)}")
     if name == "data" and value not in PATHS[name]:
-        _check_file(value, where, folder)
+        _check_data(value, where, folder)
+    if name == "columns":
+        parse_columns(value, where)
     return value
 
 
-def _check_file(value: str, where: str, folder: Path | None) -> None:
+def _check_data(value: str, where: str, folder: Path | None) -> None:
     place = Path(value) if folder is None else folder / value
-    if place.is_file():
+    if place.is_file() or place.is_dir():
         return
     beside = "" if folder is None else f" in {folder}, which paths in that file are relative to"
     raise InputError(
-        f"{where}: data file {value!r} does not exist{beside}; give packaged, synthetic, or a "
-        "JSONL or Parquet file"
+        f"{where}: data file {value!r} does not exist{beside}; give packaged, synthetic, or a file "
+        "or folder of JSON Lines, JSON, CSV or Parquet"
     )

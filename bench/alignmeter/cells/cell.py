@@ -9,10 +9,12 @@ from collections.abc import Mapping
 import msgspec
 
 from alignmeter.cells.axes import AXES, RANDOM, AxisValue
+from alignmeter.cells.columns import AUTO
 from alignmeter.cells.names import joined, named_axes
 
-_PATHS = ("data", "model")
-"""The same file may lie elsewhere on another machine; its digest stands in for it."""
+_PATHS = ("data", "columns", "model")
+"""The same file may lie elsewhere on another machine; its digest stands in for it, and for what its
+columns are called."""
 _DRAWN = frozenset(("architecture", "size"))
 """What random weights follow from: their digest is no more than these two."""
 Alike = tuple[tuple[str, AxisValue], ...]
@@ -52,6 +54,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     data_digest: str
     model_digest: str
     deterministic: str = "off"
+    columns: str = AUTO
 
     def axes(self) -> dict[str, AxisValue]:
         """Axis name -> value, without id and digests."""

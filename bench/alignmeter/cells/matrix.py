@@ -164,7 +164,8 @@ def read_overrides(flags: Mapping[str, str | None]) -> Grid:
     for name, text in flags.items():
         if text is not None:
             flag = AXES[name].flag
-            values = [part.strip() for part in text.split(",")]
+            parts = text.split(",") if AXES[name].several else [text]
+            values = [part.strip() for part in parts]
             overrides[name] = tuple(check_value(name, value, flag) for value in values)
     return overrides
 

@@ -32,7 +32,10 @@ def joined(axes: Mapping[str, AxisValue], without: Collection[str] = ()) -> str:
     slugs = [
         _slug(name, axes[name])
         for name in AXES
-        if name not in HEAD and name not in out and axes[name] != default_of(name, axes)
+        if name not in HEAD
+        and name not in out
+        and AXES[name].slug
+        and axes[name] != default_of(name, axes)
     ]
     return "-".join([*head, *slugs])
 

@@ -13,7 +13,7 @@ from alignmeter.cells.cell import Cell
 from alignmeter.cells.matrix import read_overrides
 from alignmeter.cells.places import note_place
 from alignmeter.cells.settings import Settings, read_settings
-from alignmeter.cli.options import axis_options, measure_options, note
+from alignmeter.cli.options import axis_options, data_options, measure_options, note
 from alignmeter.errors import InputError
 from alignmeter.records.folder import write_record
 
@@ -21,6 +21,7 @@ from alignmeter.records.folder import write_record
 @click.command()
 @click.argument("spec", required=False, metavar="[SPEC.json]")
 @axis_options
+@data_options
 @measure_options
 @click.option("--replicate", type=click.IntRange(0), default=0, show_default=True,
               help="Number of the replicate.")  # fmt: skip
@@ -32,6 +33,7 @@ from alignmeter.records.folder import write_record
 def cell(
     spec: str | None,
     given: dict[str, Any],
+    bad_rows: str,
     replicate: int,
     run: str,
     out: Path,
@@ -45,15 +47,17 @@ def cell(
     for from SPEC.json's folder and from the working directory.
     """
     settings = read_settings(given)
-    from alignmeter.session.resolve import notes_on, resolve_cell
+    from alignmeter.session.resolve import data_notes, notes_on, resolve_cell
 
     named = _one_value_each(axes)
     if spec is None:
-        planned = resolve_cell(named)
+        planned = resolve_cell(named, bad_rows=bad_rows)
         for sentence in notes_on(named, planned.cell):
             note(sentence)
     else:
-        planned = _planned_as(spec, named)
+        planned = _planned_as(spec, named, bad_rows)
+    for sentence in data_notes([planned]):
+        note(sentence)
     finished = _measured(planned, replicate, settings).of_run(run)
     record = finished.record
     # No `open_run`: many jobs fill one folder at once, so none may lock it, and no run file speaks
@@ -65,7 +69,7 @@ def cell(
         raise click.exceptions.Exit(3)
 
 
-def _planned_as(spec: str, named: dict[str, AxisValue]) -> Any:
+def _planned_as(spec: str, named: dict[str, AxisValue], bad_rows: str) -> Any:
     """The cell of the file, its data and model found here: digests say whether they are its own."""
     from alignmeter.session.resolve import resolve_cell
 
@@ -78,7 +82,7 @@ def _planned_as(spec: str, named: dict[str, AxisValue]) -> Any:
         beside = Path(spec).parent
         if written not in PATHS[name]:
             note_place(written, beside if (beside / written).exists() else Path())
-    planned = resolve_cell({**wanted.axes(), **named})
+    planned = resolve_cell({**wanted.axes(), **named}, bad_rows=bad_rows)
     if planned.cell.id != wanted.id or planned.cell.without() != wanted.without():
         raise InputError(
             f"{spec}: this is {wanted.id}, but with this machine's data and models its axes "

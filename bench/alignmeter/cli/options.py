@@ -1,6 +1,6 @@
 """Options that several commands share, and notes on them."""
 
-__all__ = ["axis_options", "measure_options", "note"]
+__all__ = ["axis_options", "data_options", "measure_options", "note"]
 
 import dataclasses
 import functools
@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from alignmeter.cells.axes import AXES, Axis
+from alignmeter.cells.columns import BAD_ROWS, DROP
 from alignmeter.cells.matrix import Matrix
 from alignmeter.cells.settings import SETTINGS, default_words, kind_of
 
@@ -31,9 +32,21 @@ def note(sentence: str) -> None:
 def axis_options(command: Command) -> Command:
     """One option per axis, its values separated by commas."""
     for axis in reversed(AXES.values()):
-        metavar = "N" if axis.integer else "NAME"
+        metavar = "N" if axis.integer else "NAME" if axis.several else "MAP"
         command = click.option(axis.flag, axis.name, metavar=metavar, help=_help(axis))(command)
     return command
+
+
+def data_options(command: Command) -> Command:
+    """What becomes of rows of --data that are no pair; the command gets it as ``bad_rows``."""
+    return click.option(
+        "--bad-rows",
+        type=click.Choice(BAD_ROWS),
+        default=DROP,
+        show_default=True,
+        help="Rows of --data with an empty answer or with equal ones: leave them out and count "
+        "them, or refuse the file.",
+    )(command)
 
 
 def measure_options(command: Command) -> Command:

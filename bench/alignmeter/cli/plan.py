@@ -12,7 +12,7 @@ import msgspec
 
 from alignmeter.analysis.chips import Peak, peak, peaks
 from alignmeter.cells.matrix import read_matrix, read_overrides
-from alignmeter.cli.options import axis_options, note
+from alignmeter.cli.options import axis_options, data_options, note
 from alignmeter.errors import InputError
 from alignmeter.records.folder import PLAN_FILE, write_bytes
 from alignmeter.records.prediction import Fit, NotPlanned, Prediction, encode_predictions
@@ -23,13 +23,14 @@ from alignmeter.registry import PLAN_ACCELERATOR
 @click.command()
 @click.argument("matrix", default="plan")
 @axis_options
+@data_options
 @click.option("--for", "chips", metavar="CHIPS", help="H100-SXM,MI300X: chips (default: all).")
 @click.option("--largest", is_flag=True, help="Also the largest batch and sequence that fit.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Also store it in DIR, for a report.")  # fmt: skip
 def plan(
-    matrix: str, chips: str | None, largest: bool, as_json: bool, out: Path | None,
+    matrix: str, bad_rows: str, chips: str | None, largest: bool, as_json: bool, out: Path | None,
     **axes: str | None,
 ) -> None:  # fmt: skip
     """Predict the peak memory of every cell of MATRIX, and where it fits.
@@ -50,7 +51,7 @@ def plan(
 
     found: list[Prediction] = []
     not_planned: list[NotPlanned] = []
-    cells = plan_matrix(chosen, overrides, note)
+    cells = plan_matrix(chosen, overrides, note, bad_rows=bad_rows)
     with counted("planned", len(cells)) as advance:
         for planned in cells:
             try:

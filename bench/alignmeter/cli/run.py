@@ -12,7 +12,7 @@ import click
 
 from alignmeter.cells.matrix import read_matrix, read_overrides
 from alignmeter.cells.settings import Settings, read_settings
-from alignmeter.cli.options import axis_options, measure_options, note
+from alignmeter.cli.options import axis_options, data_options, measure_options, note
 from alignmeter.records.folder import default_folder
 from alignmeter.units import seconds_text
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # they import torch, for which --help should not wait
 @click.command()
 @click.argument("matrix", default="quick")
 @axis_options
+@data_options
 @measure_options
 @click.option("--replicates", type=click.IntRange(1), default=1, show_default=True,
               help="Fresh processes per cell; an interval needs 3.")  # fmt: skip
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # they import torch, for which --help should not wait
 def run(
     matrix: str,
     given: dict[str, Any],
+    bad_rows: str,
     replicates: int,
     out: Path | None,
     dry_run: bool,
@@ -56,7 +58,7 @@ def run(
     from alignmeter.runs.opened import open_run
     from alignmeter.session import plan_matrix
 
-    plan = plan_matrix(chosen, overrides, note)
+    plan = plan_matrix(chosen, overrides, note, bad_rows=bad_rows)
     if dry_run:
         for planned in plan:
             reason = planned.unsupported

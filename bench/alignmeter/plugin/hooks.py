@@ -123,7 +123,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     try:
         matrix = read_matrix(name, Path(metafunc.module.__file__).parent)
         settings = settings_for(metafunc.config, matrix)
-        plan = plan_matrix(matrix, run.asked.overrides, run.ineffective.append)
+        asked = run.asked
+        plan = plan_matrix(matrix, asked.overrides, run.ineffective.append, bad_rows=asked.bad_rows)
     except InputError as error:
         raise pytest.UsageError(str(error)) from error
     if fixture in _SEARCHES:  # cells that differ in the axis alone have one search between them

@@ -9,6 +9,7 @@ import pytest
 
 from alignmeter.capacity.limits import read_memory_limit
 from alignmeter.cells.axes import AXES, AxisValue
+from alignmeter.cells.columns import BAD_ROWS, DROP
 from alignmeter.cells.matrix import Matrix, read_overrides
 from alignmeter.cells.settings import SETTINGS, Settings, kind_of, read_settings
 from alignmeter.records.folder import default_folder
@@ -24,6 +25,7 @@ class Asked:
     folder: Path
     overrides: dict[str, tuple[AxisValue, ...]]
     limit_bytes: int | None
+    bad_rows: str = DROP
 
 
 def add_options(group: pytest.OptionGroup) -> None:
@@ -43,6 +45,12 @@ def add_options(group: pytest.OptionGroup) -> None:
             group.addoption(flag, dest=_dest(name), type=kind, help=setting.help)
     group.addoption(
         "--no-plan", action="store_true", help="predict no memory first, and try what would not fit"
+    )
+    group.addoption(
+        "--bad-rows",
+        choices=BAD_ROWS,
+        default=DROP,
+        help="rows of --data that are no pair: leave them out and count them, or refuse the file",
     )
     group.addoption("--memory-limit", help="limit of bench_capacity's searches, e.g. 512MiB")
     group.addoption("--results", type=Path, help="folder of the records and the report")
@@ -66,4 +74,5 @@ def read_asked(config: pytest.Config) -> Asked:
         folder=config.getoption("results") or default_folder(),
         overrides=read_overrides({name: config.getoption(f"axis_{name}") for name in AXES}),
         limit_bytes=None if limit is None else read_memory_limit(limit),
+        bad_rows=config.getoption("bad_rows"),
     )

@@ -50,6 +50,16 @@ class Code(StrEnum):
         "too few rows of the data reach the prompt length",
         "give longer data, or a smaller `--prompt-len` or `--batch`",
     )
+    NO_PAIRS = (
+        "no_pairs",
+        "no row of the data is a pair that can be compared",
+        "give rows whose two answers differ; the text says what these are, and where first",
+    )
+    PAIRS_EQUAL = (
+        "pairs_equal",
+        "the two answers of too many pairs are equal once they are cut to the sequence length",
+        "give a larger `--seq-len`, a smaller `--prompt-len`, or answers that differ earlier",
+    )
     OUT_OF_MEMORY = (
         "out_of_memory",
         "an allocation failed",

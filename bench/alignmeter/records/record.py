@@ -184,9 +184,11 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Where the record comes from; part of the comparison key, not of the cell's id.
 
     ``run``: what one call of a command, or the jobs of one night, have in common; empty where
-    nobody said. ``started``: ISO 8601, UTC. ``memory_limited_by``: what sets a CPU's
-    ``device_memory_bytes``, where that is less than the host has. ``imported``: package -> file of
-    what was imported from elsewhere than where the package is installed.
+    nobody said. ``data``: rows of the file, pairs kept and dropped, and ``dropped_<kind>`` of those
+    that were for each reason; ``data_layout``: how the file holds its pairs. ``started``: ISO 8601,
+    UTC. ``memory_limited_by``: what sets a CPU's ``device_memory_bytes``, where that is less than
+    the host has. ``imported``: package -> file of what was imported from elsewhere than where the
+    package is installed.
     """
 
     commit: str | None = None
@@ -215,6 +217,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     weights_drawn_on: str = ""
     tokenizer: str = ""
     data: dict[str, int] = {}
+    data_layout: str = ""
     environment: dict[str, str] = {}
     placement: dict[str, str] = {}
     load_before: float | None = None

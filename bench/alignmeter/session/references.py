@@ -6,6 +6,7 @@ import contextlib
 
 import msgspec
 
+from alignmeter.batches import share_rows
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import CellError, InputError
 from alignmeter.methods import open_method
@@ -57,7 +58,7 @@ def _computed(
     worker = launcher.start()
     try:
         found: Reference = worker.call(
-            "reference", cell, seed, layers, rounded, timeout_s=timeout_s
+            "reference", cell, seed, layers, rounded, share_rows(cell), timeout_s=timeout_s
         )
     except BaseException:
         worker.kill()

@@ -10,6 +10,7 @@ import msgspec
 
 from alignmeter.accelerators import device_or_host
 from alignmeter.accelerators.provenance import collect
+from alignmeter.batches import data_counts, share_rows
 from alignmeter.cells.settings import Settings
 from alignmeter.errors import CellError
 from alignmeter.records.record import Provenance, Reason, Record
@@ -83,7 +84,7 @@ class Replicate:
             self._deadline = time.monotonic() + self._limit_s
             self._worker = self.launcher.start()
             self._found.worker_start_s = self._worker.start_s
-            self._call("open", cell, seed, self.index)
+            self._call("open", cell, seed, self.index, share_rows(cell, checked_cell(cell)))
             self._found.provenance = self._call("provenance")
             self._found.target = self._call("telemetry_target")
             self._sampling.start(
@@ -206,7 +207,12 @@ class _Noting:
 
 
 def _provenance_without_worker(planned: Planned) -> Provenance:
-    return collect(device_or_host(planned.cell.accelerator), None)
+    found = collect(device_or_host(planned.cell.accelerator), None)
+    try:
+        counts = data_counts(planned.cell)
+    except CellError:  # its tokenizer cannot be used, which is the record's reason
+        counts = {}
+    return msgspec.structs.replace(found, data=counts)
 
 
 def measure(planned: Planned, index: int, settings: Settings, launcher: Launcher) -> Finished:

@@ -1,21 +1,23 @@
 """From a choice of axes to a cell: defaults filled in, contradictions named."""
 
-__all__ = ["Planned", "notes_on", "plan_matrix", "resolve_cell", "resolve_plan"]
+__all__ = ["Planned", "data_notes", "notes_on", "plan_matrix", "resolve_cell", "resolve_plan"]
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from alignmeter.accelerators import available, missing_text
+from alignmeter.accelerators import available, devices_hidden, missing_text
 from alignmeter.architectures import open_architecture, vendor_missing
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.architectures.precision import without_frozen_base
-from alignmeter.batches import data_digest
+from alignmeter.batches import check_rows, data_digest, data_note
 from alignmeter.cells.axes import AXES, AxisValue
 from alignmeter.cells.cell import Cell, make_cell
+from alignmeter.cells.columns import DROP
 from alignmeter.cells.defaults import default_of
 from alignmeter.cells.effects import excludes, flags_without_effect, without_effect
 from alignmeter.cells.matrix import Choice, Matrix, expand
+from alignmeter.errors import CellError
 from alignmeter.methods import open_method
 from alignmeter.peft import open_peft
 from alignmeter.records.record import Reason
@@ -59,28 +61,35 @@ def _best_accelerator() -> str:
     return available()[0]
 
 
-_digest_of = cache(data_digest)
+def resolve_plan(choices: Iterable[Choice], *, bad_rows: str = DROP) -> list[Planned]:
+    """The cells of a matrix, each once.
+
+    ``bad_rows``: ``refuse`` where a row that is no pair is an error. Raises `InputError` if their
+    data cannot be read.
+    """
+    return _each_once(_resolved(choice, bad_rows) for choice in choices)
 
 
 def plan_matrix(
-    matrix: Matrix, overrides: Mapping[str, Sequence[AxisValue]], note: Callable[[str], None]
+    matrix: Matrix,
+    overrides: Mapping[str, Sequence[AxisValue]],
+    note: Callable[[str], None],
+    *,
+    bad_rows: str = DROP,
 ) -> list[Planned]:
     """The cells of a matrix under axis flags, each once.
 
-    ``note`` gets a sentence for each flag, key and exclusion without effect. Raises `InputError` as
-    `resolve_plan`.
+    ``note`` gets a sentence for each flag, key and exclusion without effect, and as `data_notes`.
+    Raises `InputError` as `resolve_plan`.
     """
     choices = expand(matrix, overrides)
-    resolved = [_resolved(choice) for choice in choices]
+    resolved = [_resolved(choice, bad_rows) for choice in choices]
     pairs = [(c, planned.cell) for c, planned in zip(choices, resolved, strict=True)]
     for sentence in without_effect(matrix, overrides, pairs, _best_accelerator()):
         note(sentence)
+    for sentence in data_notes(resolved):
+        note(sentence)
     return _each_once(resolved)
-
-
-def resolve_plan(choices: Iterable[Choice]) -> list[Planned]:
-    """The cells of these choices, each once. Raises `InputError` if their data cannot be read."""
-    return _each_once(map(_resolved, choices))
 
 
 def notes_on(named: Mapping[str, AxisValue], cell: Cell) -> list[str]:
@@ -96,20 +105,26 @@ def _each_once(resolved: Iterable[Planned]) -> list[Planned]:
     return list(plan.values())
 
 
-def _resolved(choice: Choice) -> Planned:
+def _resolved(choice: Choice, bad_rows: str) -> Planned:
     """An exclusion is of cells whose defaults are filled in: one that names none has them too."""
-    planned = resolve_cell(choice.axes)
+    planned = resolve_cell(choice.axes, bad_rows=bad_rows)
     for exclusion in choice.exclusions:
         if excludes(exclusion, planned.cell, _best_accelerator()):
             return replace(planned, unsupported=Reason(code="excluded", text=exclusion.reason))
     return planned
 
 
-def resolve_cell(axes: Mapping[str, AxisValue]) -> Planned:
-    """The cell of these axes, unnamed ones at their defaults."""
+def data_notes(plan: Iterable[Planned]) -> list[str]:
+    """A sentence for each file of the plan that has rows which are no pair."""
+    notes = {item.cell.data_digest: data_note(item.cell) for item in plan}
+    return [note for note in notes.values() if note is not None]
+
+
+def resolve_cell(axes: Mapping[str, AxisValue], *, bad_rows: str = DROP) -> Planned:
+    """The cell of these axes, unnamed ones at their defaults. ``bad_rows``: as in a plan."""
     full = _filled(axes)
     digests = {
-        "data_digest": _digest_of(str(full["data"])),
+        "data_digest": data_digest(str(full["data"]), str(full["columns"]), bad_rows),
         "model_digest": _model_digest(full),
     }
     cell = make_cell(full, digests)
@@ -150,4 +165,16 @@ def _obstacle(cell: Cell) -> Reason | None:
     if absent is None and cell.kernels == "vendor":
         vendor = open_architecture(cell.architecture).vendor
         absent = vendor_missing(vendor, cell.architecture, cell.accelerator)
-    return None if absent is None else Reason(code="library_missing", text=absent)
+    if absent is not None:
+        return Reason(code="library_missing", text=absent)
+    return _unfit_data(cell)
+
+
+def _unfit_data(cell: Cell) -> Reason | None:
+    """Why the cell's data give it no batch: what its worker would find, known before it starts."""
+    try:
+        with devices_hidden():  # a tokenizer's library looks for devices when it is imported
+            check_rows(cell)
+    except CellError as error:
+        return Reason(code=error.code, text=error.text)
+    return None

@@ -19,7 +19,7 @@ import torch
 from alignmeter.architectures.base import WHOLE_SIZES
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.architectures.precision import REFERENCE, precision_of
-from alignmeter.batches import Batch, BatchSource, open_batches
+from alignmeter.batches import Batch, BatchSource, SharedRows, open_batches
 from alignmeter.cells.cell import Cell
 from alignmeter.methods import Method, TrainingStep, open_method, open_setup
 from alignmeter.records.reference import Reference, Signals
@@ -82,6 +82,7 @@ def observe(
     signals: Signals = {}
     rollouts = []
     silent: list[str] = []
+    equal = False
     for number in range(AGREEMENT_STEPS):
         batch = batches.take(number, device, method.rows)
         if replay:
@@ -93,10 +94,17 @@ def observe(
         signals.setdefault("grad_norm", []).append(watch.take_norm())
         if number == 0:
             silent = watch.silent()
+            equal = method.rows == "pairs" and outcome.rollout is None and _all_equal(batch)
         if outcome.rollout is not None:
             rollouts.append(outcome.rollout[:, batch.prompt_len :].tolist())
     watch.close()
-    return Observed(signals=signals, rollouts=rollouts, silent_adapters=silent)
+    return Observed(signals=signals, rollouts=rollouts, silent_adapters=silent, answers_equal=equal)
+
+
+def _all_equal(batch: Batch) -> bool:
+    """Whether no pair of the batch has two answers to tell apart."""
+    chosen, rejected = batch.ids.chunk(2)
+    return torch.equal(chosen, rejected)
 
 
 def _with_rollout(batch: Batch, responses: Sequence[Sequence[int]]) -> Batch:
@@ -104,10 +112,13 @@ def _with_rollout(batch: Batch, responses: Sequence[Sequence[int]]) -> Batch:
     return dataclasses.replace(batch, rollout=torch.cat([batch.prompts, tokens], dim=1))
 
 
-def make_reference(cell: Cell, seed: int, layers: int | None, rounded: bool) -> Reference:
+def make_reference(
+    cell: Cell, seed: int, layers: int | None, rounded: bool, shared: SharedRows | None = None
+) -> Reference:
     """The reference of ``cell``, computed now: fp32, stock operators, on the CPU.
 
-    ``rounded``: from weights that passed through bf16, as the cell stores them.
+    ``rounded``: from weights that passed through bf16, as the cell stores them. ``shared``: what
+    another process read of the data.
     """
     cpu = torch.device("cpu")
     plain = msgspec.structs.replace(
@@ -117,6 +128,6 @@ def make_reference(cell: Cell, seed: int, layers: int | None, rounded: bool) -> 
     setup = open_setup(
         plain, cpu, seed=seed, layers=layers, rounded=torch.bfloat16 if rounded else None
     )
-    batches = open_batches(plain, vocab_size=setup.vocab_size, seed=seed)
+    batches = open_batches(plain, vocab_size=setup.vocab_size, seed=seed, shared=shared)
     observed = observe(method.build(setup), batches, method, cpu)
     return Reference(signals=observed.signals, rollouts=observed.rollouts, layers=layers)

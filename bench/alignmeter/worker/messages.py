@@ -90,11 +90,16 @@ class MemoryProfile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Observed:
-    """What the agreement steps gave. ``rollouts``: response tokens [2B, N] of each, for PPO."""
+    """What the agreement steps gave. ``rollouts``: response tokens [2B, N] of each, for PPO.
+
+    ``answers_equal``: the first batch held no pair whose answers differ. A preference loss is ln 2
+    then, whatever the weights, and its gradient is rounding.
+    """
 
     signals: Signals
     rollouts: list[list[list[int]]]
     silent_adapters: list[str]
+    answers_equal: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,12 +13,13 @@ from alignmeter.accelerators import open_accelerator
 from alignmeter.accelerators.cpu import host_threads
 from alignmeter.accelerators.provenance import collect, host_load
 from alignmeter.architectures.operators import others_run
-from alignmeter.batches import Batch, open_batches
+from alignmeter.batches import Batch, BatchSource, SharedRows, open_batches
 from alignmeter.cells.cell import Cell
 from alignmeter.methods import Outcome, Probe, open_method, open_setup
 from alignmeter.records.record import Provenance
 from alignmeter.registry import ARCHITECTURES, PEFT_MODES
 from alignmeter.telemetry.linux.host import peak_rss_bytes, reset_peak_rss
+from alignmeter.training.setup import Setup
 from alignmeter.training.step import SilentProbe
 from alignmeter.worker.agreement import AGREEMENT_STEPS, checked_cell, observe
 from alignmeter.worker.attention import PLAIN
@@ -50,9 +51,13 @@ _WINDOW_BATCHES = 4
 class Workload:
     """The models, data and devices of one cell. Raises `CellError` for data that do not fit."""
 
-    def __init__(self, cell: Cell, seed: int, index: int = 0) -> None:
-        """``index`` is the replicate's number; it changes nothing that is measured."""
-        self.cell, self.index, self.seed = cell, index, seed
+    def __init__(
+        self, cell: Cell, seed: int, index: int = 0, shared: SharedRows | None = None
+    ) -> None:
+        """``index`` is the replicate's number; it changes nothing that is measured. ``shared``:
+        what the parent read of the data.
+        """
+        self.cell, self.shared, self.index, self.seed = cell, shared, index, seed
         use_deterministic(cell.deterministic)
         self.accelerator = open_accelerator(cell.accelerator)
         self.device = self.accelerator.torch_device()
@@ -61,8 +66,12 @@ class Workload:
         self.meter = Meter(self.accelerator)
         self.method = open_method(cell.method)
         self.setup = open_setup(cell, self.device, seed=seed)
-        self.batches = open_batches(cell, vocab_size=self.setup.vocab_size, seed=seed)
+        self.batches = self._open_batches(cell, self.setup)
         self.steps_done = 0
+
+    def _open_batches(self, cell: Cell, setup: Setup) -> BatchSource:
+        vocab_size = setup.vocab_size
+        return open_batches(cell, vocab_size=vocab_size, seed=self.seed, shared=self.shared)
 
     def build(self) -> float:
         """Make models and optimizers; returns the time that took in s."""
@@ -91,7 +100,7 @@ class Workload:
         """
         cell = checked_cell(self.cell)
         setup = open_setup(cell, self.device, seed=self.seed, layers=layers)
-        batches = open_batches(cell, vocab_size=setup.vocab_size, seed=self.seed)
+        batches = self._open_batches(cell, setup)
         step = self.method.build(setup)
         step.prepare(batches, SilentProbe())
         observed = observe(step, batches, self.method, self.device, replay)
@@ -179,7 +188,8 @@ class Workload:
             "lora_targets": list(architecture.lora_targets) if adapters else [],
             "peft": self.setup.peft.settings(self.cell),
             "tokenizer": self.batches.tokenizer,
-            "data": {"pairs_kept": self.batches.kept, "pairs_dropped": self.batches.dropped},
+            "data": dict(self.batches.counts),
+            "data_layout": self.batches.layout,
             "kernel_path": {"model": "transformers", **paths_run(), **others_run()},
             "weights_drawn_on": self.setup.backbones.drawn_on,
             "load_after": host_load(),

@@ -135,8 +135,7 @@ def test_its_own_tokenizer_is_used(saved, tmp_path):
     cell = cell_of(folder, data=str(data), batch=1, seq_len=8).cell
     source = open_batches(cell, vocab_size=300, seed=0)
     assert source.tokenizer == "checkpoint"
-    assert source.chosen == [[10, 11, 12, 13, 20, 21, 2]]
-    assert source.rejected == [[10, 11, 12, 13, 30, 2]]
+    assert list(source.rows) == [([10, 11, 12, 13, 20, 21, 2], [10, 11, 12, 13, 30, 2])]
 
 
 def test_a_vocabulary_too_small_for_bytes_is_a_reason(tmp_path):

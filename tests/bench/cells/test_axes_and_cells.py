@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 
 import msgspec
 import pytest
@@ -226,3 +227,25 @@ def test_no_text_crashes_a_flag(text):
     for name in AXES:
         with contextlib.suppress(InputError):
             read_overrides({name: text})
+
+
+def test_columns_are_one_value_with_commas(tmp_path):
+    text = "prompt=question,chosen=good,rejected=bad"
+    assert read_overrides({"columns": text}) == {"columns": (text,)}
+    matrix = tmp_path / "m.toml"
+    matrix.write_text(f'schema = 1\n[[grid]]\ncolumns = ["auto", "{text}"]\n')
+    assert [c.axes["columns"] for c in expand(read_matrix(str(matrix)), {})] == ["auto", text]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("question", "--columns: 'question' names no column; give prompt=NAME"),
+        ("prompt=", "'prompt=' names no column"),
+        ("query=a", "'query' is not a field of a pair; known: prompt, chosen, rejected"),
+        ("prompt=a,prompt=b", "prompt is given twice"),
+    ],
+)
+def test_columns_that_say_nothing_are_refused(text, words):
+    with pytest.raises(InputError, match=re.escape(words)):
+        read_overrides({"columns": text})

@@ -1,6 +1,7 @@
 """`pytest --benchmark` in a project of its own, as a user's suite would use it."""
 
 import json
+import math
 import os
 
 import pytest
@@ -180,3 +181,35 @@ def test_a_crash_fails_with_one_line(project):
     result.stdout.fnmatch_lines(["*crashed: the worker was ended by SIGKILL*"])
     statuses = sorted(r.status for r in load_folders([project.path / "out"]).records)
     assert statuses == ["crashed", "crashed", "unsupported"]
+
+
+def rows_with_one_bad(path):
+    """Nine rows, the fourth without a good answer."""
+    rows = [
+        {"question": f"{n} what is a tide?", "good": f"{n} water" * (n != 3), "bad": "no"}
+        for n in range(9)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return ["--benchmark", "--results", "out", "--data", str(path), "--columns",
+            "prompt=question,chosen=good,rejected=bad", "--ref", "resident"]  # fmt: skip
+
+
+def test_a_file_with_columns_of_its_own_is_measured_and_noted(project):
+    arguments = rows_with_one_bad(project.path / "rows.jsonl")
+    result = project.runpytest_subprocess(*arguments, "--method", "dpo", "--sample-hz", "0")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*1 of 9 rows left out: an answer is empty, first in line 4*"])
+    (record,) = load_folders([project.path / "out"]).records
+    assert record.provenance.data_layout == "plain"
+    assert record.provenance.data == {
+        "rows": 9, "pairs_kept": 8, "pairs_dropped": 1, "dropped_answer_empty": 1,
+    }  # fmt: skip
+    assert record.numerics.losses[0] == pytest.approx(math.log(2), abs=1e-6)
+
+
+def test_bad_rows_are_refused_in_one_sentence(project):
+    arguments = rows_with_one_bad(project.path / "rows.jsonl")
+    result = project.runpytest_subprocess(*arguments, "--collect-only", "--bad-rows", "refuse")
+    assert result.ret != 0
+    said = result.stdout.str() + result.stderr.str()
+    assert "rows.jsonl, line 4, field 'chosen': an answer is empty; mend it, or drop" in said

@@ -28,8 +28,10 @@ def profile(unattributed=0):
     return MemoryProfile(peak_bytes=1000, phase=None, operator=None, phase_peaks={}, ledger=ledger)
 
 
-def observed(first=LN2, silent=()):
-    return Observed(signals={"loss": [first]}, rollouts=[], silent_adapters=list(silent))
+def observed(first=LN2, silent=(), equal=False):
+    return Observed(
+        signals={"loss": [first]}, rollouts=[], silent_adapters=list(silent), answers_equal=equal
+    )
 
 
 def timed(step_s=FLAT, **noted):
@@ -105,6 +107,9 @@ SPOILED = [
     ("non_finite_loss", "numerics", {"numerics": Numerics(losses=[0.7, None])}),
     ("first_loss", "numerics", {"observed": observed(first=0.7)}),
     ("adapter_without_gradient", "numerics", {"observed": observed(silent=["a"])}),
+    # Where answers are equal nothing learns: the adapters are not to blame.
+    ("pairs_equal", "numerics", {"observed": observed(silent=["a"], equal=True)}),
+    ("pairs_equal", "numerics", {"observed": observed(equal=True)}),
     ("reference_disagrees", "numerics", {
         "numerics": Numerics(losses=[LN2], agreement=[signal(1.2)])
     }),

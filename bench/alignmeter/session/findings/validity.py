@@ -79,7 +79,10 @@ def _numerics(cell: Cell, numerics: Numerics, observed: Observed | None) -> list
         if known is not None and not abs(found - known) <= band:
             text = f"the first loss is {found:.6g}, with these models it is {known:.6g}"
             reasons.append(Reason(code=Code.FIRST_LOSS, text=text))
-        if observed.silent_adapters:
+        if observed.answers_equal:
+            text = "no pair of the first step has two answers that differ within the cut"
+            reasons.append(Reason(code=Code.PAIRS_EQUAL, text=text))
+        elif observed.silent_adapters:
             silent = observed.silent_adapters
             text = f"{len(silent)} adapters, e.g. {silent[0]}"
             reasons.append(Reason(code=Code.ADAPTER_WITHOUT_GRADIENT, text=text))
