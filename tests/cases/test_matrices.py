@@ -252,7 +252,7 @@ def test_one_name_for_two_places_is_refused(tmp_path):
         (tmp_path / name / "x.jsonl").write_text(ROW)
         (tmp_path / name / "m.toml").write_text(HEAD + '[defaults]\ndata = "x.jsonl"\n')
     plan_matrix(read_matrix(tmp_path / "a" / "m.toml"), {"accelerator": ("cpu",)}, pytest.fail)
-    assert len(read_preferences("x.jsonl")) == 1
+    assert len(read_preferences("x.jsonl")[0]) == 1
     with pytest.raises(InputError, match=r"'x.jsonl' would mean both .*a/x.jsonl and .*b/x.jsonl"):
         plan_matrix(read_matrix(tmp_path / "b" / "m.toml"), {}, pytest.fail)
 
@@ -267,7 +267,8 @@ def test_a_file_that_is_not_beside_its_matrix_is_named_with_the_folder(tmp_path,
         read_matrix("sub/m.toml")
     assert str(caught.value) == (
         "sub/m.toml: [defaults]: data file 'x.jsonl' does not exist in sub, which paths in that "
-        "file are relative to; give packaged, synthetic, or a JSONL or Parquet file"
+        "file are relative to; give packaged, synthetic, or a file or folder of JSON Lines, JSON, "
+        "CSV or Parquet"
     )
 
 

@@ -11,6 +11,7 @@ import torch
 from alignmeter.batches import data_counts, dataset, files, lengths, open_batches, share_rows
 from alignmeter.batches.texts import MappedTexts
 from alignmeter.batches.tokenizer import EOS, ByteTokenizer
+from alignmeter.cells.matrix import Choice
 from alignmeter.errors import CellError, InputError
 from alignmeter.session.resolve import data_notes, resolve_cell, resolve_plan
 from alignmeter.worker.agreement import checked_cell
@@ -126,20 +127,13 @@ def test_a_changed_file_is_read_again_but_a_resolved_cell_keeps_its_data(path):
 )
 def test_data_that_do_not_fit_are_a_reason_before_any_worker(path, axes, code, words):
     defaults = {"data": path, "seq_len": 40, "prompt_len": 8, "accelerator": "cpu"}
-    (planned,) = resolve_plan([Chosen({**defaults, **axes})])
+    (planned,) = resolve_plan([Choice(axes={**defaults, **axes})])
     assert planned.unsupported.code == code
     assert words in planned.unsupported.text
     assert data_counts(planned.cell)["pairs_kept"] == 0
     with pytest.raises(CellError) as caught:
         share_rows(planned.cell)
     assert caught.value.code == code
-
-
-class Chosen:
-    excluded = None
-
-    def __init__(self, axes):
-        self.axes = axes
 
 
 def test_bad_rows_are_noted_once_or_refused(path):
