@@ -123,13 +123,6 @@ def open_batches(cell: Cell, *, vocab_size: int, seed: int) -> BatchSource:
         return _synthetic(cell, vocab_size, generator)
     pairs = read_preferences(cell.data)
     tokenizer = open_tokenizer(cell)
-    if tokenizer.vocab_size > vocab_size:
-        raise CellError(
-            "unsupported",
-            "impossible",
-            f"the checkpoint brings no tokenizer, and its {vocab_size} ids are too few for bytes, "
-            f"which need {tokenizer.vocab_size}; use --data synthetic",
-        )
     prompt_len, rest = cell.prompt_len, cell.seq_len - cell.prompt_len
     rows = []
     for pair in pairs:

@@ -68,7 +68,10 @@ _Misshapen = list[tuple[str, tuple[int, ...], tuple[int, ...]]]
 def _load(
     built: nn.Module, config: Any, tensors: Mapping[str, Tensor], model: str
 ) -> tuple[list[str], list[str], _Misshapen]:
-    """Names that are missing, those that are extra, and (name, stored shape, wanted shape)."""
+    """Names that are missing, those that are extra, and (name, stored shape, wanted shape).
+
+    Of tied matrices that are all missing only the one that the others follow counts.
+    """
     empty = {name: torch.empty(t.shape, device="meta") for name, t in tensors.items()}
     loads: Any = type(built)
     try:
@@ -80,10 +83,15 @@ def _load(
         raise refused(model, f"its tensors do not load: {first_line(error)}") from error
     misshapen = [(n, tuple(found), tuple(wanted)) for n, found, wanted in info["mismatched_keys"]]
     return (
-        sorted(info["missing_keys"], key=_ordered),
+        sorted(set(info["missing_keys"]) & _own(built), key=_ordered),
         sorted(info["unexpected_keys"], key=_ordered),
         sorted(misshapen),
     )
+
+
+def _own(built: nn.Module) -> set[str]:
+    """Names of parameters and buffers, a shared one under its first."""
+    return {name for name, _ in (*built.named_parameters(), *built.named_buffers())}
 
 
 def _ordered(name: str) -> list[int | str]:
