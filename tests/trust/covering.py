@@ -1,11 +1,14 @@
 """Few cells that cover much: every pair of axis values, and every method with every model."""
 
-__all__ = ["covering_cells", "possible_cells"]
+__all__ = ["checkpoint_cells", "covering_cells", "possible_cells"]
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, combinations, product
+from pathlib import Path
 
+import torch
 from allpairspy import AllPairs
+from saved_checkpoints import CONFIGS, save
 
 from alignmeter.cells.axes import AXES, AxisValue
 from alignmeter.cells.cell import Cell
@@ -107,3 +110,43 @@ def possible_cells() -> dict[_Row, Cell]:
         if planned.unsupported is None and not (loops and cell.seq_len > _LOOP_TOKENS):
             found.setdefault(cell, row)  # an axis without effect on it has its first value
     return {row: cell for cell, row in found.items()}
+
+
+def checkpoint_cells(root: Path) -> list[Cell]:
+    """The same for checkpoints, which are saved below ``root``: every pair of values of two axes.
+
+    Among them every family and layout of files: tied and untied, in one file and in shards, in bf16
+    and in fp32; biases of attention and MLP, and grouped keys, are kinds of `CONFIGS`.
+    """
+    saved = [list(CONFIGS), [False, True], [None, "30KB"], [torch.float32, torch.bfloat16]]
+    asked = [_AXES[0], *_AXES[2:]]  # the family is the checkpoint's
+    folders: dict[tuple[object, ...], Path] = {}
+    cells: dict[Cell, None] = {}
+
+    def cell_of(row: Sequence[int]) -> Cell | None:
+        """The cell of these values; ``None`` if it cannot be measured here."""
+        key = tuple(values[at] for values, at in zip(saved, row, strict=False))
+        if key not in folders:
+            kind, tied, shard, dtype = key
+            folders[key] = root / "-".join(map(str, row[: len(saved)]))
+            save(folders[key], kind, dtype=dtype, shard=shard, tie_word_embeddings=tied)
+        axes = {**_CONSTANT, "model": str(folders[key])}
+        del axes["size"]
+        for values, at in zip(asked, row[len(saved) :], strict=True):
+            axes |= values[at]
+        planned = resolve_cell(axes)
+        cell = planned.cell
+        loops = cell.architecture == "mamba" and cell.kernels == "stock"
+        possible = planned.unsupported is None and not (loops and cell.seq_len > _LOOP_TOKENS)
+        return cell if possible else None
+
+    numbers = [list(range(len(values))) for values in (*saved, *asked)]
+
+    def possible(start: list[int]) -> bool:
+        return len(start) < len(numbers) or cell_of(start) is not None
+
+    for row in AllPairs(numbers, filter_func=possible):
+        cell = cell_of(row)
+        if cell is not None:
+            cells[cell] = None
+    return list(cells)
