@@ -1,15 +1,16 @@
 """Few cells that cover much: every pair of axis values, and every method with every model."""
 
-__all__ = ["checkpoint_cells", "covering_cells", "possible_cells"]
+__all__ = ["checkpoint_cells", "covering_cells", "possible_cells", "saved_kinds"]
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain, combinations, product
+from itertools import chain, combinations, cycle, product
 from pathlib import Path
 
 import torch
 from allpairspy import AllPairs
 from saved_checkpoints import CONFIGS, save
 
+from alignmeter.architectures import open_architecture
 from alignmeter.cells.axes import AXES, AxisValue
 from alignmeter.cells.cell import Cell
 from alignmeter.registry import METHODS
@@ -113,40 +114,29 @@ def possible_cells() -> dict[_Row, Cell]:
 
 
 def checkpoint_cells(root: Path) -> list[Cell]:
-    """The same for checkpoints, which are saved below ``root``: every pair of values of two axes.
+    """`covering_cells` with checkpoints in place of random weights; they are saved below ``root``.
 
-    Among them every family and layout of files: tied and untied, in one file and in shards, in bf16
-    and in fp32; biases of attention and MLP, and grouped keys, are kinds of `CONFIGS`.
+    Each architecture's cells take its kinds of `CONFIGS` in turns: biases of attention and MLP,
+    grouped keys, tied and untied, in one file and in shards, in fp32 and in bf16; of these every
+    pair.
     """
-    saved = [list(CONFIGS), [False, True], [None, "30KB"], [torch.float32, torch.bfloat16]]
-    asked = [_AXES[0], *_AXES[2:]]  # the family is the checkpoint's
-    folders: dict[tuple[object, ...], Path] = {}
-    cells: dict[Cell, None] = {}
+    folders: dict[str, Iterator[Path]] = {}
+    cells = []
+    for cell in covering_cells():
+        name = cell.architecture
+        if name not in folders:
+            folders[name] = cycle(saved_kinds(root / name, name))
+        axes = {axis: value for axis, value in cell.axes().items() if axis != "size"}
+        cells.append(resolve_cell({**axes, "model": str(next(folders[name]))}).cell)
+    return cells
 
-    def cell_of(row: Sequence[int]) -> Cell | None:
-        """The cell of these values; ``None`` if it cannot be measured here."""
-        key = tuple(values[at] for values, at in zip(saved, row, strict=False))
-        if key not in folders:
-            kind, tied, shard, dtype = key
-            folders[key] = root / "-".join(map(str, row[: len(saved)]))
-            save(folders[key], kind, dtype=dtype, shard=shard, tie_word_embeddings=tied)
-        axes = {**_CONSTANT, "model": str(folders[key])}
-        del axes["size"]
-        for values, at in zip(asked, row[len(saved) :], strict=True):
-            axes |= values[at]
-        planned = resolve_cell(axes)
-        cell = planned.cell
-        loops = cell.architecture == "mamba" and cell.kernels == "stock"
-        possible = planned.unsupported is None and not (loops and cell.seq_len > _LOOP_TOKENS)
-        return cell if possible else None
 
-    numbers = [list(range(len(values))) for values in (*saved, *asked)]
-
-    def possible(start: list[int]) -> bool:
-        return len(start) < len(numbers) or cell_of(start) is not None
-
-    for row in AllPairs(numbers, filter_func=possible):
-        cell = cell_of(row)
-        if cell is not None:
-            cells[cell] = None
-    return list(cells)
+def saved_kinds(root: Path, architecture: str) -> list[Path]:
+    """Folders of small checkpoints that count as ``architecture``, saved below ``root``."""
+    families = open_architecture(architecture).checkpoints
+    kinds = [kind for kind, make in CONFIGS.items() if make().model_type in families]
+    files = [kinds, [False, True], [None, "30KB"], [torch.float32, torch.bfloat16]]
+    return [
+        save(root / f"{number}-{kind}", kind, tie_word_embeddings=tied, shard=shard, dtype=dtype)
+        for number, (kind, tied, shard, dtype) in enumerate(AllPairs(files))
+    ]

@@ -1,7 +1,8 @@
 """Plans against the allocator: ``python tests/trust/plans.py``.
 
-Every cell of the covering sets, of random weights and of checkpoints, is predicted and measured, the measurement in a process of its own
-that runs the step and reads the CPU allocator's events. What predicts takes no part in it.
+Every cell of the covering sets, of random weights and of checkpoints, is predicted and measured,
+the measurement in a process of its own that runs the step and reads the CPU allocator's events.
+What predicts takes no part in it.
 """
 
 __all__ = ["BOUND_PERCENT", "Checked", "check", "main", "table"]
