@@ -120,7 +120,7 @@ def test_a_wrapped_models_prefix_is_named(kind, prefix, saved, tmp_path, capfd):
 def test_a_head_in_the_causal_lms_place_is_said(saved, tmp_path, capfd):
     folder = copied(saved(), tmp_path)
     tensors = headers_of(folder / "model.safetensors")
-    tensors["score.weight"] = "F32", (1, 32)
+    tensors["score.weight"] = "F32", (1, 64)
     del tensors["lm_head.weight"]
     write_header(folder / "model.safetensors", tensors)
     assert "score.weight is the head of a reward" in sentence(folder, capfd)
@@ -192,10 +192,10 @@ def test_quantised_weights_are_named(quantisation, words, saved, tmp_path, capfd
     [
         (
             {"vocab_size": 310},
-            "is [300, 32] in the file, [310, 32] by config.json (vocab_size)",
+            "is [300, 64] in the file, [310, 64] by config.json (vocab_size)",
         ),
-        ({"hidden_size": 64, "head_dim": 8}, "(hidden_size)"),
-        ({"intermediate_size": 50}, "(intermediate_size)"),
+        ({"hidden_size": 128, "head_dim": 16}, "(hidden_size or intermediate_size)"),
+        ({"intermediate_size": 100}, "(intermediate_size)"),
         ({"num_hidden_layers": 4}, "num_hidden_layers is 4"),
         ({"num_hidden_layers": 2}, "model.layers.2."),
         ({"num_attention_heads": 5}, "config.json makes no model"),

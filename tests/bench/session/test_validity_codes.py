@@ -55,6 +55,7 @@ class Sampled:
         return self.readings
 
 
+ZEROS = Reason(code="weights_zero", text="lm_head.weight all zeros in ck")
 WINDOW = EnergyWindow(steps=[StepSpans(start_s=0.0, end_s=9.0, phases=[])])
 
 
@@ -105,6 +106,7 @@ SPOILED = [
     ("non_finite_loss", "numerics", {"numerics": Numerics(losses=[0.7, None])}),
     ("first_loss", "numerics", {"observed": observed(first=0.7)}),
     ("adapter_without_gradient", "numerics", {"observed": observed(silent=["a"])}),
+    ("weights_zero", "numerics", {"observed": observed(silent=["a"]), "notes": [ZEROS]}),
     ("reference_disagrees", "numerics", {
         "numerics": Numerics(losses=[LN2], agreement=[signal(1.2)])
     }),
