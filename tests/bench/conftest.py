@@ -2,9 +2,11 @@
 
 import pytest
 from amd_stub import AmdMachine, build_amd
+from covering import saved_kinds
 from hypothesis import HealthCheck, settings
 from nvml_stub import build_nvml, playing
 
+from alignmeter.registry import ARCHITECTURES
 from alignmeter.session.launcher import Launcher
 from alignmeter.session.resolve import resolve_cell
 
@@ -35,6 +37,13 @@ def launcher():
     launcher.begin_round(0)
     yield launcher
     launcher.close()
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory):
+    """Architecture -> folders of small checkpoints of all its kinds."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    return {name: saved_kinds(root / name, name) for name in ARCHITECTURES}
 
 
 @pytest.fixture

@@ -1,12 +1,16 @@
 """Few cells that cover much: every pair of axis values, and every method with every model."""
 
-__all__ = ["covering_cells", "possible_cells"]
+__all__ = ["checkpoint_cells", "covering_cells", "possible_cells", "saved_kinds"]
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain, combinations, product
+from itertools import chain, combinations, cycle, product
+from pathlib import Path
 
+import torch
 from allpairspy import AllPairs
+from saved_checkpoints import CONFIGS, save
 
+from alignmeter.architectures import open_architecture
 from alignmeter.cells.axes import AXES, AxisValue
 from alignmeter.cells.cell import Cell
 from alignmeter.registry import METHODS
@@ -107,3 +111,32 @@ def possible_cells() -> dict[_Row, Cell]:
         if planned.unsupported is None and not (loops and cell.seq_len > _LOOP_TOKENS):
             found.setdefault(cell, row)  # an axis without effect on it has its first value
     return {row: cell for cell, row in found.items()}
+
+
+def checkpoint_cells(root: Path) -> list[Cell]:
+    """`covering_cells` with checkpoints in place of random weights; they are saved below ``root``.
+
+    Each architecture's cells take its kinds of `CONFIGS` in turns: biases of attention and MLP,
+    grouped keys, tied and untied, in one file and in shards, in fp32 and in bf16; of these every
+    pair.
+    """
+    folders: dict[str, Iterator[Path]] = {}
+    cells = []
+    for cell in covering_cells():
+        name = cell.architecture
+        if name not in folders:
+            folders[name] = cycle(saved_kinds(root / name, name))
+        axes = {axis: value for axis, value in cell.axes().items() if axis != "size"}
+        cells.append(resolve_cell({**axes, "model": str(next(folders[name]))}).cell)
+    return cells
+
+
+def saved_kinds(root: Path, architecture: str) -> list[Path]:
+    """Folders of small checkpoints that count as ``architecture``, saved below ``root``."""
+    families = open_architecture(architecture).checkpoints
+    kinds = [kind for kind, make in CONFIGS.items() if make().model_type in families]
+    files = [kinds, [False, True], [None, "30KB"], [torch.float32, torch.bfloat16]]
+    return [
+        save(root / f"{number}-{kind}", kind, tie_word_embeddings=tied, shard=shard, dtype=dtype)
+        for number, (kind, tied, shard, dtype) in enumerate(AllPairs(files))
+    ]

@@ -1,19 +1,22 @@
 """Plans against the allocator: ``python tests/trust/plans.py``.
 
-Every cell of the covering set is predicted and measured, the measurement in a process of its own
-that runs the step and reads the CPU allocator's events. What predicts takes no part in it.
+Every cell of the covering sets, of random weights and of checkpoints, is predicted and measured,
+the measurement in a process of its own that runs the step and reads the CPU allocator's events.
+What predicts takes no part in it.
 """
 
 __all__ = ["BOUND_PERCENT", "Checked", "check", "main", "table"]
 
 import statistics
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
-from covering import covering_cells
+from covering import checkpoint_cells, covering_cells
 
 from alignmeter.cells.cell import Cell
 from alignmeter.planner.trace import predict
@@ -91,13 +94,14 @@ def main() -> None:
     """Print the table of errors; exit status 1 if one is beyond 1 %."""
     launcher = Launcher()
     launcher.begin_round(0)
-    try:
-        rows = []
-        for row in check(covering_cells(), launcher):
-            rows.append(row)
-            click.echo(f"{len(rows)} {row.error_percent:+.2f} %", err=True)
-    finally:
-        launcher.close()
+    with tempfile.TemporaryDirectory() as root:
+        try:
+            rows = []
+            for row in check([*covering_cells(), *checkpoint_cells(Path(root))], launcher):
+                rows.append(row)
+                click.echo(f"{len(rows)} {row.error_percent:+.2f} %", err=True)
+        finally:
+            launcher.close()
     click.echo("\n".join(table(rows)))
     sys.exit(0 if all(row.ok for row in rows) else 1)
 

@@ -12,9 +12,11 @@ __all__ = [
     "open_batches",
     "read_preferences",
     "share_rows",
+    "tokenizer_obstacle",
 ]
 
 from alignmeter.batches.dataset import data_note
 from alignmeter.batches.preferences import Pair, read_preferences
 from alignmeter.batches.selection import SharedRows, check_rows, data_counts, share_rows
 from alignmeter.batches.source import Batch, BatchSource, data_digest, open_batches
+from alignmeter.batches.tokenizer import tokenizer_obstacle

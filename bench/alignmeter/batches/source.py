@@ -15,7 +15,7 @@ from alignmeter.batches.texts import Texts
 from alignmeter.batches.tokenizer import FIRST_BYTE, PAD, Tokenizer, open_tokenizer
 from alignmeter.cells.cell import Cell, digest
 from alignmeter.cells.columns import AUTO, DROP
-from alignmeter.errors import CellError, InputError
+from alignmeter.errors import InputError
 
 _SYNTHETIC_PAIRS = 64
 
@@ -166,13 +166,6 @@ def open_batches(
     if cell.data == SYNTHETIC:
         return _synthetic(cell, vocab_size, generator)
     tokenizer = open_tokenizer(cell)
-    if tokenizer.vocab_size > vocab_size:
-        raise CellError(
-            "unsupported",
-            "impossible",
-            f"the checkpoint brings no tokenizer, and its {vocab_size} ids are too few for bytes, "
-            f"which need {tokenizer.vocab_size}; use --data synthetic",
-        )
     if shared is None:
         check_rows(cell)
         texts, selection = dataset_of(cell).texts, select(cell)

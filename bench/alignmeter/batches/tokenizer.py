@@ -1,17 +1,28 @@
 """Tokenizers: bytes for random models, the checkpoint's own for real ones."""
 
-__all__ = ["EOS", "FIRST_BYTE", "PAD", "VOCAB_SIZE", "ByteTokenizer", "Tokenizer", "open_tokenizer"]
+__all__ = [
+    "EOS",
+    "FIRST_BYTE",
+    "PAD",
+    "VOCAB_SIZE",
+    "ByteTokenizer",
+    "Tokenizer",
+    "open_tokenizer",
+    "tokenizer_obstacle",
+]
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from functools import cache
+from typing import Any, Protocol, cast
 
 from alignmeter.architectures.base import EOS_TOKEN as EOS
 from alignmeter.architectures.base import PAD_TOKEN as PAD
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
+from alignmeter.architectures.checkpoint.config import transformers_there
+from alignmeter.architectures.checkpoint.refusal import first_line, refused
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import CellError
 from alignmeter.imports import quiet
-from alignmeter.text import shortened
 
 FIRST_BYTE = 3
 """Ids 0, 1 and 2 are padding, begin and end of text."""
@@ -62,7 +73,7 @@ class _CheckpointTokenizer:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self.vocab_size = len(tokenizer)
+        self.vocab_size = 1 + max(tokenizer.get_vocab().values(), default=-1)
         self.eos: int = tokenizer.eos_token_id
         self.pad: int = self.eos if tokenizer.pad_token_id is None else tokenizer.pad_token_id
 
@@ -80,29 +91,66 @@ class _CheckpointTokenizer:
 def open_tokenizer(cell: Cell) -> Tokenizer:
     """The tokenizer of the cell's checkpoint where it brings one, else bytes.
 
-    Raises `CellError` for a tokenizer that cannot be read or cannot end a text.
+    Raises `CellError` for a tokenizer that cannot end a text or has ids that the model has not, and
+    `InputError` for files that hold none.
     """
-    if cell.model == RANDOM:
+    tokenizer = _tokenizer(cell)
+    text = tokenizer if isinstance(tokenizer, str) else _too_large(tokenizer, cell)
+    if text is not None:
+        raise CellError("unsupported", "impossible", text)
+    return cast(Tokenizer, tokenizer)
+
+
+def tokenizer_obstacle(cell: Cell) -> str | None:
+    """Why the cell's text has no ids that its model knows, or ``None``; known before any worker.
+
+    Raises `InputError` for tokenizer files that hold none.
+    """
+    tokenizer = _tokenizer(cell)
+    return tokenizer if isinstance(tokenizer, str) else _too_large(tokenizer, cell)
+
+
+def _tokenizer(cell: Cell) -> Tokenizer | str:
+    """The tokenizer, or why it can make no rows."""
+    if cell.model == RANDOM or not find_checkpoint(cell.model).has_tokenizer:
         return ByteTokenizer()
-    checkpoint = find_checkpoint(cell.model)
-    if not checkpoint.has_tokenizer:
-        return ByteTokenizer()
-    with quiet():
-        from transformers import AutoTokenizer
+    tokenizer = _opened(cell.model)
+    if tokenizer.eos_token_id is None:
+        return f"the tokenizer of {cell.model} has no end-of-text token; use --data synthetic"
+    return _CheckpointTokenizer(tokenizer)
+
+
+@cache
+def _opened(model: str) -> Any:
+    transformers_there()
+    from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
-    except Exception as error:  # whatever its files make the library raise
-        said = shortened(next(iter(str(error).splitlines()), type(error).__name__), 120)
-        raise CellError(
-            "unsupported",
-            "impossible",
-            f"the tokenizer of {cell.model} cannot be read: {said}; use --data synthetic",
+        with quiet():
+            return AutoTokenizer.from_pretrained(
+                find_checkpoint(model).folder, trust_remote_code=False
+            )
+    except Exception as error:  # readers of vocabularies raise errors of many libraries
+        raise refused(
+            model,
+            f"its tokenizer files cannot be read ({first_line(error)}); fetch them again, or use "
+            "--data synthetic",
         ) from error
-    if tokenizer.eos_token_id is None:
-        raise CellError(
-            "unsupported",
-            "impossible",
-            f"the tokenizer of {cell.model} has no end-of-text token; use --data synthetic",
+
+
+def _too_large(tokenizer: Tokenizer, cell: Cell) -> str | None:
+    """Of random models every shape has room for bytes."""
+    if cell.model == RANDOM:
+        return None
+    ids = find_checkpoint(cell.model).vocab_size
+    if tokenizer.vocab_size <= ids:
+        return None
+    if isinstance(tokenizer, ByteTokenizer):
+        return (
+            f"the checkpoint brings no tokenizer, and its {ids} ids are too few for bytes, "
+            f"which need {tokenizer.vocab_size}; use --data synthetic"
         )
-    return _CheckpointTokenizer(tokenizer)
+    return (
+        f"the tokenizer of {cell.model} has {tokenizer.vocab_size} ids, its embedding only {ids}; "
+        "resize the embedding (resize_token_embeddings), or use --data synthetic"
+    )

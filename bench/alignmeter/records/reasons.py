@@ -60,6 +60,16 @@ class Code(StrEnum):
         "the two answers of too many pairs are equal once they are cut to the sequence length",
         "give a larger `--seq-len`, a smaller `--prompt-len`, or answers that differ earlier",
     )
+    CHECKPOINT_CHANGED = (
+        "checkpoint_changed",
+        "the checkpoint's files are not those that were checked before the run",
+        "leave the folder alone while cells run, and measure again",
+    )
+    WEIGHTS_NOT_FINITE = (
+        "weights_not_finite",
+        "the checkpoint's own weights hold NaN or infinity",
+        "take a checkpoint from before it diverged, or save it in a wider dtype",
+    )
     OUT_OF_MEMORY = (
         "out_of_memory",
         "an allocation failed",
@@ -100,6 +110,18 @@ class Code(StrEnum):
         "adapter_without_gradient",
         "a LoRA adapter got no gradient in the first step",
         "use kernels that do not bypass the layer, or leave the layer out of the LoRA targets",
+    )
+    WEIGHTS_ZERO = (
+        "weights_zero",
+        "matrices of the checkpoint are all zeros, and no gradient passes them",
+        "look whether the checkpoint was saved whole; blocks that were added to grow a model "
+        "begin so",
+    )
+    BEYOND_TRAINED_POSITIONS = (
+        "beyond_trained_positions",
+        "sequences are longer than the checkpoint's positions were made for; time and memory are "
+        "right, what the model says there is not",
+        "give a smaller `--seq-len`, or a checkpoint whose config.json scales its positions",
     )
     REFERENCE_DISAGREES = (
         "reference_disagrees",

@@ -228,7 +228,10 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One replicate. `ledger` rows sum to ``memory.allocated_peak_bytes``."""
+    """One replicate. `ledger` rows sum to ``memory.allocated_peak_bytes``.
+
+    ``notes``: what a reader has to know of it though every figure stands.
+    """
 
     schema_version: int
     status: Status
@@ -246,6 +249,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     numerics: Numerics
     validity: dict[str, Verdict]
     provenance: Provenance
+    notes: list[Reason] = []
 
 
 _DECODER = msgspec.json.Decoder(Record)

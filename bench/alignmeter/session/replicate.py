@@ -121,6 +121,7 @@ class Replicate:
         if not whole:
             found.observed = self._call("sliced_agreement", layers, replay)
         found.build_s = self._call("build")
+        found.notes = self._call("notes")
         found.prepared = self._call("prepare")
         if whole:
             found.observed = self._call("agreement", replay)

@@ -10,7 +10,7 @@ from alignmeter.accelerators import available, devices_hidden, missing_text
 from alignmeter.architectures import open_architecture, vendor_missing
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.architectures.precision import without_frozen_base
-from alignmeter.batches import check_rows, data_digest, data_note
+from alignmeter.batches import check_rows, data_digest, data_note, tokenizer_obstacle
 from alignmeter.cells.axes import AXES, AxisValue
 from alignmeter.cells.cell import Cell, make_cell
 from alignmeter.cells.columns import DROP
@@ -151,6 +151,10 @@ def _contradictions(cell: Cell) -> Iterator[str]:
         family = find_checkpoint(cell.model).architecture
         if cell.architecture != family:
             yield f"{cell.model} is a {family}, not a {cell.architecture}"
+        if cell.data != "synthetic":
+            obstacle = tokenizer_obstacle(cell)
+            if obstacle is not None:
+                yield obstacle
     yield from open_method(cell.method).contradictions(cell)
 
 

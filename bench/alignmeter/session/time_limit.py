@@ -37,7 +37,7 @@ def _build_s(cell: Cell) -> float:
     """What the host draws or reads of large models; a device draws its own in no time."""
     layers = sliced_layers(cell)
     if cell.model != RANDOM:
-        files = find_checkpoint(cell.model).folder.glob("*.safetensors")
+        files = find_checkpoint(cell.model).files
         reads = 1 if layers is None else 2
         return reads * sum(file.stat().st_size for file in files) / _READ_PER_S
     if layers is None:

@@ -1,9 +1,9 @@
-"""What was not measured or is invalid: how often, what its code means and what helps."""
+"""What was not measured, is invalid or noted: how often, what its code means and what helps."""
 
 __all__ = ["reason_parts"]
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from alignmeter.records.reasons import REASONS
 from alignmeter.records.record import Reason, Record
@@ -12,21 +12,38 @@ from alignmeter.text import plain
 
 
 def reason_parts(records: Sequence[Record]) -> Iterator[Part]:
-    """One row per status or metric and code; nothing where everything was measured and is valid."""
+    """One row per status or metric and code; nothing where everything was measured and is valid.
+
+    Notes follow by themselves: what they are about stands.
+    """
+    yield from _table("Not measured, or invalid", records, _reasons)
+    yield from _table("Noted; the figures stand", records, _notes)
+
+
+_Said = Sequence[tuple[str, Reason]]
+
+
+def _table(
+    title: str, records: Sequence[Record], said: Callable[[Record], _Said]
+) -> Iterator[Part]:
     counts: Counter[tuple[str, str]] = Counter()
     for record in records:
-        counts.update({(what, reason.code) for what, reason in _reasons(record)})
+        counts.update({(what, reason.code) for what, reason in said(record)})
     if not counts:
         return
     yield Paragraph("")
-    yield Paragraph("Not measured, or invalid", "bold")
+    yield Paragraph(title, "bold")
     rows: list[Row | Paragraph] = []
     for (what, code), count in sorted(counts.items()):
         rows += [Row((plain(what), plain(code), f"{count} of {len(records)}")), *_meaning(code)]
     yield Grid((Column("what"), Column("reason"), figure("replicates")), rows)
 
 
-def _reasons(record: Record) -> Sequence[tuple[str, Reason]]:
+def _notes(record: Record) -> _Said:
+    return [("note", reason) for reason in record.notes]
+
+
+def _reasons(record: Record) -> _Said:
     """Each with the metric that is invalid for it, or with the status."""
     if record.status != "ok":
         return [(record.status, record.reason)] if record.reason else []

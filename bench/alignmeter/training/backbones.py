@@ -11,9 +11,11 @@ from torch import nn
 from alignmeter.architectures import Architecture
 from alignmeter.architectures.base import drawing_device
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
+from alignmeter.architectures.checkpoint.weights import Looked, look
 from alignmeter.architectures.precision import Precision
 from alignmeter.architectures.tracing import is_tracing
 from alignmeter.cells.cell import Cell
+from alignmeter.errors import CellError
 from alignmeter.peft import PeftMode
 from alignmeter.peft.nf4 import quantisation_tensors
 
@@ -24,7 +26,8 @@ _CPU = torch.device("cpu")
 class Backbones:
     """Causal LMs of ``cell`` on ``device``, in the form in which its PEFT mode stores them.
 
-    ``layers`` and ``rounded`` as in `Setup`.
+    ``layers`` and ``rounded`` as in `Setup`. ``zero_weights``: names of a checkpoint's matrices
+    that hold nothing but zeros, once it was read.
     """
 
     cell: Cell
@@ -34,6 +37,7 @@ class Backbones:
     precision: Precision
     layers: int | None = None
     rounded: torch.dtype | None = None
+    zero_weights: set[str] = field(default_factory=set, init=False, repr=False)
     _frames: dict[int, nn.Module] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -69,6 +73,7 @@ class Backbones:
             where = _CPU if self.peft.packs or self.device.type == "cpu" else self.device
             checkpoint = find_checkpoint(self.cell.model)
             model = checkpoint.build(dtype=first, layers=self.layers, device=where)
+            self._look(model)
         elif self.drawn_on != "cpu":
             return self.architecture.build_there(
                 self.cell.size, seed=seed, dtype=first, device=self.device, store=self._stored
@@ -78,6 +83,21 @@ class Backbones:
                 self.cell.size, seed=seed, dtype=first, layers=self.layers
             )
         return self._stored(model.to(self.precision.base)).to(self.device)
+
+    def _look(self, model: nn.Module) -> None:
+        """Before weights are packed. Raises `CellError` if some are not finite: no step would say
+        more than that.
+        """
+        found = Looked() if is_tracing() else look(model)
+        if found.not_finite:
+            first, more = found.not_finite[0], len(found.not_finite) - 1
+            raise CellError(
+                "unsupported",
+                "weights_not_finite",
+                f"{first}{f' and {more} more' if more else ''} of {self.cell.model}: NaN or "
+                "infinite as they were read",
+            )
+        self.zero_weights.update(found.zero)
 
     def _stored(self, part: nn.Module) -> nn.Module:
         return self.peft.store(part, self.architecture, self.cell)

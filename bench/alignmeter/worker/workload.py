@@ -16,7 +16,7 @@ from alignmeter.architectures.operators import others_run
 from alignmeter.batches import Batch, BatchSource, SharedRows, open_batches
 from alignmeter.cells.cell import Cell
 from alignmeter.methods import Outcome, Probe, open_method, open_setup
-from alignmeter.records.record import Provenance
+from alignmeter.records.record import Provenance, Reason
 from alignmeter.registry import ARCHITECTURES, PEFT_MODES
 from alignmeter.telemetry.linux.host import peak_rss_bytes, reset_peak_rss
 from alignmeter.training.setup import Setup
@@ -36,6 +36,7 @@ from alignmeter.worker.messages import (
     Target,
 )
 from alignmeter.worker.meter import Meter
+from alignmeter.worker.notes import notes_of
 from alignmeter.worker.operators import profile_operators
 from alignmeter.worker.phases import PhaseClock
 from alignmeter.worker.queued import QueuedSteps
@@ -80,6 +81,10 @@ class Workload:
         self.accelerator.synchronise()
         self.accelerator.release()  # what drawing and packing needed is none of the cell's
         return time.perf_counter() - start
+
+    def notes(self) -> list[Reason]:
+        """What a reader has to know of the models, once they are built."""
+        return notes_of(self.cell, self.setup.backbones.zero_weights)
 
     def prepare(self) -> dict[str, float]:
         """The method's work before its first step: phase -> s."""

@@ -244,8 +244,7 @@ def test_what_nobody_counted_says_so(make_cell, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.setattr("alignmeter.peft.full.FULL", Norms())
         assert_uncounted(cell, "peft")
-    MistralConfig(sliding_window=8).save_pretrained(tmp_path)
-    found = {"mistral": SimpleNamespace(folder=tmp_path)}
+    found = {"mistral": SimpleNamespace(shape=MistralConfig(sliding_window=8).to_dict)}
     monkeypatch.setattr(f"{step_flops.__module__}.find_checkpoint", found.get)
     windowed = replace(cell, model="mistral")
     assert shape_of(windowed)["sliding_window"] == 8

@@ -1,13 +1,16 @@
 """Plans against the CPU allocator's events, and what must not differ between plan and step."""
 
+import json
 import subprocess
 import sys
 from itertools import combinations, product
+from pathlib import Path
 
 import covering
 import plans as check
 import pytest
 import torch
+from saved_checkpoints import CONFIGS, headers_of
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
@@ -84,6 +87,27 @@ def test_the_covering_set_covers_and_is_the_same_every_time():
         }
 
     assert pairs(chosen) == pairs(possible)
+
+
+def test_checkpoints_of_every_kind_take_part(tmp_path):
+    """In every architecture and PEFT mode, and each kind tied and untied, whole and in shards, in
+    both dtypes.
+    """
+    cells = covering.checkpoint_cells(tmp_path)
+    random = covering.covering_cells()
+    assert [c.without("size", "model") for c in cells] == [
+        c.without("size", "model") for c in random
+    ]
+    seen = set()
+    for folder in {Path(c.model) for c in cells}:
+        config = json.loads((folder / "config.json").read_text())
+        files = sorted(folder.glob("*.safetensors"))
+        dtype, _ = next(iter(headers_of(files[0]).values()))
+        kind = config["model_type"], config.get("attention_bias", False)
+        seen.add((kind, config["tie_word_embeddings"], len(files) > 1, dtype))
+    kinds = {(make().model_type, "biased" in kind) for kind, make in CONFIGS.items()}
+    for at, values in enumerate(((True, False), (True, False), ("F32", "BF16")), 1):
+        assert {(found[0], found[at]) for found in seen} == set(product(kinds, values))
 
 
 def test_the_table_of_errors_names_worst_and_median(make_cell, launcher):

@@ -57,6 +57,7 @@ class Sampled:
         return self.readings
 
 
+ZEROS = Reason(code="weights_zero", text="lm_head.weight all zeros in ck")
 WINDOW = EnergyWindow(steps=[StepSpans(start_s=0.0, end_s=9.0, phases=[])])
 
 
@@ -110,6 +111,7 @@ SPOILED = [
     # Where answers are equal nothing learns: the adapters are not to blame.
     ("pairs_equal", "numerics", {"observed": observed(silent=["a"], equal=True)}),
     ("pairs_equal", "numerics", {"observed": observed(equal=True)}),
+    ("weights_zero", "numerics", {"observed": observed(silent=["a"]), "notes": [ZEROS]}),
     ("reference_disagrees", "numerics", {
         "numerics": Numerics(losses=[LN2], agreement=[signal(1.2)])
     }),

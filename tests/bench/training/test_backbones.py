@@ -280,7 +280,8 @@ def test_it_goes_straight_to_the_device(peft, make_cell, tmp_path, monkeypatch):
 
     def seen(*_, **options):
         asked.update(options)
-        return AutoModelForCausalLM.from_config(CONFIG)
+        none = {"missing_keys": (), "unexpected_keys": (), "mismatched_keys": ()}
+        return AutoModelForCausalLM.from_config(CONFIG), none
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", seen)
     setup.policy()

@@ -53,7 +53,8 @@ class Findings:
 
     ``layers``, ``seq_len``: what the agreement steps were cut to (``None``: not). ``target``: what
     ``sampling`` reads. ``extra_warmup``: how many of ``warmup`` were more than asked for.
-    ``swapped_bytes``: the worker's memory in swap when the timed steps began.
+    ``swapped_bytes``: the worker's memory in swap when the timed steps began. ``notes``: what the
+    record says beside its figures.
     """
 
     cell: Cell
@@ -81,6 +82,7 @@ class Findings:
     provenance: Provenance | None = None
     load_after: float | None = None
     kernel_path: dict[str, str] = field(default_factory=dict)
+    notes: list[Reason] = field(default_factory=list)
     failure: tuple[str, Reason] | None = None
 
 
@@ -117,6 +119,7 @@ def assemble(found: Findings) -> Record:
             "numerics": numerics,
             "validity": _validity(found, numerics, energy, kind, readings),
             "provenance": provenance,
+            "notes": found.notes,
         },
         Record,
         from_attributes=True,
@@ -197,6 +200,7 @@ def _validity(
         cell=found.cell,
         numerics=numerics,
         observed=found.observed,
+        notes=found.notes,
         timed=_timed(found, readings),
         profile=found.profile,
         memory_kind=kind,

@@ -23,11 +23,7 @@ def shape_of(cell: Cell) -> Mapping[str, Any]:
 
 @cache
 def _checkpoint_shape(model: str) -> Mapping[str, Any]:
-    from transformers import AutoConfig
-
-    config: Any = AutoConfig.from_pretrained(find_checkpoint(model).folder, trust_remote_code=False)
-    shape: dict[str, Any] = config.to_dict()
-    return shape
+    return find_checkpoint(model).shape()
 
 
 def uncounted(cell: Cell) -> str | None:

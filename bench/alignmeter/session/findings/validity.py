@@ -2,6 +2,8 @@
 
 __all__ = ["judge"]
 
+from collections.abc import Sequence
+
 from alignmeter.architectures.precision import precision_of
 from alignmeter.cells.cell import Cell
 from alignmeter.methods import open_method
@@ -32,15 +34,16 @@ def judge(
     energy: Energy,
     window: EnergyWindow | None = None,
     sampling: Sampling | None = None,
+    notes: Sequence[Reason] = (),
 ) -> dict[str, Verdict]:
-    """Metric -> verdict with its reasons."""
+    """Metric -> verdict with its reasons. ``notes``: what is known of the weights."""
     fallen = fallen_back(cell, memory_kind, timed.kernel_path)
     kernels = [] if fallen is None else [fallen]
     found = {
         "time": disturbances(timed, memory_kind) + kernels,
         "memory": _memory(profile, memory_kind) + kernels,
         "energy": _energy(energy, window, sampling) + kernels,
-        "numerics": _numerics(cell, numerics, observed),
+        "numerics": _numerics(cell, numerics, observed, notes),
     }
     return {metric: Verdict(ok=not reasons, reasons=reasons) for metric, reasons in found.items()}
 
@@ -66,7 +69,9 @@ def _energy(energy: Energy, window: EnergyWindow | None, sampling: Sampling | No
     return reasons
 
 
-def _numerics(cell: Cell, numerics: Numerics, observed: Observed | None) -> list[Reason]:
+def _numerics(
+    cell: Cell, numerics: Numerics, observed: Observed | None, notes: Sequence[Reason]
+) -> list[Reason]:
     reasons = []
     losses = numerics.losses
     bad = [i for i, loss in enumerate(losses) if loss is None]
@@ -83,11 +88,20 @@ def _numerics(cell: Cell, numerics: Numerics, observed: Observed | None) -> list
             text = "no pair of the first step has two answers that differ within the cut"
             reasons.append(Reason(code=Code.PAIRS_EQUAL, text=text))
         elif observed.silent_adapters:
-            silent = observed.silent_adapters
-            text = f"{len(silent)} adapters, e.g. {silent[0]}"
-            reasons.append(Reason(code=Code.ADAPTER_WITHOUT_GRADIENT, text=text))
+            reasons.append(_silence(observed.silent_adapters, notes))
     reasons += [_disagreement(signal) for signal in numerics.agreement if not signal.agrees]
     return reasons
+
+
+def _silence(silent: Sequence[str], notes: Sequence[Reason]) -> Reason:
+    """Kernels that pass a layer by leave its adapter without a gradient, and so does a matrix of
+    zeros behind it: where the weights have one, it is the cause.
+    """
+    text = f"{len(silent)} adapters without a gradient, e.g. {silent[0]}"
+    for note in notes:
+        if note.code == Code.WEIGHTS_ZERO:
+            return Reason(code=Code.WEIGHTS_ZERO, text=f"{text}; {note.text}")
+    return Reason(code=Code.ADAPTER_WITHOUT_GRADIENT, text=text)
 
 
 def _disagreement(signal: Signal) -> Reason:

@@ -1,0 +1,10 @@
+"""Real checkpoints: a folder or a hub id, safetensors only, no code from the checkpoint is run.
+
+All that can be known without reading weights is checked before a worker starts; the load itself
+fails where it does not find what was checked.
+"""
+
+__all__ = ["RANDOM", "Checkpoint", "find_checkpoint", "trained_positions"]
+
+from alignmeter.architectures.checkpoint.config import trained_positions
+from alignmeter.architectures.checkpoint.found import RANDOM, Checkpoint, find_checkpoint

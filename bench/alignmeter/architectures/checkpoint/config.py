@@ -1,0 +1,148 @@
+"""A checkpoint's config.json: read, refused where it asks for what is not done, and opened."""
+
+__all__ = [
+    "family_of",
+    "made",
+    "open_config",
+    "positive",
+    "read_config",
+    "read_json",
+    "trained_positions",
+    "transformers_there",
+]
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from alignmeter.accelerators import devices_hidden
+from alignmeter.architectures.checkpoint.refusal import first_line, refused
+from alignmeter.errors import known
+from alignmeter.imports import quiet
+from alignmeter.registry import ARCHITECTURES, load
+
+_QUANTISED = ("quantization_config", "compression_config")
+"""Fields of transformers and of compressed-tensors that say how weights are packed."""
+
+
+def transformers_there() -> None:
+    """Import transformers, quietly, and in a process that drives workers without a device."""
+    if "transformers" not in sys.modules:
+        with quiet(), devices_hidden():
+            import transformers  # noqa: F401
+
+
+def read_json(path: Path, model: str) -> dict[str, Any]:
+    """The object in a JSON file of the checkpoint. Raises `InputError` if there is none."""
+    try:
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise refused(
+            model, f"{path.name} cannot be read; give a folder that save_pretrained wrote"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise refused(model, f"{path.name} is not valid JSON: {first_line(error)}") from error
+    if not isinstance(value, dict):
+        raise refused(model, f"{path.name} must hold a JSON object")
+    return value
+
+
+def read_config(folder: Path, model: str) -> dict[str, Any]:
+    """config.json of a whole, unquantised model.
+
+    Raises `InputError` for anything else: packed weights, an adapter beside the model (transformers
+    would merge it for some PEFT modes and others would drop it), weights under another name.
+    """
+    config = read_json(folder / "config.json", model)
+    for field in _QUANTISED:
+        if config.get(field):
+            raise refused(
+                model,
+                f"config.json: {field} says {_method(config[field])}: quantised weights are not "
+                "read; give the unquantised checkpoint, and choose the PEFT mode that quantises",
+            )
+    if (folder / "adapter_config.json").exists():
+        raise refused(
+            model,
+            "adapter_config.json lies beside the model; merge the adapter (merge_and_unload, "
+            "save_pretrained) or move it away: no PEFT mode would train what the folder means",
+        )
+    if config.get("transformers_weights"):
+        raise refused(
+            model,
+            f"config.json: transformers_weights is {config['transformers_weights']!r}; only "
+            "model.safetensors and what its index names are read: remove the field",
+        )
+    return config
+
+
+def _method(value: object) -> str:
+    method = value.get("quant_method") if isinstance(value, Mapping) else None
+    return repr(method or "a quantisation without a name")
+
+
+def family_of(config: Mapping[str, Any], model: str) -> str:
+    """The registry's name of its family. Raises `InputError` for a missing or unknown one."""
+    types = {kind: name for name in ARCHITECTURES for kind in load(ARCHITECTURES, name).checkpoints}
+    model_type = config.get("model_type")
+    if model_type is None:
+        raise refused(model, f"config.json has no model_type; {known(types)}")
+    if not isinstance(model_type, str) or model_type not in types:
+        raise refused(model, f"config.json: model_type is {model_type!r}; {known(types)}")
+    return types[model_type]
+
+
+def positive(config: Mapping[str, Any], key: str, model: str) -> int:
+    """A count in config.json. Raises `InputError` unless it is a whole number from 1 on."""
+    value = config.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise refused(model, f"config.json: {key} is {value!r}; want a whole number")
+    return value
+
+
+def open_config(folder: Path, layers: int | None = None) -> Any:
+    """transformers' config of the checkpoint; ``layers`` keeps only the first ones."""
+    transformers_there()
+    from transformers import AutoConfig
+
+    with quiet():
+        config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    if layers is not None:
+        config.num_hidden_layers = layers
+        if vars(config).get("layer_types"):  # a list beside the count; Mamba derives it
+            config.layer_types = config.layer_types[:layers]
+    return config
+
+
+def made(config: Any, **options: Any) -> nn.Module:
+    """The causal LM of that config with drawn weights, on the device that is torch's default."""
+    from transformers import AutoModelForCausalLM
+
+    with quiet():
+        model: nn.Module = AutoModelForCausalLM.from_config(
+            config, trust_remote_code=False, **options
+        )
+    return model
+
+
+def trained_positions(shape: Mapping[str, Any]) -> int | None:
+    """Longest sequence that the config says it was made for; ``None`` where it names none.
+
+    ``shape``: keys of the transformers config. Rotary positions that are scaled reach
+    ``original_max_position_embeddings`` (else ``max_position_embeddings``) times ``factor``
+    (YaRN, https://arxiv.org/abs/2309.00071); a config that gives the longer length as
+    ``max_position_embeddings`` already, as Llama 3.1's does, keeps it.
+    """
+    length = shape.get("max_position_embeddings")
+    if not isinstance(length, int):
+        return None
+    scaling = shape.get("rope_parameters") or shape.get("rope_scaling") or {}
+    factor = scaling.get("factor") if isinstance(scaling, Mapping) else None
+    if not isinstance(factor, int | float):
+        return length
+    original = scaling.get("original_max_position_embeddings") or length
+    return max(length, int(original * factor))

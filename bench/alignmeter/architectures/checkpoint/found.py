@@ -1,0 +1,138 @@
+"""A checkpoint on this machine: found, checked at the door, built."""
+
+__all__ = ["RANDOM", "Checkpoint", "find_checkpoint"]
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from alignmeter.architectures.checkpoint.config import (
+    family_of,
+    made,
+    open_config,
+    positive,
+    read_config,
+)
+from alignmeter.architectures.checkpoint.files import element_count, read_headers, weight_files
+from alignmeter.architectures.checkpoint.fit import check_fit
+from alignmeter.architectures.checkpoint.refusal import first_line, refused
+from alignmeter.architectures.checkpoint.weights import load_weights
+from alignmeter.architectures.tracing import is_tracing
+from alignmeter.cells.places import place_of
+
+RANDOM = "random"
+"""The axis value that means: no checkpoint, freshly initialised weights."""
+
+_CPU = torch.device("cpu")
+_SAMPLES, _SAMPLE_BYTES = 64, 65536
+_WANTED = ["*.json", "*.safetensors", "tokenizer*", "*.model", "vocab*", "merges*"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """A checked checkpoint on this machine. ``architecture`` is the registry's name for it.
+
+    ``files``: those that hold its weights.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    architecture: str
+    vocab_size: int
+    layers: int
+    parameters: int
+    digest: str
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether it brings the vocabulary that its ids mean."""
+        return any(self.folder.glob("tokenizer*"))
+
+    def shape(self) -> Mapping[str, Any]:
+        """Keys of the transformers config, those that config.json leaves out at their defaults."""
+        shape: dict[str, Any] = open_config(self.folder).to_dict()
+        return shape
+
+    def build(
+        self,
+        *,
+        dtype: torch.dtype,
+        layers: int | None = None,
+        device: torch.device = _CPU,
+    ) -> nn.Module:
+        """The causal LM in ``dtype``; ``layers`` keeps only the first ones.
+
+        Its files are mapped, and each tensor goes to ``device`` by itself: the host never holds
+        the model. Without data it is made from its config alone: a file's tensors are real ones,
+        each use of which would count as a tensor of its own. Raises `CellError` if the files are
+        not what they were.
+        """
+        config = open_config(self.folder, layers)
+        if is_tracing():
+            return made(config, dtype=dtype)
+        return load_weights(self.folder, config, dtype=dtype, device=device, cut=layers is not None)
+
+
+@cache
+def find_checkpoint(model: str) -> Checkpoint:
+    """The checkpoint in folder ``model``, or with that hub id, fetched where that is needed.
+
+    Its headers are read and held against its model, its weights are not. Raises `InputError` if it
+    is not there, is no whole safetensors checkpoint, of no known family, or does not fit its
+    config.json.
+    """
+    place = Path(place_of(model))
+    folder = place if place.is_dir() else _fetched(model)
+    config = read_config(folder, model)
+    architecture = family_of(config, model)
+    files, index = weight_files(folder, model)
+    tensors = read_headers(files, index, model)
+    vocab, layers = (positive(config, key, model) for key in ("vocab_size", "num_hidden_layers"))
+    check_fit(folder, tensors, model)
+    return Checkpoint(
+        folder=folder,
+        files=tuple(files),
+        architecture=architecture,
+        vocab_size=vocab,
+        layers=layers,
+        parameters=element_count(tensors),
+        digest=_digest(folder / "config.json", files),
+    )
+
+
+def _fetched(model: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=_WANTED))
+    except HFValidationError as error:
+        raise refused(model, "neither a folder nor a hub id such as organisation/name") from error
+    except Exception as error:  # the hub client raises errors of many libraries
+        raise refused(
+            model,
+            f"no such folder, and the hub did not give it ({type(error).__name__}: "
+            f"{first_line(error)})",
+        ) from error
+
+
+def _digest(config: Path, files: list[Path]) -> str:
+    """SHA-256 over config, sizes and 64 samples of 64 KiB of each file.
+
+    Whole files would take minutes to read for the sizes that are measured here.
+    """
+    found = hashlib.sha256(config.read_bytes())
+    for file in files:
+        size = file.stat().st_size
+        found.update(f"{file.name} {size}".encode())
+        with file.open("rb") as data:
+            for i in range(_SAMPLES):
+                data.seek(i * max(0, size - _SAMPLE_BYTES) // (_SAMPLES - 1))
+                found.update(data.read(_SAMPLE_BYTES))
+    return found.hexdigest()

@@ -1,0 +1,86 @@
+"""The load itself: nothing is made up, and what is read is looked at once."""
+
+__all__ = ["Looked", "load_weights", "look"]
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from alignmeter.architectures.checkpoint.fit import loading_options
+from alignmeter.errors import CellError
+from alignmeter.imports import quiet
+
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Looked:
+    """Names of tensors with a NaN or an infinity in them, and of matrices that are all zeros."""
+
+    not_finite: tuple[str, ...] = ()
+    zero: tuple[str, ...] = ()
+
+
+def load_weights(
+    folder: Path, config: Any, *, dtype: torch.dtype, device: torch.device, cut: bool
+) -> nn.Module:
+    """The causal LM of ``folder`` in ``dtype`` on ``device``.
+
+    ``cut``: the config keeps the first layers only, and the others' tensors stay in the files.
+    Raises `CellError` if what was loaded is not what `check_fit` found before the run.
+    """
+    from transformers import AutoModelForCausalLM
+
+    loads: Any = AutoModelForCausalLM
+    with quiet():
+        model, info = loads.from_pretrained(
+            folder, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False,
+            **loading_options(), **({} if device == _CPU else {"device_map": {"": device}}),
+        )  # fmt: skip
+    _check_loaded(info, cut)
+    loaded: nn.Module = model
+    return loaded
+
+
+def _check_loaded(info: Mapping[str, Any], cut: bool) -> None:
+    found = {
+        "missing": sorted(info["missing_keys"]),
+        "extra": [] if cut else sorted(info["unexpected_keys"]),
+        "of another shape": sorted(name for name, *_ in info["mismatched_keys"]),
+    }
+    for what, names in found.items():
+        if names:
+            raise CellError(
+                "unsupported",
+                "checkpoint_changed",
+                f"{names[0]} is {what} in the files now; no weight is made up for it",
+            )
+
+
+def look(model: nn.Module) -> Looked:
+    """What of the loaded weights cannot be right, or is unlikely to be.
+
+    One reduction of each tensor where it lies, to its smallest and largest value: a NaN comes out
+    as both, and no mask of the tensor's size is made. One transfer to the host. Tensors without
+    data have none to look at.
+    """
+    names, edges = [], []
+    for name, tensor in model.named_parameters():
+        if tensor.is_floating_point() and not tensor.is_meta and tensor.numel():
+            names.append((name, tensor.dim() > 1))
+            edges.append(torch.stack(torch.aminmax(tensor.detach())).float())
+    if not edges:
+        return Looked()
+    rows = torch.stack(edges)
+    finite = torch.isfinite(rows).all(1).tolist()
+    zero = (rows == 0).all(1).tolist()
+    return Looked(
+        not_finite=tuple(name for (name, _), ok in zip(names, finite, strict=True) if not ok),
+        zero=tuple(
+            name for (name, matrix), none in zip(names, zero, strict=True) if matrix and none
+        ),
+    )
