@@ -74,6 +74,9 @@ class ScriptedWorker:
     def provenance(self):
         return Provenance(device="scripted", environment_digest="e")
 
+    def notes(self):
+        return ()
+
     def peaks(self):
         return ProcessPeaks(reserved_bytes=None, device_used_bytes=None, rss_bytes=None)
 
