@@ -3,13 +3,14 @@
 A record may name a method that this version does not know: it has no layout here.
 """
 
-__all__ = ["axis_text", "cell_text", "layout_text", "layouts", "varied"]
+__all__ = ["axis_text", "cell_text", "follows", "layout_text", "layouts", "varied"]
 
 from collections.abc import Iterable, Sequence
 from itertools import product
 
 from alignmeter.cells.axes import AXES
 from alignmeter.cells.cell import Cell
+from alignmeter.cells.defaults import default_of
 from alignmeter.registry import METHODS, PEFT_MODES, unused_axes
 
 
@@ -64,6 +65,12 @@ def axis_text(cell: Cell, name: str) -> str:
     if known and name in unused_axes(cell.method, cell.peft):
         return "-"
     return f"{name} {value}" if value in ("on", "off") or isinstance(value, int) else str(value)
+
+
+def follows(cell: Cell, name: str) -> bool:
+    """Whether the axis has no value of its own: it depends on others, and has what they give."""
+    axes = {axis: getattr(cell, axis) for axis in AXES}
+    return AXES[name].default is None and default_of(name, axes) == axes[name]
 
 
 def varied(cells: Iterable[Cell], names: Iterable[str] = AXES) -> list[str]:

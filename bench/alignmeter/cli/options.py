@@ -20,7 +20,7 @@ _IN_MATRIX = {field.name for field in dataclasses.fields(Matrix)}
 
 def _help(axis: Axis) -> str:
     known = f" [{', '.join(axis.choices)}]" if axis.choices else ""
-    default = f" (default {axis.default})" if axis.default is not None else ""
+    default = f" (default {axis.default}, or the matrix's)" if axis.default is not None else ""
     return axis.help + known + default
 
 

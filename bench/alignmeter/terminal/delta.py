@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from alignmeter.analysis.delta import Delta
 from alignmeter.cells.cell import Cell
-from alignmeter.cells.labels import axis_text, layout_text, varied
+from alignmeter.cells.labels import axis_text, follows, layout_text, varied
 from alignmeter.records.record import VRAM
 from alignmeter.registry import METHODS
 from alignmeter.terminal.tables import Column, Grid, Paragraph, Part, Row, figure, label
@@ -41,7 +41,11 @@ def _table(rows: Sequence[Delta], less: str, more: str) -> Grid:
     alike: dict[tuple[object, ...], list[Cell]] = defaultdict(list)
     for row in rows:
         alike[tuple(getattr(row.versus, name) for name in _SHOWN)].append(row.versus)
-    others = list(dict.fromkeys(name for cells in alike.values() for name in varied(cells)))
+    others = [
+        name
+        for name in dict.fromkeys(name for cells in alike.values() for name in varied(cells))
+        if any(not follows(row.versus, name) for row in rows)
+    ]
     columns = (
         Column("architecture"), label("peft"), Column(f"{more} layout"),
         *(Column(name.replace("_", " ")) for name in others),
@@ -57,7 +61,7 @@ def _row(row: Delta, others: Sequence[str]) -> Iterator[Row | Paragraph]:
             cell.architecture,
             cell.peft,
             layout_text(cell),
-            *(axis_text(cell, name) for name in others),
+            *(axis_text(cell, name).removeprefix(f"{name} ") for name in others),
             bytes_text(row.peak_bytes),
             bytes_text(row.versus_peak_bytes),
             bytes_text(row.bytes),

@@ -48,7 +48,7 @@ def _isolation(records: Sequence[Record]) -> Iterator[Paragraph]:
     median, slowest = seconds_text(statistics.median(starts)), seconds_text(starts[-1])
     yield Paragraph(
         f"isolation: a fresh process per replicate took {median} to start (median of "
-        f"{len(starts)}; the slowest {slowest}, with its imports)",
+        f"{len(starts)}; the slowest {slowest})",
         hang=2,
     )
 

@@ -107,7 +107,10 @@ def notes_text(found: History) -> Iterator[str]:
         yield f"left out: {counted(count, 'replicate')} whose {metric} is invalid"
     if found.short:
         verb = "has" if found.short == 1 else "have"
-        yield f"{found.short} of the series {verb} fewer than 6 runs, too few to tell a change"
+        yield (
+            f"{found.short} of the series {verb} noise and fewer than 6 runs, too few to tell a "
+            "change"
+        )
     if found.changes:
         least = ", ".join(f"{name} {100 * share:.4g} %" for name, share in found.minimum.items())
         yield f"smallest effect that counts: {least}"
