@@ -18,6 +18,7 @@ from alignmeter.session import Planned, run_matrix
 from alignmeter.session.launcher import Launcher
 from alignmeter.session.replicate import Finished
 from alignmeter.session.run import Listener
+from alignmeter.streams import LOG_FILE, log_to
 
 
 @dataclass(kw_only=True)
@@ -99,9 +100,11 @@ def open_run(
 ) -> Iterator[OpenRun]:
     """Lock the folder, write down what is asked for, and stop the workers in the end.
 
+    What libraries print meanwhile is in ``DIR/alignmeter.log``.
+
     Raises `InputError` if another run holds the folder, or if it cannot be written.
     """
     with locked(folder):
         run = write_run_file(folder, matrix, axes, command)
-        with Launcher() as launcher:
+        with log_to(folder / LOG_FILE), Launcher() as launcher:
             yield OpenRun(folder=folder, run=run, launcher=launcher)
