@@ -6,13 +6,13 @@ import re
 import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
-from started_runs import finish, start, wait_for_records
+from started_runs import start, wait_for_records
 
 from alignmeter.records.folder import load_folders
+from alignmeter.streams import keep, log_to
 
 PLAN = ["plan", "quick", "--method", "dpo", "--architecture", "llama", "--peft", "lora"]
 PLAN += ["--for", "H100-SXM"]
@@ -47,7 +47,7 @@ def piped(line, *, cwd, env):
     """Status of ``alignmeter`` in a line of bash, and what was said on stderr."""
     command = f"{sys.executable} -P -m alignmeter"
     done = subprocess.run(
-        ["bash", "-c", line.format(alignmeter=command)],
+        ["/bin/bash", "-c", line.format(alignmeter=command)],
         cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=200,
     )  # fmt: skip
     return done.stdout, done.stderr
@@ -57,8 +57,7 @@ def piped(line, *, cwd, env):
     ("axes", "shapes", "reason"),
     [
         (["--batch", "2,512"], [(2, 64)], "62 of 77 prompts have 32 tokens or more, the batch"),
-        (["--seq-len", "64,131072"], [(2, 64)], "0 of 77 prompts have 65536 tokens or more"),
-        (["--batch", "512"], [], "the batch needs 512"),
+        (["--seq-len", "131072"], [], "0 of 77 prompts have 65536 tokens or more"),
     ],
 )
 def test_a_cell_that_cannot_be_planned_is_a_row_and_the_others_are_planned(
@@ -106,7 +105,7 @@ def test_a_run_forecasts_what_it_can_and_measures_it(tmp_path, home):
 def test_a_fault_of_ours_has_a_status_of_its_own_and_one_sentence(tmp_path, home, error, words):
     script = tmp_path / "faulty.py"
     place, argv = "cli.compare.callback", ["alignmeter", "compare", "a", "b"]
-    script.write_text(textwrap.dedent(FAULTY).format(place=place, error=error, argv=argv))
+    script.write_text(FAULTY.format(place=place, error=error, argv=argv))
     done = subprocess.run(
         [sys.executable, "-P", script], env=home, cwd=tmp_path, capture_output=True, text=True,
         check=False,
@@ -135,12 +134,13 @@ def test_where_no_file_can_be_written_the_traceback_is_shown(tmp_path, home):
     assert trace[0].startswith("Traceback")
 
 
-@pytest.mark.parametrize("command", ["sizes", "--help", "plan --help", "devices --json"])
+@pytest.mark.parametrize("command", ["sizes", "plan --help"])
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path, home, command):
     line = f"{{alignmeter}} {command} | true; echo ${{{{PIPESTATUS[0]}}}}"
     out, said = piped(line, cwd=tmp_path, env=home)
-    assert (out, said) in (("141\n", ""), ("0\n", ""))  # 0: it was faster than the reader's end
-    out, said = piped(line.replace("| true", "| (exec 0<&-; sleep 8)"), cwd=tmp_path, env=home)
+    assert said == ""
+    assert out in ("141\n", "0\n")  # 0: it was faster than the reader's end
+    out, said = piped(line.replace("| true", "| (exec 0<&-; sleep 4)"), cwd=tmp_path, env=home)
     assert (out, said) == ("141\n", "")
 
 
@@ -150,7 +150,6 @@ def test_streams_that_are_closed_or_full(tmp_path, home):
         ("{alignmeter} sizes >&-; echo $? >&2", 0, ""),
         ("{alignmeter} sizes >&- <&- 2>&-; echo $? >&2", 0, ""),
         ("{alignmeter} sizes >/dev/full; echo $? >&2", 2, full),
-        ("{alignmeter} sizes --markdown >/dev/full 2>&1; echo $? >&2", 2, ""),
         ("{alignmeter} --version >/dev/full; echo $? >&2", 2, full),
         ("{alignmeter} rnu 2>/dev/full; echo $? >&2", 2, ""),
         ("{alignmeter} rnu 2>&-; echo $? >&2", 2, ""),
@@ -163,35 +162,51 @@ def test_what_libraries_print_is_in_the_log_of_the_run(tmp_path, home):
     done = alignmeter(
         "run", "--method", "dpo", "--architecture", "llama", "--peft", "qlora", "--kernels",
         "stock", "--seq-len", "16", "--data", "synthetic", "--accelerator", "cpu", "--steps", "1",
-        "--out", "out", cwd=tmp_path, env={**home, "MPLCONFIGDIR": str(tmp_path / "fonts")},
+        "--out", "out", cwd=tmp_path, env=home,
     )  # fmt: skip
     assert done.returncode == 0
     assert re.fullmatch(r"ok +dpo-llama-tiny-qlora-\S+\.r0 +\S+ \S+ +\S+ \S+\n", done.stderr)
-    log = (tmp_path / "out" / "alignmeter.log").read_text()
-    assert "kernels" in log
-    assert "Matplotlib is building the font cache" in log
-    # Nothing but cells and their records is in the folder, and no other log.
+    assert "kernels" in (tmp_path / "out" / "alignmeter.log").read_text()
     assert not (tmp_path / "state").exists()
 
 
+NOISY = """
+import subprocess, sys, warnings
+from alignmeter.streams import separate, settle, tell
+separate()
+separate()
+warnings.warn("of this process")
+subprocess.run([sys.executable, "-c", "import os; os.write(2, b'of a child')"])
+tell("a sentence")
+settle()
+warnings.warn("after the end")
+"""
+
+
+def noisy(cwd, env):
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", NOISY], env=env, cwd=cwd, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "a sentence\n")
+
+
 def test_other_commands_keep_it_below_the_users_state(tmp_path, home):
-    done = alignmeter(*PLAN, cwd=tmp_path, env=home)
-    assert (done.returncode, done.stderr) == (0, "")
+    noisy(tmp_path, home)
     log = tmp_path / "state" / "alignmeter" / "log" / "alignmeter.log"
-    assert "kernels" in log.read_text()
-    long = "x" * (1 << 20) + "\n"
-    log.write_text(long)
-    again = alignmeter(*PLAN, "--seq-len", "32", cwd=tmp_path, env=home)
-    assert (again.returncode, again.stderr) == (0, "")
-    assert len(log.read_text()) > len(long)
-    alignmeter(*PLAN, "--seq-len", "48", cwd=tmp_path, env=home)
-    assert len(log.read_text()) < 1 << 20
+    said = log.read_text()
+    assert "of this process" in said
+    assert said.endswith("of a child")
+    noisy(tmp_path, home)
+    assert log.read_text() == 2 * said
+    log.write_text("x" * (1 << 20) + "x")
+    noisy(tmp_path, home)
+    assert log.read_text() == said
 
 
 def test_a_home_that_cannot_be_written_costs_the_log_alone(tmp_path, home):
     (tmp_path / "state").write_text("no folder")
-    done = alignmeter(*PLAN, cwd=tmp_path, env=home)
-    assert (done.returncode, done.stderr) == (0, "")
+    noisy(tmp_path, home)
 
 
 @pytest.mark.parametrize("command", [["devices"], ["sizes"], ["compare", "out", "out"],
@@ -217,12 +232,9 @@ def test_a_run_that_is_ended_says_how_to_go_on_and_nothing_else(tmp_path):
     assert last == (
         "Stopped. Finished records are in out; the same command with --out out goes on."
     )
-    assert finish(tmp_path, "--steps", "1", "--seq-len", "16,20").count("already there") >= 1
 
 
-def test_words_of_a_worker_that_ended_are_kept(tmp_path, monkeypatch):
-    from alignmeter.streams import keep, log_to
-
+def test_words_of_a_worker_that_ended_are_kept(tmp_path):
     log = tmp_path / "alignmeter.log"
     with log_to(log):
         keep(b"a bar\n")
