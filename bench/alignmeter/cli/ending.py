@@ -72,11 +72,9 @@ def run_to_end(command: click.Command) -> int:
 
 def _status(command: click.Command) -> int:
     try:
-        status: int | None = command.main(
-            prog_name="alignmeter", standalone_mode=False
-        )  # None for success
+        status: int | None = command.main(prog_name="alignmeter", standalone_mode=False)
         sys.stdout.flush()
-        return status or 0
+        return status or 0  # None: a command that returned
     except click.ClickException as error:
         error.show(user_stream())
         return _WRONG  # click itself gives 1 for some

@@ -3,4 +3,9 @@
 Load it with ``-p alignmeter.plugin`` (this repository's settings do).
 """
 
-pytest_plugins = ("alignmeter.plugin.hooks",)
+pytest_plugins = (
+    "alignmeter.plugin.names",
+    "alignmeter.plugin.hooks",
+    "alignmeter.plugin.limits",
+    "alignmeter.plugin.machine",
+)
