@@ -29,7 +29,8 @@ def pytest_benchmark_update_machine_info(
     ]  # fmt: skip
 
 
-@pytest.hookimpl(optionalhook=True)
+# First: pytest-benchmark itself warns of any difference, with all that is alike.
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_benchmark_compare_machine_info(
     config: pytest.Config, benchmarksession: Any, machine_info: dict[str, Any],
     compared_benchmark: dict[str, Any],
