@@ -28,6 +28,7 @@ class CellBench:
         self._run, self._choice, self._benchmark = run, choice, benchmark
         self._test, self._plans = test, plans
         self._replicate = self._replicate_of(choice.planned)
+        self._called = False
         self._name = choice.planned.cell.id, choice.replicate
 
     def _replicate_of(self, planned: Any) -> Replicate:
@@ -46,6 +47,7 @@ class CellBench:
         record that says so. The benchmark's ``extra_info`` holds ``step_s`` as the worker timed it;
         the mean that pytest-benchmark prints is the round trip.
         """
+        self._called = True
         self._refuse_repeats()
         self._run.measured_by[self._name] = self._test
         self._run.in_flight = self
@@ -119,5 +121,11 @@ class CellBench:
         self._run.in_flight = None
 
     def close(self) -> None:
-        """End the worker if the measuring was cut short."""
+        """End the worker if the measuring was cut short.
+
+        pytest-benchmark warns of a fixture that was not used, for a cell that failed before its
+        first step too; an error where warnings are.
+        """
+        if self._called:
+            self._benchmark.skipped = True
         self._replicate.close()

@@ -46,13 +46,18 @@ _LISTED = ("collectonly", "showfixtures", "show_fixtures_per_test", "setuponly",
 """Options by which pytest runs no test."""
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Refuse what measures nothing, before a plugin takes over. Raises `pytest.UsageError`."""
+    said = conflict(config) if is_asked(config) else None
+    if said is not None:
+        raise pytest.UsageError(said)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options, open the run and choose the default suite. Raises `pytest.UsageError`."""
     if not is_asked(config):
         return
-    said = conflict(config)
-    if said is not None:
-        raise pytest.UsageError(said)
     try:
         asked = read_asked(config)
         opened = _opened(config, asked)
