@@ -13,7 +13,7 @@ def pytest_configure(config):
     Triton reads this when it is imported, for its own functions too, and bitsandbytes imports it:
     so it must be set before any test module is. `alignmeter kernels` compiles without it.
     """
-    if not config.getoption("benchmark"):
+    if not config.getoption("--benchmark"):
         os.environ["TRITON_INTERPRET"] = "1"
 
 

@@ -35,7 +35,7 @@ PAIRS, STEPS_A_SIDE = 40, 12
 
 @pytest.fixture(autouse=True)
 def only_when_asked(request):
-    if not request.config.getoption("benchmark"):
+    if not request.config.getoption("--benchmark"):
         pytest.skip("measures telemetry; run it with tox -e telemetry")
 
 

@@ -16,6 +16,7 @@ from alignmeter.cells.settings import Settings, read_settings
 from alignmeter.cli.options import axis_options, data_options, measure_options, note
 from alignmeter.errors import InputError
 from alignmeter.records.folder import write_record
+from alignmeter.streams import tell
 
 
 @click.command()
@@ -65,7 +66,7 @@ def cell(
     click.echo(write_record(out, record, finished.timeline))
     if record.status != "ok":
         why = f"{record.reason.code}: {record.reason.text}" if record.reason else ""
-        click.echo(f"{record.status}: {why}", err=True)
+        tell(f"{record.status}: {why}")
         raise click.exceptions.Exit(3)
 
 

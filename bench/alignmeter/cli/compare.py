@@ -10,6 +10,7 @@ from alignmeter.analysis import compare as comparing
 from alignmeter.errors import InputError
 from alignmeter.records.folder import load_folders, write_bytes
 from alignmeter.records.record import Record
+from alignmeter.streams import tell
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path)
@@ -48,7 +49,7 @@ def compare(
     print_parts([*comparison_parts(found, failed), *agreement_parts(theirs)])
     notes = agreement_sentences(theirs)
     for gate in comparing.undecided(found, gates or {}):
-        click.echo(f"Warning: --fail-on {gate}: no cell has a verdict on it", err=True)
+        tell(f"Warning: --fail-on {gate}: no cell has a verdict on it")
     if md is not None:
         _write(md, comparing.markdown_text(found, failed, notes).encode())
     if junit is not None:
@@ -65,7 +66,7 @@ def _records(folder: Path) -> tuple[list[Record], bool]:
     """The records, and whether a file among them was none."""
     loaded = load_folders([folder])
     for sentence in loaded.refused:
-        click.echo(f"Error: {sentence}", err=True)
+        tell(f"Error: {sentence}")
     if not loaded.records:
         raise InputError(f"no records in {folder}")
     return loaded.records, bool(loaded.refused)

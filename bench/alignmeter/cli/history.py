@@ -10,6 +10,7 @@ import msgspec
 
 from alignmeter.analysis.metrics import METRICS
 from alignmeter.errors import InputError, known
+from alignmeter.streams import tell
 
 
 @click.command()
@@ -39,7 +40,7 @@ def history(
     refused: list[str] = []
     series = histories.series(histories.read_runs(folder, refused), _metrics(metric))
     for sentence in refused:
-        click.echo(f"Error: {sentence}", err=True)
+        tell(f"Error: {sentence}")
     if not series:
         raise InputError(f"no figures in {folder}; give a folder that holds runs")
     found = histories.history(series)

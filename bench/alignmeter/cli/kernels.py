@@ -18,6 +18,7 @@ from alignmeter.records.portability import (
     encode_portability,
     failures,
 )
+from alignmeter.streams import tell, user_stream
 
 if TYPE_CHECKING:
     from alignmeter.cli.compiling import Job
@@ -67,7 +68,7 @@ def kernels(
             click.echo(f"JSON  {out}")
     wrong = failures(table)
     for sentence in wrong:
-        click.echo(f"Failed: {sentence}", err=True)
+        tell(f"Failed: {sentence}")
     if wrong:
         raise click.exceptions.Exit(1)
 
@@ -108,7 +109,7 @@ def _compiled(jobs: "Sequence[Job]") -> list[PortabilityRow]:
 
     from alignmeter.cli.compiling import compile_jobs
 
-    console = Console(stderr=True)
+    console = Console(file=user_stream())
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("compiling", total=len(jobs))
         return compile_jobs(jobs, lambda: bar.advance(task))

@@ -13,6 +13,7 @@ from alignmeter.cells.axes import AXES, Axis
 from alignmeter.cells.columns import BAD_ROWS, DROP
 from alignmeter.cells.matrix import Matrix
 from alignmeter.cells.settings import SETTINGS, default_words, kind_of
+from alignmeter.streams import tell
 
 Command = Callable[..., Any]
 _IN_MATRIX = {field.name for field in dataclasses.fields(Matrix)}
@@ -26,7 +27,7 @@ def _help(axis: Axis) -> str:
 
 def note(sentence: str) -> None:
     """Tell on stderr what is no error, but may not be what was meant."""
-    click.echo(f"Note: {sentence}", err=True)
+    tell(f"Note: {sentence}")
 
 
 def axis_options(command: Command) -> Command:

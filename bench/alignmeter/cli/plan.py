@@ -2,7 +2,6 @@
 
 __all__ = ["plan"]
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from alignmeter.records.folder import PLAN_FILE, write_bytes
 from alignmeter.records.prediction import Fit, NotPlanned, Prediction, encode_predictions
 from alignmeter.records.record import Reason
 from alignmeter.registry import PLAN_ACCELERATOR
+from alignmeter.streams import tell
 
 
 @click.command()
@@ -59,7 +59,7 @@ def plan(
                 found.append(_predicted(planned.cell, rows, largest))
             except NotPlannedError as error:
                 not_planned.append(NotPlanned(cell=planned.cell, reason=str(error)))
-                click.echo(f"{planned.cell.id}: not planned: {error}", err=True)
+                tell(f"{planned.cell.id}: not planned: {error}")
             else:
                 if not as_json:
                     print_parts(plan_parts(found[-1]))
@@ -72,8 +72,8 @@ def plan(
     elif found:
         _conclude(found, rows)
     if not found:
-        click.echo("Nothing could be planned.", err=True)
-        sys.exit(3)
+        tell("Nothing could be planned.")
+        raise click.exceptions.Exit(3)
 
 
 def _conclude(found: Sequence[Prediction], chips: Mapping[str, Peak]) -> None:
@@ -110,7 +110,7 @@ def _predicted(cell: Any, rows: Mapping[str, Peak], largest: bool) -> Prediction
         try:
             found = {name: _with_largest(cell, fit, rows[name]) for name, fit in found.items()}
         except NotPlannedError as error:  # larger ones have no plan; the cell's own stands
-            click.echo(f"{cell.id}: no largest batch or sequence: {error}", err=True)
+            tell(f"{cell.id}: no largest batch or sequence: {error}")
     return msgspec.structs.replace(prediction, fits=found)
 
 

@@ -18,13 +18,14 @@ from rich.progress import Progress as Bar
 
 from alignmeter.records.record import Record
 from alignmeter.session.run import Job
+from alignmeter.streams import user_stream
 from alignmeter.units import bytes_text, seconds_text
 
 
 @contextlib.contextmanager
 def counted(what: str, total: int) -> Iterator[Callable[[], None]]:
     """On a terminal a bar that the result advances by one; elsewhere nothing."""
-    console = Console(stderr=True)
+    console = Console(file=user_stream())
     columns = TextColumn("{task.description}"), BarColumn(bar_width=16), MofNCompleteColumn()
     bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
     with bar:
@@ -36,7 +37,7 @@ class Progress:
     """A line per finished cell and, on a terminal, a bar with an estimate below."""
 
     def __init__(self, total: int) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = Console(file=user_stream(), highlight=False, soft_wrap=True)
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=16),

@@ -9,6 +9,7 @@ import click
 from alignmeter.analysis.prices import read_prices
 from alignmeter.errors import InputError
 from alignmeter.records.folder import Loaded, load_folders
+from alignmeter.streams import tell
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path)
@@ -54,7 +55,7 @@ def report(
         if path is not None:
             click.echo(f"{name:<5} {path}")
     if show and click.launch(out.absolute().as_uri()):
-        click.echo(f"Warning: {out}: nothing here opens a page; open it in a browser", err=True)
+        tell(f"Warning: {out}: nothing here opens a page; open it in a browser")
     if loaded.refused or (base is not None and base.refused):
         raise click.exceptions.Exit(2)
 
@@ -63,7 +64,7 @@ def _loaded(folders: tuple[Path, ...]) -> Loaded:
     """What they hold; sentences on bad files go to the error stream."""
     loaded = load_folders(folders)
     for sentence in loaded.refused:
-        click.echo(f"Error: {sentence}", err=True)
+        tell(f"Error: {sentence}")
     if not loaded.records:
         raise InputError(f"no records in {', '.join(map(str, folders))}")
     return loaded

@@ -14,6 +14,7 @@ from alignmeter.cells.matrix import read_matrix, read_overrides
 from alignmeter.cells.settings import Settings, read_settings
 from alignmeter.cli.options import axis_options, data_options, measure_options, note
 from alignmeter.records.folder import default_folder
+from alignmeter.streams import tell
 from alignmeter.units import seconds_text
 
 if TYPE_CHECKING:  # they import torch, for which --help should not wait
@@ -77,7 +78,7 @@ def _forecast(opened: "OpenRun", plan: "Sequence[Planned]") -> "list[Planned]":
     from alignmeter.cli.progress import counted
 
     with counted("planning", len(plan)) as planned:
-        return opened.forecast(plan, lambda text: click.echo(text, err=True), planned)
+        return opened.forecast(plan, tell, planned)
 
 
 def _measure(
@@ -90,10 +91,9 @@ def _measure(
         with Progress(total=len(plan) * replicates) as progress:
             opened.resume(plan, settings, replicates=replicates, listener=progress)
     except KeyboardInterrupt:
-        click.echo(
+        tell(
             f"\nStopped. Finished records are in {opened.folder}; "
-            f"the same command with --out {opened.folder} goes on.",
-            err=True,
+            f"the same command with --out {opened.folder} goes on."
         )
         raise
 
@@ -112,5 +112,5 @@ def _conclude(opened: "OpenRun", seconds: float) -> None:
     print_parts(summary_parts(opened.records))
     click.echo(f"measured in {seconds_text(seconds)}\n\nHTML  {html}\nCSV   {csv}")
     if not any(record.status == "ok" for record in opened.records):
-        click.echo("Nothing could be measured; the report gives the reasons.", err=True)
+        tell("Nothing could be measured; the report gives the reasons.")
         raise click.exceptions.Exit(3)

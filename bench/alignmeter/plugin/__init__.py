@@ -3,4 +3,10 @@
 Load it with ``-p alignmeter.plugin`` (this repository's settings do).
 """
 
-pytest_plugins = ("alignmeter.plugin.hooks",)
+# None before one that it imports, of which pytest would warn.
+pytest_plugins = (
+    "alignmeter.plugin.limits",
+    "alignmeter.plugin.machine",
+    "alignmeter.plugin.names",
+    "alignmeter.plugin.hooks",
+)

@@ -32,11 +32,11 @@ class CapacityBench:
     """One search: a cell and the axis that is made as large as fits."""
 
     def __init__(
-        self, request: pytest.FixtureRequest, searches: Searches, planned: Planned,
+        self, benchmark: Any, searches: Searches, planned: Planned,
         axis: SearchedAxis, settings: Settings, launcher: Launcher,
     ) -> None:  # fmt: skip
         """``searches`` has the limit and gets the result."""
-        self._benchmark: Any = request.getfixturevalue("benchmark")
+        self._benchmark = benchmark
         self._searches, self._planned, self._axis = searches, planned, axis
         self._settings, self._launcher = settings, launcher
 

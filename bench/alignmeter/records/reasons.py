@@ -86,6 +86,16 @@ class Code(StrEnum):
         "the replicate passed its time limit",
         "raise `--timeout`, or take a smaller cell",
     )
+    OUTER_TIMEOUT = (
+        "outer_timeout",
+        "a time limit around the replicate ended it: pytest-timeout's, a test's own",
+        "raise that limit, or take a smaller cell; `--cell-timeout` is the replicate's own limit",
+    )
+    INTERRUPTED = (
+        "interrupted",
+        "the run was ended while the replicate was measured",
+        "give the same command again: it goes on where it was ended",
+    )
     WORKER_DIED = (
         "worker_died",
         "the worker process ended without an answer",

@@ -17,7 +17,8 @@ from alignmeter.records.record import Record
 from alignmeter.session import Planned, run_matrix
 from alignmeter.session.launcher import Launcher
 from alignmeter.session.replicate import Finished
-from alignmeter.session.run import Listener
+from alignmeter.session.run import Job, Listener, stored_record
+from alignmeter.streams import LOG_FILE, log_to
 
 
 @dataclass(kw_only=True)
@@ -70,6 +71,17 @@ class OpenRun:
         self._keep(named.record)
         return named.record
 
+    def already(self, planned: Planned, replicate: int, settings: Settings) -> Path | None:
+        """The file of a finished record of that replicate, as `resume` would let it stand.
+
+        The record is then one of this run's.
+        """
+        record = stored_record(self.folder, Job(planned=planned, replicate=replicate), settings)
+        if record is None or record.status != "ok":
+            return None
+        self._keep(record)
+        return record_path(self.folder, record.cell.id, replicate)
+
     def _keep(self, record: Record) -> None:
         self._records[record_path(self.folder, record.cell.id, record.replicate)] = record
 
@@ -99,9 +111,11 @@ def open_run(
 ) -> Iterator[OpenRun]:
     """Lock the folder, write down what is asked for, and stop the workers in the end.
 
+    What libraries print meanwhile is in ``DIR/alignmeter.log``.
+
     Raises `InputError` if another run holds the folder, or if it cannot be written.
     """
     with locked(folder):
         run = write_run_file(folder, matrix, axes, command)
-        with Launcher() as launcher:
+        with log_to(folder / LOG_FILE), Launcher() as launcher:
             yield OpenRun(folder=folder, run=run, launcher=launcher)

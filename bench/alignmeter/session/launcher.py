@@ -17,6 +17,7 @@ from alignmeter.cells.places import known_places
 from alignmeter.children import safe_path, variables
 from alignmeter.errors import CellError, InputError
 from alignmeter.session.fork_server import stop_server
+from alignmeter.streams import keep
 from alignmeter.text import shortened
 from alignmeter.units import bytes_text
 from alignmeter.worker.serve import serve
@@ -28,6 +29,8 @@ _IMPORTED = ("preload", "server")
 _GRACE_S = 5.0
 _SAID_BYTES = 16384
 """How much of the end of a worker's output is read when it died."""
+_KEPT_BYTES = 1 << 20
+"""The same, for the log."""
 _SERVER_LOST = 255
 """What multiprocessing gives as exit status when the forkserver can tell none."""
 _ANY_SEED = {"PYTHONHASHSEED": "random"}
@@ -157,11 +160,16 @@ class Worker:
         elif code is not None and code < 0:
             name = _SIGNALS.get(-code, f"signal {-code}")
             how = f"was ended by {name}{_killed() if name == 'SIGKILL' else ''}"
-        size = os.fstat(self._output.fileno()).st_size
-        end = os.pread(self._output.fileno(), _SAID_BYTES, max(0, size - _SAID_BYTES))
-        tail = end.decode(errors="replace").strip().splitlines()[-3:]
+        tail = self._said(_SAID_BYTES).decode(errors="replace").strip().splitlines()[-3:]
         said = f"; its last words: {' / '.join(tail)}" if tail else ""
         raise CellError("crashed", "worker_died", shortened(f"the worker {how}{said}", 2000))
+
+    def _said(self, most: int) -> bytes:
+        """The end of what the process printed; nothing once its output is closed."""
+        if self._output.closed:
+            return b""
+        size = os.fstat(self._output.fileno()).st_size
+        return os.pread(self._output.fileno(), most, max(0, size - most))
 
     def close(self) -> None:
         """End the process: politely, then for certain."""
@@ -176,6 +184,7 @@ class Worker:
             self._process.kill()
             self._process.join(_GRACE_S)
         self._connection.close()
+        keep(self._said(_KEPT_BYTES))
         self._output.close()
 
 

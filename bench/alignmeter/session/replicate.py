@@ -153,6 +153,12 @@ class Replicate:
             self._found.provenance = _provenance_without_worker(self.planned)
         return Finished(record=assemble(self._found), timeline=self._timeline())
 
+    def cut_short(self, status: str, code: str, text: str) -> Finished:
+        """`finish` for a replicate that something outside ended, unless it had failed before."""
+        if self._found.failure is None:
+            self._found.failure = status, Reason(code=code, text=text)
+        return self.finish()
+
     def _timeline(self) -> Timeline | None:
         found = self._found
         asked = len(found.warmup) - found.extra_warmup

@@ -1,6 +1,6 @@
 """A whole matrix: rounds over all cells, each record stored as soon as it is there."""
 
-__all__ = ["Job", "Listener", "run_matrix"]
+__all__ = ["Job", "Listener", "rounds", "run_matrix", "stored_record"]
 
 import random
 from collections.abc import Sequence
@@ -71,7 +71,7 @@ def run_matrix(
     records = []
     for number, jobs in enumerate(rounds(plan, replicates, settings.seed)):
         for job in jobs:
-            done = _stored(folder, job, settings)
+            done = stored_record(folder, job, settings)
             if done is None:
                 listener.begins(job)
                 launcher.begin_round(number)
@@ -85,7 +85,7 @@ def run_matrix(
     return records
 
 
-def _stored(folder: Path, job: Job, settings: Settings) -> Record | None:
+def stored_record(folder: Path, job: Job, settings: Settings) -> Record | None:
     """The record of an earlier run that still stands: same cell, commit, environment and seed.
 
     Where its files lie is no part of a cell: a run may go on from another folder.
