@@ -152,8 +152,9 @@ INI = "[pytest]\naddopts = -p alignmeter.plugin --import-mode=importlib\n" \
 
 
 @pytest.fixture
-def suite(tmp_path):
+def suite(tmp_path, monkeypatch):
     """A suite, its matrix and that one's data in a folder below."""
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # of the tests, not of the suite
     (tmp_path / "pytest.ini").write_text(INI)
     (tmp_path / "suites").mkdir()
     (tmp_path / "suites" / "bench_x.py").write_text(SUITE)
@@ -168,7 +169,7 @@ def collected(suite, cwd, *more):
     places = ["-c", suite / "pytest.ini", "--rootdir", suite]
     command = [sys.executable, "-P", "-m", "pytest", *listing, *places, *more]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=280)
-    return done.returncode, done.stdout
+    return done.returncode, done.stdout + done.stderr
 
 
 def test_a_suites_matrix_and_a_matrix_data_lie_beside_the_file_that_names_them(suite):

@@ -41,7 +41,7 @@ def holds(launcher, checkpoints, axes, shape):
     measured = check.measure(planned.cell, launcher)
     assert set(measured.ledger) == {f"{owner}_bytes" for owner in OWNERS}
     assert sum(measured.ledger.values()) == measured.peak_bytes
-    # A page: what operators hold within themselves weighs more than 1 % of the smallest checkpoints.
+    # A page: what operators hold within themselves is more than 1 % of the smallest models.
     unowned = abs(measured.ledger["unattributed_bytes"])
     assert unowned <= max(0.01 * measured.peak_bytes, 4096)
     plan = predict(planned.cell)
