@@ -8,6 +8,7 @@ __all__ = ["stop_server"]
 import os
 import signal
 from multiprocessing import forkserver
+from typing import Any
 
 
 def stop_server() -> None:
@@ -17,7 +18,7 @@ def stop_server() -> None:
     end and waits without a limit, and a server that hangs would stop every later cell; it keeps
     nothing that a signal could lose.
     """
-    server = forkserver._forkserver  # type: ignore[attr-defined]
+    server: Any = forkserver._forkserver
     if server._forkserver_pid is not None:
         os.kill(server._forkserver_pid, signal.SIGKILL)  # ours and not reaped: still its own
     server._stop()
