@@ -5,16 +5,18 @@ through standard error, from this process and from its children. A command there
 that stream for its own sentences, and puts a log in its place.
 """
 
-__all__ = ["LOG_FILE", "default_log", "keep", "log_to", "noise", "separate", "settle", "tell",
-           "user_stream"]  # fmt: skip
+__all__ = ["LOG_FILE", "default_log", "keep", "log_to", "noise", "quiet", "separate", "settle",
+           "tell", "user_stream"]  # fmt: skip
 
 import atexit
 import contextlib
 import functools
 import io
+import logging
 import os
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -183,3 +185,36 @@ def keep(said: bytes) -> None:
 def _append(path: Path, data: bytes) -> None:
     with path.open("ab") as file:
         file.write(data)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Within the context what is logged, warned of or printed to stderr goes to the run's log.
+
+    Where there is none it goes nowhere, errors that are logged excepted. bitsandbytes logs that
+    Hugging Face's `kernels` is absent, transformers that torchvision is.
+    """
+    log = noise()
+    with warnings.catch_warnings(), contextlib.redirect_stderr(log or io.StringIO()):
+        if log is None:
+            warnings.simplefilter("ignore")
+            logging.disable(logging.WARNING)
+        else:
+            warnings.simplefilter("default")
+            warnings.showwarning = _shown_in(log)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
+
+
+def _shown_in(log: TextIO) -> Callable[..., None]:
+    """What writes warnings there, whoever else records them."""
+
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int,
+        file: TextIO | None = None, line: str | None = None,
+    ) -> None:  # fmt: skip
+        (file or log).write(warnings.formatwarning(message, category, filename, lineno, line))
+
+    return show

@@ -23,12 +23,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 from alignmeter.architectures import open_architecture
 from alignmeter.architectures.checkpoint import find_checkpoint
 from alignmeter.errors import CellError, InputError
-from alignmeter.imports import quiet
 from alignmeter.planner import predict
 from alignmeter.registry import ARCHITECTURES, PEFT_MODES, PRECISIONS
 from alignmeter.session import Settings, measure
 from alignmeter.session.launcher import Launcher
 from alignmeter.session.resolve import resolve_cell
+from alignmeter.streams import quiet
 
 QUICK = Settings(steps=1, warmup=1, seed=0, timeout_s=120)
 AXES = {"accelerator": "cpu", "data": "synthetic", "seq_len": 16}

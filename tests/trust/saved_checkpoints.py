@@ -14,7 +14,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from alignmeter.imports import quiet
+from alignmeter.streams import quiet
 
 # Widths are whole NF4 blocks of 64: of others bitsandbytes 0.50 dequantises on a CPU what it did
 # not quantise (mean error of N(0, 1) weights 0.26 at 32 x 32, 0.07 at 32 x 64).

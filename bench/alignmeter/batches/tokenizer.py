@@ -22,7 +22,7 @@ from alignmeter.architectures.checkpoint.config import transformers_there
 from alignmeter.architectures.checkpoint.refusal import first_line, refused
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import CellError
-from alignmeter.imports import quiet
+from alignmeter.streams import quiet
 
 FIRST_BYTE = 3
 """Ids 0, 1 and 2 are padding, begin and end of text."""

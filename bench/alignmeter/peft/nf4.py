@@ -14,7 +14,7 @@ from torch import nn
 from alignmeter.architectures.precision import precision_of
 from alignmeter.architectures.tracing import is_tracing
 from alignmeter.cells.cell import Cell
-from alignmeter.imports import quiet
+from alignmeter.streams import quiet
 from alignmeter_kernels.nf4_linear import Nf4Weight, nf4_linear
 
 BLOCKSIZE = 64

@@ -9,7 +9,7 @@ import importlib
 import os
 
 from alignmeter.accelerators import answering
-from alignmeter.imports import quiet
+from alignmeter.streams import quiet
 
 # Libraries ask on import whether there is a GPU. Through NVML the answer leaves CUDA untouched, and
 # a process forked from this one can still use it.

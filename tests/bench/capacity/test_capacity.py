@@ -494,10 +494,9 @@ def bench_of(tmp_path):
     def bench(cell, limit=100 * MIB, unsupported=None):
         searches = Searches(folder=tmp_path, limit_bytes=limit)
         benchmark = Benchmark()
-        request = SimpleNamespace(getfixturevalue=lambda _: benchmark)
         planned = Planned(cell=cell, unsupported=unsupported)
         launcher = SimpleNamespace(begin_round=lambda _: None)
-        made = CapacityBench(request, searches, planned, "batch", QUICK, launcher)
+        made = CapacityBench(benchmark, searches, planned, "batch", QUICK, launcher)
         return made, benchmark, searches
 
     return bench

@@ -1,5 +1,6 @@
 """Settings: one table of options, limits and defaults, and every surface asks it."""
 
+import argparse
 import math
 from dataclasses import fields, replace
 from types import SimpleNamespace
@@ -92,10 +93,15 @@ def of_command(command, arguments):
 
 def of_pytest(arguments):
     """The settings that `pytest --benchmark` would measure with."""
-    parser = pytest.Parser(_ispytest=True)
-    add_options(parser.getgroup("alignmeter"))
-    found = parser.parse_known_args([*arguments])
-    return settings_for(SimpleNamespace(getoption=lambda name: getattr(found, name)), QUICK)
+    parser, names = argparse.ArgumentParser(), {}
+
+    def addoption(*spellings, **about):
+        names.update(dict.fromkeys(spellings, parser.add_argument(*spellings, **about).dest))
+
+    add_options(SimpleNamespace(addoption=addoption), short=True)
+    found = parser.parse_args([*arguments])
+    config = SimpleNamespace(getoption=lambda name: getattr(found, names[name]))
+    return settings_for(config, QUICK)
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from torch import nn
 from alignmeter.accelerators import devices_hidden
 from alignmeter.architectures.checkpoint.refusal import first_line, refused
 from alignmeter.errors import known
-from alignmeter.imports import quiet
 from alignmeter.registry import ARCHITECTURES, load
+from alignmeter.streams import quiet
 
 _QUANTISED = ("quantization_config", "compression_config")
 """Fields of transformers and of compressed-tensors that say how weights are packed."""

@@ -19,7 +19,7 @@ from alignmeter.architectures.checkpoint.config import made, open_config
 from alignmeter.architectures.checkpoint.files import Tensor, equal
 from alignmeter.architectures.checkpoint.refusal import first_line, refused
 from alignmeter.errors import InputError
-from alignmeter.imports import quiet
+from alignmeter.streams import quiet
 
 _FLOATS = frozenset(("F32", "F16", "BF16"))
 _WRAPPERS = ("base_model.model.", "module.", "_orig_mod.", "model.", "policy.", "actor.")

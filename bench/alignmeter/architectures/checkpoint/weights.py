@@ -12,7 +12,7 @@ from torch import nn
 
 from alignmeter.architectures.checkpoint.fit import loading_options
 from alignmeter.errors import CellError
-from alignmeter.imports import quiet
+from alignmeter.streams import quiet
 
 _CPU = torch.device("cpu")
 
