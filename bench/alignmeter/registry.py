@@ -24,7 +24,7 @@ __all__ = [
     "users_of",
 ]
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeVar
@@ -45,11 +45,13 @@ class MethodRow(Row):
     """``axes``: those that only some methods have and that change what this one does.
 
     ``layout``: those of them that decide what its figures are figures of, so that a row never
-    comes without them. ``trained_models``: models with an optimizer, the policy and others.
+    comes without them. ``idle``: (axis, value, other axis): at that value the other one changes
+    nothing. ``trained_models``: models with an optimizer, the policy and others.
     ``rollouts``: it trains on responses that it samples itself.
     """
 
     axes: tuple[str, ...] = ()
+    idle: tuple[tuple[str, object, str], ...] = ()
     layout: tuple[str, ...] = ()
     trained_models: int = 1
     rollouts: bool = False
@@ -89,7 +91,15 @@ class AcceleratorRow(Row):
 METHODS: dict[str, MethodRow] = {
     "sft": MethodRow(path="alignmeter.methods.sft:SFT"),
     "rm": MethodRow(path="alignmeter.methods.rm:RM"),
-    "dpo": MethodRow(path="alignmeter.methods.dpo:DPO", axes=("ref",), default=True),
+    "dpo": MethodRow(
+        path="alignmeter.methods.dpo:DPO",
+        axes=("ref", "dpo_loss"),
+        layout=("dpo_loss",),
+        default=True,
+    ),
+    "kto": MethodRow(path="alignmeter.methods.kto:KTO", axes=("ref",)),
+    "simpo": MethodRow(path="alignmeter.methods.simpo:SIMPO"),
+    "orpo": MethodRow(path="alignmeter.methods.orpo:ORPO"),
     "ppo": MethodRow(
         path="alignmeter.methods.ppo:PPO",
         axes=("ref", "ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches"),
@@ -97,6 +107,20 @@ METHODS: dict[str, MethodRow] = {
         trained_models=2,
         rollouts=True,
     ),
+    "grpo": MethodRow(
+        path="alignmeter.methods.grpo:GRPO",
+        axes=("ref", "grpo_variant", "kl", "group", "reward"),
+        layout=("kl", "reward"),
+        idle=(("kl", "0", "ref"),),
+        rollouts=True,
+    ),
+    "rloo": MethodRow(
+        path="alignmeter.methods.rloo:RLOO",
+        axes=("ref", "group", "reward"),
+        layout=("reward",),
+        rollouts=True,
+    ),
+    "distill": MethodRow(path="alignmeter.methods.distill:DISTILL", rollouts=True),
 }
 
 DELTAS: tuple[tuple[str, str], ...] = (("dpo", "ppo"),)
@@ -188,12 +212,14 @@ def default_name(rows: Mapping[str, Row]) -> str:
     return name
 
 
-def unused_axes(method: str, peft: str) -> tuple[str, ...]:
-    """Axes that other methods and PEFT modes have and that change nothing for these two.
+def unused_axes(value_of: Callable[[str], object]) -> tuple[str, ...]:
+    """Axes that other methods, PEFT modes and values have and that change nothing in this cell.
 
-    Raises `InputError` for a name without a row.
+    ``value_of``: axis -> its value in the cell. Raises `InputError` for a name without a row.
     """
-    used = row_of(METHODS, method).axes + row_of(PEFT_MODES, peft).axes
+    method = row_of(METHODS, str(value_of("method")))
+    idle = {other for axis, value, other in method.idle if value_of(axis) == value}
+    used = set(method.axes + row_of(PEFT_MODES, str(value_of("peft"))).axes) - idle
     of_methods = (axis for row in METHODS.values() for axis in row.axes)
     of_modes = (axis for row in PEFT_MODES.values() for axis in row.axes)
     return tuple(axis for axis in dict.fromkeys((*of_methods, *of_modes)) if axis not in used)

@@ -20,6 +20,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "ref_weights",
         "reward_weights",
         "value_weights",
+        "teacher_weights",
         "quantisation_state",
     ),
     "trainable state": ("adapters", "gradients", "optimizer_state"),

@@ -2,6 +2,7 @@
 
 __all__ = [
     "Batch",
+    "BatchRows",
     "BatchSource",
     "Pair",
     "SharedRows",
@@ -18,5 +19,5 @@ __all__ = [
 from alignmeter.batches.dataset import data_note
 from alignmeter.batches.preferences import Pair, read_preferences
 from alignmeter.batches.selection import SharedRows, check_rows, data_counts, share_rows
-from alignmeter.batches.source import Batch, BatchSource, data_digest, open_batches
+from alignmeter.batches.source import Batch, BatchRows, BatchSource, data_digest, open_batches
 from alignmeter.batches.tokenizer import tokenizer_obstacle

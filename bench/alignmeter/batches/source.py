@@ -1,6 +1,6 @@
 """Fixed-shape batches: prompts of exactly P tokens, responses padded on the right to T."""
 
-__all__ = ["Batch", "BatchSource", "data_digest", "open_batches"]
+__all__ = ["Batch", "BatchRows", "BatchSource", "data_digest", "open_batches"]
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,13 @@ from alignmeter.batches.dataset import SYNTHETIC, dataset_of, open_dataset
 from alignmeter.batches.lengths import Numbers
 from alignmeter.batches.selection import LEFT_OUT, Selection, SharedRows, check_rows, select
 from alignmeter.batches.texts import Texts
-from alignmeter.batches.tokenizer import FIRST_BYTE, PAD, Tokenizer, open_tokenizer
+from alignmeter.batches.tokenizer import EOS, FIRST_BYTE, PAD, Tokenizer, open_tokenizer
 from alignmeter.cells.cell import Cell, digest
 from alignmeter.cells.columns import AUTO, DROP
 from alignmeter.errors import InputError
 
 _SYNTHETIC_PAIRS = 64
+BatchRows = Literal["pairs", "chosen", "groups"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,21 +29,23 @@ class Batch:
     ``response_mask`` keeps it out of every loss.
 
     ids: [2B, T] int64. response_mask: [2B, T-P], 1 where a response token is real.
+    eos: id that ends a response.
     real_tokens: how many of ``ids`` are not padding, counted on the host.
-    pairs: number of the pair behind each chosen row.
-    rollout: tokens [2B, T] that PPO takes instead of sampling its own.
+    pairs: number of each pair behind them, once.
+    rollout: tokens [2B, T] that a method takes instead of sampling its own.
     """
 
     ids: torch.Tensor
     response_mask: torch.Tensor
     prompt_len: int
+    eos: int
     real_tokens: int
     pairs: tuple[int, ...]
     rollout: torch.Tensor | None = None
 
     @property
     def prompts(self) -> torch.Tensor:
-        """[2B, P]: each prompt twice, one row for each of its two answers."""
+        """[2B, P]: each prompt as often as it has answers."""
         return self.ids[:, : self.prompt_len]
 
     @property
@@ -80,9 +83,11 @@ class BatchSource:
     seq_len: int
     prompt_len: int
     batch: int
+    group: int
     counts: Mapping[str, int]
     layout: str
     pad: int
+    eos: int
     tokenizer: str
 
     @property
@@ -90,17 +95,17 @@ class BatchSource:
         """Pairs that steps take."""
         return len(self.rows)
 
-    def take(
-        self, step: int, device: torch.device, rows: Literal["pairs", "chosen"] = "pairs"
-    ) -> Batch:
+    def take(self, step: int, device: torch.device, rows: BatchRows = "pairs") -> Batch:
         """The batch of one step on ``device``, from consecutive pairs, starting again at the end.
 
-        ``pairs`` takes both answers of B pairs, ``chosen`` the chosen ones of 2B.
+        ``pairs`` takes both answers of B pairs, ``chosen`` the chosen ones of 2B, ``groups`` those
+        of ``2B / group``, each ``group`` times in a row.
         """
-        count = self.batch if rows == "pairs" else 2 * self.batch
+        copies = self.group if rows == "groups" else 1
+        count = self.batch if rows == "pairs" else 2 * self.batch // copies
         index = tuple((step * count + i) % self.kept for i in range(count))
         sides = [self.rows[i] for i in index]
-        chosen = [side for side, _ in sides]
+        chosen = [side for side, _ in sides for _ in range(copies)]
         rejected = [side for _, side in sides] if rows == "pairs" else []
         return self._batch(chosen + rejected, index, device)
 
@@ -112,6 +117,7 @@ class BatchSource:
             ids=torch.tensor(padded, device=device),
             response_mask=mask.float().to(device),
             prompt_len=self.prompt_len,
+            eos=self.eos,
             real_tokens=sum(len(row) for row in rows),
             pairs=pairs,
         )
@@ -183,9 +189,11 @@ def open_batches(
         seq_len=cell.seq_len,
         prompt_len=cell.prompt_len,
         batch=cell.batch,
+        group=cell.group,
         counts=selection.counts,
         layout=selection.layout,
         pad=tokenizer.pad,
+        eos=tokenizer.eos,
         tokenizer=tokenizer.name,
     )
 
@@ -208,8 +216,10 @@ def _synthetic(cell: Cell, vocab_size: int, generator: torch.Generator) -> Batch
         seq_len=cell.seq_len,
         prompt_len=cell.prompt_len,
         batch=cell.batch,
+        group=cell.group,
         counts={"pairs_kept": len(rows), "pairs_dropped": 0},
         layout="",
         pad=PAD,
+        eos=EOS,
         tokenizer="synthetic",
     )

@@ -54,6 +54,11 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     data_digest: str
     model_digest: str
     deterministic: str = "off"
+    dpo_loss: str = "sigmoid"
+    grpo_variant: str = "grpo"
+    kl: str = "0"
+    group: int = 2
+    reward: str = "model"
     columns: str = AUTO
 
     def axes(self) -> dict[str, AxisValue]:

@@ -7,6 +7,7 @@ it, and is told. What a flag took the effect of is not told: that is what flags 
 __all__ = ["excludes", "flags_without_effect", "without_effect"]
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 
 from alignmeter.cells.axes import AXES, AxisValue
 from alignmeter.cells.cell import Cell
@@ -25,7 +26,7 @@ def excludes(exclusion: Exclusion, cell: Cell, auto: AxisValue, but: Collection[
     An axis that changes nothing in the cell is not one on which it could be excluded. ``auto``: the
     accelerator that is meant by it here. ``but``: axes on which any value will do.
     """
-    unused = unused_axes(cell.method, cell.peft)
+    unused = unused_axes(partial(getattr, cell))
     for name, values in exclusion.axes.items():
         if name in but or (name in unused and not _DECIDING.isdisjoint(but)):
             continue
@@ -73,7 +74,7 @@ def _keys_without_effect(matrix: Matrix, overrides: Collection[str], pairs: Pair
 
 def _counts(name: str, choice: Choice, cell: Cell) -> bool:
     """Whether the cell uses what was chosen on that axis."""
-    if name in unused_axes(cell.method, cell.peft):
+    if name in unused_axes(partial(getattr, cell)):
         return False
     return choice.axes[name] in (getattr(cell, name), "auto")
 

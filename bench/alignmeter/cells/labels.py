@@ -6,6 +6,7 @@ A record may name a method that this version does not know: it has no layout her
 __all__ = ["axis_text", "cell_text", "follows", "layout_text", "layouts", "varied"]
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import product
 
 from alignmeter.cells.axes import AXES
@@ -62,7 +63,7 @@ def axis_text(cell: Cell, name: str) -> str:
     """``ppo``, ``checkpointing on``, ``batch 4``; a dash for what changes nothing in the cell."""
     value = getattr(cell, name)
     known = cell.method in METHODS and cell.peft in PEFT_MODES
-    if known and name in unused_axes(cell.method, cell.peft):
+    if known and name in unused_axes(partial(getattr, cell)):
         return "-"
     return f"{name} {value}" if value in ("on", "off") or isinstance(value, int) else str(value)
 

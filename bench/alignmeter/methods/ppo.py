@@ -14,11 +14,12 @@ from alignmeter.flops import Tally, decoding, responses, sequences
 from alignmeter.methods.losses import gae, kl_rewards, ppo_policy_loss, ppo_value_loss, whiten
 from alignmeter.registry import PEFT_MODES
 from alignmeter.training.actors import open_actors
-from alignmeter.training.rollout import rollout
+from alignmeter.training.sampling import Sampling
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Method, Outcome, Probe, TrainingStep, descend
 
-_SAMPLING_SEED = 4
+_SHUFFLING_SEED = 4
+"""Added to the replicate's seed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,8 +68,8 @@ class PpoStep(TrainingStep):
             learning_rate=settings.learning_rate,
             value_learning_rate=settings.value_learning_rate,
         )
-        self._sampling = torch.Generator(setup.device).manual_seed(setup.seed + _SAMPLING_SEED)
-        self._shuffling = torch.Generator().manual_seed(setup.seed + _SAMPLING_SEED)
+        self._sampling = Sampling(setup)
+        self._shuffling = torch.Generator().manual_seed(setup.seed + _SHUFFLING_SEED)
 
     def models(self) -> dict[str, nn.Module]:
         """Policy, reward and value model, and the ref_model where it is resident."""
@@ -77,18 +78,6 @@ class PpoStep(TrainingStep):
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """The policy's and the value model's, or the one that they share."""
         return self.actors.optimizers()
-
-    def _sample(self, batch: Batch, probe: Probe) -> torch.Tensor:
-        if batch.rollout is not None:
-            return batch.rollout
-        with torch.no_grad(), self.setup.forward():
-            return rollout(
-                self.actors.policy,
-                batch.prompts,
-                new_tokens=self.setup.cell.seq_len - batch.prompt_len,
-                generator=self._sampling,
-                probe=probe,
-            )
 
     def score(self, ids: torch.Tensor, prompt_len: int) -> tuple[Rollout, dict[str, torch.Tensor]]:
         """Everything the optimisation needs of sampled ``ids`` [R, T], and means for the record."""
@@ -146,8 +135,7 @@ class PpoStep(TrainingStep):
     def run(self, batch: Batch, probe: Probe) -> Outcome:
         """One PPO step: 2B rollouts, scoring, epochs x minibatches of optimisation."""
         cell, prompt_len = self.setup.cell, batch.prompt_len
-        with probe.phase("rollout"):
-            ids = self._sample(batch, probe)
+        ids = self._sampling.sample(self.actors.policy, batch, probe)
         with probe.phase("scoring"):
             rollouts, metrics = self.score(ids, prompt_len)
         optimise = self._joint if cell.ppo_backward == "joint" else self._sequential

@@ -4,16 +4,13 @@ __all__ = ["SFT", "SftSettings", "SftStep"]
 
 from dataclasses import asdict, dataclass
 
-import torch
-from torch import nn
-
 from alignmeter.batches import Batch
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Tally, responses
 from alignmeter.methods.losses import sft_loss
-from alignmeter.training.logprobs import response_logprobs
+from alignmeter.training.policy_step import PolicyStep
 from alignmeter.training.setup import Setup
-from alignmeter.training.step import Method, Outcome, Probe, TrainingStep, descend
+from alignmeter.training.step import Method, Outcome, Probe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,37 +20,20 @@ class SftSettings:
     learning_rate: float = 1e-5
 
 
-class SftStep(TrainingStep):
+class SftStep(PolicyStep):
     """The policy of one cell."""
 
     def __init__(self, setup: Setup, settings: SftSettings) -> None:
-        self.setup = setup
-        self.policy = setup.policy()
-        self.optimizer = setup.optimizer(
-            self.policy.parameters(), learning_rate=settings.learning_rate
-        )
-
-    def models(self) -> dict[str, nn.Module]:
-        """The policy."""
-        return {"policy": self.policy}
-
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        """One."""
-        return [self.optimizer]
+        super().__init__(setup)
+        self.train(settings.learning_rate)
 
     def run(self, batch: Batch, probe: Probe) -> Outcome:
         """One SFT step on 2B rows."""
         with probe.phase("forward"):
             with self.setup.forward():
-                logprobs = response_logprobs(
-                    self.policy, batch.ids, batch.prompt_len, kernels=self.setup.cell.kernels
-                )
+                logprobs = self.logprobs(self.policy, batch.ids, batch.prompt_len)
             loss = sft_loss(logprobs, batch.response_mask)
-        return Outcome(
-            loss=descend(loss, self.optimizers(), probe),
-            trained_tokens=batch.real_tokens,
-            padded_tokens=batch.padded_tokens,
-        )
+        return self.trained(loss, batch, probe)
 
 
 def _passes(cell: Cell, tally: Tally) -> None:

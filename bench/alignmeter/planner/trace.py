@@ -12,6 +12,7 @@ import torch
 
 from alignmeter.accelerators import library_workspace_bytes, open_accelerator
 from alignmeter.accelerators.base import Accelerator
+from alignmeter.architectures.base import EOS_TOKEN
 from alignmeter.batches import Batch, BatchSource, open_batches
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import AlignmeterError, InputError
@@ -116,6 +117,7 @@ def _batch(cell: Cell, pairs: int) -> Batch:
         ids=torch.empty(rows, seq_len, dtype=torch.int64),
         response_mask=torch.empty(rows, seq_len - cell.prompt_len),
         prompt_len=cell.prompt_len,
+        eos=EOS_TOKEN,
         real_tokens=rows * seq_len,
         pairs=tuple(range(pairs)),
     )

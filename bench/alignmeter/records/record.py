@@ -44,6 +44,7 @@ OWNERS = (
     "ref_weights",
     "reward_weights",
     "value_weights",
+    "teacher_weights",
     "adapters",
     "quantisation_state",
     "gradients",

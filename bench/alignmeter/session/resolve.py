@@ -48,7 +48,7 @@ def _filled(axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
         if "architecture" not in axes:
             full["architecture"] = find_checkpoint(str(full["model"])).architecture
     # What changes nothing here goes back to its default, so that cells stay unique.
-    for name in unused_axes(str(full["method"]), str(full["peft"])):
+    for name in unused_axes(full.__getitem__):
         full[name] = AXES[name].default
     filled = {
         name: default_of(name, full) if value is None else value for name, value in full.items()

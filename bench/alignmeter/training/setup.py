@@ -21,8 +21,8 @@ from alignmeter.peft.adapters import AdapterView, add_adapter, recomputation
 from alignmeter.training.backbones import Backbones
 from alignmeter.training.optimizer import open_optimizer
 
-_REWARD_SEED, _VALUE_SEED, _ADAPTER_SEED = 1, 2, 3
-"""Added to the replicate's seed: the scalar backbones must differ from the policy's."""
+_REWARD_SEED, _VALUE_SEED, _ADAPTER_SEED, _TEACHER_SEED = 1, 2, 3, 5
+"""Added to the replicate's seed: these backbones must differ from the policy's. 4 is sampling's."""
 
 
 def open_setup(
@@ -95,6 +95,10 @@ class Setup:
     def reward(self) -> nn.Module:
         """A frozen scalar model with a backbone of its own."""
         return self._scalar(self.seed + _REWARD_SEED).requires_grad_(False).eval()
+
+    def teacher(self) -> nn.Module:
+        """A frozen causal LM with weights of its own, of the policy's size."""
+        return self.backbones.take(self.seed + _TEACHER_SEED).requires_grad_(False).eval()
 
     def trained_reward(self) -> nn.Module:
         """The same model before reward modelling: it trains like the policy."""

@@ -13,12 +13,12 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
 
-from alignmeter.batches import Batch, BatchSource
+from alignmeter.batches import Batch, BatchRows, BatchSource
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Tally
 from alignmeter.training.setup import Setup
@@ -109,9 +109,10 @@ class Method:
 
     What is asked of it where torch is not loaded stands in its row of `registry.METHODS`.
 
-    ``rows``: a batch holds chosen and rejected answers of B pairs, or the chosen ones of 2B.
+    ``rows``: a batch holds chosen and rejected answers of B pairs, the chosen ones of 2B, or the
+    chosen ones of ``2B / group`` pairs, each ``group`` times in a row: one prompt, many samples.
     ``contradictions``: a sentence for each way in which the axes of a cell contradict what the
-    method does. ``first_loss``: what the first step's must be, if that is known.
+    method does. ``first_loss``: what the first step's must be, ``None`` where nobody knows.
     ``passes``: tells the tally every pass of one step, for the count of FLOPs; ``None`` where
     nobody has counted them, and records say so.
     """
@@ -120,7 +121,7 @@ class Method:
     phases: tuple[str, ...]
     hyperparameters: Mapping[str, float | int | str]
     build: Callable[[Setup], TrainingStep]
-    rows: Literal["pairs", "chosen"] = "pairs"
+    rows: BatchRows = "pairs"
     contradictions: Callable[[Cell], Iterable[str]] = _no_contradictions
-    first_loss: float | None = None
+    first_loss: Callable[[Cell], float | None] = lambda _: None
     passes: Callable[[Cell, Tally], None] | None = None

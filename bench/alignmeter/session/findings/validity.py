@@ -79,9 +79,9 @@ def _numerics(
         text = f"{len(bad)} of {len(losses)} losses, the first in step {bad[0] + 1}"
         reasons.append(Reason(code=Code.NON_FINITE_LOSS, text=text))
     if observed is not None:
-        found, known = observed.signals["loss"][0], open_method(cell.method).first_loss
+        found, known = observed.signals["loss"][0], open_method(cell.method).first_loss(cell)
         band = precision_of(cell.precision).first_loss_band
-        if known is not None and not abs(found - known) <= band:
+        if known is not None and not abs(found - known) <= band * max(1.0, known):
             text = f"the first loss is {found:.6g}, with these models it is {known:.6g}"
             reasons.append(Reason(code=Code.FIRST_LOSS, text=text))
         if observed.answers_equal:

@@ -1,0 +1,110 @@
+"""On-policy distillation: the student samples, and learns the teacher's distribution there."""
+
+__all__ = ["DISTILL", "DistillSettings", "DistillStep"]
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from alignmeter.architectures.checkpoint import RANDOM
+from alignmeter.batches import Batch
+from alignmeter.cells.cell import Cell
+from alignmeter.flops import Tally, responses
+from alignmeter.methods.losses.distill import divergence, divergence_of_states
+from alignmeter.training.grouped import sampled
+from alignmeter.training.logprobs import hidden_states
+from alignmeter.training.policy_step import PolicyStep
+from alignmeter.training.sampling import Sampling
+from alignmeter.training.setup import Setup
+from alignmeter.training.step import Method, Outcome, Probe, descend
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DistillSettings:
+    """beta 1: the reverse divergence, as in TRL and in what is called on-policy distillation."""
+
+    learning_rate: float = 1e-5
+    beta: float = 1.0
+
+
+class DistillStep(PolicyStep):
+    """Policy, which is the student, and the frozen teacher."""
+
+    def __init__(self, setup: Setup, settings: DistillSettings) -> None:
+        super().__init__(setup)
+        self.settings = settings
+        self.teacher = setup.teacher()
+        self.train(settings.learning_rate)
+        self._sampling = Sampling(setup)
+
+    def models(self) -> dict[str, nn.Module]:
+        """Policy and teacher."""
+        return super().models() | {"teacher": self.teacher}
+
+    def _states(self, model: nn.Module, ids: torch.Tensor, prompt_len: int) -> torch.Tensor:
+        """Hidden states [R * N, D] that the head reads for the response tokens."""
+        return hidden_states(model, ids)[:, prompt_len - 1 : -1].flatten(0, 1)
+
+    def _divergence(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """Of each token [R * N]; with custom kernels some rows of logits at a time."""
+        beta, heads = self.settings.beta, (_head(self.policy), _head(self.teacher))
+        if self.setup.cell.kernels != "custom":
+            return divergence(heads[0](student), heads[1](teacher), beta=beta)
+        vocab = self.setup.vocab_size
+        return divergence_of_states(student, teacher, heads, beta=beta, vocab=vocab)
+
+    def run(self, batch: Batch, probe: Probe) -> Outcome:
+        """One step: 2B rollouts, the teacher's pass, one update on the mean over tokens."""
+        prompt_len = batch.prompt_len
+        ids = self._sampling.sample(self.policy, batch, probe)
+        with probe.phase("teacher_forward"), torch.no_grad(), self.setup.forward():
+            wanted = self._states(self.teacher, ids, prompt_len)
+        with probe.phase("forward"), self.setup.forward():
+            found = self._states(self.policy, ids, prompt_len)
+            loss = self._divergence(found, wanted).mean()
+        return Outcome(
+            loss=descend(loss, self.optimizers(), probe),
+            trained_tokens=ids.numel(),
+            padded_tokens=0,
+            generated_tokens=ids.shape[0] * (ids.shape[1] - prompt_len),
+            rollout=ids,
+        )
+
+
+def _head(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Hidden states [M, D] -> logits [M, V]."""
+    linear = model.get_output_embeddings()
+
+    def logits(states: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = linear(states.to(linear.weight.dtype))
+        return found
+
+    return logits
+
+
+def _contradictions(cell: Cell) -> Iterator[str]:
+    if cell.model != RANDOM:
+        yield (
+            "the teacher's weights are drawn, and a checkpoint's would learn nothing of them; "
+            "measure distill with random weights"
+        )
+
+
+def _passes(cell: Cell, tally: Tally) -> None:
+    sampled(cell, tally)
+    tally.infer("teacher_forward", responses(cell), adapted=False)
+    tally.train(responses(cell))
+
+
+DISTILL = Method(
+    name="distill",
+    phases=("rollout", "teacher_forward", "forward", "backward", "optimizer"),
+    rows="chosen",
+    hyperparameters=asdict(DistillSettings()),
+    build=lambda setup: DistillStep(setup, DistillSettings()),
+    contradictions=_contradictions,
+    passes=_passes,
+)

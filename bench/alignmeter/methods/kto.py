@@ -1,0 +1,93 @@
+"""KTO: each answer judged by itself, against the mean of answers to other prompts."""
+
+__all__ = ["KTO", "KtoSettings", "KtoStep"]
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import torch
+
+from alignmeter.batches import Batch
+from alignmeter.cells.cell import Cell
+from alignmeter.flops import Tally, responses
+from alignmeter.methods.losses.kto import kto_loss, kto_reference_point
+from alignmeter.training.policy_step import PolicyStep
+from alignmeter.training.setup import Setup
+from alignmeter.training.step import Method, Outcome, Probe
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KtoSettings:
+    """beta and weights of the paper's experiments where good and bad answers are equally many."""
+
+    learning_rate: float = 1e-5
+    beta: float = 0.1
+    desirable_weight: float = 1.0
+    undesirable_weight: float = 1.0
+
+
+class KtoStep(PolicyStep):
+    """Policy and ref_model of one cell."""
+
+    def __init__(self, setup: Setup, settings: KtoSettings) -> None:
+        super().__init__(setup)
+        self.settings = settings
+        self.ref = setup.ref()
+        self.train(settings.learning_rate)
+
+    def _mismatched(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Each prompt with the response of the row before: ids [2B, T], response mask [2B, N]."""
+        prompts, responses_ = batch.prompts, batch.ids[:, batch.prompt_len :].roll(1, 0)
+        return torch.cat([prompts, responses_], dim=1), batch.response_mask.roll(1, 0)
+
+    def run(self, batch: Batch, probe: Probe) -> Outcome:
+        """One KTO step on 2B rows, chosen ones desirable: three forwards and a trained one."""
+        ids, mask = self._mismatched(batch)
+        length = batch.prompt_len
+        with probe.phase("ref_forward"), self.setup.as_ref(self.policy, self.ref) as ref:
+            ref_sums = self.response_sums(ref, batch)
+            ref_apart = (self.logprobs(ref, ids, length) * mask).sum(1)
+        with probe.phase("kl_forward"), torch.no_grad(), self.setup.forward():
+            apart = (self.logprobs(self.policy, ids, length) * mask).sum(1)
+        with probe.phase("forward"):
+            with self.setup.forward():
+                sums = self.response_sums(self.policy, batch)
+            loss, accuracy = kto_loss(
+                sums,
+                ref_sums,
+                torch.arange(len(sums), device=sums.device) < len(sums) // 2,
+                kto_reference_point(apart, ref_apart),
+                beta=self.settings.beta,
+                desirable_weight=self.settings.desirable_weight,
+                undesirable_weight=self.settings.undesirable_weight,
+            )
+        logprob = sums.detach().sum() / batch.response_mask.sum()
+        return self.trained(loss, batch, probe, metrics={"logprob": logprob}, accuracy=accuracy)
+
+
+def _contradictions(cell: Cell) -> Iterator[str]:
+    if cell.ref == "precomputed":
+        yield (
+            "KTO pairs prompts with other rows' answers, which depend on the batch: their ref "
+            "log-probs cannot be precomputed; use resident or adapter-off"
+        )
+    if cell.batch < 2:
+        yield "KTO's reference point needs answers of other prompts in the batch; use 2 or more"
+
+
+def _passes(cell: Cell, tally: Tally) -> None:
+    tally.infer("ref_forward", responses(cell), adapted=False)
+    tally.infer("ref_forward", responses(cell), adapted=False)
+    tally.infer("kl_forward", responses(cell), adapted=True)
+    tally.train(responses(cell))
+
+
+KTO = Method(
+    name="kto",
+    phases=("ref_forward", "kl_forward", "forward", "backward", "optimizer"),
+    hyperparameters=asdict(KtoSettings()),
+    build=lambda setup: KtoStep(setup, KtoSettings()),
+    contradictions=_contradictions,
+    first_loss=lambda _: 0.5,  # the policy is its ref_model still: sigmoid(0) of either kind
+    passes=_passes,
+)

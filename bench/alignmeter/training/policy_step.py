@@ -1,0 +1,63 @@
+"""Steps that train one policy with one optimizer: what SFT, DPO, GRPO and their kin share."""
+
+__all__ = ["PolicyStep"]
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from alignmeter.batches import Batch
+from alignmeter.training.logprobs import response_logprobs
+from alignmeter.training.setup import Setup
+from alignmeter.training.step import Outcome, Probe, TrainingStep, descend
+
+
+class PolicyStep(TrainingStep):
+    """The policy of one cell. A method builds what stands beside it, then calls `train`."""
+
+    ref: nn.Module | None = None
+    optimizer: torch.optim.Optimizer
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.policy = setup.policy()
+
+    def train(self, learning_rate: float) -> None:
+        """Make the optimizer. From here on the untrained weights are copied no more."""
+        self.optimizer = self.setup.optimizer(self.policy.parameters(), learning_rate=learning_rate)
+
+    def models(self) -> dict[str, nn.Module]:
+        """Policy, and the ref_model where it is resident."""
+        return {"policy": self.policy} | ({} if self.ref is None else {"ref": self.ref})
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """One."""
+        return [self.optimizer]
+
+    def logprobs(self, model: nn.Module, ids: torch.Tensor, prompt_len: int) -> torch.Tensor:
+        """Log-prob [R, T-P] of each response token of ``ids`` [R, T] under ``model``."""
+        return response_logprobs(model, ids, prompt_len, kernels=self.setup.cell.kernels)
+
+    def response_sums(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+        """Log-prob [R] of each whole response."""
+        logprobs = self.logprobs(model, batch.ids, batch.prompt_len)
+        return (logprobs * batch.response_mask).sum(1)
+
+    def trained(
+        self,
+        loss: torch.Tensor,
+        batch: Batch,
+        probe: Probe,
+        *,
+        metrics: Mapping[str, torch.Tensor] | None = None,
+        accuracy: torch.Tensor | None = None,
+    ) -> Outcome:
+        """Backward pass and step of ``loss`` over the rows of ``batch``."""
+        return Outcome(
+            loss=descend(loss, self.optimizers(), probe),
+            trained_tokens=batch.real_tokens,
+            padded_tokens=batch.padded_tokens,
+            metrics=metrics or {},
+            accuracy=accuracy,
+        )
