@@ -1,8 +1,8 @@
 """Direct Preference Optimization and losses of its kind, on the same margins.
 
 Shapes: ``policy`` and ``ref`` are [2B] summed response log-probs, the B chosen rows first, ``ref``
-without gradient; ``lengths`` [2B] are response tokens. ``h = policy - ref`` of a row, ``h_w`` of the
-chosen row of a pair and ``h_l`` of the rejected one. Every loss is a mean over pairs.
+without gradient; ``lengths`` [2B] are response tokens. ``h = policy - ref`` of a row, ``h_w``
+and ``h_l`` of the two rows of a pair. Every loss is a mean over pairs.
 """
 
 __all__ = ["DPO_LOSSES", "DpoLoss", "dpo_loss"]
