@@ -12,6 +12,7 @@ __all__ = [
     "PEFT_MODES",
     "PLAN_ACCELERATOR",
     "PRECISIONS",
+    "RECIPES",
     "AcceleratorRow",
     "ArchitectureRow",
     "MethodRow",
@@ -94,7 +95,6 @@ METHODS: dict[str, MethodRow] = {
     "dpo": MethodRow(
         path="alignmeter.methods.dpo:DPO",
         axes=("ref", "dpo_loss"),
-        layout=("dpo_loss",),
         default=True,
     ),
     "kto": MethodRow(path="alignmeter.methods.kto:KTO", axes=("ref",)),
@@ -123,11 +123,19 @@ METHODS: dict[str, MethodRow] = {
     "distill": MethodRow(path="alignmeter.methods.distill:DISTILL", rollouts=True),
 }
 
-DELTAS: tuple[tuple[str, str], ...] = (("dpo", "ppo"),)
+DELTAS: tuple[tuple[str, str], ...] = (
+    ("dpo", "ppo"),
+    ("grpo", "ppo"),
+    ("kto", "dpo"),
+    ("orpo", "dpo"),
+)
 """Pairs of methods whose peaks are held against each other: the second's less the first's.
 
 The first pair is the headline of terminal and report.
 """
+
+RECIPES: tuple[tuple[str, ...], ...] = (("sft", "dpo"), ("sft", "rm", "ppo"), ("sft", "grpo"))
+"""Methods one after the other, from a base model to an aligned one: what a whole bill is of."""
 
 ARCHITECTURES: dict[str, ArchitectureRow] = {
     "llama": ArchitectureRow(

@@ -16,18 +16,23 @@ from alignmeter.registry import METHODS, PEFT_MODES, unused_axes
 
 
 def layout_text(cell: Cell) -> str:
-    """Values of the axes that decide what its method's figures are figures of: ``shared, joint``.
+    """What decides what its method's figures are figures of: ``shared, joint``, ``kl 0``.
 
     Empty for a method without such, and for one that this version does not know.
     """
     row = METHODS.get(cell.method)
-    return ", ".join(str(getattr(cell, name)) for name in row.layout) if row else ""
+    return ", ".join(_named(name, getattr(cell, name)) for name in row.layout) if row else ""
+
+
+def _named(axis: str, value: object) -> str:
+    """``shared``, ``kl k3``: as ids say it, in words."""
+    return AXES[axis].slug.replace("-", " ").format(value)
 
 
 def layouts(method: str) -> list[str]:
     """Every `layout_text` that cells of ``method`` can have."""
     row = METHODS.get(method)
-    choices = [AXES[name].choices for name in row.layout] if row else []
+    choices = [[_named(name, v) for v in AXES[name].choices] for name in row.layout] if row else []
     return [", ".join(values) for values in product(*choices)] if choices else []
 
 

@@ -6,12 +6,14 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+from alignmeter.analysis.bill import bills
 from alignmeter.analysis.delta import deltas
 from alignmeter.analysis.likeness import groups
 from alignmeter.analysis.no_delta import why_no_delta
 from alignmeter.records.record import Record
 from alignmeter.registry import DELTAS
 from alignmeter.terminal.agreement import agreement_parts
+from alignmeter.terminal.bill import bill_parts
 from alignmeter.terminal.delta import delta_parts
 from alignmeter.terminal.reasons import reason_parts
 from alignmeter.terminal.scaling import scaling_parts
@@ -27,6 +29,7 @@ def summary_parts(records: Sequence[Record]) -> Iterator[Part]:
     cells = groups(records)
     pairs = deltas(records, cells)
     yield from delta_parts(pairs)
+    yield from bill_parts(bills(cells))
     yield from scaling_parts(records, cells)
     yield from reason_parts(records)
     yield Paragraph("")
