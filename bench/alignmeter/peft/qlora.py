@@ -51,10 +51,11 @@ class _Qlora(PeftMode):
             return None
         skip = open_architecture(cell.architecture).nf4_skip
         for name, (_, columns) in find_checkpoint(cell.model).matrices.items():
-            if columns % BLOCKSIZE and name.split(".")[-2] not in skip:
+            module = name.split(".")[-2]
+            if columns % BLOCKSIZE and module not in skip and "embed" not in module:
                 return (
-                    f"bitsandbytes decodes NF4 rows wrongly on a CPU unless they are whole blocks "
-                    f"of {BLOCKSIZE} weights; {name} of {cell.model} has rows of {columns}; use lora"
+                    "bitsandbytes decodes NF4 rows wrongly on CPUs unless they are whole blocks of "
+                    f"{BLOCKSIZE} weights; {name} of {cell.model} has rows of {columns}; use lora"
                 )
         return None
 
