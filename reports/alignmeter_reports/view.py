@@ -17,7 +17,7 @@ from alignmeter_reports.sections.answer import Answer, answers
 from alignmeter_reports.sections.baseline import BaselineView, baseline_view
 from alignmeter_reports.sections.claims import ClaimRow, claim_rows
 from alignmeter_reports.sections.cost import CostView, cost_view
-from alignmeter_reports.sections.failures import Failure, failures
+from alignmeter_reports.sections.failures import Failure, failures, noted
 from alignmeter_reports.sections.vendors import VendorView, vendor_view
 
 MOST_CELLS = 400
@@ -44,7 +44,8 @@ class View:
 
     ``records``: those of ``rows``. ``drawn``: at most one record per cell where there are very
     many. ``cells``: all replicates by cell and place. ``links``: (cell id, device) -> anchor in
-    the page. ``hidden_failures``: how many rows of failures found no room.
+    the page. ``hidden_failures``: how many rows of failures found no room;
+    ``notes``, ``hidden_notes`` likewise.
     """
 
     sources: Sources
@@ -62,6 +63,8 @@ class View:
     baseline: BaselineView | None
     failures: list[Failure]
     hidden_failures: int
+    notes: list[Failure]
+    hidden_notes: int
     links: dict[tuple[str, str], str]
 
 
@@ -77,7 +80,7 @@ def gathered(sources: Sources) -> View:
     all_rows = cell_rows(newest)
     rows = latest(all_rows, MOST_CELLS)
     claims = findings(records, cells, pairs)
-    unmeasured = failures(_of(newest))
+    unmeasured, notes = failures(_of(newest)), noted(_of(newest))
     shown = {row.anchor for row in rows}
     mine = _of(group for group, row in zip(newest, all_rows, strict=True) if row.anchor in shown)
     base = sources.baseline
@@ -97,6 +100,8 @@ def gathered(sources: Sources) -> View:
         baseline=None if base is None else baseline_view(records, base),
         failures=unmeasured[:_MOST_FAILURES],
         hidden_failures=max(0, len(unmeasured) - _MOST_FAILURES),
+        notes=notes[:_MOST_FAILURES],
+        hidden_notes=max(0, len(notes) - _MOST_FAILURES),
         links=anchors(rows),
     )
 

@@ -48,12 +48,19 @@ def trap(tmp_path):
     [
         pytest.param([COMMAND, *CELL], id="forkserver, resource tracker, worker and sampler"),
         pytest.param([sys.executable, "-m", "alignmeter", *CELL], id="the command as a module"),
-        pytest.param([sys.executable, "../script.py"], id="a spawned worker"),
-        pytest.param([sys.executable, "-P", "-c", PEAK], id="a kernel's process"),
+        pytest.param(
+            [sys.executable, "../script.py"], id="a spawned worker", marks=pytest.mark.full
+        ),
+        pytest.param(
+            [sys.executable, "-P", "-c", PEAK], id="a kernel's process", marks=pytest.mark.full
+        ),
         pytest.param(
             [COMMAND, *KERNELS],
             id="compile processes",
-            marks=pytest.mark.skipif(find_spec("triton") is None, reason="pip install triton"),
+            marks=[
+                pytest.mark.skipif(find_spec("triton") is None, reason="pip install triton"),
+                pytest.mark.full,
+            ],
         ),
     ],
 )

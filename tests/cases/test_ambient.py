@@ -225,6 +225,7 @@ def under(arguments, row, cwd):
     return called(arguments, given, cwd=cwd, without=[*VALUES, "HOME"])
 
 
+@pytest.mark.full
 def test_surroundings_change_no_answer(tmp_path):
     """What is planned is the same in all of a few: the others are for a longer day."""
     wanted = called(DRY, cwd=tmp_path).stdout

@@ -57,7 +57,12 @@ def piped(line, *, cwd, env):
     ("axes", "shapes", "reason"),
     [
         (["--batch", "2,512"], [(2, 64)], "62 of 77 prompts have 32 tokens or more, the batch"),
-        (["--seq-len", "131072"], [], "0 of 77 prompts have 65536 tokens or more"),
+        pytest.param(
+            ["--seq-len", "131072"],
+            [],
+            "0 of 77 prompts have 65536 tokens or more",
+            marks=pytest.mark.full,
+        ),
     ],
 )
 def test_a_cell_that_cannot_be_planned_is_a_row_and_the_others_are_planned(
@@ -76,6 +81,7 @@ def test_a_cell_that_cannot_be_planned_is_a_row_and_the_others_are_planned(
     assert last == ([] if shapes else ["Nothing could be planned."])
 
 
+@pytest.mark.full
 def test_a_run_forecasts_what_it_can_and_measures_it(tmp_path, home):
     done = alignmeter(
         "run", "--method", "dpo", "--architecture", "llama", "--peft", "lora", "--kernels", "stock",
@@ -134,7 +140,7 @@ def test_where_no_file_can_be_written_the_traceback_is_shown(tmp_path, home):
     assert trace[0].startswith("Traceback")
 
 
-@pytest.mark.parametrize("command", ["sizes", "plan --help"])
+@pytest.mark.parametrize("command", ["plan --help", pytest.param("sizes", marks=pytest.mark.full)])
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path, home, command):
     line = f"{{alignmeter}} {command} | true; echo ${{{{PIPESTATUS[0]}}}}"
     out, said = piped(line, cwd=tmp_path, env=home)
@@ -144,6 +150,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path, home, command):
     assert (out, said) == ("141\n", "")
 
 
+@pytest.mark.full
 def test_streams_that_are_closed_or_full(tmp_path, home):
     full = "Error: standard output cannot be written: No space left on device\n"
     for line, status, words in (
@@ -157,6 +164,7 @@ def test_streams_that_are_closed_or_full(tmp_path, home):
         assert piped(line, cwd=tmp_path, env=home) == ("", f"{words}{status}\n"), line
 
 
+@pytest.mark.full
 def test_what_libraries_print_is_in_the_log_of_the_run(tmp_path, home):
     """The workers import bitsandbytes, which says that a package is absent."""
     done = alignmeter(

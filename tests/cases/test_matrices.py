@@ -129,6 +129,7 @@ def test_a_size_beside_a_checkpoint_is_told(tmp_path, monkeypatch):
     assert said == "--size changes nothing: it follows from another axis in every cell"
 
 
+@pytest.mark.full
 def test_every_command_tells_it_on_stderr(tmp_path):
     """And goes on: it is no error."""
     flags = ["--accelerator", "cpu", "--peft", "full", "--lora-rank", "8"]
@@ -190,6 +191,7 @@ def test_pytest_tells_what_changes_nothing(suite):
     assert out.count("Note: --lora-rank changes nothing") == 1
 
 
+@pytest.mark.full
 def test_a_run_measures_and_resumes_from_any_folder(suite):
     """Records hold the path as it was written, and the same from wherever the command is called."""
     out = suite / "out"
@@ -208,6 +210,7 @@ def test_a_run_measures_and_resumes_from_any_folder(suite):
     assert "(already there)" in by_flag.stderr
 
 
+@pytest.mark.full
 def test_a_spec_finds_its_data_beside_it_here_or_where_it_is_told(suite):
     (suite / "elsewhere").mkdir()
     spec = suite / "elsewhere" / "spec.json"

@@ -68,6 +68,7 @@ def has_report(project):
     return all((project.path / "out" / name).is_file() for name in ("report.html", "report.csv"))
 
 
+@pytest.mark.full
 def test_benchmark_only_measures_replicates_in_rounds_and_none_is_replaced(project):
     given = (*ONE, "--benchmark-only", "--seq-len", "16,20", "--replicates", "2")
     result = project.runpytest_subprocess(*given, "-v", "--benchmark-json", "b.json")
@@ -134,8 +135,8 @@ def test_the_environment_of_a_test_worker_is_refused(project, monkeypatch):
     ("given", "taken"),
     [
         ("--benchmark-skip --benchmark-only", 1),
-        ("--benchmark-disable --benchmark-enable", 1),
-        ("-n 0", 1),
+        pytest.param("--benchmark-disable --benchmark-enable", 1, marks=pytest.mark.full),
+        pytest.param("-n 0", 1, marks=pytest.mark.full),
         ("--replicates 3", 3),
     ],
 )
@@ -183,6 +184,7 @@ def test_tests_that_are_repeated_by_other_means_are_refused(project):
     assert records(project) == []
 
 
+@pytest.mark.full
 def test_a_cell_of_two_suites_is_measured_once(project):
     (project.path / "bench_two.py").write_text(SUITE.format(matrix="quick"))
     starting(project, 'raise CellError("crashed", "exception", "of this test")')
@@ -205,6 +207,7 @@ def test_a_second_call_in_one_test_fails_and_replaces_nothing(project):
     assert one_reason(project)[2] == "the first"
 
 
+@pytest.mark.full
 def test_nothing_measured_is_no_success(project):
     result = project.runpytest_subprocess(*UNSUPPORTED)
     result.assert_outcomes(skipped=1)
@@ -226,7 +229,13 @@ RAISING = {
 }
 
 
-@pytest.mark.parametrize("hook", RAISING)
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "first_summary",
+        *(pytest.param(h, marks=pytest.mark.full) for h in RAISING if h != "first_summary"),
+    ],
+)
 def test_the_report_is_written_whatever_another_plugin_raises(project, hook):
     project.makeconftest(
         f"import pytest\ndef fail():\n    raise RuntimeError('of another plugin')\n{RAISING[hook]}"
@@ -268,7 +277,7 @@ def test_a_report_that_cannot_be_written_is_no_success(project):
 OUTER = "Failed: Timeout (>2.0s) from pytest-timeout."
 
 
-@pytest.mark.parametrize("method", ["signal", "thread"])
+@pytest.mark.parametrize("method", ["signal", pytest.param("thread", marks=pytest.mark.full)])
 def test_a_time_limit_of_pytest_timeout_leaves_a_record_and_a_report(project, method):
     starting(project, "time.sleep(60)")
     result = project.runpytest_subprocess(
@@ -280,6 +289,7 @@ def test_a_time_limit_of_pytest_timeout_leaves_a_record_and_a_report(project, me
     result.stdout.fnmatch_lines(["HTML  out*report.html"])
 
 
+@pytest.mark.full
 def test_a_limit_of_the_suites_own_is_named_too(project):
     starting(project, 'raise TimeoutError("my alarm")')
     result = project.runpytest_subprocess(*ONE)
@@ -299,8 +309,16 @@ def test_a_fault_while_a_cell_is_measured_leaves_a_record(project):
     ("number", "text"),
     [
         (signal.SIGTERM, "SIGTERM ended the run while this cell was measured"),
-        (signal.SIGHUP, "SIGHUP ended the run while this cell was measured"),
-        (signal.SIGINT, "Ctrl-C ended the run while this cell was measured"),
+        pytest.param(
+            signal.SIGHUP,
+            "SIGHUP ended the run while this cell was measured",
+            marks=pytest.mark.full,
+        ),
+        pytest.param(
+            signal.SIGINT,
+            "Ctrl-C ended the run while this cell was measured",
+            marks=pytest.mark.full,
+        ),
     ],
 )
 def test_a_signal_leaves_a_record_and_a_report(project, number, text):
@@ -326,7 +344,9 @@ def test_a_signal_leaves_a_record_and_a_report(project, number, text):
     assert has_report(project)
 
 
-@pytest.mark.parametrize("given", [("-x",), ("--maxfail", "1")])
+@pytest.mark.parametrize(
+    "given", [("-x",), pytest.param(("--maxfail", "1"), marks=pytest.mark.full)]
+)
 def test_a_session_that_stops_at_a_failure_has_its_record_and_a_report(project, given):
     starting(project, 'raise CellError("crashed", "exception", "the first")')
     result = project.runpytest_subprocess(*ONE, "--seq-len", "16,20", *given)
@@ -368,6 +388,7 @@ def test_a_clash_of_others_is_not_ours(project):
     assert "--maxfail" in result.stderr.str()
 
 
+@pytest.mark.full
 def test_the_prefixed_plugin_works_beside_options_of_the_same_names(project):
     project.makeini(
         "[pytest]\naddopts = -p alignmeter.plugin.prefixed\npython_files = bench_*.py\n"
@@ -421,7 +442,9 @@ def of_suite(project, matrix, *given, where=".", more=""):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("where", [".", "suites", "/"])
+@pytest.mark.parametrize(
+    "where", ["/", *(pytest.param(name, marks=pytest.mark.full) for name in (".", "suites"))]
+)
 def test_a_matrix_is_looked_for_beside_its_suite(project, where):
     result = of_suite(project, "'mine.toml'", "--benchmark", "--collect-only", where=where)
     assert result.returncode == 0, result.stderr
@@ -429,9 +452,19 @@ def test_a_matrix_is_looked_for_beside_its_suite(project, where):
 
 
 @pytest.mark.parametrize(
-    "matrix", ["Path(__file__).with_name('mine.toml')", "str(Path(__file__).parent / 'mine.toml')",
-               "Path('mine.toml')", "'../suites/mine.toml'"],
-)  # fmt: skip
+    "matrix",
+    [
+        "Path('mine.toml')",
+        *(
+            pytest.param(text, marks=pytest.mark.full)
+            for text in (
+                "Path(__file__).with_name('mine.toml')",
+                "str(Path(__file__).parent / 'mine.toml')",
+                "'../suites/mine.toml'",
+            )
+        ),
+    ],
+)
 def test_a_matrix_may_be_a_path_of_any_kind(project, matrix):
     result = of_suite(
         project, matrix, "--benchmark", "--collect-only", where="/", more="from pathlib import Path"
@@ -480,7 +513,14 @@ def test_a_fixture_of_that_name_that_is_the_projects_own_is_left_alone(project):
     project.runpytest_subprocess().assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("fixture", ["largest_batch", "longest_sequence", "kernel_bench"])
+@pytest.mark.parametrize(
+    "fixture",
+    [
+        "largest_batch",
+        pytest.param("longest_sequence", marks=pytest.mark.full),
+        pytest.param("kernel_bench", marks=pytest.mark.full),
+    ],
+)
 def test_replicates_of_what_is_measured_once_are_refused(project, fixture):
     (project.path / "bench_one.py").write_text(
         f'MATRIX = "capacity"\n\ndef bench_x({fixture}):\n    pass\n'

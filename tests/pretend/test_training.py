@@ -127,6 +127,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.full
 def test_a_search_ends_between_what_ran_and_what_ran_out_of_memory(pretend, tmp_path):
     program = tmp_path / "search.py"
     program.write_text(SEARCH)

@@ -17,7 +17,7 @@ from alignmeter.records.reasons import REASONS
 from alignmeter.records.record import OWNERS, Phase, Provenance, Reason, Verdict
 from alignmeter.units import MIB
 from alignmeter_reports import write_report
-from alignmeter_reports.table import COLUMNS
+from alignmeter_reports.table import COLUMNS, frame
 
 DASH = "\N{EN DASH}"
 
@@ -177,6 +177,17 @@ def test_failed_cells_and_refused_files_do_not_vanish(tmp_path):
     assert row[3].startswith(known)
     assert "x.json: not an alignmeter record" in page.text
     assert [r["reason_code"] for r in rows if r["status"] == "oom"] == ["out_of_memory"]
+
+
+def test_notes_stand_apart_from_what_failed(tmp_path):
+    said = Reason(code="beyond_trained_positions", text="seq_len is 64, and M was made for 32")
+    noted = msgspec.structs.replace(make_record(), notes=[said])
+    text, page, _ = report(tmp_path, [noted])
+    assert "Every cell was measured." in page.text
+    assert said.text in text[text.index("<h3>Noted</h3>") :]
+    assert "<h3>Noted</h3>" not in report(tmp_path, [make_record()])[0]
+    table = frame([noted, make_record(replicate=1)])
+    assert list(table["notes"]) == ["beyond_trained_positions", None]
 
 
 def test_intervals_from_three_replicates_on(tmp_path):

@@ -48,7 +48,7 @@ def cell(
     for from SPEC.json's folder and from the working directory.
     """
     settings = read_settings(given)
-    from alignmeter.session.resolve import data_notes, notes_on, resolve_cell
+    from alignmeter.session.resolve import input_notes, notes_on, resolve_cell
 
     named = _one_value_each(axes)
     if spec is None:
@@ -57,7 +57,7 @@ def cell(
             note(sentence)
     else:
         planned = _planned_as(spec, named, bad_rows)
-    for sentence in data_notes([planned]):
+    for sentence in input_notes([planned]):
         note(sentence)
     finished = _measured(planned, replicate, settings).of_run(run)
     record = finished.record

@@ -26,6 +26,10 @@ class PeftMode(Protocol):
         """``None`` if its library is installed, else what to install; by default none is wanted."""
         return None
 
+    def misfit(self, cell: Cell) -> str | None:
+        """Why it cannot be right for this cell, in words; by default nothing."""
+        return None
+
     def settings(self, cell: Cell) -> dict[str, float | int | str]:
         """What the record should say of it: rank, alpha, quantiser; by default nothing."""
         return {}

@@ -7,13 +7,16 @@ from importlib.metadata import PackageNotFoundError, version
 from torch import nn
 from torch.torch_version import TorchVersion
 
-from alignmeter.architectures import Architecture
+from alignmeter.accelerators import open_accelerator
+from alignmeter.architectures import Architecture, open_architecture
+from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.architectures.precision import precision_of
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Trained
 from alignmeter.peft.adapters import adapter_settings, counted_adapters, inject_adapters
 from alignmeter.peft.base import PeftMode
 from alignmeter.peft.nf4 import BLOCKSIZE, copied, nf4_settings, quantise
+from alignmeter.records.record import VRAM
 
 _LEAST = "0.49.2"
 """The first bitsandbytes whose NF4 blocks hold 64 weights on CDNA devices too (pull request 1856 of
@@ -37,6 +40,23 @@ class _Qlora(PeftMode):
                 f"have no NF4 blocks of {BLOCKSIZE} on CDNA devices; pip install -U "
                 "'alignmeter[qlora]'"
             )
+        return None
+
+    def misfit(self, cell: Cell) -> str | None:
+        """bitsandbytes 0.50 on a CPU begins each row with a new block when it decodes NF4, while
+        its quantiser packs rows without gaps: rows that are no whole blocks come out as other
+        weights. ``tests/bench/peft/test_nf4_rows.py`` says when a release has mended that.
+        """
+        if cell.model == RANDOM or open_accelerator(cell.accelerator).memory_kind == VRAM:
+            return None
+        skip = open_architecture(cell.architecture).nf4_skip
+        for name, (_, columns) in find_checkpoint(cell.model).matrices.items():
+            module = name.split(".")[-2]
+            if columns % BLOCKSIZE and module not in skip and "embed" not in module:
+                return (
+                    "bitsandbytes decodes NF4 rows wrongly on CPUs unless they are whole blocks of "
+                    f"{BLOCKSIZE} weights; {name} of {cell.model} has rows of {columns}; use lora"
+                )
         return None
 
     def settings(self, cell: Cell) -> dict[str, float | int | str]:

@@ -4,7 +4,7 @@ __all__ = [
     "Planned",
     "Replicate",
     "Settings",
-    "data_notes",
+    "input_notes",
     "measure",
     "plan_matrix",
     "resolve_plan",
@@ -13,5 +13,5 @@ __all__ = [
 
 from alignmeter.cells.settings import Settings
 from alignmeter.session.replicate import Replicate, measure
-from alignmeter.session.resolve import Planned, data_notes, plan_matrix, resolve_plan
+from alignmeter.session.resolve import Planned, input_notes, plan_matrix, resolve_plan
 from alignmeter.session.run import run_matrix

@@ -1,6 +1,6 @@
 """From a choice of axes to a cell: defaults filled in, contradictions named."""
 
-__all__ = ["Planned", "data_notes", "notes_on", "plan_matrix", "resolve_cell", "resolve_plan"]
+__all__ = ["Planned", "input_notes", "notes_on", "plan_matrix", "resolve_cell", "resolve_plan"]
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from functools import cache
 
 from alignmeter.accelerators import available, devices_hidden, missing_text
 from alignmeter.architectures import open_architecture, vendor_missing
-from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
+from alignmeter.architectures.checkpoint import RANDOM, beyond_positions, find_checkpoint
 from alignmeter.architectures.precision import without_frozen_base
 from alignmeter.batches import check_rows, data_digest, data_note, tokenizer_obstacle
 from alignmeter.cells.axes import AXES, AxisValue
@@ -79,7 +79,7 @@ def plan_matrix(
 ) -> list[Planned]:
     """The cells of a matrix under axis flags, each once.
 
-    ``note`` gets a sentence for each flag, key and exclusion without effect, and as `data_notes`.
+    ``note`` gets a sentence for each flag, key and exclusion without effect, and as `input_notes`.
     Raises `InputError` as `resolve_plan`.
     """
     choices = expand(matrix, overrides)
@@ -87,7 +87,7 @@ def plan_matrix(
     pairs = [(c, planned.cell) for c, planned in zip(choices, resolved, strict=True)]
     for sentence in without_effect(matrix, overrides, pairs, _best_accelerator()):
         note(sentence)
-    for sentence in data_notes(resolved):
+    for sentence in input_notes(resolved):
         note(sentence)
     return _each_once(resolved)
 
@@ -114,9 +114,18 @@ def _resolved(choice: Choice, bad_rows: str) -> Planned:
     return planned
 
 
-def data_notes(plan: Iterable[Planned]) -> list[str]:
-    """A sentence for each file of the plan that has rows which are no pair."""
-    notes = {item.cell.data_digest: data_note(item.cell) for item in plan}
+def input_notes(plan: Iterable[Planned]) -> list[str]:
+    """A sentence for each file of the plan that has rows which are no pair, and for each length
+    that a checkpoint was not trained on.
+    """
+    notes = {}
+    for cell in (item.cell for item in plan):
+        notes[cell.data_digest] = data_note(cell)
+        if cell.model != RANDOM:
+            shape = find_checkpoint(cell.model).shape()
+            notes[f"{cell.model} {cell.seq_len}"] = beyond_positions(
+                cell.model, shape, cell.seq_len
+            )
     return [note for note in notes.values() if note is not None]
 
 
@@ -147,6 +156,9 @@ def _contradictions(cell: Cell) -> Iterator[str]:
         unfit = without_frozen_base(cell.precision, cell.peft)
         if unfit is not None:
             yield unfit
+    misfit = open_peft(cell.peft).misfit(cell)
+    if misfit is not None:
+        yield misfit
     if cell.model != RANDOM:
         family = find_checkpoint(cell.model).architecture
         if cell.architecture != family:

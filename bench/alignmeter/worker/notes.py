@@ -4,7 +4,7 @@ __all__ = ["notes_of"]
 
 from collections.abc import Collection
 
-from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint, trained_positions
+from alignmeter.architectures.checkpoint import RANDOM, beyond_positions, find_checkpoint
 from alignmeter.cells.cell import Cell
 from alignmeter.records.reasons import Code, Reason
 
@@ -19,9 +19,8 @@ def notes_of(cell: Cell, zero_weights: Collection[str]) -> list[Reason]:
     if cell.model == RANDOM:
         return []
     notes = []
-    length = trained_positions(find_checkpoint(cell.model).shape())
-    if length is not None and cell.seq_len > length:
-        text = f"seq_len is {cell.seq_len}, and {cell.model} was made for {length} positions"
+    text = beyond_positions(cell.model, find_checkpoint(cell.model).shape(), cell.seq_len)
+    if text is not None:
         notes.append(Reason(code=Code.BEYOND_TRAINED_POSITIONS, text=text))
     if zero_weights:
         first, more = min(zero_weights), len(zero_weights) - 1

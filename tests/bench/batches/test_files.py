@@ -78,7 +78,7 @@ def test_names_may_be_wrong(tmp_path):
     [
         ("r.zip", b"PK\x03\x04rest", "this is a ZIP archive; give JSON Lines, JSON, CSV"),
         ("r.jsonl", b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS"),
-        ("r.jsonl.gz", gzip.compress(b"x" * 999)[:-9], "gzip data that cannot be unpacked"),
+        ("r.jsonl.gz", gzip.compress(b"x" * 999, mtime=0)[:-9], "gzip data that cannot be unp"),
         ("r.jsonl.xz", lzma.compress(b"x" * 999)[:-9], "xz data that cannot be unpacked"),
         ("r.parquet", b"PAR1 and no more", "not a Parquet file that can be read"),
         ("r.parquet", LINE.encode(), "not a Parquet file that can be read: it does not begin"),

@@ -13,7 +13,7 @@ from alignmeter.batches.texts import MappedTexts
 from alignmeter.batches.tokenizer import EOS, ByteTokenizer
 from alignmeter.cells.matrix import Choice
 from alignmeter.errors import CellError, InputError
-from alignmeter.session.resolve import data_notes, resolve_cell, resolve_plan
+from alignmeter.session.resolve import input_notes, resolve_cell, resolve_plan
 from alignmeter.worker.agreement import checked_cell
 
 CPU = torch.device("cpu")
@@ -138,7 +138,7 @@ def test_data_that_do_not_fit_are_a_reason_before_any_worker(path, axes, code, w
 
 def test_bad_rows_are_noted_once_or_refused(path):
     plan = [resolve_cell({"data": path, "batch": batch, "accelerator": "cpu"}) for batch in (1, 2)]
-    (note,) = data_notes(plan)
+    (note,) = input_notes(plan)
     assert note == (
         f"{path}: 1000 of 3000 rows left out: chosen and rejected are equal, first in line 1"
     )

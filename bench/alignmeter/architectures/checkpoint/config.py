@@ -7,6 +7,7 @@ __all__ = [
     "positive",
     "read_config",
     "read_json",
+    "beyond_positions",
     "trained_positions",
     "transformers_there",
 ]
@@ -127,6 +128,14 @@ def made(config: Any, **options: Any) -> nn.Module:
             config, trust_remote_code=False, **options
         )
     return model
+
+
+def beyond_positions(model: str, shape: Mapping[str, Any], seq_len: int) -> str | None:
+    """A sentence where ``seq_len`` tokens are more than `trained_positions` of ``model``."""
+    length = trained_positions(shape)
+    if length is None or seq_len <= length:
+        return None
+    return f"seq_len is {seq_len}, and {model} was made for {length} positions"
 
 
 def trained_positions(shape: Mapping[str, Any]) -> int | None:

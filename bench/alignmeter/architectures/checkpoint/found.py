@@ -38,7 +38,7 @@ _WANTED = ["*.json", "*.safetensors", "tokenizer*", "*.model", "vocab*", "merges
 class Checkpoint:
     """A checked checkpoint on this machine. ``architecture`` is the registry's name for it.
 
-    ``files``: those that hold its weights.
+    ``files``: those that hold its weights. ``matrices``: name of each with two dimensions -> shape.
     """
 
     folder: Path
@@ -48,6 +48,7 @@ class Checkpoint:
     layers: int
     parameters: int
     digest: str
+    matrices: Mapping[str, tuple[int, int]]
 
     @property
     def has_tokenizer(self) -> bool:
@@ -103,6 +104,7 @@ def find_checkpoint(model: str) -> Checkpoint:
         layers=layers,
         parameters=element_count(tensors),
         digest=_digest(folder / "config.json", files),
+        matrices={n: (t.shape[0], t.shape[1]) for n, t in tensors.items() if len(t.shape) == 2},
     )
 
 
