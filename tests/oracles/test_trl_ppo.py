@@ -154,7 +154,7 @@ def test_ppo(architecture, peft, tmp_path, monkeypatch):
 
         monkeypatch.setattr(step, f"_{name}_loss", keep)
     batch = Batch(
-        ids=ids, response_mask=torch.ones(ROWS, RESPONSE), prompt_len=PROMPT,
+        ids=ids, response_mask=torch.ones(ROWS, RESPONSE), prompt_len=PROMPT, eos=2,
         real_tokens=ids.numel(), pairs=(0, 1), rollout=ids,
     )  # fmt: skip
     outcome = step.run(batch, SilentProbe())
