@@ -22,7 +22,7 @@ from alignmeter.training.step import Method, Outcome, Probe, descend
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RlooSettings:
-    """TRL's: the paper's beta of 0.05, and a clip that the paper has not."""
+    """TRL 1.16's defaults: a beta of 0.05, and a clip that the paper has not."""
 
     learning_rate: float = 1e-5
     kl_coef: float = 0.05

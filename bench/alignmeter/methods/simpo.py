@@ -15,7 +15,9 @@ from alignmeter.training.step import Method, Outcome, Probe
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SimpoSettings:
-    """beta and gamma of the paper's Llama-3-Base runs (table 7 of its appendix: 2.0, ratio 0.5)."""
+    """Those of the authors' Llama-3-Base runs: a beta of 2.0, gamma half of it (their repository's
+    ``training_configs/llama-3-8b-base-simpo.yaml``).
+    """
 
     learning_rate: float = 1e-5
     beta: float = 2.0

@@ -1,6 +1,6 @@
 """Distillation on the student's own tokens: generalised Jensen-Shannon divergence to a teacher.
 
-GKD, https://arxiv.org/abs/2306.13649, section 2.1 and equation 1.
+GKD, https://arxiv.org/abs/2306.13649, section 2, equation 1.
 """
 
 __all__ = ["divergence", "divergence_of_states"]

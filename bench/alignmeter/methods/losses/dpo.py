@@ -34,8 +34,8 @@ def _sigmoid(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
 
 
 def _hinge(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
-    """``max(0, 1 - beta (h_w - h_l))``: SLiC, https://arxiv.org/abs/2305.10425, section 2, on DPO's
-    margin and with its beta in place of SLiC's gamma, as TRL has it.
+    """``max(0, 1 - beta (h_w - h_l))``: "hinge-norm" of https://arxiv.org/abs/2309.06657, beta for
+    its gamma: the hinge of SLiC, https://arxiv.org/abs/2305.10425, section 2, on DPO's margin.
     """
     return torch.relu(1 - beta * (chosen - rejected))
 
@@ -48,8 +48,9 @@ def _ipo(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
 
 
 def _apo_zero(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
-    """``1 - sigmoid(beta h_w) + sigmoid(beta h_l)``: https://arxiv.org/abs/2408.06266, the zero
-    variant: chosen answers get likelier and rejected ones less likely, each by itself.
+    """``1 - sigmoid(beta h_w) + sigmoid(beta h_l)``: APO's zero variant,
+    https://arxiv.org/abs/2408.06266, equation 7 as TRL 1.16 has it: chosen answers get likelier and
+    rejected ones less likely, each by itself.
     """
     return 1 - torch.sigmoid(beta * chosen) + torch.sigmoid(beta * rejected)
 

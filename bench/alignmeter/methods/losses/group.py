@@ -20,7 +20,7 @@ def group_advantages(rewards: Tensor, group: int, *, scale: Scale = "group") -> 
     """``(r - mean) / std`` in each group: GRPO, https://arxiv.org/abs/2402.03300, section 4.1.2.
 
     The standard deviation is the unbiased one, as in TRL. With ``scale = none`` it is left out:
-    Dr. GRPO, https://arxiv.org/abs/2503.20783, section 3.1.
+    Dr. GRPO, https://arxiv.org/abs/2503.20783, section 3.2.
     """
     found = rewards.view(-1, group)
     centred = found - found.mean(1, keepdim=True)
@@ -31,7 +31,7 @@ def group_advantages(rewards: Tensor, group: int, *, scale: Scale = "group") -> 
 
 def leave_one_out(rewards: Tensor, group: int) -> Tensor:
     """Each reward less the mean of the others in its group: RLOO,
-    https://arxiv.org/abs/2402.14740, section 2.3.
+    https://arxiv.org/abs/2402.14740, as TRL 1.16 has it.
     """
     found = rewards.view(-1, group)
     others = (found.sum(1, keepdim=True) - found) / (group - 1)

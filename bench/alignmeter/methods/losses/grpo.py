@@ -43,7 +43,7 @@ GRPO_VARIANTS: dict[str, GrpoVariant] = {
         mean="token", high=0.28, source="https://arxiv.org/abs/2503.14476, equation 8"
     ),
     "dr-grpo": GrpoVariant(
-        mean="constant", scale="none", source="https://arxiv.org/abs/2503.20783, section 3.1"
+        mean="constant", scale="none", source="https://arxiv.org/abs/2503.20783, section 3.2"
     ),
     "gspo": GrpoVariant(
         mean="sequence",
@@ -53,7 +53,10 @@ GRPO_VARIANTS: dict[str, GrpoVariant] = {
         source="https://arxiv.org/abs/2507.18071, equations 5 and 7",
     ),
     "cispo": GrpoVariant(
-        mean="token", cap=5.0, source="https://arxiv.org/abs/2506.13585, equations 4 and 5"
+        mean="token",
+        cap=5.0,
+        source="https://arxiv.org/abs/2506.13585, equations 4 and 5; the bound of 5, and none from "
+        "below: https://arxiv.org/abs/2510.13786, as TRL 1.16 has it",
     ),
 }  # fmt: skip
 """Value of the axis ``grpo_variant`` -> what it is."""

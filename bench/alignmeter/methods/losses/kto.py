@@ -1,4 +1,4 @@
-"""Kahneman-Tversky Optimization, https://arxiv.org/abs/2402.01306, equations 7 and 8.
+"""Kahneman-Tversky Optimization, https://arxiv.org/abs/2402.01306, equation 8; TRL 1.16 calls it 7.
 
 Shapes: R rows; ``policy`` and ``ref`` are [R] summed response log-probs, ``ref`` without gradient.
 """
@@ -12,7 +12,7 @@ Tensor = torch.Tensor
 
 def kto_reference_point(policy: Tensor, ref: Tensor) -> Tensor:
     """``z_0 = max(0, mean(policy - ref))`` over rows whose answers belong to other prompts; scalar
-    without gradient: the paper's estimate of the KL divergence, not to be trained on.
+    without gradient: the estimate of the KL divergence as TRL 1.16 has it, not to be trained on.
     """
     return (policy - ref).mean().clamp(min=0).detach()
 

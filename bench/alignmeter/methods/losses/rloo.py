@@ -16,8 +16,8 @@ def rloo_loss(
     """``-min(r A, clamp(r, 1 - clip, 1 + clip) A)``, mean over rollouts.
 
     ``r = exp(sum(mask * (logprobs - old_logprobs)))`` is that of the whole answer: the paper takes
-    an answer for one action (section 2.2). Its own loss is ``-A log pi`` without a clip, which on
-    the policy that sampled has the same gradient; the clip is TRL's.
+    an answer for one action. Its own loss is ``-A log pi`` without a clip, which on the policy that
+    sampled has the same gradient; the clip is there as TRL 1.16 has it.
 
     Args:
         logprobs: [R, N] of the response tokens. old_logprobs: the same of the policy that sampled.
