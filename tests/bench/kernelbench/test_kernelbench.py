@@ -184,7 +184,8 @@ def bench_on_a_gpu(kernel_bench):
 
 
 @pytest.mark.full
-def test_the_suite_prints_its_table(pytester):
+def test_the_suite_prints_its_table(pytester, monkeypatch):
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # of the tests, not of the suite
     pytester.makepyfile(bench_few=SUITE)
     pytester.makeini(
         "[pytest]\naddopts = -p alignmeter.plugin\n"
