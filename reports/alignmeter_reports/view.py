@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from alignmeter.analysis.bill import bills
 from alignmeter.analysis.claims import findings
 from alignmeter.analysis.delta import Delta, deltas
 from alignmeter.analysis.likeness import Group, current, groups
@@ -15,6 +16,7 @@ from alignmeter.records.record import Record
 from alignmeter_reports.cells import CellRow, anchors, cell_rows, latest
 from alignmeter_reports.sections.answer import Answer, answers
 from alignmeter_reports.sections.baseline import BaselineView, baseline_view
+from alignmeter_reports.sections.bill import BillRow, bill_rows
 from alignmeter_reports.sections.claims import ClaimRow, claim_rows
 from alignmeter_reports.sections.cost import CostView, cost_view
 from alignmeter_reports.sections.failures import Failure, failures, noted
@@ -59,6 +61,7 @@ class View:
     answers: list[Answer]
     claims: list[ClaimRow]
     cost: CostView
+    bills: list[BillRow]
     vendors: VendorView
     baseline: BaselineView | None
     failures: list[Failure]
@@ -96,6 +99,7 @@ def gathered(sources: Sources) -> View:
         answers=answers(newest),
         claims=claim_rows(claims),
         cost=cost_view(rows, claims, sources.prices),
+        bills=bill_rows(bills(cells), sources.prices),
         vendors=vendor_view(records, cells, sources.loaded.capacity),
         baseline=None if base is None else baseline_view(records, base),
         failures=unmeasured[:_MOST_FAILURES],

@@ -1,6 +1,6 @@
 """What steps cost: device-hours and energy always, money only where prices were given."""
 
-__all__ = ["CostRow", "CostView", "Money", "Saving", "cost_view", "money_of"]
+__all__ = ["CostRow", "CostView", "Money", "Saving", "cost_view", "money_of", "price_of"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -108,19 +108,32 @@ def _money(
     tokens: float | None,
     prices: Prices | None,
 ) -> Money:
-    """Price of the device's hours with their electricity; the figures are those of one step."""
     if prices is None:
         return Money(missing="no prices were given")
-    price = prices.of(place)
-    if price is None:
+    if prices.of(place) is None:
         return Money(missing=plain(f"the prices have no {place.device}"))
-    money = price * _hours(seconds)
-    if prices.electricity_per_kwh is not None:
-        if joules is None:
-            return Money(missing="its energy was not measured")
-        money += prices.electricity_per_kwh * prices.pue * _kwh(joules)
+    money = price_of(place, seconds, joules, prices)
+    if money is None:
+        return Money(missing="its energy was not measured")
     per_million = None if not tokens else money * _TOKENS / (_STEPS * tokens)
     return Money(per_steps=money, per_million=per_million)
+
+
+def price_of(
+    place: Provenance, seconds: float, joules: float | None, prices: Prices | None
+) -> float | None:
+    """Price of 1000 steps: the device's hours with their electricity, of one step's figures.
+
+    ``None`` where the prices lack the device, or electricity is paid apart and was not measured.
+    """
+    price = None if prices is None else prices.of(place)
+    if prices is None or price is None:
+        return None
+    if prices.electricity_per_kwh is None:
+        return price * _hours(seconds)
+    if joules is None:
+        return None
+    return price * _hours(seconds) + prices.electricity_per_kwh * prices.pue * _kwh(joules)
 
 
 def _saving(evidence: Evidence, costs: Mapping[tuple[str, str], CostRow]) -> Saving | None:
