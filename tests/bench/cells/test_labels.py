@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from alignmeter.cells import labels
 from alignmeter.cells.labels import axis_text, cell_text, layout_text, layouts, varied
-from alignmeter.registry import METHODS, MethodRow
+from alignmeter.registry import METHODS, VARIANTS, MethodRow
 
 
 @pytest.fixture
@@ -15,19 +15,22 @@ def ppo(make_cell):
 
 def test_the_layout_is_that_of_the_methods_row(make_cell, ppo, monkeypatch):
     assert layout_text(ppo) == "shared, sequential"
-    assert layout_text(make_cell(method="dpo")) == ""
+    assert layout_text(make_cell(method="dpo", dpo_loss="ipo")) == "ipo"
+    assert layout_text(make_cell(method="grpo")) == "kl 0, reward model"
+    assert layout_text(make_cell(method="sft")) == ""
     assert layout_text(replace(ppo, method="of_tomorrow")) == ""
     assert layouts("ppo") == ["separate, sequential", "separate, joint",
                               "shared, sequential", "shared, joint"]  # fmt: skip
-    assert layouts("dpo") == layouts("of_tomorrow") == []
+    assert layouts("sft") == layouts("of_tomorrow") == []
+    assert layouts("dpo") == list(VARIANTS["dpo_loss"])
     row = MethodRow(path="", layout=("ref", "ppo_backward"))
     monkeypatch.setattr(labels, "METHODS", {**METHODS, "of_tomorrow": row})
-    assert layout_text(replace(ppo, method="of_tomorrow")) == "adapter-off, sequential"
+    assert layout_text(replace(ppo, method="of_tomorrow")) == "ref adapter-off, sequential"
     assert len(layouts("of_tomorrow")) == 6
 
 
 def test_a_cell_is_told_by_what_is_off_its_default(make_cell, ppo):
-    assert cell_text(make_cell(kernels="custom")) == "dpo, llama, tiny, full, T 16, B 2"
+    assert cell_text(make_cell(kernels="custom")) == ("dpo, llama, tiny, full, sigmoid, T 16, B 2")
     assert cell_text(ppo) == "ppo, llama, tiny, lora, shared, sequential, stock, T 128, B 3"
     special = replace(ppo, checkpointing="on", lane="fast", ppo_epochs=4)
     assert cell_text(special, without=("method", "size", "batch")) == (

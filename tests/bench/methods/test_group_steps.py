@@ -18,11 +18,11 @@ SHORT = {"reward": "token-share", "seq_len": 6, "prompt_len": 4, "batch": 32, "g
 
 
 def scores(step_class, settings, cell, steps):
-    """Mean reward of each step."""
+    """Mean reward of each step, new answers to the same prompts."""
     step = step_class(open_setup(cell, CPU, seed=0), settings)
     source = open_batches(cell, vocab_size=512, seed=0)
-    batches = (source.take(i, CPU, "groups") for i in range(steps))
-    return [step.run(batch, SilentProbe()).metrics["score"].item() for batch in batches]
+    batch = source.take(0, CPU, "groups")
+    return [step.run(batch, SilentProbe()).metrics["score"].item() for _ in range(steps)]
 
 
 def assert_risen(found, by):
@@ -37,19 +37,34 @@ FULL = pytest.mark.full
 
 
 @pytest.mark.parametrize(
-    ("architecture", "peft", "variant"),
+    ("architecture", "variant"),
     [
-        ("llama", "full", "grpo"),
-        ("llama", "full", "dr-grpo"),
-        *(pytest.param("llama", "full", v, marks=FULL) for v in ("dapo", "gspo", "cispo")),
-        *(pytest.param("mamba", "full", v, marks=FULL) for v in GRPO_VARIANTS),
+        ("llama", "grpo"),
+        ("llama", "dr-grpo"),
+        *(pytest.param("llama", v, marks=FULL) for v in ("dapo", "gspo", "cispo")),
+        *(pytest.param("mamba", v, marks=FULL) for v in GRPO_VARIANTS),
     ],
 )
-def test_grpo_raises_the_reward(architecture, peft, variant, make_cell):
-    cell = make_cell(
-        method="grpo", grpo_variant=variant, architecture=architecture, peft=peft, **SHORT
-    )
+def test_grpo_raises_the_reward(architecture, variant, make_cell):
+    cell = make_cell(method="grpo", grpo_variant=variant, architecture=architecture, **SHORT)
     assert_risen(scores(GrpoStep, GrpoSettings(learning_rate=3e-3), cell, 25), 0.25)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "by"), [("llama", 0.05), pytest.param("mamba", 0.25, marks=FULL)]
+)
+@pytest.mark.parametrize("method", ["grpo", pytest.param("rloo", marks=FULL)])
+def test_adapters_raise_the_reward_as_far_as_a_frozen_head_lets_them(
+    method, architecture, by, make_cell
+):
+    """Llama's head is drawn with a deviation of 0.02. A hidden state of norm sqrt(192) = 13.9 along
+    the difference of the mean rows of even and odd ids, whose norm is 0.02 sqrt(192 x 2 / 256)
+    = 0.0245, raises the even logits by 0.34: a share of 0.584 is the most that it can have.
+    """
+    cell = make_cell(method=method, peft="lora", architecture=architecture, **SHORT)
+    kinds = {"grpo": (GrpoStep, GrpoSettings), "rloo": (RlooStep, RlooSettings)}
+    step, settings = kinds[method]
+    assert_risen(scores(step, settings(learning_rate=1e-2), cell, 25), by)
 
 
 @pytest.mark.parametrize("architecture", ["llama", pytest.param("mamba", marks=FULL)])
