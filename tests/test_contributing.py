@@ -55,10 +55,10 @@ def test_there_is_an_example_of_each():
 
 @pytest.mark.full
 def test_a_cell_of_new_names_is_measured(extended, tmp_path):
-    """SimPO on GPT-NeoX, training norms only: nothing but the registry has heard of them."""
+    """CPO on GPT-NeoX, training norms only: nothing but the registry has heard of them."""
     code = "from alignmeter.cli import main; main()"
     out = python(
-        extended, code, "cell", "--method", "simpo", "--architecture", "gpt_neox", "--peft",
+        extended, code, "cell", "--method", "cpo", "--architecture", "gpt_neox", "--peft",
         "norms", "--accelerator", "cpu", "--precision", "bf16-mixed", "--seq-len", "16", "--data",
         "synthetic", "--steps", "3", "--warmup", "1", "--out", str(tmp_path),
     )  # fmt: skip
@@ -70,7 +70,7 @@ def test_a_cell_of_new_names_is_measured(extended, tmp_path):
 
 
 NEW_NAMES = (
-    "--method", "simpo", "--architecture", "gpt_neox", "--peft", "norms,full", "--size", "tiny",
+    "--method", "cpo", "--architecture", "gpt_neox", "--peft", "norms,full", "--size", "tiny",
     "--accelerator", "cpu", "--seq-len", "16", "--batch", "2", "--checkpointing", "off",
     "--data", "synthetic",
 )  # fmt: skip

@@ -13,6 +13,7 @@ __all__ = [
     "PLAN_ACCELERATOR",
     "PRECISIONS",
     "RECIPES",
+    "VARIANTS",
     "AcceleratorRow",
     "ArchitectureRow",
     "MethodRow",
@@ -122,6 +123,12 @@ METHODS: dict[str, MethodRow] = {
     ),
     "distill": MethodRow(path="alignmeter.methods.distill:DISTILL", rollouts=True),
 }
+
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "dpo_loss": ("sigmoid", "ipo", "apo-zero", "hinge"),
+    "grpo_variant": ("grpo", "dapo", "dr-grpo", "gspo", "cispo"),
+}
+"""Axis -> the variants of one method. The first is what its cells were before, and stays first."""
 
 DELTAS: tuple[tuple[str, str], ...] = (
     ("dpo", "ppo"),

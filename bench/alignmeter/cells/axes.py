@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignmeter.cells.columns import AUTO, parse_columns
+from alignmeter.cells.places import check_data_place
 from alignmeter.errors import InputError, known
 from alignmeter.registry import (
     ACCELERATORS,
@@ -13,6 +14,7 @@ from alignmeter.registry import (
     METHODS,
     PEFT_MODES,
     PRECISIONS,
+    VARIANTS,
     default_name,
 )
 
@@ -164,16 +166,16 @@ _ROWS = (
     ),
     Axis(
         name="dpo_loss",
-        choices=("sigmoid", "ipo", "apo-zero", "hinge"),
-        default="sigmoid",
-        omitted="sigmoid",
+        choices=VARIANTS["dpo_loss"],
+        default=VARIANTS["dpo_loss"][0],
+        omitted=VARIANTS["dpo_loss"][0],
         help="DPO's loss of a pair: logistic, IPO's square, APO-zero's two sigmoids, a hinge",
     ),
     Axis(
         name="grpo_variant",
-        choices=("grpo", "dapo", "dr-grpo", "gspo", "cispo"),
-        default="grpo",
-        omitted="grpo",
+        choices=VARIANTS["grpo_variant"],
+        default=VARIANTS["grpo_variant"][0],
+        omitted=VARIANTS["grpo_variant"][0],
         help="how GRPO weights, clips and averages over tokens",
     ),
     Axis(
@@ -287,18 +289,7 @@ def check_value(name: str, value: object, where: str, folder: Path | None = None
     if axis.choices and value not in axis.choices:
         raise InputError(f"{where}: {value!r} is not a value of {name}; {known(axis.choices)}")
     if name == "data" and value not in PATHS[name]:
-        _check_data(value, where, folder)
+        check_data_place(value, where, folder)
     if name == "columns":
         parse_columns(value, where)
     return value
-
-
-def _check_data(value: str, where: str, folder: Path | None) -> None:
-    place = Path(value) if folder is None else folder / value
-    if place.is_file() or place.is_dir():
-        return
-    beside = "" if folder is None else f" in {folder}, which paths in that file are relative to"
-    raise InputError(
-        f"{where}: data file {value!r} does not exist{beside}; give packaged, synthetic, or a file "
-        "or folder of JSON Lines, JSON, CSV or Parquet"
-    )

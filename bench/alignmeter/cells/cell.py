@@ -11,6 +11,7 @@ import msgspec
 from alignmeter.cells.axes import AXES, RANDOM, AxisValue
 from alignmeter.cells.columns import AUTO
 from alignmeter.cells.names import joined, named_axes
+from alignmeter.registry import VARIANTS
 
 _PATHS = ("data", "columns", "model")
 """The same file may lie elsewhere on another machine; its digest stands in for it, and for what its
@@ -54,8 +55,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     data_digest: str
     model_digest: str
     deterministic: str = "off"
-    dpo_loss: str = "sigmoid"
-    grpo_variant: str = "grpo"
+    dpo_loss: str = VARIANTS["dpo_loss"][0]
+    grpo_variant: str = VARIANTS["grpo_variant"][0]
     kl: str = "0"
     group: int = 2
     reward: str = "model"

@@ -12,7 +12,7 @@ from itertools import product
 from alignmeter.cells.axes import AXES
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.defaults import default_of
-from alignmeter.registry import METHODS, PEFT_MODES, unused_axes
+from alignmeter.registry import METHODS, PEFT_MODES, VARIANTS, unused_axes
 
 
 def layout_text(cell: Cell) -> str:
@@ -44,6 +44,8 @@ def cell_text(cell: Cell, *, without: Sequence[str] = ()) -> str:
         "size": cell.size,
         "peft": cell.peft,
         "layout": layout_text(cell),
+        "variant": ", ".join(filter(None, (_off_default(cell, name) for name in VARIANTS))),
+        "group": f"G {cell.group}" if _off_default(cell, "group") else "",
         "epochs": _passes(cell),
         "kernels": _off_default(cell, "kernels"),
         "checkpointing": "checkpointed" if cell.checkpointing == "on" else "",

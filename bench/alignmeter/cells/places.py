@@ -5,7 +5,7 @@ which a command is called. A path that is written in a file is relative to that 
 where that leads. Any other leads where the working directory has it.
 """
 
-__all__ = ["adopt_places", "known_places", "note_place", "place_of"]
+__all__ = ["adopt_places", "check_data_place", "known_places", "note_place", "place_of"]
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +36,20 @@ def note_place(written: str, folder: Path) -> None:
 def place_of(written: str) -> str:
     """Where a path leads that a cell names; itself where no file named it."""
     return _PLACES.get(written, written)
+
+
+def check_data_place(written: str, where: str, folder: Path | None) -> None:
+    """Raises `InputError`, with ``where`` it was written, unless there is a file or folder of that
+    name: relative to ``folder``, or to the working directory.
+    """
+    place = Path(written) if folder is None else folder / written
+    if place.is_file() or place.is_dir():
+        return
+    beside = "" if folder is None else f" in {folder}, which paths in that file are relative to"
+    raise InputError(
+        f"{where}: data file {written!r} does not exist{beside}; give packaged, synthetic, or a "
+        "file or folder of JSON Lines, JSON, CSV or Parquet"
+    )
 
 
 def known_places() -> dict[str, str]:

@@ -29,7 +29,10 @@ class StepFlops:
     @property
     def phases(self) -> dict[str, int]:
         """Phase -> model FLOPs, in the order of the step."""
-        return {**self.frozen, "forward": self.trained, "backward": self.backward}
+        found = dict(self.frozen)
+        for phase, flops in (("forward", self.trained), ("backward", self.backward)):
+            found[phase] = found.get(phase, 0) + flops
+        return found
 
     @property
     def total(self) -> int:

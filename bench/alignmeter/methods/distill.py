@@ -12,7 +12,7 @@ from torch import nn
 from alignmeter.architectures.checkpoint import RANDOM
 from alignmeter.batches import Batch
 from alignmeter.cells.cell import Cell
-from alignmeter.flops import Tally, responses
+from alignmeter.flops import Tally, Work, responses, sequences
 from alignmeter.methods.losses.distill import divergence, divergence_of_states
 from alignmeter.training.grouped import sampled
 from alignmeter.training.logprobs import hidden_states
@@ -95,7 +95,10 @@ def _contradictions(cell: Cell) -> Iterator[str]:
 
 def _passes(cell: Cell, tally: Tally) -> None:
     sampled(cell, tally)
-    tally.infer("teacher_forward", responses(cell), adapted=False)
+    rows, answer = 2 * cell.batch, cell.seq_len - cell.prompt_len
+    tally.infer("teacher_forward", sequences(rows, cell.seq_len), adapted=False)
+    # The teacher's logits are made beside the student's.
+    tally.infer("forward", Work(tokens=0, pairs=0, logits=rows * answer), adapted=False)
     tally.train(responses(cell))
 
 

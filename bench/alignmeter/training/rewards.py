@@ -63,7 +63,7 @@ def _length(response: Tensor, batch: Batch) -> Tensor:
 
 
 def _token_share(response: Tensor, _: Batch) -> Tensor:
-    """Share of tokens with an even id: a target that any policy can learn in a few steps."""
+    """Share of tokens with an even id: half by chance, and a policy learns to prefer them."""
     return (response % 2 == 0).float().mean(1)
 
 

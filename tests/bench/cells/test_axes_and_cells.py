@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from alignmeter.cells.axes import AXES, check_value
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.matrix import expand, packaged_names, read_matrix, read_overrides
+from alignmeter.cells.names import named_axes
 from alignmeter.errors import InputError
 from alignmeter.registry import METHODS, MethodRow, unused_axes
-from alignmeter.session.resolve import resolve_cell, resolve_plan
+from alignmeter.session.resolve import notes_on, resolve_cell, resolve_plan
 
 CPU = {"accelerator": "cpu"}
 
@@ -65,24 +66,67 @@ def test_axes_without_effect_make_no_new_cell():
 def test_an_axis_of_a_new_method_has_no_effect_on_the_others(monkeypatch):
     """Its row alone says so: nothing else lists axes of methods."""
     assert resolve_cell({**CPU, "lane": "tuned"}).cell.lane == "tuned"
-    monkeypatch.setitem(METHODS, "grpo", MethodRow(path="", axes=("lane", "ref")))
-    assert "lane" in unused_axes("dpo", "full")
-    assert {"lane", "ref"}.isdisjoint(unused_axes("grpo", "full"))
+    monkeypatch.setitem(METHODS, "new", MethodRow(path="", axes=("lane", "ref")))
+    assert "lane" in unused("dpo", "full")
+    assert {"lane", "ref"}.isdisjoint(unused("new", "full"))
     assert resolve_cell({**CPU, "lane": "tuned"}).cell == resolve_cell(CPU).cell
 
 
+def unused(method, peft, **axes):
+    return unused_axes({"method": method, "peft": peft, "kl": "0", **axes}.__getitem__)
+
+
+PPO = {"ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches"}
+GROUPS = {"group", "reward"}
+GRPO = {"grpo_variant", "kl", *GROUPS}
+
+
 def test_axes_of_methods_and_modes_that_are_not_the_cells_change_nothing():
-    assert unused_axes("ppo", "qlora") == ()
-    assert unused_axes("dpo", "lora") == (
-        "ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches", "quantiser",
-    )  # fmt: skip
-    with pytest.raises(InputError, match="'kto' is not a known name; known: sft, rm, dpo, ppo"):
-        unused_axes("kto", "lora")
+    assert set(unused("ppo", "qlora")) == {"dpo_loss", *GRPO}
+    assert set(unused("dpo", "lora")) == {*PPO, *GRPO, "quantiser"}
+    assert set(unused("rloo", "qlora")) == {*PPO, *GRPO, "dpo_loss"} - GROUPS
+    for method in ("simpo", "orpo", "distill"):
+        assert set(unused(method, "qlora")) == {*PPO, *GRPO, "dpo_loss", "ref"}
+    with pytest.raises(InputError, match="'of_tomorrow' is not a known name; known: sft, rm"):
+        unused("of_tomorrow", "lora")
+
+
+def test_a_value_of_one_axis_can_leave_another_without_effect():
+    """GRPO without a KL term has no ref_model: whatever ``ref`` says is the same cell, and told."""
+    assert "ref" in unused("grpo", "full")
+    assert "ref" not in unused("grpo", "full", kl="k3")
+    base = {**CPU, "method": "grpo", "peft": "lora"}
+    plain = resolve_cell(base).cell
+    for ref in ("resident", "adapter-off", "precomputed"):
+        assert resolve_cell({**base, "ref": ref}).cell == plain
+        assert resolve_cell({**base, "ref": ref}).unsupported is None
+        notes = notes_on({"ref": ref}, plain) if ref != plain.ref else [ref]
+        assert len(notes) == 1
+    kept = resolve_cell({**base, "kl": "k3", "ref": "resident"}).cell
+    assert kept.ref == "resident"
+    assert kept.id != resolve_cell({**base, "kl": "k3"}).cell.id
+
+
+def test_defaults_of_what_came_later_are_in_no_id():
+    """The digest covers what is off the value that an axis came with."""
+    later = ("dpo_loss", "grpo_variant", "kl", "group", "reward")
+    for name in later:
+        assert (
+            AXES[name].omitted
+            == AXES[name].default
+            == Cell.__struct_defaults__[
+                Cell.__struct_fields__[-len(Cell.__struct_defaults__) :].index(name)
+            ]
+        )
+    cell = resolve_cell({**CPU, "method": "ppo", "data": "synthetic"}).cell
+    named = dict(named_axes(cell.axes()))
+    assert not set(named) & set(later)
 
 
 @pytest.mark.parametrize("axis", [a for a in AXES.values() if a.integer], ids=lambda a: a.name)
 def test_every_integer_axis_enters_the_id(axis):
-    base = {**CPU, "method": "ppo", "peft": "qlora"}
+    method = next((name for name, row in METHODS.items() if axis.name in row.axes), "dpo")
+    base = {**CPU, "method": method, "peft": "qlora"}
     other = {"prompt_len": 8}.get(axis.name, 48 if axis.name == "seq_len" else 3)
     assert resolve_cell({**base, axis.name: other}).cell.id != resolve_cell(base).cell.id
 
@@ -157,7 +201,7 @@ def test_grids_add_up_and_defaults_apply(tmp_path):
         ("schema = 2", "reads schema = 1"),
         ("x y", "not valid TOML"),
         ("schema = 1\nfoo = 1", "unknown key 'foo'; known: schema"),
-        ("schema = 1\n[[grid]]\nmethod = 'dpoo'", "known: sft, rm, dpo, ppo"),
+        ("schema = 1\n[[grid]]\nmethod = 'dpoo'", f"known: {', '.join(METHODS)}"),
         ("schema = 1\n[[grid]]\nmehtod = 'dpo'", "'mehtod' is not an axis"),
         ("schema = 1\n[[grid]]\npeft = []", "at least one value"),
         ("schema = 1\n[defaults]\nbatch = 0", "whole number of at least 1"),
@@ -204,7 +248,7 @@ def test_a_matrix_that_is_not_text(tmp_path):
     [
         (
             {"method": "dpo,xyz"},
-            "--method: 'xyz' is not a value of method; known: sft, rm, dpo, ppo",
+            f"--method: 'xyz' is not a value of method; known: {', '.join(METHODS)}",
         ),
         ({"seq_len": "many"}, "--seq-len: 'many' is not a value of seq_len"),
         ({"data": "/no/such.jsonl"}, "--data: data file '/no/such.jsonl' does not exist"),

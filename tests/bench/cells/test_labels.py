@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from alignmeter.cells import labels
+from alignmeter.cells.axes import AXES
 from alignmeter.cells.labels import axis_text, cell_text, layout_text, layouts, varied
 from alignmeter.registry import METHODS, MethodRow
 
@@ -15,24 +16,39 @@ def ppo(make_cell):
 
 def test_the_layout_is_that_of_the_methods_row(make_cell, ppo, monkeypatch):
     assert layout_text(ppo) == "shared, sequential"
-    assert layout_text(make_cell(method="dpo")) == ""
+    assert layout_text(make_cell(method="dpo", dpo_loss="ipo")) == ""
+    assert layout_text(make_cell(method="grpo")) == "kl 0, reward model"
+    assert layout_text(make_cell(method="sft")) == ""
     assert layout_text(replace(ppo, method="of_tomorrow")) == ""
     assert layouts("ppo") == ["separate, sequential", "separate, joint",
                               "shared, sequential", "shared, joint"]  # fmt: skip
-    assert layouts("dpo") == layouts("of_tomorrow") == []
+    assert layouts("sft") == layouts("of_tomorrow") == []
+    assert layouts("rloo") == [f"reward {name}" for name in AXES["reward"].choices]
     row = MethodRow(path="", layout=("ref", "ppo_backward"))
     monkeypatch.setattr(labels, "METHODS", {**METHODS, "of_tomorrow": row})
-    assert layout_text(replace(ppo, method="of_tomorrow")) == "adapter-off, sequential"
+    assert layout_text(replace(ppo, method="of_tomorrow")) == "ref adapter-off, sequential"
     assert len(layouts("of_tomorrow")) == 6
 
 
 def test_a_cell_is_told_by_what_is_off_its_default(make_cell, ppo):
-    assert cell_text(make_cell(kernels="custom")) == "dpo, llama, tiny, full, T 16, B 2"
+    assert cell_text(make_cell(kernels="custom")) == ("dpo, llama, tiny, full, T 16, B 2")
     assert cell_text(ppo) == "ppo, llama, tiny, lora, shared, sequential, stock, T 128, B 3"
     special = replace(ppo, checkpointing="on", lane="fast", ppo_epochs=4)
     assert cell_text(special, without=("method", "size", "batch")) == (
         "llama, lora, shared, sequential, 4 x 1 passes, stock, checkpointed, T 128, fast"
     )
+
+
+def test_variants_and_groups_are_told_where_they_are_not_the_usual_ones(make_cell):
+    def text(**axes):
+        return cell_text(make_cell(kernels="custom", **axes), without=("size", "batch", "seq_len"))
+
+    assert text(dpo_loss="ipo") == "dpo, llama, full, ipo"
+    assert text(method="grpo") == "grpo, llama, full, kl 0, reward model"
+    assert text(method="grpo", grpo_variant="dapo", group=4, kl="k3") == (
+        "grpo, llama, full, kl k3, reward model, dapo, G 4"
+    )
+    assert text(method="rloo", dpo_loss="ipo") == "rloo, llama, full, reward model"
 
 
 def test_an_axis_that_the_cell_does_not_have_is_a_dash(make_cell, ppo):

@@ -24,14 +24,16 @@ def test_dpo_loss_by_hand():
     The policy moved by +1 on the chosen and -1 on the rejected answer, a margin of 2; with
     beta = 0.5 the loss is -log sigmoid(1) = log(1 + e^-1) = 0.313262, and the pair is right.
     """
-    loss, accuracy = dpo_loss(torch.tensor([-1.0, -4.0]), torch.tensor([-2.0, -3.0]), beta=0.5)
+    loss, accuracy = dpo_loss(
+        torch.tensor([-1.0, -4.0]), torch.tensor([-2.0, -3.0]), torch.ones(2), beta=0.5
+    )
     assert loss.item() == pytest.approx(0.313262, abs=1e-6)
     assert accuracy.item() == 1.0
 
 
 def test_dpo_loss_starts_at_ln_2():
     logprobs = torch.tensor([-3.0, -5.0, -7.0, -9.0])
-    loss, accuracy = dpo_loss(logprobs, logprobs, beta=0.1)
+    loss, accuracy = dpo_loss(logprobs, logprobs, torch.ones(4), beta=0.1)
     assert loss.item() == pytest.approx(math.log(2), abs=1e-7)
     assert accuracy.item() == 0.0
 
@@ -39,7 +41,7 @@ def test_dpo_loss_starts_at_ln_2():
 def test_dpo_gradient_by_hand():
     """d loss / d chosen = -beta sigmoid(-margin) / B = -0.1 * 0.5 / 1 at margin 0."""
     policy = torch.tensor([-1.0, -1.0], requires_grad=True)
-    dpo_loss(policy, torch.tensor([-1.0, -1.0]), beta=0.1)[0].backward()
+    dpo_loss(policy, torch.tensor([-1.0, -1.0]), torch.ones(2), beta=0.1)[0].backward()
     assert policy.grad is not None
     assert policy.grad.tolist() == pytest.approx([-0.05, 0.05])
 
@@ -54,9 +56,10 @@ def test_dpo_loss_against_the_papers_ratio_form(seed, pairs, beta):
     ratio = (policy - ref).exp() ** beta
     chosen, rejected = ratio.chunk(2)
     expected = -(chosen / (chosen + rejected)).log().mean()
-    wide, _ = dpo_loss(policy, ref, beta=beta)
+    lengths = torch.full((2 * pairs,), 3.0)  # a loss of sums takes no notice of them
+    wide, _ = dpo_loss(policy, ref, lengths, beta=beta)
     assert wide.item() == pytest.approx(expected.item(), rel=1e-12)
-    narrow, _ = dpo_loss(policy.float(), ref.float(), beta=beta)
+    narrow, _ = dpo_loss(policy.float(), ref.float(), lengths, beta=beta)
     assert narrow.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -158,5 +161,5 @@ def test_ppo_policy_gradient_at_ratio_1_is_the_policy_gradient():
 
 
 def test_logsigmoid_is_stable_where_the_margin_is_large():
-    loss, _ = dpo_loss(torch.tensor([0.0, 1e4]), torch.zeros(2), beta=1.0)
+    loss, _ = dpo_loss(torch.tensor([0.0, 1e4]), torch.zeros(2), torch.ones(2), beta=1.0)
     assert loss.item() == pytest.approx(-F.logsigmoid(torch.tensor(-1e4)).item())

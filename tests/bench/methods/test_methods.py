@@ -252,8 +252,9 @@ def test_a_resident_ref_for_lora_is_the_untrained_policy(make_cell):
 
 
 def test_phases_are_the_declared_ones_in_order(make_cell):
+    """GRPO's ref_model has a phase where there is a KL term."""
     for method in METHODS:
-        cell = make_cell(method=method)
+        cell = make_cell(method=method, kl="k3")
         probe = Listening()
         batch = take(open_batches(cell, vocab_size=512, seed=0), method, 0)
         open_method(method).build(open_setup(cell, CPU, seed=0)).run(batch, probe)

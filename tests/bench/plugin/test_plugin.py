@@ -8,6 +8,7 @@ import pytest
 
 from alignmeter.records.folder import load_folders
 from alignmeter.records.lock import locked
+from alignmeter.registry import METHODS
 
 SUITE = """
 MATRIX = "{matrix}"
@@ -140,7 +141,7 @@ def test_only_the_default_suite_runs_unless_another_is_named(project):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--method", "xyz"], "known: sft, rm, dpo, ppo"),
+        (["--method", "xyz"], f"known: {', '.join(METHODS)}"),
         (["--steps", "0"], "--steps is 0; give at least 1"),
         (["--cell-timeout", "0"], "--cell-timeout is 0.0; give more than 0"),
         (["--results", "tiny.toml/x"], "cannot be written"),

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 
 Tensor = torch.Tensor
+_HALF = -math.log(2.0)
+"""Log-prob where the two forms of `log_odds` meet."""
 
 
 def log_odds(mean_logprob: Tensor) -> Tensor:
@@ -16,9 +18,10 @@ def log_odds(mean_logprob: Tensor) -> Tensor:
     ``log(1 - p)`` in whichever of two forms cancels nothing (Maechler, 2012, "Accurately computing
     log(1 - exp(-|a|))", equation 7).
     """
-    near_one = (-torch.expm1(mean_logprob)).log()
-    near_zero = torch.log1p(-mean_logprob.exp())
-    return mean_logprob - torch.where(mean_logprob > -math.log(2.0), near_one, near_zero)
+    # Each form is held to its own side: beyond, its slope is infinite, and 0 times that is NaN.
+    near_one = (-torch.expm1(mean_logprob.clamp(min=_HALF))).log()
+    near_zero = torch.log1p(-mean_logprob.clamp(max=_HALF).exp())
+    return mean_logprob - torch.where(mean_logprob > _HALF, near_one, near_zero)
 
 
 def orpo_loss(
