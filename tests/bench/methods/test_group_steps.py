@@ -26,11 +26,12 @@ def scores(step_class, settings, cell, steps):
 
 
 def assert_risen(found, by):
-    """The last five against the first five: 640 tokens, half of them even by chance, have a
-    standard deviation of 0.02.
+    """Half of the ids are even: that is where it starts, and the last five steps are above it.
+
+    Their 640 tokens have a standard deviation of 0.02 by chance, the first step's 128 one of 0.044.
     """
-    assert sum(found[:5]) / 5 == pytest.approx(0.5, abs=0.1)
-    assert sum(found[-5:]) / 5 > sum(found[:5]) / 5 + by
+    assert found[0] == pytest.approx(0.5, abs=0.15)
+    assert sum(found[-5:]) / 5 > max(0.5, found[0]) + by
 
 
 FULL = pytest.mark.full
@@ -51,7 +52,7 @@ def test_grpo_raises_the_reward(architecture, variant, make_cell):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "by"), [("llama", 0.05), pytest.param("mamba", 0.25, marks=FULL)]
+    ("architecture", "by"), [("llama", 0.04), pytest.param("mamba", 0.25, marks=FULL)]
 )
 @pytest.mark.parametrize("method", ["grpo", pytest.param("rloo", marks=FULL)])
 def test_adapters_raise_the_reward_as_far_as_a_frozen_head_lets_them(

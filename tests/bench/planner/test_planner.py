@@ -36,6 +36,13 @@ CELLS = (
     {"method": "ppo", "peft": "lora", "ppo_topology": "shared", "ppo_backward": "joint"},
     {"method": "ppo", "architecture": "mamba2", "kernels": "custom", "ppo_minibatches": 2},
     {"method": "ppo", "architecture": "mamba", "peft": "qlora", "kernels": "custom"},
+    {"method": "kto", "kernels": "custom"},
+    {"method": "simpo", "architecture": "mamba", "peft": "lora"},
+    {"method": "orpo", "architecture": "mamba2", "kernels": "custom"},
+    {"method": "grpo", "kl": "k3", "group": 4, "checkpointing": "on"},
+    {"method": "rloo", "architecture": "mamba", "peft": "lora", "reward": "length"},
+    {"method": "distill", "kernels": "custom"},
+    {"method": "distill", "architecture": "mamba2", "peft": "lora"},
 )  # fmt: skip
 """Every method, architecture, PEFT mode and both kernels."""
 EXACT = (
