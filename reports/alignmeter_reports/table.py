@@ -129,8 +129,7 @@ def _row(record: Record, prices: Prices | None) -> dict[str, object]:
         "cost_per_1000_steps": money.per_steps,
         "cost_per_million_tokens": money.per_million,
     }
-    for part in footprint(record):
-        row[f"{part.name}_bytes"] = part.bytes
+    row |= {f"{part.name}_bytes": part.bytes for part in footprint(record)}
     for owner in OWNERS:
         row[f"ledger_{owner}_bytes"] = record.ledger.get(f"{owner}_bytes")
     for metric in _METRICS:
