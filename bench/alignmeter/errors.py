@@ -3,6 +3,10 @@
 __all__ = ["AlignmeterError", "CellError", "InputError", "known"]
 
 from collections.abc import Iterable
+from difflib import get_close_matches
+
+_FEW = 12
+"""Names that one sentence can hold."""
 
 
 class AlignmeterError(Exception):
@@ -23,6 +27,13 @@ class CellError(AlignmeterError):
         self.text = text
 
 
-def known(names: Iterable[object]) -> str:
-    """``known: a, b, c``: the tail of every message about an unknown name."""
-    return "known: " + ", ".join(str(name) for name in names)
+def known(names: Iterable[object], wanted: str | None = None) -> str:
+    """``known: a, b, c``: the tail of every message about an unknown name.
+
+    ``wanted``: the name that was given. Of many names those that are nearest to it are told.
+    """
+    every = [str(name) for name in names]
+    if wanted is None or len(every) <= _FEW:
+        return "known: " + ", ".join(every)
+    near = get_close_matches(wanted, every, n=3, cutoff=0.0)
+    return f"nearest of {len(every)} known: {', '.join(near)}"

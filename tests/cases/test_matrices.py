@@ -1,6 +1,7 @@
 """Matrices: what they name lies beside them, exclusions are of cells, what is idle is told."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -281,3 +282,57 @@ def test_another_version_of_the_format_is_refused_by_name(tmp_path, schema):
     (tmp_path / "m.toml").write_text(f"schema = {schema}\n")
     with pytest.raises(InputError, match="this version reads schema = 1"):
         read_matrix(tmp_path / "m.toml")
+
+
+def test_an_exclusion_is_of_the_file_however_its_path_is_written(tmp_path):
+    (tmp_path / "d.jsonl").write_text(4 * ROW)
+    for written in ("./d.jsonl", str(tmp_path / "d.jsonl"), f"../{tmp_path.name}/d.jsonl"):
+        found, notes = planned_of(
+            tmp_path,
+            '[[grid]]\ndata = ["d.jsonl", "synthetic"]\nseq_len = 16\naccelerator = "cpu"\n'
+            f'[[exclude]]\ndata = "{written}"\nreason = "no"\n',
+        )
+        assert [p.unsupported is None for p in found] == [False, True], written
+        assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[[grid]]\nmethod_of_training = 'dpo'\n", "nearest of "),
+        (f"[[grid]]\n{'x' * 300} = 1\n", "is not an axis"),
+        (f"[[grid]]\nlane = '{'x' * 300}'\n", "give at most 60 printable characters"),
+        ("[[grid]]\nseq_len = 1000000000000000000000\n", "whole number from 4 to 134217728"),
+        (f"[[grid]]\nbatch = 1{23 * '0'}\n", "whole number from 1 to 134217728"),
+    ],
+)
+def test_what_no_axis_takes_is_one_short_sentence(tmp_path, text, words):
+    (tmp_path / "m.toml").write_text(HEAD + text)
+    with pytest.raises(InputError) as caught:
+        read_matrix(tmp_path / "m.toml")
+    said = str(caught.value).replace(str(tmp_path), "")
+    assert words in said
+    assert len(said) <= 300
+    assert said.isprintable()
+
+
+def test_a_long_reason_is_one_line(tmp_path):
+    found, _ = planned_of(
+        tmp_path,
+        '[[grid]]\naccelerator = "cpu"\ndata = "synthetic"\n[[exclude]]\nmethod = "dpo"\n'
+        f'reason = "{"so " * 200}\\n\\u001b[31mred"\n',
+    )
+    said = found[0].unsupported.text
+    assert said.isprintable()
+    assert len(said) <= 200
+
+
+def test_without_docstrings_nothing_is_tried(tmp_path):
+    command = [sys.executable, "-P", "-m", "alignmeter", "run", "--dry-run", "--accelerator", "cpu"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=100,
+        env={**os.environ, "PYTHONOPTIMIZE": "2"},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "unset PYTHONOPTIMIZE" in done.stderr

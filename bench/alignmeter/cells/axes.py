@@ -17,10 +17,12 @@ from alignmeter.registry import (
     VARIANTS,
     default_name,
 )
+from alignmeter.text import plain, shortened
 
 AxisValue = str | int
 HEAD = ("method", "architecture", "size", "peft", "accelerator")
 """Axes that every id begins with."""
+_LONGEST_LANE = 60
 RANDOM = "random"
 """``model`` of a cell whose weights are drawn, not read."""
 PATHS: dict[str, tuple[str, ...]] = {"data": ("packaged", "synthetic"), "model": (RANDOM,)}
@@ -36,6 +38,7 @@ class Axis:
     becomes of the default; what it was before the axis came. ``None``: it always enters. ``slug``:
     how the id names a value that is not the default, where it is not the value itself; empty: not
     at all. ``several``: an option takes more than one value, with commas between them.
+    ``maximum``: of an integer; no device holds more, and their products would pass 64 bits.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Axis:
     slug: str = "{}"
     integer: bool = False
     minimum: int = 1
+    maximum: int = 2**27
     several: bool = True
 
     @property
@@ -265,10 +269,14 @@ def _whole_number(axis: Axis, value: object, where: str) -> int:
         number = value if isinstance(value, int) else int(str(value))
     except ValueError:
         number = axis.minimum - 1
-    if isinstance(value, (bool, float)) or number < axis.minimum:
+    wrong_kind = isinstance(value, (bool, float))
+    if wrong_kind or number < axis.minimum or number > axis.maximum:
+        limits = f"of at least {axis.minimum}"
+        if number > axis.maximum:
+            limits = f"from {axis.minimum} to {axis.maximum}"
         raise InputError(
-            f"{where}: {value!r} is not a value of {axis.name}; "
-            f"give a whole number of at least {axis.minimum}"
+            f"{where}: {shortened(repr(value), 40)} is not a value of {axis.name}; "
+            f"give a whole number {limits}"
         )
     return number
 
@@ -280,7 +288,9 @@ def check_value(name: str, value: object, where: str, folder: Path | None = None
     working directory. Raises `InputError` for an unknown axis or value, with the known ones.
     """
     if name not in AXES:
-        raise InputError(f"{where}: {name!r} is not an axis; {known(AXES)}")
+        raise InputError(
+            f"{where}: {shortened(repr(name), 60)} is not an axis; {known(AXES, name)}"
+        )
     axis = AXES[name]
     if axis.integer:
         return _whole_number(axis, value, where)
@@ -292,4 +302,9 @@ def check_value(name: str, value: object, where: str, folder: Path | None = None
         check_data_place(value, where, folder)
     if name == "columns":
         parse_columns(value, where)
+    if name == "lane" and (len(value) > _LONGEST_LANE or not value.isprintable()):
+        raise InputError(
+            f"{where}: the lane {shortened(plain(value), 40)!r} is no name; give at most "
+            f"{_LONGEST_LANE} printable characters"
+        )
     return value

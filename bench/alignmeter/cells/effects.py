@@ -8,10 +8,12 @@ __all__ = ["excludes", "flags_without_effect", "without_effect"]
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
-from alignmeter.cells.axes import AXES, AxisValue
+from alignmeter.cells.axes import AXES, PATHS, AxisValue
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.matrix import Choice, Exclusion, Grid, Matrix
+from alignmeter.cells.places import place_of
 from alignmeter.registry import unused_axes, users_of
 
 Pairs = Sequence[tuple[Choice, Cell]]
@@ -31,9 +33,18 @@ def excludes(exclusion: Exclusion, cell: Cell, auto: AxisValue, but: Collection[
         if name in but or (name in unused and not _DECIDING.isdisjoint(but)):
             continue
         resolved = [auto if name == "accelerator" and v == "auto" else v for v in values]
-        if name in unused or getattr(cell, name) not in resolved:
+        if name in unused or not _among(name, cell, resolved, exclusion.folder):
             return False
     return True
+
+
+def _among(name: str, cell: Cell, values: Sequence[AxisValue], folder: Path | None) -> bool:
+    """Whether the cell has one of these values, whatever way its path is written."""
+    mine = getattr(cell, name)
+    if mine in values or name not in PATHS or mine in PATHS[name]:
+        return mine in values
+    place = Path(place_of(mine)).resolve()
+    return any(((folder or Path()) / str(value)).resolve() == place for value in values)
 
 
 def without_effect(

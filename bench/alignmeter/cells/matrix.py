@@ -25,6 +25,10 @@ from alignmeter.cells.places import note_place
 from alignmeter.cells.settings import DEFAULTS, SETTINGS
 from alignmeter.cells.toml_document import decode_toml, read_toml
 from alignmeter.errors import InputError, known
+from alignmeter.text import plain, shortened
+
+_LONGEST_REASON = 200
+"""Characters of an exclusion's reason that are shown."""
 
 Grid = dict[str, tuple[AxisValue, ...]]
 _Table = dict[str, Any]
@@ -56,6 +60,7 @@ class Exclusion:
     where: str
     axes: Grid
     reason: str
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,7 +157,8 @@ def _exclude(table: Mapping[str, Any], where: str, folder: Path | None) -> Exclu
     if not isinstance(reason, str) or not reason:
         raise InputError(f"{where}: reason is missing; say why the combination is left out")
     axes = _grid({k: v for k, v in table.items() if k != "reason"}, where, folder)
-    return Exclusion(where=where, axes=axes, reason=reason)
+    said = shortened(" ".join(plain(reason).split()), _LONGEST_REASON)
+    return Exclusion(where=where, axes=axes, reason=said, folder=folder)
 
 
 def read_overrides(flags: Mapping[str, str | None]) -> Grid:

@@ -2,6 +2,7 @@
 
 __all__ = ["Planned", "input_notes", "notes_on", "plan_matrix", "resolve_cell", "resolve_plan"]
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -17,7 +18,7 @@ from alignmeter.cells.columns import DROP
 from alignmeter.cells.defaults import default_of
 from alignmeter.cells.effects import excludes, flags_without_effect, without_effect
 from alignmeter.cells.matrix import Choice, Matrix, expand
-from alignmeter.errors import CellError
+from alignmeter.errors import CellError, InputError
 from alignmeter.methods import open_method
 from alignmeter.peft import open_peft
 from alignmeter.records.record import Reason
@@ -36,6 +37,15 @@ class Planned:
     unsupported: Reason | None
     predicted_peak_bytes: int | None = None
     predicted_oom: Reason | None = None
+
+
+def _check_interpreter() -> None:
+    """Raise `InputError` where transformers could not be imported: it reads its docstrings."""
+    if sys.flags.optimize > 1:
+        raise InputError(
+            "Python runs without docstrings (PYTHONOPTIMIZE=2 or -OO), and transformers cannot be "
+            "imported so; unset PYTHONOPTIMIZE, or set it to 1"
+        )
 
 
 def _filled(axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
@@ -131,6 +141,7 @@ def input_notes(plan: Iterable[Planned]) -> list[str]:
 
 def resolve_cell(axes: Mapping[str, AxisValue], *, bad_rows: str = DROP) -> Planned:
     """The cell of these axes, unnamed ones at their defaults. ``bad_rows``: as in a plan."""
+    _check_interpreter()
     full = _filled(axes)
     digests = {
         "data_digest": data_digest(str(full["data"]), str(full["columns"]), bad_rows),

@@ -64,7 +64,8 @@ def _classified(error: BaseException) -> tuple[str, str, str]:
     """Status, reason code and text of an exception in the worker."""
     if isinstance(error, CellError):
         return error.status, error.code, error.text
-    text = shortened(f"{type(error).__name__}: {error}".strip(), 2000)
+    said = str(error).partition("\nException raised from")[0]  # then come frames of C++
+    text = shortened(f"{type(error).__name__}: {said}".strip(), 2000)
     if is_out_of_memory(error):
         return "oom", "out_of_memory", text
     import traceback
