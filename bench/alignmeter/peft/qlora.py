@@ -51,8 +51,10 @@ class _Qlora(PeftMode):
             return None
         skip = open_architecture(cell.architecture).nf4_skip
         for name, (_, columns) in find_checkpoint(cell.model).matrices.items():
-            module = name.split(".")[-2]
-            if columns % BLOCKSIZE and module not in skip and "embed" not in module:
+            module, _, kind = name.rpartition(".")
+            layer = module.rpartition(".")[2]
+            linear = kind == "weight" and layer not in skip and "embed" not in layer
+            if linear and columns % BLOCKSIZE:
                 return (
                     "bitsandbytes decodes NF4 rows wrongly on CPUs unless they are whole blocks of "
                     f"{BLOCKSIZE} weights; {name} of {cell.model} has rows of {columns}; use lora"

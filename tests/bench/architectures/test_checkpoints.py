@@ -24,16 +24,16 @@ from alignmeter.session.resolve import resolve_cell
 from alignmeter.training.step import SilentProbe
 
 CPU = torch.device("cpu")
-SMALL = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 3, "pad_token_id": 0}
-ATTENTION = {"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 48}
+SMALL = {"vocab_size": 300, "hidden_size": 64, "num_hidden_layers": 3, "pad_token_id": 0}
+ATTENTION = {"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 64}
 CONFIGS = {
     "llama": (LlamaConfig(**SMALL, **ATTENTION), "llama"),
     "mistral": (MistralConfig(**SMALL, **ATTENTION), "llama"),
     "qwen2": (Qwen2Config(**SMALL, **ATTENTION), "llama"),
-    "qwen3": (Qwen3Config(**SMALL, **ATTENTION, head_dim=8), "llama"),
+    "qwen3": (Qwen3Config(**SMALL, **ATTENTION, head_dim=16), "llama"),
     "mamba": (MambaConfig(**SMALL, state_size=8), "mamba"),
     "mamba2": (
-        Mamba2Config(**SMALL, state_size=8, head_dim=16, num_heads=4, n_groups=1, chunk_size=8),
+        Mamba2Config(**SMALL, state_size=8, head_dim=16, num_heads=8, n_groups=1, chunk_size=8),
         "mamba2",
     ),
 }

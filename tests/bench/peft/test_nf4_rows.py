@@ -3,7 +3,7 @@
 import pytest
 import torch
 from saved_checkpoints import ATTENTION, SMALL
-from transformers import AutoModelForCausalLM, LlamaConfig
+from transformers import AutoModelForCausalLM, LlamaConfig, MambaConfig
 
 from alignmeter.architectures import open_architecture
 from alignmeter.peft.nf4 import BLOCKSIZE
@@ -65,3 +65,11 @@ def test_a_checkpoint_of_such_rows_is_refused_on_a_cpu(tmp_path):
     assert "layers.0.mlp.gate_proj.weight" in reason.text
     assert reason.text.endswith("has rows of 96; use lora")
     assert resolve_cell({**axes, "peft": "lora"}).unsupported is None
+
+
+def test_what_is_no_linear_layer_is_not_quantised_and_may_be_narrow(tmp_path):
+    """mamba's ``A_log`` has 16 columns in every published checkpoint."""
+    config = MambaConfig(**SMALL, state_size=16)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    axes = {"accelerator": "cpu", "data": "synthetic", "model": str(tmp_path), "peft": "qlora"}
+    assert resolve_cell(axes).unsupported is None
