@@ -1,6 +1,6 @@
 """Layouts of preference files: a row each, with the columns it is known by and its source."""
 
-__all__ = ["LAYOUTS", "Layout", "Layouts", "column_names"]
+__all__ = ["LAYOUTS", "PROMPTS", "UNPAIRED", "Layout", "Layouts", "column_names"]
 
 import re
 from collections.abc import Container, Mapping
@@ -105,7 +105,13 @@ LAYOUTS: tuple[Layout, ...] = (
 )  # fmt: skip
 """In the order in which they are looked for. One without a prompt's column comes after those."""
 
-_UNPAIRED = {"completion", "label"}
+UNPAIRED, PROMPTS = "unpaired", "prompts"
+"""Names of the layouts of other rows than pairs: TRL's unpaired preferences and prompt-only."""
+_OTHERS = {
+    UNPAIRED: frozenset(("prompt", "completion", "label")),
+    PROMPTS: frozenset(("prompt",)),
+}
+"""Name -> all columns of such rows."""
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 
 
@@ -118,7 +124,7 @@ def column_names(columns: Mapping[str, str]) -> frozenset[str]:
         if name is not None
     }
     mapped = {name for column in columns.values() for name in (column, _head(column))}
-    return frozenset(name.lower() for name in known | mapped | _UNPAIRED)
+    return frozenset(name.lower() for name in known | mapped | _OTHERS[UNPAIRED])
 
 
 def _kind_of(value: object) -> str:
@@ -145,16 +151,24 @@ class Layouts:
     def fields(self, row: Mapping[str, Any], where: str) -> dict[str, Any]:
         """``prompt chosen rejected``, and ``more`` and ``system`` where the row has them.
 
-        ``prompt`` is left out where the answers begin with it. Raises `InputError` for a row
-        without a layout.
+        ``prompt`` is left out where the answers begin with it. A row that is no pair has ``prompt
+        completion label``, or ``prompt`` alone. Raises `InputError` for a row without a layout.
         """
         if self.columns:
             row = self._mapped(row, where)
+        other = {name.lower(): value for name, value in row.items()}
+        for layout_name, wanted in _OTHERS.items():
+            if other.keys() == wanted:
+                self._note(layout_name)
+                return other
         fitting = self._fitting(row, where)
         layout, columns = next((one for one in fitting if _holds(*one, row)), fitting[0])
-        if layout.name not in self.names:
-            self.names.append(layout.name)
+        self._note(layout.name)
         return {name: row[column] for name, column in columns.items()}
+
+    def _note(self, name: str) -> None:
+        if name not in self.names:
+            self.names.append(name)
 
     def _mapped(self, row: Mapping[str, Any], where: str) -> dict[str, Any]:
         """The row with the named columns under their fields' names, and the fields' own."""
@@ -180,13 +194,8 @@ class Layouts:
         return self._known[key]
 
     def _refusal(self, row: Mapping[str, Any], where: str) -> InputError:
-        """Unpaired data, a field that other rows have, or columns that nobody knows."""
+        """A field that other rows have, or columns that nobody knows."""
         names = {name.lower() for name in row}
-        if names >= _UNPAIRED:
-            return InputError(
-                f"{where}: prompt, completion and label are unpaired data, made for KTO; the "
-                "methods here compare two answers, so give prompt, chosen and rejected"
-            )
         lacking = [name for name in ("chosen", "rejected") if name not in names]
         missing = f"field {lacking[0]!r} is missing; " if len(lacking) == 1 else ""
         found = ", ".join(listed([shortened(name, 40) for name in row], _MOST)) or "none"

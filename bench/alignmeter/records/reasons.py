@@ -60,6 +60,11 @@ class Code(StrEnum):
         "the two answers of too many pairs are equal once they are cut to the sequence length",
         "give a larger `--seq-len`, a smaller `--prompt-len`, or answers that differ earlier",
     )
+    ROWS_UNFIT = (
+        "rows_unfit",
+        "the file holds rows of another kind than the method trains on",
+        "give rows of that kind, or a method of that data",
+    )
     CHECKPOINT_CHANGED = (
         "checkpoint_changed",
         "the checkpoint's files are not those that were checked before the run",

@@ -5,6 +5,7 @@ __all__ = ["Workload"]
 import gc
 import os
 import time
+from dataclasses import replace
 
 import psutil
 import torch
@@ -119,6 +120,9 @@ class Workload:
         self.steps_done += 1
         return batch
 
+    def _longest(self) -> Batch:
+        return self.batches.longest(self.device, self.method.rows)
+
     def step(self) -> StepReport:
         """One timed step on the next batch; synchronised at both edges and nowhere between."""
         batch = self._take()
@@ -142,8 +146,12 @@ class Workload:
         )
 
     def memory_step(self) -> MemoryProfile:
-        """One untimed step with its ledger."""
-        profile = profile_step(self.step_object, self._take(), self.accelerator, self.device)
+        """One untimed step with its ledger: on the longest rows there are, where these differ."""
+        ragged = self.cell.batching != "fixed"
+        batch = self._longest() if ragged else self._take()
+        profile = profile_step(self.step_object, batch, self.accelerator, self.device)
+        if ragged:
+            profile = replace(profile, seq_len=batch.ids.shape[1])
         if not ARCHITECTURES[self.cell.architecture].state_space:
             note("attention", profile.attention or PLAIN)
         return profile
