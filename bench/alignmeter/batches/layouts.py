@@ -107,11 +107,7 @@ LAYOUTS: tuple[Layout, ...] = (
 
 UNPAIRED, PROMPTS = "unpaired", "prompts"
 """Names of the layouts of other rows than pairs: TRL's unpaired preferences and prompt-only."""
-_OTHERS = {
-    UNPAIRED: frozenset(("prompt", "completion", "label")),
-    PROMPTS: frozenset(("prompt",)),
-}
-"""Name -> all columns of such rows."""
+_UNPAIRED = frozenset(("prompt", "completion", "label"))
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 
 
@@ -124,7 +120,7 @@ def column_names(columns: Mapping[str, str]) -> frozenset[str]:
         if name is not None
     }
     mapped = {name for column in columns.values() for name in (column, _head(column))}
-    return frozenset(name.lower() for name in known | mapped | _OTHERS[UNPAIRED])
+    return frozenset(name.lower() for name in known | mapped | _UNPAIRED)
 
 
 def _kind_of(value: object) -> str:
@@ -156,11 +152,10 @@ class Layouts:
         """
         if self.columns:
             row = self._mapped(row, where)
-        other = {name.lower(): value for name, value in row.items()}
-        for layout_name, wanted in _OTHERS.items():
-            if other.keys() == wanted:
-                self._note(layout_name)
-                return other
+        other = _no_pair(row)
+        if other is not None:
+            self._note(UNPAIRED if "label" in other else PROMPTS)
+            return other
         fitting = self._fitting(row, where)
         layout, columns = next((one for one in fitting if _holds(*one, row)), fitting[0])
         self._note(layout.name)
@@ -203,6 +198,16 @@ class Layouts:
             f"{where}: {missing}no known layout in the columns {found}; name them with "
             "--columns prompt=NAME,chosen=NAME,rejected=NAME"
         )
+
+
+def _no_pair(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Fields of an unpaired row, whatever else it has, or of one with a prompt and nothing else."""
+    own = {name.lower(): value for name, value in row.items()}
+    if own.keys() == {"prompt"}:
+        return own
+    if _UNPAIRED <= own.keys() and not {"chosen", "rejected"} <= own.keys():
+        return {name: own[name] for name in _UNPAIRED}
+    return None
 
 
 def _holds(layout: Layout, columns: Mapping[str, str], row: Mapping[str, Any]) -> bool:
