@@ -162,7 +162,7 @@ def _check_kind(cell: Cell, kind: str) -> None:
     if kind == UNPAIRED and not row.unpaired:
         users = " or ".join(name for name, other in METHODS.items() if other.unpaired)
         text = f"{cell.data} holds completions with a label, data of {users}; {cell.method} wants "
-        text += "prompts, which may have" if row.rollouts else "prompts with"
+        text += "prompts, alone or with" if row.rollouts else "prompts with"
         raise CellError("unsupported", "rows_unfit", f"{text} chosen and rejected answers")
     if kind == PROMPTS and not row.rollouts:
         users = ", ".join(name for name, other in METHODS.items() if other.rollouts)

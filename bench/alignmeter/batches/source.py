@@ -166,7 +166,8 @@ class BatchSource:
     def _batch(
         self, sides: list[Side], pairs: tuple[int, ...], device: torch.device, rows: BatchRows
     ) -> Batch:
-        ids = [self.rows[number][side - 1] for number, side in sides]
+        made = {number: self.rows[number] for number in pairs}  # once, whatever it is asked for
+        ids = [made[number][side - 1] for number, side in sides]
         if self.lengths is None:
             lengths = torch.tensor([len(row) - self.prompt_len for row in ids])
             mask = torch.arange(self.seq_len - self.prompt_len) < lengths.unsqueeze(1)
