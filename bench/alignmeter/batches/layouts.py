@@ -205,7 +205,7 @@ def _no_pair(row: Mapping[str, Any]) -> dict[str, Any] | None:
     own = {name.lower(): value for name, value in row.items()}
     if own.keys() == {"prompt"}:
         return own
-    if _UNPAIRED <= own.keys() and not {"chosen", "rejected"} <= own.keys():
+    if own.keys() >= _UNPAIRED and not {"chosen", "rejected"} <= own.keys():
         return {name: own[name] for name in _UNPAIRED}
     return None
 

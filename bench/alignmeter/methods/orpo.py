@@ -34,6 +34,11 @@ class OrpoStep(PolicyStep):
         self.settings = settings
         self.train(settings.learning_rate)
 
+    def _every(self, batch: Batch) -> torch.Tensor:
+        """Log-prob [2B, L-1] of every token but the first."""
+        hidden = hidden_states(self.policy, batch.ids, batch.where)
+        return head_logprobs(self.policy, hidden, batch.ids, 1, kernels=self.setup.cell.kernels)
+
     def run(self, batch: Batch, probe: Probe) -> Outcome:
         """One ORPO step on 2B rows.
 
@@ -43,9 +48,7 @@ class OrpoStep(PolicyStep):
         mask = batch.response_mask
         with probe.phase("forward"):
             with self.setup.forward():
-                hidden = hidden_states(self.policy, batch.ids, batch.where)
-                kernels = self.setup.cell.kernels
-                every = head_logprobs(self.policy, hidden, batch.ids, 1, kernels=kernels)
+                every = self._every(batch)
             logprobs = at_responses(every, moved(batch.where, -1))
             real = _real(batch)
             chosen = len(mask) // 2

@@ -1,4 +1,4 @@
-"""Rows of their own lengths give what each of them gives alone: log-probs, scores, losses, samples."""
+"""Rows of their own lengths give what each gives alone: log-probs, scores, losses, samples."""
 
 import pytest
 import torch
@@ -65,7 +65,9 @@ def test_log_probs_are_those_of_a_row_alone(architecture, batching, kernels):
     for row, (prompt, length) in enumerate(
         zip(batch.spans.prompts, batch.spans.lengths, strict=True)
     ):
-        alone = response_logprobs(policy, batch.ids[row : row + 1, :length], prompt, kernels=kernels)
+        alone = response_logprobs(
+            policy, batch.ids[row : row + 1, :length], prompt, kernels=kernels
+        )
         mine = found[row][batch.response_mask[row].bool()]
         assert mine.tolist() == pytest.approx(alone[0].tolist(), rel=1e-6, abs=2e-6)
 
@@ -159,7 +161,7 @@ def test_a_state_space_model_carries_one_row_into_the_next(architecture):
 
 
 def test_without_its_mask_llama_would_see_the_row_before():
-    """The test above can fail: positions alone, with a cache, leave the rows in each other's sight."""
+    """The test above can fail: with positions alone and a cache the second row sees the first."""
     backbone = opened(batching="packed")[0].policy().base_model
     ids = torch.randint(3, 500, (2, 12), generator=torch.Generator().manual_seed(0))
     packed, alone = Packed.of([12, 12], 12, CPU), last_hidden(backbone, ids)
