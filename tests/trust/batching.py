@@ -18,7 +18,7 @@ import torch
 from alignmeter.analysis.intervals import ratio
 from alignmeter.batches import open_batches
 from alignmeter.methods import open_method, open_setup
-from alignmeter.session import resolve_cell
+from alignmeter.session.resolve import resolve_cell
 from alignmeter.training.step import SilentProbe
 
 _CPU = torch.device("cpu")
