@@ -144,7 +144,8 @@ def check_rows(cell: Cell) -> None:
             "unsupported",
             "data_too_short",
             f"{reaching} of {pairs} prompts have {cell.prompt_len} tokens or more, the batch "
-            f"needs {B}; lower --prompt-len, or use --data synthetic or longer data",
+            f"needs {B}; lower --prompt-len, keep short prompts with --batching padded, or use "
+            "--data synthetic or longer data",
         )
     if selection.kept < B:
         raise CellError(

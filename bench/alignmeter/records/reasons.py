@@ -48,7 +48,7 @@ class Code(StrEnum):
     DATA_TOO_SHORT = (
         "data_too_short",
         "too few rows of the data reach the prompt length",
-        "give longer data, or a smaller `--prompt-len` or `--batch`",
+        "give longer data, `--batching padded`, or a smaller `--prompt-len` or `--batch`",
     )
     NO_PAIRS = (
         "no_pairs",
