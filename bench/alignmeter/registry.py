@@ -49,7 +49,8 @@ class MethodRow(Row):
     ``layout``: those of them that decide what its figures are figures of, so that a row never
     comes without them. ``idle``: (axis, value, other axis): at that value the other one changes
     nothing. ``trained_models``: models with an optimizer, the policy and others.
-    ``rollouts``: it trains on responses that it samples itself.
+    ``rollouts``: it trains on responses that it samples itself. ``unpaired``: it trains on answers
+    that are judged one by one, besides pairs.
     """
 
     axes: tuple[str, ...] = ()
@@ -57,13 +58,19 @@ class MethodRow(Row):
     layout: tuple[str, ...] = ()
     trained_models: int = 1
     rollouts: bool = False
+    unpaired: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArchitectureRow(Row):
-    """``state_space``: it carries a state from token to token where a Transformer attends."""
+    """``state_space``: it carries a state from token to token where a Transformer attends.
+
+    ``packs``: rows that stand one after the other in a sequence, each from position 0 on, do not
+    see each other.
+    """
 
     state_space: bool
+    packs: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +105,7 @@ METHODS: dict[str, MethodRow] = {
         axes=("ref", "dpo_loss"),
         default=True,
     ),
-    "kto": MethodRow(path="alignmeter.methods.kto:KTO", axes=("ref",)),
+    "kto": MethodRow(path="alignmeter.methods.kto:KTO", axes=("ref",), unpaired=True),
     "simpo": MethodRow(path="alignmeter.methods.simpo:SIMPO"),
     "orpo": MethodRow(path="alignmeter.methods.orpo:ORPO"),
     "ppo": MethodRow(
@@ -146,7 +153,7 @@ RECIPES: tuple[tuple[str, ...], ...] = (("sft", "dpo"), ("sft", "rm", "ppo"), ("
 
 ARCHITECTURES: dict[str, ArchitectureRow] = {
     "llama": ArchitectureRow(
-        path="alignmeter.architectures.llama:LLAMA", state_space=False, default=True
+        path="alignmeter.architectures.llama:LLAMA", state_space=False, packs=True, default=True
     ),
     "mamba": ArchitectureRow(path="alignmeter.architectures.mamba:MAMBA", state_space=True),
     "mamba2": ArchitectureRow(path="alignmeter.architectures.mamba2:MAMBA2", state_space=True),

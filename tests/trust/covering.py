@@ -38,7 +38,13 @@ _AXES: Sequence[Sequence[Mapping[str, AxisValue]]] = (
     list(_layouts()),
     _values("architecture"),
     _values("peft"),
-    [{"seq_len": t, "batch": b} for t, b in ((16, 2), (32, 3), (64, 1), (160, 1))],
+    [
+        *({"seq_len": t, "batch": b} for t, b in ((16, 2), (32, 3), (64, 1), (160, 1))),
+        *(
+            {"seq_len": t, "batch": b, "batching": batching, "data": "lengths:hh"}
+            for t, b, batching in ((32, 2, "padded"), (160, 1, "bucketed"), (96, 3, "packed"))
+        ),
+    ],
     _values("kernels", "vendor"),  # whose operators no plan knows
     _values("precision"),
     _values("checkpointing"),
@@ -52,8 +58,8 @@ def covering_cells() -> list[Cell]:
     """Tiny cells on the CPU, the same ones in the same order every time.
 
     Among them are every pair of values of two axes that a possible cell has (methods and their
-    layouts count as one axis, sequence length and batch as another), and every method or layout
-    with every architecture and PEFT mode.
+    layouts count as one axis, sequence length, batch and batching as another), and every method or
+    layout with every architecture and PEFT mode.
     """
     cells = possible_cells()
     starts = {row[:length] for row in cells for length in range(1, len(row) + 1)}

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from alignmeter.architectures.packing import Packed, last_hidden
+
 
 class ScalarModel(nn.Module):
     """``score(backbone(ids))``: works for any causal LM of transformers, Mamba included.
@@ -25,9 +27,9 @@ class ScalarModel(nn.Module):
             weight = torch.randn(1, width, generator=generator) / width**0.5
             self.score.weight.copy_(weight.to(dtype))
 
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """Scores [rows, T] in fp32 of token ids [rows, T]."""
-        return self.score_of(self.backbone(input_ids=ids, use_cache=False).last_hidden_state)
+    def forward(self, ids: torch.Tensor, packed: Packed | None = None) -> torch.Tensor:
+        """Scores [rows, T] in fp32 of token ids [rows, T], to the backbone padded or ``packed``."""
+        return self.score_of(last_hidden(self.backbone, ids, packed))
 
     def score_of(self, hidden: torch.Tensor) -> torch.Tensor:
         """Scores [rows, T] in fp32 of hidden states [rows, T, D]."""

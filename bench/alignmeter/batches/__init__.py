@@ -1,4 +1,4 @@
-"""Batches: preference text or synthetic tokens, cut to the cell's fixed shape."""
+"""Batches: preference text or drawn tokens, cut to the cell's shape or at lengths of their own."""
 
 __all__ = [
     "Batch",
@@ -6,6 +6,7 @@ __all__ = [
     "BatchSource",
     "Pair",
     "SharedRows",
+    "Where",
     "check_rows",
     "data_counts",
     "data_digest",
@@ -16,8 +17,10 @@ __all__ = [
     "tokenizer_obstacle",
 ]
 
+from alignmeter.batches.batch import Batch, BatchRows
 from alignmeter.batches.dataset import data_note
 from alignmeter.batches.preferences import Pair, read_preferences
 from alignmeter.batches.selection import SharedRows, check_rows, data_counts, share_rows
-from alignmeter.batches.source import Batch, BatchRows, BatchSource, data_digest, open_batches
+from alignmeter.batches.source import BatchSource, data_digest, open_batches
+from alignmeter.batches.spans import Where
 from alignmeter.batches.tokenizer import tokenizer_obstacle

@@ -1,7 +1,6 @@
 """Preference files of this process: each read and checked once, and stored for all that follows."""
 
 __all__ = [
-    "SYNTHETIC",
     "Dataset",
     "data_note",
     "dataset_of",
@@ -16,6 +15,7 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
+from alignmeter.batches.drawn import is_drawn
 from alignmeter.batches.files import PACKAGED, shards_of
 from alignmeter.batches.preferences import KINDS, PairReader, Preferences
 from alignmeter.batches.texts import MappedTexts, Texts, write_texts
@@ -24,8 +24,6 @@ from alignmeter.cells.columns import AUTO, DROP, REFUSE
 from alignmeter.errors import InputError
 from alignmeter.text import counted
 
-SYNTHETIC = "synthetic"
-"""Data that are drawn, not read."""
 _Stamp = tuple[tuple[str, int, int], ...]
 _BY_DIGEST: dict[str, "Dataset"] = {}
 _NUMBERS = count()
@@ -114,7 +112,7 @@ def data_note(cell: Cell) -> str | None:
 
     Where no other is left, that is the reason why the cell cannot be measured.
     """
-    if cell.data == SYNTHETIC:
+    if is_drawn(cell.data):
         return None
     dataset = dataset_of(cell)
     return dataset.note() if dataset.found.pairs else None

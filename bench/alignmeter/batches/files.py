@@ -162,7 +162,9 @@ def _parquet_rows(content: Content, name: str, columns: Container[str]) -> Itera
     try:
         file = parquet.ParquetFile(io.BytesIO(content.data))
         found = file.schema_arrow.names
-        wanted = [n for n in dict.fromkeys(found) if n.lower() in columns] or found
+        wanted = [n for n in dict.fromkeys(found) if n.lower() in columns]
+        if len(wanted) < 2:  # what else is there says whether a prompt was meant to stand alone
+            wanted = found
         number = 0
         for part in file.iter_batches(columns=wanted):
             for row in part.to_pylist():

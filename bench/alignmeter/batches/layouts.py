@@ -1,6 +1,6 @@
 """Layouts of preference files: a row each, with the columns it is known by and its source."""
 
-__all__ = ["LAYOUTS", "Layout", "Layouts", "column_names"]
+__all__ = ["LAYOUTS", "PROMPTS", "UNPAIRED", "Layout", "Layouts", "column_names"]
 
 import re
 from collections.abc import Container, Mapping
@@ -105,7 +105,9 @@ LAYOUTS: tuple[Layout, ...] = (
 )  # fmt: skip
 """In the order in which they are looked for. One without a prompt's column comes after those."""
 
-_UNPAIRED = {"completion", "label"}
+UNPAIRED, PROMPTS = "unpaired", "prompts"
+"""Names of the layouts of other rows than pairs: TRL's unpaired preferences and prompt-only."""
+_UNPAIRED = frozenset(("prompt", "completion", "label"))
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 
 
@@ -145,16 +147,23 @@ class Layouts:
     def fields(self, row: Mapping[str, Any], where: str) -> dict[str, Any]:
         """``prompt chosen rejected``, and ``more`` and ``system`` where the row has them.
 
-        ``prompt`` is left out where the answers begin with it. Raises `InputError` for a row
-        without a layout.
+        ``prompt`` is left out where the answers begin with it. A row that is no pair has ``prompt
+        completion label``, or ``prompt`` alone. Raises `InputError` for a row without a layout.
         """
         if self.columns:
             row = self._mapped(row, where)
+        other = _no_pair(row)
+        if other is not None:
+            self._note(UNPAIRED if "label" in other else PROMPTS)
+            return other
         fitting = self._fitting(row, where)
         layout, columns = next((one for one in fitting if _holds(*one, row)), fitting[0])
-        if layout.name not in self.names:
-            self.names.append(layout.name)
+        self._note(layout.name)
         return {name: row[column] for name, column in columns.items()}
+
+    def _note(self, name: str) -> None:
+        if name not in self.names:
+            self.names.append(name)
 
     def _mapped(self, row: Mapping[str, Any], where: str) -> dict[str, Any]:
         """The row with the named columns under their fields' names, and the fields' own."""
@@ -180,13 +189,8 @@ class Layouts:
         return self._known[key]
 
     def _refusal(self, row: Mapping[str, Any], where: str) -> InputError:
-        """Unpaired data, a field that other rows have, or columns that nobody knows."""
+        """A field that other rows have, or columns that nobody knows."""
         names = {name.lower() for name in row}
-        if names >= _UNPAIRED:
-            return InputError(
-                f"{where}: prompt, completion and label are unpaired data, made for KTO; the "
-                "methods here compare two answers, so give prompt, chosen and rejected"
-            )
         lacking = [name for name in ("chosen", "rejected") if name not in names]
         missing = f"field {lacking[0]!r} is missing; " if len(lacking) == 1 else ""
         found = ", ".join(listed([shortened(name, 40) for name in row], _MOST)) or "none"
@@ -194,6 +198,16 @@ class Layouts:
             f"{where}: {missing}no known layout in the columns {found}; name them with "
             "--columns prompt=NAME,chosen=NAME,rejected=NAME"
         )
+
+
+def _no_pair(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Fields of an unpaired row, whatever else it has, or of one with a prompt and nothing else."""
+    own = {name.lower(): value for name, value in row.items()}
+    if own.keys() == {"prompt"}:
+        return own
+    if own.keys() >= _UNPAIRED and not {"chosen", "rejected"} <= own.keys():
+        return {name: own[name] for name in _UNPAIRED}
+    return None
 
 
 def _holds(layout: Layout, columns: Mapping[str, str], row: Mapping[str, Any]) -> bool:

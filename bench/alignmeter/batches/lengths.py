@@ -1,6 +1,6 @@
 """How long the texts of pairs are in tokens, and how far the two answers are the same."""
 
-__all__ = ["Lengths", "measure"]
+__all__ = ["Lengths", "Numbers", "lengths_of_table", "measure"]
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,12 +22,36 @@ Numbers = np.ndarray[Any, np.dtype[Any]]
 class Lengths:
     """Of all pairs of a file. ``prompts``: tokens of each prompt, int32 [pairs].
 
-    ``equal_once_cut``: a function of N that says for each pair whether the first N tokens of its
-    answers are the same and no more is left of either, bool [pairs].
+    ``answers``: tokens of chosen and rejected, int32 [pairs, 2], -1 where there is none.
+    ``equal_once_cut``: a function of N, one or of each pair, that says for each pair whether the
+    first N tokens of its answers are the same and no more is left of either, bool [pairs].
     """
 
     prompts: Numbers
-    equal_once_cut: Callable[[int], Numbers]
+    answers: Numbers
+    equal_once_cut: Callable[[int | Numbers], Numbers]
+
+    def cut(self, prompt_len: int, seq_len: int, *, bare: bool = False) -> Numbers:
+        """int32 [pairs, 3]: tokens of each prompt's last ``prompt_len`` at most, and of its rows
+        with either answer and an end of text, ``seq_len`` at most; 0 where there is no answer.
+        ``bare``: rows are prompts alone.
+        """
+        prompts = np.minimum(self.prompts, prompt_len)[:, None]
+        if bare:
+            return np.repeat(prompts, 3, axis=1)
+        rows = np.minimum(prompts + self.answers + 1, seq_len)
+        return np.concatenate([prompts, np.where(self.answers >= 0, rows, 0)], axis=1).astype(
+            np.int32
+        )
+
+
+def lengths_of_table(table: Numbers) -> Lengths:
+    """Of drawn tokens, prompt, chosen and rejected, int32 [pairs, 3]: no two answers are alike."""
+    return Lengths(
+        prompts=table[:, 0],
+        answers=table[:, 1:],
+        equal_once_cut=lambda count: np.broadcast_to(np.equal(count, 0), len(table)),
+    )
 
 
 def measure(texts: Texts, tokenizer: Tokenizer) -> Lengths:
@@ -45,28 +69,41 @@ def _of_bytes(texts: MappedTexts) -> Lengths:
         pyarrow.schema([(n, pyarrow.binary()) for n in texts.table.schema.names])
     )
 
-    def equal_once_cut(count: int) -> Numbers:
-        chosen, rejected = (
-            compute.binary_slice(table[n], 0, count) for n in ("chosen", "rejected")
-        )
-        found: Numbers = compute.equal(chosen, rejected).to_numpy()
+    def equal_once_cut(count: int | Numbers) -> Numbers:
+        least = count if isinstance(count, int) else int(count.min(initial=0))
+        sides = [compute.binary_slice(table[n], 0, least) for n in ("chosen", "rejected")]
+        found: Numbers = compute.equal(*sides).fill_null(False).to_numpy().copy()
+        if not isinstance(count, int):  # few are equal so far: each is looked at to its own cut
+            for i in np.flatnonzero(found).tolist():
+                chosen, rejected = (table[n][i].as_py()[: count[i]] for n in ("chosen", "rejected"))
+                found[i] = chosen == rejected
         return found
 
-    prompts: Numbers = compute.binary_length(table["prompt"]).to_numpy().astype(np.int32)
-    return Lengths(prompts=prompts, equal_once_cut=equal_once_cut)
+    def lengths(name: str) -> Numbers:
+        found: Numbers = compute.binary_length(table[name]).fill_null(-1).to_numpy()
+        return found.astype(np.int32)
+
+    answers = np.stack([lengths("chosen"), lengths("rejected")], axis=1)
+    return Lengths(prompts=lengths("prompt"), answers=answers, equal_once_cut=equal_once_cut)
 
 
 def _of_tokens(texts: Texts, tokenizer: Tokenizer) -> Lengths:
     """All answers are encoded: how many characters a token takes up is the tokenizer's secret."""
-    prompts, common = [], []
+    prompts, common, answers = [], [], []
     for part in _parts(texts):
         prompts += [len(ids) for ids in tokenizer.encode_all([pair.prompt for pair in part])]
-        chosen = tokenizer.encode_all([pair.chosen for pair in part])
-        rejected = tokenizer.encode_all([pair.rejected for pair in part])
+        chosen = tokenizer.encode_all([pair.chosen or "" for pair in part])
+        rejected = tokenizer.encode_all([pair.rejected or "" for pair in part])
+        answers += [
+            (-1 if pair.chosen is None else len(a), -1 if pair.rejected is None else len(b))
+            for pair, a, b in zip(part, chosen, rejected, strict=True)
+        ]
         common += [_common(a, b) for a, b in zip(chosen, rejected, strict=True)]
     same = np.array(common, dtype=np.int64)
     return Lengths(
-        prompts=np.array(prompts, dtype=np.int32), equal_once_cut=lambda count: same >= count
+        prompts=np.array(prompts, dtype=np.int32),
+        answers=np.array(answers, dtype=np.int32).reshape(-1, 2),
+        equal_once_cut=lambda count: same >= count,
     )
 
 

@@ -1,6 +1,6 @@
 """Preference rows as pairs: the prompt apart from its two answers, what is no pair counted."""
 
-__all__ = ["KINDS", "Pair", "PairReader", "Preferences", "read_preferences"]
+__all__ = ["KINDS", "PAIRS", "Pair", "PairReader", "Preferences", "read_preferences"]
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alignmeter.batches.files import read_rows
-from alignmeter.batches.layouts import Layouts, column_names
+from alignmeter.batches.layouts import PROMPTS, UNPAIRED, Layouts, column_names
 from alignmeter.batches.messages import Message, answer_text, prompt_text, read_messages, turns
 from alignmeter.batches.splitting import NoPairError, split_messages, split_turns
 from alignmeter.cells.columns import AUTO, parse_columns
@@ -27,19 +27,34 @@ KINDS = {
 """Why a row is no pair, by the name under which records count it, in words."""
 
 
+PAIRS = "pairs"
+"""What a file of two answers to each prompt holds."""
+_SAID = {
+    PAIRS: "pairs of chosen and rejected",
+    UNPAIRED: "completions with a label",
+    PROMPTS: "prompts alone",
+}
+_LABELS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """One preference: two answers to one prompt."""
+    """One preference: two answers to one prompt.
+
+    Of an unpaired row that its label calls desirable there is only ``chosen``, of another one only
+    ``rejected``, and of a prompt without answers neither.
+    """
 
     prompt: str
-    chosen: str
-    rejected: str
+    chosen: str | None
+    rejected: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preferences:
     """What a file says, apart from its pairs. ``layout``: of `layouts.LAYOUTS`, several by comma.
 
+    ``kind``: what all of its rows are, `PAIRS`, ``unpaired`` or ``prompts``.
     ``bad``: kind of `KINDS` -> rows that are no pair; ``first_bad``: kind -> where the first is, in
     the order of these places. ``digest``: of the files' bytes.
     """
@@ -49,6 +64,7 @@ class Preferences:
     bad: Mapping[str, int]
     first_bad: Mapping[str, str]
     digest: str
+    kind: str = PAIRS
 
     @property
     def pairs(self) -> int:
@@ -75,6 +91,7 @@ class PairReader:
     _bad: Counter[str] = field(default_factory=Counter)
     _first: dict[str, str] = field(default_factory=dict)
     _digest: str = ""
+    _kind: str = ""
 
     def __post_init__(self) -> None:
         self._layouts = Layouts(columns=parse_columns(self.columns, "--columns"))
@@ -84,13 +101,25 @@ class PairReader:
         for row, where in rows:
             self._rows += 1
             try:
-                yield _pair(self._layouts.fields(row, where), where)
+                fields = self._layouts.fields(row, where)
+                self._check_kind(fields, where)
+                yield _read_row(fields, where)
             except NoPairError as error:
                 at = f"{where}, field {error.field!r}" if error.field else where
                 self._bad[error.kind] += 1
                 self._first.setdefault(error.kind, at)
         if not self._rows:
             raise InputError(f"{self.data}: no preference rows; give at least one pair")
+
+    def _check_kind(self, fields: Mapping[str, Any], where: str) -> None:
+        """Raises `InputError` for a row of another kind than those before."""
+        kind = PAIRS if "chosen" in fields else UNPAIRED if "label" in fields else PROMPTS
+        self._kind = self._kind or kind
+        if kind != self._kind:
+            raise InputError(
+                f"{where}: {_SAID[kind]}, but the rows before it are {_SAID[self._kind]}; keep "
+                "rows of one kind in a file"
+            )
 
     def found(self) -> Preferences:
         """What the file says, after the last pair."""
@@ -100,6 +129,7 @@ class PairReader:
             bad=dict(self._bad),
             first_bad=self._first,
             digest=self._digest,
+            kind=self._kind or PAIRS,
         )
 
 
@@ -107,6 +137,33 @@ def read_preferences(data: str, columns: str = AUTO) -> tuple[list[Pair], Prefer
     """All pairs of a file, in order, and what else it says. Raises as `PairReader` does."""
     reader = PairReader(data=data, columns=columns)
     return list(reader), reader.found()
+
+
+def _read_row(fields: Mapping[str, Any], where: str) -> Pair:
+    """The row as a pair, or as what it has of one. Raises as `_pair` does."""
+    if "chosen" in fields:
+        return _pair(fields, where)
+    prompt = _prompt(fields, where)
+    text = prompt if isinstance(prompt, str) or prompt is None else prompt_text(prompt)
+    if not text:
+        raise NoPairError("prompt_empty", "prompt")
+    if "label" not in fields:
+        return Pair(prompt=text, chosen=None, rejected=None)
+    answer = _read(fields["completion"], f"{where}: field 'completion'")
+    _check_answer(answer, "completion")
+    said = answer if isinstance(answer, str) else answer_text(answer or [])
+    desirable = _label(fields["label"], where)
+    return Pair(
+        prompt=text, chosen=said if desirable else None, rejected=None if desirable else said
+    )
+
+
+def _label(value: object, where: str) -> bool:
+    """Of CSV too, where everything is text."""
+    found = _LABELS.get(str(value).lower())
+    if found is None:
+        raise InputError(f"{where}: field 'label' must be true or false, got {value!r:.40}")
+    return found
 
 
 def _pair(fields: Mapping[str, Any], where: str) -> Pair:

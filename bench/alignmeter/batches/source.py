@@ -1,82 +1,53 @@
-"""Fixed-shape batches: prompts of exactly P tokens, responses padded on the right to T."""
+"""Batches of a cell's rows: which rows a step takes, and what is padded, packed or neither."""
 
-__all__ = ["Batch", "BatchRows", "BatchSource", "data_digest", "open_batches"]
+__all__ = ["BatchSource", "Shape", "data_digest", "open_batches"]
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
+import numpy as np
 import torch
 
-from alignmeter.batches.dataset import SYNTHETIC, dataset_of, open_dataset
+from alignmeter.batches.batch import Batch, BatchRows
+from alignmeter.batches.dataset import dataset_of, open_dataset
+from alignmeter.batches.drawn import SYNTHETIC, drawn_texts, is_drawn, recipe
+from alignmeter.batches.layouts import PROMPTS
 from alignmeter.batches.lengths import Numbers
-from alignmeter.batches.selection import LEFT_OUT, Selection, SharedRows, check_rows, select
-from alignmeter.batches.texts import Texts
-from alignmeter.batches.tokenizer import EOS, FIRST_BYTE, PAD, Tokenizer, open_tokenizer
+from alignmeter.batches.preferences import PAIRS
+from alignmeter.batches.rows import DrawnRows, Rows, TextRows, synthetic_rows
+from alignmeter.batches.selection import LEFT_OUT, SharedRows, check_rows, select
+from alignmeter.batches.spans import Spans
+from alignmeter.batches.tokenizer import DRAWN_IDS, SpecialIds, open_tokenizer
 from alignmeter.cells.cell import Cell, digest
 from alignmeter.cells.columns import AUTO, DROP
 from alignmeter.errors import InputError
+from alignmeter.registry import METHODS
 
-_SYNTHETIC_PAIRS = 64
-BatchRows = Literal["pairs", "chosen", "groups"]
+Side = tuple[int, Literal[1, 2]]
+"""A row of ids: the number of its pair, and which answer of it, as `BatchSource.lengths` has it."""
+_CHOSEN: Literal[1] = 1
+_REJECTED: Literal[2] = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Batch:
-    """B pairs as 2B rows, chosen rows first.
+class Shape:
+    """Of a batch, known without its tokens: of each row the prompt's tokens and all."""
 
-    Padding needs no attention mask: it is on the right, both model families are causal, and
-    ``response_mask`` keeps it out of every loss.
-
-    ids: [2B, T] int64. response_mask: [2B, T-P], 1 where a response token is real.
-    eos: id that ends a response.
-    real_tokens: how many of ``ids`` are not padding, counted on the host.
-    pairs: number of each pair behind them, once.
-    rollout: tokens [2B, T] that a method takes instead of sampling its own.
-    """
-
-    ids: torch.Tensor
-    response_mask: torch.Tensor
-    prompt_len: int
-    eos: int
-    real_tokens: int
+    prompts: tuple[int, ...]
+    lengths: tuple[int, ...]
     pairs: tuple[int, ...]
-    rollout: torch.Tensor | None = None
-
-    @property
-    def prompts(self) -> torch.Tensor:
-        """[2B, P]: each prompt as often as it has answers."""
-        return self.ids[:, : self.prompt_len]
-
-    @property
-    def padded_tokens(self) -> int:
-        """How many of ``ids`` are padding."""
-        return self.ids.numel() - self.real_tokens
-
-    @property
-    def last_token(self) -> torch.Tensor:
-        """[2B]: position of each row's last real token."""
-        return self.prompt_len - 1 + self.response_mask.sum(1).long()
-
-
-class Rows(Protocol):
-    """Pairs as ids by number: P prompt tokens and 1 to T-P response tokens, unpadded."""
-
-    def __len__(self) -> int:
-        """How many there are."""
-        ...
-
-    def __getitem__(self, number: int, /) -> tuple[list[int], list[int]]:
-        """The chosen row of one of them and its rejected row."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchSource:
     """The usable pairs in the seed's order. Only the rows of a batch in use are tokens.
 
-    counts: what the record says of the data. layout: how the file holds its pairs. pad: id that
-    fills rows up. tokenizer: name of what made the ids.
+    lengths: int32 [pairs, 3], tokens of each prompt and of its rows with either answer (0: it has
+    none), where rows have lengths of their own; else ``None``. batching: of the axis of that name.
+    by_prompt: prompts alone are padded, since the step samples its responses. kind: of
+    `Preferences.kind`. counts: what the record says of the data. layout: how the file holds its
+    pairs. pad: id that fills rows up. tokenizer: name of what made the ids.
     """
 
     rows: Rows
@@ -89,6 +60,12 @@ class BatchSource:
     pad: int
     eos: int
     tokenizer: str
+    seed: int = 0
+    lengths: Numbers | None = None
+    batching: str = "fixed"
+    by_prompt: bool = False
+    kind: str = PAIRS
+    _by_length: dict[BatchRows, Numbers] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def kept(self) -> int:
@@ -99,63 +76,139 @@ class BatchSource:
         """The batch of one step on ``device``, from consecutive pairs, starting again at the end.
 
         ``pairs`` takes both answers of B pairs, ``chosen`` the chosen ones of 2B, ``groups`` those
-        of ``2B / group``, each ``group`` times in a row.
+        of ``2B / group``, each ``group`` times in a row, ``unpaired`` 2B answers of any kind, which
+        of pairs are both of B. ``bucketed`` pairs are consecutive by length, and their batches come
+        in an order of the seed's.
         """
-        copies = self.group if rows == "groups" else 1
-        count = self.batch if rows == "pairs" else 2 * self.batch // copies
-        index = tuple((step * count + i) % self.kept for i in range(count))
-        sides = [self.rows[i] for i in index]
-        chosen = [side for side, _ in sides for _ in range(copies)]
-        rejected = [side for _, side in sides] if rows == "pairs" else []
-        return self._batch(chosen + rejected, index, device)
+        count = self.pairs_of_step(rows)
+        if self.batching == "bucketed":
+            index = self._bucket(step, count, rows)
+        else:
+            index = tuple((step * count + i) % self.kept for i in range(count))
+        return self._batch(self._sides(index, rows), index, device, rows)
 
-    def _batch(self, rows: list[list[int]], pairs: tuple[int, ...], device: torch.device) -> Batch:
-        lengths = torch.tensor([len(row) - self.prompt_len for row in rows])
-        mask = torch.arange(self.seq_len - self.prompt_len) < lengths.unsqueeze(1)
-        padded = [row + [self.pad] * (self.seq_len - len(row)) for row in rows]
+    def longest(self, device: torch.device, rows: BatchRows = "pairs") -> Batch:
+        """The batch that needs most memory: of rows as long as any. Raises `ValueError` where all
+        are of one length.
+        """
+        index = self._longest(rows)
+        return self._batch(self._sides(index, rows), index, device, rows)
+
+    def longest_shape(self, rows: BatchRows = "pairs") -> Shape:
+        """That of `longest`, from lengths alone. Raises `ValueError` as that does."""
+        index = self._longest(rows)
+        sides = self._sides(index, rows)
+        found = self._own_lengths()[[number for number, _ in sides]]
+        prompts = tuple(int(row[0]) for row in found)
+        lengths = tuple(int(row[side]) for row, (_, side) in zip(found, sides, strict=True))
+        return Shape(prompts=prompts, lengths=lengths, pairs=index)
+
+    def pairs_of_step(self, rows: BatchRows) -> int:
+        """Pairs, or single rows of a file without pairs, behind the 2B rows of a batch."""
+        if rows == "pairs" or (rows == "unpaired" and self.kind == PAIRS):
+            return self.batch
+        return 2 * self.batch // (self.group if rows == "groups" else 1)
+
+    def _sides(self, index: Sequence[int], rows: BatchRows) -> list[Side]:
+        """The rows of a batch of those pairs."""
+        if rows == "unpaired" and self.kind != PAIRS:
+            return [(number, self._answer_of(number)) for number in index]
+        copies = self.group if rows == "groups" else 1
+        chosen: list[Side] = [(number, _CHOSEN) for number in index for _ in range(copies)]
+        both = rows in ("pairs", "unpaired")
+        return chosen + ([(number, _REJECTED) for number in index] if both else [])
+
+    def _answer_of(self, number: int) -> Literal[1, 2]:
+        """The one answer of a row that is no pair."""
+        there = self.rows[number][0] if self.lengths is None else self.lengths[number, _CHOSEN]
+        return _CHOSEN if there else _REJECTED
+
+    def _own_lengths(self) -> Numbers:
+        if self.lengths is None:
+            raise ValueError("rows of one length have no longest ones")
+        return self.lengths
+
+    def _reach(self, rows: BatchRows) -> tuple[Numbers, Numbers]:
+        """[pairs] each: tokens that a pair brings into a batch, of its longest row or, packed, of
+        all; and those of its longest response.
+        """
+        lengths = self._own_lengths()
+        if self.by_prompt:
+            return lengths[:, 0], np.zeros_like(lengths[:, 0])
+        sides = lengths[:, 1:2] if rows in ("chosen", "groups") else lengths[:, 1:]
+        tokens = sides.sum(axis=1) if self.batching == "packed" else sides.max(axis=1)
+        return tokens, (sides - lengths[:, :1]).max(axis=1)
+
+    def _longest(self, rows: BatchRows) -> tuple[int, ...]:
+        """Numbers of the pairs of most tokens, the one with the longest response among them."""
+        tokens, widths = self._reach(rows)
+        count = self.pairs_of_step(rows)
+        order = np.lexsort((-widths, -tokens))
+        index = [int(order[i % self.kept]) for i in range(count)]
+        widest = int(widths.argmax())
+        if count > 1 and widths[widest] > widths[index].max():
+            index[-1] = widest
+        return tuple(index)
+
+    def _bucket(self, step: int, count: int, rows: BatchRows) -> tuple[int, ...]:
+        """Numbers of the pairs of that step: neighbours by length. Where they do not come out even
+        the longest batch has some of the one before.
+        """
+        if rows not in self._by_length:
+            self._by_length[rows] = np.argsort(self._reach(rows)[0], kind="stable")
+        order = self._by_length[rows]
+        batches = -(-self.kept // count)
+        generator = torch.Generator().manual_seed(self.seed)
+        number = int(torch.randperm(batches, generator=generator)[step % batches])
+        first = min(number * count, max(self.kept - count, 0))
+        return tuple(int(order[(first + i) % self.kept]) for i in range(count))
+
+    def _batch(
+        self, sides: list[Side], pairs: tuple[int, ...], device: torch.device, rows: BatchRows
+    ) -> Batch:
+        made = {number: self.rows[number] for number in pairs}  # once, whatever it is asked for
+        ids = [made[number][side - 1] for number, side in sides]
+        if self.lengths is None:
+            lengths = torch.tensor([len(row) - self.prompt_len for row in ids])
+            mask = torch.arange(self.seq_len - self.prompt_len) < lengths.unsqueeze(1)
+            spans, prompt_len, longest = None, self.prompt_len, self.seq_len
+        else:
+            prompts = [int(self.lengths[number, 0]) for number, _ in sides]
+            prompt_len, longest = min(prompts), max(map(len, ids))
+            packs = self.batching == "packed"
+            counts = list(map(len, ids))
+            spans = Spans.of(prompts, counts, device, row_len=longest, packs=packs)
+            mask = spans.mask
+        padded = [row + [self.pad] * (longest - len(row)) for row in ids]
         return Batch(
             ids=torch.tensor(padded, device=device),
             response_mask=mask.float().to(device),
-            prompt_len=self.prompt_len,
+            prompt_len=prompt_len,
             eos=self.eos,
-            real_tokens=sum(len(row) for row in rows),
+            real_tokens=sum(len(row) for row in ids),
             pairs=pairs,
+            spans=spans,
+            desirable=self._desirable(sides, device) if rows == "unpaired" else None,
         )
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _TextRows:
-    """Tokens made as they are asked for. ``order``: the number in ``texts`` of each row."""
-
-    texts: Texts
-    order: Numbers
-    tokenizer: Tokenizer
-    prompt_len: int
-    response_len: int
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __getitem__(self, number: int) -> tuple[list[int], list[int]]:
-        pair = self.texts[int(self.order[number])]
-        prompt = self.tokenizer.encode(pair.prompt)[-self.prompt_len :]
-        return prompt + self._answer(pair.chosen), prompt + self._answer(pair.rejected)
-
-    def _answer(self, text: str) -> list[int]:
-        return [*self.tokenizer.encode(text)[: self.response_len - 1], self.tokenizer.eos]
+    def _desirable(self, sides: list[Side], device: torch.device) -> torch.Tensor | None:
+        """[2B] bool; of pairs the first half is, which needs no tensor."""
+        if self.kind == PAIRS:
+            return None
+        return torch.tensor([side == _CHOSEN for _, side in sides], device=device)
 
 
 def data_digest(data: str, columns: str = AUTO, bad_rows: str = DROP) -> str:
-    """SHA-256 of the data's bytes, or of the recipe of the synthetic tokens; with ``columns`` that
-    were named, of these too.
+    """SHA-256 of the data's bytes, or of the recipe of drawn tokens; with ``columns`` that were
+    named, of these too.
 
     Raises `InputError` for a malformed file and for columns that are not there, so that a run finds
     out before its first worker.
     """
-    if data == SYNTHETIC:
+    if is_drawn(data):
         if columns != AUTO:
             raise InputError(f"columns {columns} are those of a file, and {data} data have none")
-        return digest(["synthetic", _SYNTHETIC_PAIRS, FIRST_BYTE])
+        return digest(recipe(data))
     return open_dataset(data, columns, bad_rows).digest
 
 
@@ -164,62 +217,78 @@ def open_batches(
 ) -> BatchSource:
     """The cell's rows in the order of ``seed``. ``shared``: what another process read of them.
 
-    A prompt longer than P keeps its last P tokens; a pair with a shorter one is dropped and counted
-    (there is no left padding: Mamba gets it wrong), and so is one whose answers are equal once cut.
-    Raises `CellError` if fewer than B remain.
+    A prompt longer than P keeps its last P tokens. With ``batching = fixed`` a pair with a shorter
+    one is dropped and counted (there is no left padding: Mamba gets it wrong); else rows have their
+    own lengths, T at most. A pair is dropped too if its answers are equal once cut. Raises
+    `CellError` if fewer than B remain.
     """
     generator = torch.Generator().manual_seed(seed)
     if cell.data == SYNTHETIC:
-        return _synthetic(cell, vocab_size, generator)
-    tokenizer = open_tokenizer(cell)
+        return _synthetic(cell, vocab_size, generator, seed)
     if shared is None:
         check_rows(cell)
-        texts, selection = dataset_of(cell).texts, select(cell)
+        selection, texts = select(cell), None
     else:
         texts, selection = shared.opened(cell)
-    rows = _TextRows(
-        texts=texts,
-        order=_shuffled(selection, generator),
-        tokenizer=tokenizer,
-        prompt_len=cell.prompt_len,
-        response_len=cell.seq_len - cell.prompt_len,
-    )
-    return BatchSource(
-        rows=rows,
-        seq_len=cell.seq_len,
-        prompt_len=cell.prompt_len,
-        batch=cell.batch,
-        group=cell.group,
+    order = torch.randperm(len(selection.rows), generator=generator).numpy()
+    order = order[selection.rows[order] != LEFT_OUT]
+    taken: Numbers = selection.rows[order]
+    limits = {"prompt_len": cell.prompt_len, "seq_len": cell.seq_len}
+    rows: Rows
+    if is_drawn(cell.data):
+        drawn = drawn_texts(cell.data, vocab_size=vocab_size, seed=seed)
+        rows, ids = DrawnRows(texts=drawn, order=taken, **limits), DRAWN_IDS
+    else:
+        ids = open_tokenizer(cell)
+        found = dataset_of(cell).texts if texts is None else texts
+        bare = selection.kind == PROMPTS
+        rows = TextRows(texts=found, order=taken, tokenizer=ids, bare=bare, **limits)
+    return _source(
+        cell,
+        rows,
+        ids,
+        seed,
         counts=selection.counts,
         layout=selection.layout,
-        pad=tokenizer.pad,
-        eos=tokenizer.eos,
-        tokenizer=tokenizer.name,
+        lengths=None if selection.lengths is None else selection.lengths[order],
+        kind=selection.kind,
     )
 
 
-def _shuffled(selection: Selection, generator: torch.Generator) -> Numbers:
-    """The pairs to take, in the generator's order of all whose prompt is long enough."""
-    order = torch.randperm(len(selection.rows), generator=generator).numpy()
-    found = selection.rows[order]
-    taken: Numbers = found[found != LEFT_OUT]
-    return taken
-
-
-def _synthetic(cell: Cell, vocab_size: int, generator: torch.Generator) -> BatchSource:
-    shape = (2, max(_SYNTHETIC_PAIRS, cell.batch), cell.seq_len)
-    ids = torch.randint(FIRST_BYTE, vocab_size, shape, generator=generator)
-    ids[1, :, : cell.prompt_len] = ids[0, :, : cell.prompt_len]
-    rows = list(zip(ids[0].tolist(), ids[1].tolist(), strict=True))
+def _source(
+    cell: Cell,
+    rows: Rows,
+    ids: SpecialIds,
+    seed: int,
+    *,
+    counts: Mapping[str, int],
+    lengths: Numbers | None,
+    layout: str = "",
+    kind: str = PAIRS,
+) -> BatchSource:
     return BatchSource(
         rows=rows,
         seq_len=cell.seq_len,
         prompt_len=cell.prompt_len,
         batch=cell.batch,
         group=cell.group,
-        counts={"pairs_kept": len(rows), "pairs_dropped": 0},
-        layout="",
-        pad=PAD,
-        eos=EOS,
-        tokenizer="synthetic",
+        counts=counts,
+        layout=layout,
+        pad=ids.pad,
+        eos=ids.eos,
+        tokenizer=ids.name,
+        seed=seed,
+        lengths=lengths,
+        batching=cell.batching,
+        by_prompt=METHODS[cell.method].rollouts,
+        kind=kind,
     )
+
+
+def _synthetic(cell: Cell, vocab_size: int, generator: torch.Generator, seed: int) -> BatchSource:
+    rows = synthetic_rows(cell, vocab_size, generator)
+    own = None
+    if cell.batching != "fixed":
+        own = np.array([[cell.prompt_len, cell.seq_len, cell.seq_len]] * len(rows), dtype=np.int32)
+    counts = {"pairs_kept": len(rows), "pairs_dropped": 0}
+    return _source(cell, rows, DRAWN_IDS, seed, counts=counts, lengths=own)

@@ -1,11 +1,13 @@
 """Tokenizers: bytes for random models, the checkpoint's own for real ones."""
 
 __all__ = [
+    "DRAWN_IDS",
     "EOS",
     "FIRST_BYTE",
     "PAD",
     "VOCAB_SIZE",
     "ByteTokenizer",
+    "SpecialIds",
     "Tokenizer",
     "open_tokenizer",
     "tokenizer_obstacle",
@@ -29,13 +31,28 @@ FIRST_BYTE = 3
 VOCAB_SIZE = FIRST_BYTE + 256
 
 
-class Tokenizer(Protocol):
-    """Text to ids below ``vocab_size``. ``eos`` ends a response, ``pad`` fills rows up."""
+class SpecialIds(Protocol):
+    """Where ids are from. ``eos`` ends a response, ``pad`` fills rows up."""
 
     name: str
-    vocab_size: int
     eos: int
     pad: int
+
+
+class _DrawnIds:
+    name = "synthetic"
+    eos = EOS
+    pad = PAD
+
+
+DRAWN_IDS: SpecialIds = _DrawnIds()
+"""Of ids that are drawn, by no tokenizer."""
+
+
+class Tokenizer(SpecialIds, Protocol):
+    """Text to ids below ``vocab_size``."""
+
+    vocab_size: int
 
     def encode(self, text: str) -> list[int]:
         """Ids of ``text``, without special tokens."""

@@ -51,6 +51,7 @@ def cell_text(cell: Cell, *, without: Sequence[str] = ()) -> str:
         "checkpointing": "checkpointed" if cell.checkpointing == "on" else "",
         "seq_len": f"T {cell.seq_len}",
         "batch": f"B {cell.batch}",
+        "batching": _off_default(cell, "batching"),
         "lane": _off_default(cell, "lane"),
     }
     return ", ".join(text for name, text in parts.items() if text and name not in without)

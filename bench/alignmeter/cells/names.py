@@ -10,7 +10,7 @@ from alignmeter.cells.defaults import default_of
 
 _WORDS: Mapping[str, Mapping[AxisValue, str]] = {
     "checkpointing": {"on": "gc", "off": "gc-off"},
-    "data": {"synthetic": "synthetic", "packaged": "packaged"},
+    "data": {"synthetic": "synthetic", "packaged": "packaged", "lengths:hh": "lengths-hh"},
 }
 """Axis -> its values that have a word of their own."""
 

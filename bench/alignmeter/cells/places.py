@@ -47,8 +47,8 @@ def check_data_place(written: str, where: str, folder: Path | None) -> None:
         return
     beside = "" if folder is None else f" in {folder}, which paths in that file are relative to"
     raise InputError(
-        f"{where}: data file {written!r} does not exist{beside}; give packaged, synthetic, or a "
-        "file or folder of JSON Lines, JSON, CSV or Parquet"
+        f"{where}: data file {written!r} does not exist{beside}; give packaged, synthetic, "
+        "lengths:hh, or a file or folder of JSON Lines, JSON, CSV or Parquet"
     )
 
 

@@ -10,14 +10,15 @@ import torch
 from torch import nn
 
 from alignmeter.architectures.checkpoint import RANDOM
-from alignmeter.batches import Batch
+from alignmeter.batches import Batch, Where
+from alignmeter.batches.spans import at_responses
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Tally, Work, responses, sequences
 from alignmeter.methods.losses.distill import divergence, divergence_of_states
 from alignmeter.training.grouped import sampled
 from alignmeter.training.logprobs import hidden_states
 from alignmeter.training.policy_step import PolicyStep
-from alignmeter.training.sampling import Sampling
+from alignmeter.training.sampling import Sampling, sampled_outcome
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Method, Outcome, Probe, descend
 
@@ -44,9 +45,9 @@ class DistillStep(PolicyStep):
         """Policy and teacher."""
         return super().models() | {"teacher": self.teacher}
 
-    def _states(self, model: nn.Module, ids: torch.Tensor, prompt_len: int) -> torch.Tensor:
+    def _states(self, model: nn.Module, ids: torch.Tensor, where: Where) -> torch.Tensor:
         """Hidden states [R * N, D] that the head reads for the response tokens."""
-        return hidden_states(model, ids)[:, prompt_len - 1 : -1].flatten(0, 1)
+        return at_responses(hidden_states(model, ids, where), where, shift=-1).flatten(0, 1)
 
     def _divergence(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         """Of each token [R * N]; with custom kernels some rows of logits at a time."""
@@ -58,20 +59,14 @@ class DistillStep(PolicyStep):
 
     def run(self, batch: Batch, probe: Probe) -> Outcome:
         """One step: 2B rollouts, the teacher's pass, one update on the mean over tokens."""
-        prompt_len = batch.prompt_len
         ids = self._sampling.sample(self.policy, batch, probe)
+        where = batch.sampled(ids)
         with probe.phase("teacher_forward"), torch.no_grad(), self.setup.forward():
-            wanted = self._states(self.teacher, ids, prompt_len)
+            wanted = self._states(self.teacher, ids, where)
         with probe.phase("forward"), self.setup.forward():
-            found = self._states(self.policy, ids, prompt_len)
+            found = self._states(self.policy, ids, where)
             loss = self._divergence(found, wanted).mean()
-        return Outcome(
-            loss=descend(loss, self.optimizers(), probe),
-            trained_tokens=ids.numel(),
-            padded_tokens=0,
-            generated_tokens=ids.shape[0] * (ids.shape[1] - prompt_len),
-            rollout=ids,
-        )
+        return sampled_outcome(descend(loss, self.optimizers(), probe), ids, where)
 
 
 def _head(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import nn
 
-from alignmeter.batches import Batch
+from alignmeter.batches import Batch, Where
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Tally, responses
 from alignmeter.methods.losses.group import group_advantages
@@ -15,7 +15,7 @@ from alignmeter.methods.losses.grpo import GRPO_VARIANTS, grpo_loss
 from alignmeter.training.grouped import contradictions, judging, sampled
 from alignmeter.training.policy_step import PolicyStep
 from alignmeter.training.rewards import open_reward
-from alignmeter.training.sampling import Sampling
+from alignmeter.training.sampling import Sampling, sampled_outcome
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Method, Outcome, Probe, descend
 
@@ -45,13 +45,11 @@ class GrpoStep(PolicyStep):
         """Policy, ref_model and reward model, where the cell has them."""
         return super().models() | self.reward.models()
 
-    def _ref_logprobs(
-        self, ids: torch.Tensor, prompt_len: int, probe: Probe
-    ) -> torch.Tensor | None:
+    def _ref_logprobs(self, ids: torch.Tensor, where: Where, probe: Probe) -> torch.Tensor | None:
         if not self.penalised:
             return None
         with probe.phase("ref_forward"), self.setup.as_ref(self.policy, self.ref) as ref:
-            return self.logprobs(ref, ids, prompt_len)
+            return self.logprobs(ref, ids, where)
 
     def run(self, batch: Batch, probe: Probe) -> Outcome:
         """One GRPO step: 2B rollouts in groups, one update.
@@ -59,15 +57,15 @@ class GrpoStep(PolicyStep):
         The policy that sampled is the one that trains, so that its log-probs are the old ones: no
         pass of their own is needed.
         """
-        prompt_len = batch.prompt_len
         ids = self._sampling.sample(self.policy, batch, probe)
+        where = batch.sampled(ids)
         with probe.phase("reward"):
             rewards = self.reward.of(ids, batch)
             advantages = group_advantages(rewards, self.setup.cell.group, scale=self.variant.scale)
-        ref_logprobs = self._ref_logprobs(ids, prompt_len, probe)
+        ref_logprobs = self._ref_logprobs(ids, where, probe)
         with probe.phase("forward"):
             with self.setup.forward():
-                logprobs = self.logprobs(self.policy, ids, prompt_len)
+                logprobs = self.logprobs(self.policy, ids, where)
             loss = grpo_loss(
                 logprobs,
                 logprobs.detach(),
@@ -77,14 +75,9 @@ class GrpoStep(PolicyStep):
                 ref_logprobs=ref_logprobs,
                 kl_coef=self.settings.kl_coef,
             )
-        return Outcome(
-            loss=descend(loss, self.optimizers(), probe),
-            trained_tokens=ids.numel(),
-            padded_tokens=0,
-            generated_tokens=logprobs.numel(),
-            metrics={"logprob": logprobs.detach().mean(), "score": rewards.mean()},
-            rollout=ids,
-        )
+        loss = descend(loss, self.optimizers(), probe)
+        metrics = {"logprob": logprobs.detach().mean(), "score": rewards.mean()}
+        return sampled_outcome(loss, ids, where, metrics=metrics)
 
 
 def _passes(cell: Cell, tally: Tally) -> None:

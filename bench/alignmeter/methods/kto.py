@@ -1,13 +1,15 @@
 """KTO: each answer judged by itself, against the mean of answers to other prompts."""
 
-__all__ = ["KTO", "KtoSettings", "KtoStep"]
+__all__ = ["KTO", "KtoSettings", "KtoStep", "mismatched"]
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
-from alignmeter.batches import Batch
+from alignmeter.batches import Batch, Where
+from alignmeter.batches.spans import Spans
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Tally, responses
 from alignmeter.methods.losses.kto import kto_loss, kto_reference_point
@@ -35,27 +37,21 @@ class KtoStep(PolicyStep):
         self.ref = setup.ref()
         self.train(settings.learning_rate)
 
-    def _mismatched(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Each prompt with the response of the row before: ids [2B, T], response mask [2B, N]."""
-        prompts, responses_ = batch.prompts, batch.ids[:, batch.prompt_len :].roll(1, 0)
-        return torch.cat([prompts, responses_], dim=1), batch.response_mask.roll(1, 0)
-
     def run(self, batch: Batch, probe: Probe) -> Outcome:
-        """One KTO step on 2B rows, chosen ones desirable: three forwards and a trained one."""
-        ids, mask = self._mismatched(batch)
-        length = batch.prompt_len
+        """One KTO step on 2B rows, desirable ones and others: three forwards and a trained one."""
+        ids, mask, where = mismatched(batch, self.setup.cell.seq_len)
         with probe.phase("ref_forward"), self.setup.as_ref(self.policy, self.ref) as ref:
             ref_sums = self.response_sums(ref, batch)
-            ref_apart = (self.logprobs(ref, ids, length) * mask).sum(1)
+            ref_apart = (self.logprobs(ref, ids, where) * mask).sum(1)
         with probe.phase("kl_forward"), torch.no_grad(), self.setup.forward():
-            apart = (self.logprobs(self.policy, ids, length) * mask).sum(1)
+            apart = (self.logprobs(self.policy, ids, where) * mask).sum(1)
         with probe.phase("forward"):
             with self.setup.forward():
                 sums = self.response_sums(self.policy, batch)
             loss, accuracy = kto_loss(
                 sums,
                 ref_sums,
-                torch.arange(len(sums), device=sums.device) < len(sums) // 2,
+                _desirable(batch),
                 kto_reference_point(apart, ref_apart),
                 beta=self.settings.beta,
                 desirable_weight=self.settings.desirable_weight,
@@ -63,6 +59,41 @@ class KtoStep(PolicyStep):
             )
         logprob = sums.detach().sum() / batch.response_mask.sum()
         return self.trained(loss, batch, probe, metrics={"logprob": logprob}, accuracy=accuracy)
+
+
+def mismatched(batch: Batch, longest: int) -> tuple[torch.Tensor, torch.Tensor, Where]:
+    """Each prompt with the response of the row before: ids [2B, L], response mask [2B, N], and
+    where these responses lie.
+
+    Rows of their own lengths are cut to ``longest`` tokens, as the batch's are.
+    """
+    if batch.spans is None:
+        prompts, answers = batch.prompts, batch.ids[:, batch.prompt_len :].roll(1, 0)
+        ids = torch.cat([prompts, answers], dim=1)
+        return ids, batch.response_mask.roll(1, 0), batch.where
+    prompts_of, lengths = batch.spans.prompts, batch.spans.lengths
+    rows = [
+        torch.cat([batch.ids[i, :prompt], batch.ids[i - 1, prompts_of[i - 1] : lengths[i - 1]]])
+        for i, prompt in enumerate(prompts_of)
+    ]
+    ids = pad_sequence([row[:longest] for row in rows], batch_first=True, padding_value=batch.eos)
+    packs = batch.spans.packed is not None
+    spans = Spans.of(
+        prompts_of,
+        [min(len(row), longest) for row in rows],
+        ids.device,
+        row_len=ids.shape[1],
+        packs=packs,
+    )
+    return ids, spans.mask, spans
+
+
+def _desirable(batch: Batch) -> torch.Tensor:
+    """[2B] bool: chosen answers, or what the data say of each."""
+    if batch.desirable is not None:
+        return batch.desirable
+    rows = len(batch.ids)
+    return torch.arange(rows, device=batch.ids.device) < rows // 2
 
 
 def _contradictions(cell: Cell) -> Iterator[str]:
@@ -84,6 +115,7 @@ def _passes(cell: Cell, tally: Tally) -> None:
 
 KTO = Method(
     name="kto",
+    rows="unpaired",
     phases=("ref_forward", "kl_forward", "forward", "backward", "optimizer"),
     hyperparameters=asdict(KtoSettings()),
     build=lambda setup: KtoStep(setup, KtoSettings()),

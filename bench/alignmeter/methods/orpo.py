@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass
 import torch
 
 from alignmeter.batches import Batch
+from alignmeter.batches.spans import at_responses, moved
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Tally, sequences
 from alignmeter.methods.losses.orpo import orpo_loss
 from alignmeter.methods.losses.sft import sft_loss
+from alignmeter.training.logprobs import head_logprobs, hidden_states
 from alignmeter.training.policy_step import PolicyStep
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Method, Outcome, Probe
@@ -32,18 +34,23 @@ class OrpoStep(PolicyStep):
         self.settings = settings
         self.train(settings.learning_rate)
 
+    def _every(self, batch: Batch) -> torch.Tensor:
+        """Log-prob [2B, L-1] of every token but the first."""
+        hidden = hidden_states(self.policy, batch.ids, batch.where)
+        return head_logprobs(self.policy, hidden, batch.ids, 1, kernels=self.setup.cell.kernels)
+
     def run(self, batch: Batch, probe: Probe) -> Outcome:
         """One ORPO step on 2B rows.
 
         The likelihood of chosen sequences counts their prompts too, as in the authors' code and in
         TRL: every token but the first is predicted.
         """
-        mask, prompt = batch.response_mask, batch.prompt_len
+        mask = batch.response_mask
         with probe.phase("forward"):
             with self.setup.forward():
-                every = self.logprobs(self.policy, batch.ids, 1)
-            logprobs = every[:, prompt - 1 :]
-            real = torch.cat([mask.new_ones(len(mask), prompt - 1), mask], dim=1)
+                every = self._every(batch)
+            logprobs = at_responses(every, moved(batch.where, -1))
+            real = _real(batch)
             chosen = len(mask) // 2
             loss, accuracy = orpo_loss(
                 sft_loss(every[:chosen], real[:chosen]),
@@ -53,6 +60,15 @@ class OrpoStep(PolicyStep):
             )
             logprob = (logprobs * mask).detach().sum() / mask.sum()
         return self.trained(loss, batch, probe, metrics={"logprob": logprob}, accuracy=accuracy)
+
+
+def _real(batch: Batch) -> torch.Tensor:
+    """[2B, L-1]: 1 where a token of a sequence is real, the first one apart."""
+    mask = batch.response_mask
+    if batch.spans is None:
+        return torch.cat([mask.new_ones(len(mask), batch.prompt_len - 1), mask], dim=1)
+    places = torch.arange(1, batch.ids.shape[1], device=mask.device)
+    return (places < batch.spans.stops.unsqueeze(1)).to(mask.dtype)
 
 
 def _passes(cell: Cell, tally: Tally) -> None:

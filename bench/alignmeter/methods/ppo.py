@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import nn
 
-from alignmeter.batches import Batch
+from alignmeter.architectures.tracing import is_tracing
+from alignmeter.batches import Batch, Where
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Tally, decoding, responses, sequences
 from alignmeter.methods.losses import gae, kl_rewards, ppo_policy_loss, ppo_value_loss, whiten
 from alignmeter.registry import PEFT_MODES
 from alignmeter.training.actors import open_actors
-from alignmeter.training.sampling import Sampling
+from alignmeter.training.sampling import Sampling, sampled_outcome
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Method, Outcome, Probe, TrainingStep, descend
 
@@ -38,18 +39,27 @@ class PpoSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rollout:
-    """What the optimisation sees of one rollout: ids [R, T], the rest [R, N] in fp32."""
+    """What the optimisation sees of one rollout: ids [R, L], where the responses lie, and the rest
+    [R, N] in fp32.
+    """
 
     ids: torch.Tensor
+    where: Where
     logprobs: torch.Tensor
     values: torch.Tensor
     advantages: torch.Tensor
     returns: torch.Tensor
 
     def rows(self, index: torch.Tensor) -> "Rollout":
-        """A minibatch."""
+        """A minibatch; ``index`` is on the host."""
+        where = self.where
+        if not isinstance(where, int):
+            numbers = range(len(index)) if is_tracing() else index.tolist()
+            where = where.rows(numbers, row_len=self.ids.shape[1])
+        index = index.to(self.ids.device)
         return Rollout(
             ids=self.ids[index],
+            where=where,
             logprobs=self.logprobs[index],
             values=self.values[index],
             advantages=self.advantages[index],
@@ -79,9 +89,9 @@ class PpoStep(TrainingStep):
         """The policy's and the value model's, or the one that they share."""
         return self.actors.optimizers()
 
-    def score(self, ids: torch.Tensor, prompt_len: int) -> tuple[Rollout, dict[str, torch.Tensor]]:
+    def score(self, ids: torch.Tensor, where: Where) -> tuple[Rollout, dict[str, torch.Tensor]]:
         """Everything the optimisation needs of sampled ``ids`` [R, T], and means for the record."""
-        found = self.actors.score(ids, prompt_len)
+        found = self.actors.score(ids, where)
         rewards = kl_rewards(
             found.logprobs, found.ref_logprobs, found.scores, kl_coef=self.settings.kl_coef
         )
@@ -90,6 +100,7 @@ class PpoStep(TrainingStep):
         )
         scored = Rollout(
             ids=ids,
+            where=where,
             logprobs=found.logprobs,
             values=found.values,
             advantages=whiten(advantages),
@@ -108,7 +119,7 @@ class PpoStep(TrainingStep):
                 yield rollouts
                 continue
             order = torch.randperm(len(rollouts.ids), generator=self._shuffling)
-            for index in order.to(rollouts.ids.device).chunk(cell.ppo_minibatches):
+            for index in order.chunk(cell.ppo_minibatches):
                 yield rollouts.rows(index)
 
     def _policy_loss(self, logprobs: torch.Tensor, part: Rollout) -> torch.Tensor:
@@ -118,36 +129,31 @@ class PpoStep(TrainingStep):
         loss = ppo_value_loss(values, part.values, part.returns, clip=self.settings.value_clip)
         return self.settings.value_coef * loss
 
-    def _joint(self, part: Rollout, prompt_len: int, probe: Probe) -> torch.Tensor:
+    def _joint(self, part: Rollout, probe: Probe) -> torch.Tensor:
         with probe.phase("forward"):
-            logprobs, values = self.actors.both(part.ids, prompt_len)
+            logprobs, values = self.actors.both(part.ids, part.where)
             loss = self._policy_loss(logprobs, part) + self._value_loss(values, part)
         return descend(loss, self.actors.optimizers(), probe)
 
-    def _sequential(self, part: Rollout, prompt_len: int, probe: Probe) -> torch.Tensor:
+    def _sequential(self, part: Rollout, probe: Probe) -> torch.Tensor:
         with probe.phase("forward"):
-            policy_loss = self._policy_loss(self.actors.logprobs(part.ids, prompt_len), part)
+            policy_loss = self._policy_loss(self.actors.logprobs(part.ids, part.where), part)
         policy_loss = descend(policy_loss, self.actors.after_policy(), probe)
         with probe.phase("forward"):
-            value_loss = self._value_loss(self.actors.values(part.ids, prompt_len), part)
+            value_loss = self._value_loss(self.actors.values(part.ids, part.where), part)
         return policy_loss + descend(value_loss, self.actors.after_value(), probe)
 
     def run(self, batch: Batch, probe: Probe) -> Outcome:
         """One PPO step: 2B rollouts, scoring, epochs x minibatches of optimisation."""
-        cell, prompt_len = self.setup.cell, batch.prompt_len
+        cell = self.setup.cell
         ids = self._sampling.sample(self.actors.policy, batch, probe)
+        where = batch.sampled(ids)
         with probe.phase("scoring"):
-            rollouts, metrics = self.score(ids, prompt_len)
+            rollouts, metrics = self.score(ids, where)
         optimise = self._joint if cell.ppo_backward == "joint" else self._sequential
-        losses = [optimise(part, prompt_len, probe) for part in self._minibatches(rollouts)]
-        return Outcome(
-            loss=torch.stack(losses).mean(),
-            trained_tokens=ids.numel() * cell.ppo_epochs,
-            padded_tokens=0,
-            generated_tokens=ids.shape[0] * (ids.shape[1] - prompt_len),
-            metrics=metrics,
-            rollout=ids,
-        )
+        losses = [optimise(part, probe) for part in self._minibatches(rollouts)]
+        loss = torch.stack(losses).mean()
+        return sampled_outcome(loss, ids, where, metrics=metrics, passes=cell.ppo_epochs)
 
 
 def _contradictions(cell: Cell) -> Iterator[str]:

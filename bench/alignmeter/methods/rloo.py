@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import nn
 
-from alignmeter.batches import Batch
+from alignmeter.batches import Batch, Where
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Tally, responses
 from alignmeter.methods.losses.group import leave_one_out
@@ -15,7 +15,7 @@ from alignmeter.methods.losses.rloo import rloo_loss
 from alignmeter.training.grouped import contradictions, judging, sampled
 from alignmeter.training.policy_step import PolicyStep
 from alignmeter.training.rewards import open_reward
-from alignmeter.training.sampling import Sampling
+from alignmeter.training.sampling import Sampling, sampled_outcome
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Method, Outcome, Probe, descend
 
@@ -45,37 +45,32 @@ class RlooStep(PolicyStep):
         return super().models() | self.reward.models()
 
     @torch.no_grad()
-    def _scored(self, ids: torch.Tensor, prompt_len: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _scored(self, ids: torch.Tensor, where: Where) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probs [R, N] of the policy, and what they are above the ref_model's in sum [R]."""
         with self.setup.forward():
-            old = self.logprobs(self.policy, ids, prompt_len)
+            old = self.logprobs(self.policy, ids, where)
         with self.setup.as_ref(self.policy, self.ref) as ref:
-            apart = (old - self.logprobs(ref, ids, prompt_len)).sum(1)
+            apart = (old - self.logprobs(ref, ids, where)).sum(1)
         return old, apart
 
     def run(self, batch: Batch, probe: Probe) -> Outcome:
         """One RLOO step: 2B rollouts in groups, scoring, one update."""
-        prompt_len = batch.prompt_len
         ids = self._sampling.sample(self.policy, batch, probe)
+        where = batch.sampled(ids)
         with probe.phase("reward"):
             scores = self.reward.of(ids, batch)
         with probe.phase("scoring"):
-            old, apart = self._scored(ids, prompt_len)
+            old, apart = self._scored(ids, where)
             rewards = scores - self.settings.kl_coef * apart
             advantages = leave_one_out(rewards, self.setup.cell.group)
         with probe.phase("forward"):
             with self.setup.forward():
-                logprobs = self.logprobs(self.policy, ids, prompt_len)
+                logprobs = self.logprobs(self.policy, ids, where)
             mask = torch.ones_like(logprobs)
             loss = rloo_loss(logprobs, old, advantages, mask, clip=self.settings.clip)
-        return Outcome(
-            loss=descend(loss, self.optimizers(), probe),
-            trained_tokens=ids.numel(),
-            padded_tokens=0,
-            generated_tokens=old.numel(),
-            metrics={"logprob": old.mean(), "score": scores.mean()},
-            rollout=ids,
-        )
+        loss = descend(loss, self.optimizers(), probe)
+        metrics = {"logprob": old.mean(), "score": scores.mean()}
+        return sampled_outcome(loss, ids, where, metrics=metrics)
 
 
 def _passes(cell: Cell, tally: Tally) -> None:

@@ -11,6 +11,7 @@ from alignmeter.batches import Batch
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Tally, sequences
 from alignmeter.methods.losses import rm_loss
+from alignmeter.training.logprobs import scored
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Method, Outcome, Probe, TrainingStep, descend
 
@@ -44,7 +45,7 @@ class RmStep(TrainingStep):
         """One step on 2B rows: an answer's score is read at its last real token."""
         with probe.phase("forward"):
             with self.setup.forward():
-                scores = self.reward(batch.ids)
+                scores = scored(self.reward, batch.ids, batch.where)
             scores = scores.gather(1, batch.last_token.unsqueeze(1)).squeeze(1)
             loss, accuracy = rm_loss(scores)
         return Outcome(

@@ -31,7 +31,7 @@ class SftStep(PolicyStep):
         """One SFT step on 2B rows."""
         with probe.phase("forward"):
             with self.setup.forward():
-                logprobs = self.logprobs(self.policy, batch.ids, batch.prompt_len)
+                logprobs = self.logprobs(self.policy, batch.ids, batch.where)
             loss = sft_loss(logprobs, batch.response_mask)
         return self.trained(loss, batch, probe)
 

@@ -36,7 +36,7 @@ class SimpoStep(PolicyStep):
         """One SimPO step on 2B rows."""
         with probe.phase("forward"):
             with self.setup.forward():
-                logprobs = self.logprobs(self.policy, batch.ids, batch.prompt_len)
+                logprobs = self.logprobs(self.policy, batch.ids, batch.where)
             loss, accuracy = simpo_loss(
                 logprobs,
                 batch.response_mask,

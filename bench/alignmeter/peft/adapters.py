@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from alignmeter.architectures import Architecture
+from alignmeter.architectures.packing import Packed
 from alignmeter.architectures.precision import precision_of
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Trained
@@ -98,10 +99,10 @@ class AdapterView(nn.Module):
         self.scalar, self.name = scalar, name
         self._layers = tuner_layers(scalar)
 
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """Scores [rows, T] in fp32 of token ids [rows, T]."""
+    def forward(self, ids: torch.Tensor, packed: Packed | None = None) -> torch.Tensor:
+        """Scores [rows, T] in fp32 of token ids [rows, T], to the backbone padded or ``packed``."""
         with active_adapter(self._layers, self.name):
-            scores: torch.Tensor = self.scalar(ids)
+            scores: torch.Tensor = self.scalar(ids, packed)
         return scores
 
 

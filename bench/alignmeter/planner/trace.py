@@ -13,7 +13,10 @@ import torch
 from alignmeter.accelerators import library_workspace_bytes, open_accelerator
 from alignmeter.accelerators.base import Accelerator
 from alignmeter.architectures.base import EOS_TOKEN
-from alignmeter.batches import Batch, BatchSource, open_batches
+from alignmeter.batches import Batch, BatchRows, BatchSource, open_batches
+from alignmeter.batches.drawn import SYNTHETIC
+from alignmeter.batches.preferences import PAIRS
+from alignmeter.batches.spans import Spans
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import AlignmeterError, InputError
 from alignmeter.methods import TrainingStep, open_method, open_setup
@@ -55,7 +58,7 @@ def _traced(
     vocabulary = open_setup(cell, device, seed=seed).vocab_size
     source = _source(cell, vocabulary, seed)
     with without_data(cell.accelerator):
-        batch = _batch(cell, cell.batch if method.rows == "pairs" else 2 * cell.batch)
+        batch = _batch(cell, source, method.rows, device)
         step = method.build(open_setup(cell, device, seed=seed))
         step.prepare(_OneBatch.of(source, batch), SilentProbe())
         with planning(log, accelerator.planned_chip):
@@ -103,24 +106,50 @@ def _make_optimizer_state(step: TrainingStep) -> None:
 def _source(cell: Cell, vocabulary: int, seed: int) -> BatchSource:
     """The cell's data, if only to find that they do not fit it; synthetic ones always do.
 
-    Those are made short: nobody reads them, and a plan may have millions of tokens.
+    Those are made short: nobody reads them, and a plan may have millions of tokens. All of their
+    rows are of one length, whatever ``batching`` is.
     """
-    if cell.data == "synthetic":
+    if cell.data == SYNTHETIC:
         cell = msgspec.structs.replace(cell, seq_len=2, prompt_len=1)
     return open_batches(cell, vocab_size=vocabulary, seed=seed)
 
 
-def _batch(cell: Cell, pairs: int) -> Batch:
-    """A batch of the cell's shape, without padding."""
+def _batch(cell: Cell, source: BatchSource, kind: BatchRows, device: torch.device) -> Batch:
+    """A batch of the cell's shape: without padding, or of the longest rows there are."""
     rows, seq_len = 2 * cell.batch, cell.seq_len
+    count = source.pairs_of_step(kind)
+    if cell.batching == "fixed":
+        return Batch(
+            ids=torch.empty(rows, seq_len, dtype=torch.int64),
+            response_mask=torch.empty(rows, seq_len - cell.prompt_len),
+            prompt_len=cell.prompt_len,
+            eos=EOS_TOKEN,
+            real_tokens=rows * seq_len,
+            pairs=tuple(range(count)),
+            desirable=_labels(rows, source, kind),
+        )
+    prompts, lengths = (cell.prompt_len,) * rows, (seq_len,) * rows
+    if cell.data != SYNTHETIC:
+        shape = source.longest_shape(kind)
+        prompts, lengths = shape.prompts, shape.lengths
+    longest, packs = max(lengths), cell.batching == "packed"
+    spans = Spans.of(prompts, lengths, device, row_len=longest, packs=packs)
     return Batch(
-        ids=torch.empty(rows, seq_len, dtype=torch.int64),
-        response_mask=torch.empty(rows, seq_len - cell.prompt_len),
-        prompt_len=cell.prompt_len,
+        ids=torch.empty(rows, longest, dtype=torch.int64),
+        response_mask=spans.mask,
+        prompt_len=min(prompts),
         eos=EOS_TOKEN,
-        real_tokens=rows * seq_len,
-        pairs=tuple(range(pairs)),
+        real_tokens=sum(lengths),
+        pairs=tuple(range(count)),
+        spans=spans,
+        desirable=_labels(rows, source, kind),
     )
+
+
+def _labels(rows: int, source: BatchSource, kind: BatchRows) -> torch.Tensor | None:
+    """Of answers that the file judges one by one."""
+    judged = kind == "unpaired" and source.kind != PAIRS
+    return torch.empty(rows, dtype=torch.bool) if judged else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,7 +161,7 @@ class _OneBatch(BatchSource):
     @classmethod
     def of(cls, source: BatchSource, only: Batch) -> "_OneBatch":
         """The source with that batch in place of any other."""
-        fields = {f.name: getattr(source, f.name) for f in dataclasses.fields(source)}
+        fields = {f.name: getattr(source, f.name) for f in dataclasses.fields(source) if f.init}
         return cls(**{**fields, "batch": source.kept}, only=only)
 
     def take(self, *_: object, **__: object) -> Batch:

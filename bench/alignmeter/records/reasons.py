@@ -48,7 +48,7 @@ class Code(StrEnum):
     DATA_TOO_SHORT = (
         "data_too_short",
         "too few rows of the data reach the prompt length",
-        "give longer data, or a smaller `--prompt-len` or `--batch`",
+        "give longer data, `--batching padded`, or a smaller `--prompt-len` or `--batch`",
     )
     NO_PAIRS = (
         "no_pairs",
@@ -59,6 +59,11 @@ class Code(StrEnum):
         "pairs_equal",
         "the two answers of too many pairs are equal once they are cut to the sequence length",
         "give a larger `--seq-len`, a smaller `--prompt-len`, or answers that differ earlier",
+    )
+    ROWS_UNFIT = (
+        "rows_unfit",
+        "the file holds rows of another kind than the method trains on",
+        "give rows of that kind, or a method of that data",
     )
     CHECKPOINT_CHANGED = (
         "checkpoint_changed",

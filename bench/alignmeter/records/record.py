@@ -85,7 +85,10 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Peaks over one full step. ``kind`` is ``vram`` or ``cpu tensor storage``."""
+    """Peaks over one full step. ``kind`` is ``vram`` or ``cpu tensor storage``.
+
+    ``seq_len``: tokens of that step's longest row, where it is not the cell's.
+    """
 
     kind: str
     allocated_peak_bytes: int | None = None
@@ -96,6 +99,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     peak_phase: str | None = None
     peak_operator: str | None = None
     predicted_peak_bytes: int | None = None
+    seq_len: int | None = None
     reason: Reason | None = None
 
 

@@ -22,7 +22,7 @@ from alignmeter.errors import CellError, InputError
 from alignmeter.methods import open_method
 from alignmeter.peft import open_peft
 from alignmeter.records.record import Reason
-from alignmeter.registry import PEFT_MODES, unused_axes
+from alignmeter.registry import ARCHITECTURES, PEFT_MODES, unused_axes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,6 +167,7 @@ def _contradictions(cell: Cell) -> Iterator[str]:
         unfit = without_frozen_base(cell.precision, cell.peft)
         if unfit is not None:
             yield unfit
+    yield from _unpackable(cell)
     misfit = open_peft(cell.peft).misfit(cell)
     if misfit is not None:
         yield misfit
@@ -179,6 +180,24 @@ def _contradictions(cell: Cell) -> Iterator[str]:
             if obstacle is not None:
                 yield obstacle
     yield from open_method(cell.method).contradictions(cell)
+
+
+def _unpackable(cell: Cell) -> Iterator[str]:
+    """Why rows of the cell cannot stand one after the other in one sequence."""
+    if cell.batching != "packed":
+        return
+    if not ARCHITECTURES[cell.architecture].packs:
+        yield (
+            f"a packed row of {cell.architecture} would carry one answer's state into the next "
+            "(transformers ignores seq_idx without fused kernels); use bucketed or padded"
+        )
+    shape = {} if cell.model == RANDOM else find_checkpoint(cell.model).shape()
+    window = shape.get("sliding_window")
+    if window is not None and window < cell.seq_len:
+        yield (
+            f"packed rows attend to all of their tokens, {cell.model} within a window of {window}; "
+            "use bucketed or padded"
+        )
 
 
 def _obstacle(cell: Cell) -> Reason | None:

@@ -9,8 +9,15 @@ import torch
 from torch import nn
 
 from alignmeter.architectures import ScalarModel
+from alignmeter.batches import Where
+from alignmeter.batches.spans import at_responses, ends
 from alignmeter.registry import PEFT_MODES
-from alignmeter.training.logprobs import head_logprobs, hidden_states, response_logprobs
+from alignmeter.training.logprobs import (
+    head_logprobs,
+    hidden_states,
+    response_logprobs,
+    scored,
+)
 from alignmeter.training.setup import Setup
 
 
@@ -87,40 +94,39 @@ class Actors:
         """Those that step after the second."""
         return [self.value_optimizer]
 
-    def logprobs(self, ids: torch.Tensor, prompt_len: int) -> torch.Tensor:
+    def logprobs(self, ids: torch.Tensor, where: Where) -> torch.Tensor:
         """The policy's [R, N]."""
         with self.setup.forward():
-            return self._logprobs_of(self.policy, ids, prompt_len)
+            return self._logprobs_of(self.policy, ids, where)
 
-    def _logprobs_of(self, model: nn.Module, ids: torch.Tensor, prompt_len: int) -> torch.Tensor:
-        return response_logprobs(model, ids, prompt_len, kernels=self.setup.cell.kernels)
+    def _logprobs_of(self, model: nn.Module, ids: torch.Tensor, where: Where) -> torch.Tensor:
+        return response_logprobs(model, ids, where, kernels=self.setup.cell.kernels)
 
-    def values(self, ids: torch.Tensor, prompt_len: int) -> torch.Tensor:
+    def values(self, ids: torch.Tensor, where: Where) -> torch.Tensor:
         """[R, N]: the value of a state is read at the token before the action."""
         with self.setup.forward():
-            values: torch.Tensor = self.value(ids)[:, prompt_len - 1 : -1]
-        return values
+            return at_responses(scored(self.value, ids, where), where, shift=-1)
 
-    def both(self, ids: torch.Tensor, prompt_len: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def both(self, ids: torch.Tensor, where: Where) -> tuple[torch.Tensor, torch.Tensor]:
         """`logprobs` and `values`, their graphs alive together."""
-        return self.logprobs(ids, prompt_len), self.values(ids, prompt_len)
+        return self.logprobs(ids, where), self.values(ids, where)
 
     def as_ref(self) -> AbstractContextManager[nn.Module]:
         """The ref_model, within a context without gradient."""
         return self.setup.as_ref(self.policy, self.ref)
 
     @torch.no_grad()
-    def score(self, ids: torch.Tensor, prompt_len: int) -> Scores:
+    def score(self, ids: torch.Tensor, where: Where) -> Scores:
         """All four models' word on sampled ``ids`` [R, T]."""
-        logprobs = self.logprobs(ids, prompt_len)
+        logprobs = self.logprobs(ids, where)
         with self.as_ref() as ref:
-            ref_logprobs = self._logprobs_of(ref, ids, prompt_len)
+            ref_logprobs = self._logprobs_of(ref, ids, where)
         with self.setup.forward():
-            scores = self.reward(ids)[:, -1]
+            scores = ends(scored(self.reward, ids, where), where)
         return Scores(
             logprobs=logprobs,
             ref_logprobs=ref_logprobs,
-            values=self.values(ids, prompt_len),
+            values=self.values(ids, where),
             scores=scores,
         )
 
@@ -154,27 +160,30 @@ class OneBackbone(Actors):
         """The one."""
         return [self.policy_optimizer]
 
-    def both(self, ids: torch.Tensor, prompt_len: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def both(self, ids: torch.Tensor, where: Where) -> tuple[torch.Tensor, torch.Tensor]:
         """Two heads on one pass."""
         with self.setup.forward():
-            logprobs, values = self._heads(self.policy, self._value_head, ids, prompt_len)
-        return logprobs, values[:, prompt_len - 1 : -1]
+            logprobs, values = self._heads(self.policy, self._value_head, ids, where)
+        return logprobs, at_responses(values, where, shift=-1)
 
     def _heads(
-        self, model: nn.Module, scalar: ScalarModel, ids: torch.Tensor, prompt_len: int
+        self, model: nn.Module, scalar: ScalarModel, ids: torch.Tensor, where: Where
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probs [R, N], and the scalar model's word [R, T]."""
-        hidden = hidden_states(model, ids)
+        hidden = hidden_states(model, ids, where)
         kernels = self.setup.cell.kernels
-        logprobs = head_logprobs(model, hidden, ids, prompt_len, kernels=kernels)
+        logprobs = head_logprobs(model, hidden, ids, where, kernels=kernels)
         return logprobs, scalar.score_of(hidden)
 
     @torch.no_grad()
-    def score(self, ids: torch.Tensor, prompt_len: int) -> Scores:
+    def score(self, ids: torch.Tensor, where: Where) -> Scores:
         """Two passes for four answers."""
-        logprobs, values = self.both(ids, prompt_len)
+        logprobs, values = self.both(ids, where)
         with self.as_ref() as ref:
-            ref_logprobs, scores = self._heads(ref, self._reward_head, ids, prompt_len)
+            ref_logprobs, scores = self._heads(ref, self._reward_head, ids, where)
         return Scores(
-            logprobs=logprobs, ref_logprobs=ref_logprobs, values=values, scores=scores[:, -1]
+            logprobs=logprobs,
+            ref_logprobs=ref_logprobs,
+            values=values,
+            scores=ends(scores, where),
         )

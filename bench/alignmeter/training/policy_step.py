@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from alignmeter.batches import Batch
+from alignmeter.batches import Batch, Where
 from alignmeter.training.logprobs import response_logprobs
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Outcome, Probe, TrainingStep, descend
@@ -35,13 +35,13 @@ class PolicyStep(TrainingStep):
         """One."""
         return [self.optimizer]
 
-    def logprobs(self, model: nn.Module, ids: torch.Tensor, prompt_len: int) -> torch.Tensor:
-        """Log-prob [R, T-P] of each response token of ``ids`` [R, T] under ``model``."""
-        return response_logprobs(model, ids, prompt_len, kernels=self.setup.cell.kernels)
+    def logprobs(self, model: nn.Module, ids: torch.Tensor, where: Where) -> torch.Tensor:
+        """Log-prob [R, N] of each response token of ``ids`` [R, L] under ``model``."""
+        return response_logprobs(model, ids, where, kernels=self.setup.cell.kernels)
 
     def response_sums(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Log-prob [R] of each whole response."""
-        logprobs = self.logprobs(model, batch.ids, batch.prompt_len)
+        logprobs = self.logprobs(model, batch.ids, batch.where)
         return (logprobs * batch.response_mask).sum(1)
 
     def trained(

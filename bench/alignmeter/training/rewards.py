@@ -6,9 +6,12 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from alignmeter.batches import Batch
+from alignmeter.batches.spans import at_responses, ends
+from alignmeter.training.logprobs import scored
 from alignmeter.training.setup import Setup
 
 Tensor = torch.Tensor
@@ -36,9 +39,10 @@ class _ModelReward(Reward):
         return {"reward": self._model}
 
     @torch.no_grad()
-    def of(self, ids: Tensor, batch: Batch) -> Tensor:  # noqa: ARG002 - as every reward's
+    def of(self, ids: Tensor, batch: Batch) -> Tensor:
         with self._setup.forward():
-            scores: Tensor = self._model(ids)[:, -1]
+            where = batch.sampled(ids)
+            scores = ends(scored(self._model, ids, where), where)
         return scores.float()
 
 
@@ -53,7 +57,7 @@ class _TokenReward(Reward):
 
     @torch.no_grad()
     def of(self, ids: Tensor, batch: Batch) -> Tensor:
-        return self._function(ids[:, batch.prompt_len :], batch)
+        return self._function(at_responses(ids, batch.sampled(ids)), batch)
 
 
 def _length(response: Tensor, batch: Batch) -> Tensor:
@@ -71,7 +75,10 @@ def _exact_match(response: Tensor, batch: Batch) -> Tensor:
     """1 where the response is the chosen answer up to its last real token, as for sums and code
     that one can check; else 0.
     """
-    wanted, mask = batch.ids[:, batch.prompt_len :], batch.response_mask.bool()
+    wanted, mask = at_responses(batch.ids, batch.where), batch.response_mask.bool()
+    missing = wanted.shape[1] - response.shape[1]
+    if missing:  # answers of their own lengths: a longer one than what was sampled is no match
+        response = F.pad(response, (0, missing), value=-1)
     return ((response == wanted) | ~mask).all(1).float()
 
 

@@ -1,8 +1,9 @@
 """The one rollout of every method: sampled, cached, of fixed length."""
 
-__all__ = ["decoding_cache", "rollout"]
+__all__ = ["Given", "decoding_cache", "rollout"]
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +17,23 @@ _CACHES = ("cache", "past_key_values", "cache_params")
 """transformers 5.24's name, and what attention and state-space models called it before."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Given:
+    """The rest of prompts that are longer than the shortest: ``tokens`` and ``mask`` (bool), both
+    [R, S]; S may be 0.
+    """
+
+    tokens: torch.Tensor
+    mask: torch.Tensor
+
+    def instead_of(self, sampled: torch.Tensor, step: int) -> torch.Tensor:
+        """[R, 1]: the token of that step, where a row has one, else the ``sampled`` one."""
+        if step >= self.tokens.shape[1]:
+            return sampled
+        at = slice(step, step + 1)
+        return torch.where(self.mask[:, at], self.tokens[:, at], sampled)
+
+
 def rollout(
     policy: nn.Module,
     prompts: torch.Tensor,
@@ -23,12 +41,14 @@ def rollout(
     new_tokens: int,
     generator: torch.Generator,
     probe: Probe,
+    given: Given | None = None,
 ) -> torch.Tensor:
     """``prompts`` [R, P] followed by ``new_tokens`` tokens sampled at temperature 1: [R, P+N].
 
-    No early stop: every row gets the same number of tokens, so that shapes are those of the cell.
-    Without data, tokens between the first and the last are not decoded; the cache grows as if they
-    were.
+    ``given``: what rows whose prompts are longer take in place of their first sampled tokens. It is
+    exact for every architecture, as padding on the left is not. No early stop: every row gets the
+    same number of tokens, so that shapes are those of the cell. Without data, tokens between the
+    first and the last are not decoded; the cache grows as if they were.
     """
     ids = prompts
     model: Any = policy.eval()
@@ -39,6 +59,8 @@ def rollout(
         probe.owns("rollout_cache", _cache_tensors(cache))
         probabilities = output.logits[:, -1].float().softmax(-1)
         token = torch.multinomial(probabilities, 1, generator=generator)
+        if given is not None:
+            token = given.instead_of(token, step)
         ids = torch.cat([ids, token], dim=1)
         if step + 1 < new_tokens:
             output = model(

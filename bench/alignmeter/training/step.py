@@ -110,7 +110,8 @@ class Method:
     What is asked of it where torch is not loaded stands in its row of `registry.METHODS`.
 
     ``rows``: a batch holds chosen and rejected answers of B pairs, the chosen ones of 2B, or the
-    chosen ones of ``2B / group`` pairs, each ``group`` times in a row: one prompt, many samples.
+    chosen ones of ``2B / group`` pairs, each ``group`` times in a row: one prompt, many samples; or
+    2B answers that are judged one by one, of pairs both.
     ``contradictions``: a sentence for each way in which the axes of a cell contradict what the
     method does. ``first_loss``: what the first step's must be, ``None`` where nobody knows.
     ``passes``: tells the tally every pass of one step, for the count of FLOPs; ``None`` where

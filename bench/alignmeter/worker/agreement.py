@@ -94,11 +94,16 @@ def observe(
         signals.setdefault("grad_norm", []).append(watch.take_norm())
         if number == 0:
             silent = watch.silent()
-            equal = method.rows == "pairs" and outcome.rollout is None and _all_equal(batch)
+            equal = _compares(method, batch) and outcome.rollout is None and _all_equal(batch)
         if outcome.rollout is not None:
             rollouts.append(outcome.rollout[:, batch.prompt_len :].tolist())
     watch.close()
     return Observed(signals=signals, rollouts=rollouts, silent_adapters=silent, answers_equal=equal)
+
+
+def _compares(method: Method, batch: Batch) -> bool:
+    """Whether the batch is of pairs, both answers of each."""
+    return method.rows in ("pairs", "unpaired") and batch.desirable is None
 
 
 def _all_equal(batch: Batch) -> bool:

@@ -77,7 +77,8 @@ class ProcessPeaks:
 class MemoryProfile:
     """Peak of one step in bytes, where it was reached, and the ledger that sums to it.
 
-    ``attention``: which of torch's ran, if one with an operator of its own did.
+    ``attention``: which of torch's ran, if one with an operator of its own did. ``seq_len``: tokens
+    of the step's longest row, where rows have lengths of their own.
     """
 
     peak_bytes: int
@@ -86,6 +87,7 @@ class MemoryProfile:
     phase_peaks: dict[str, int]
     ledger: dict[str, int]
     attention: str | None = None
+    seq_len: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,6 +5,7 @@ __all__ = ["Workload"]
 import gc
 import os
 import time
+from dataclasses import replace
 
 import psutil
 import torch
@@ -17,7 +18,7 @@ from alignmeter.batches import Batch, BatchSource, SharedRows, open_batches
 from alignmeter.cells.cell import Cell
 from alignmeter.methods import Outcome, Probe, open_method, open_setup
 from alignmeter.records.record import Provenance, Reason
-from alignmeter.registry import ARCHITECTURES, PEFT_MODES
+from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES
 from alignmeter.telemetry.linux.host import peak_rss_bytes, reset_peak_rss
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import SilentProbe
@@ -119,6 +120,15 @@ class Workload:
         self.steps_done += 1
         return batch
 
+    def _longest(self) -> Batch:
+        return self.batches.longest(self.device, self.method.rows)
+
+    def _row_len(self, batch: Batch) -> int:
+        """Tokens of its longest row, the sampled ones of a rollout among them."""
+        if batch.spans is None or not METHODS[self.cell.method].rollouts:
+            return batch.ids.shape[1]
+        return max(batch.spans.prompts) + self.cell.seq_len - self.cell.prompt_len
+
     def step(self) -> StepReport:
         """One timed step on the next batch; synchronised at both edges and nowhere between."""
         batch = self._take()
@@ -142,8 +152,12 @@ class Workload:
         )
 
     def memory_step(self) -> MemoryProfile:
-        """One untimed step with its ledger."""
-        profile = profile_step(self.step_object, self._take(), self.accelerator, self.device)
+        """One untimed step with its ledger: on the longest rows there are, where these differ."""
+        ragged = self.cell.batching != "fixed"
+        batch = self._longest() if ragged else self._take()
+        profile = profile_step(self.step_object, batch, self.accelerator, self.device)
+        if ragged:
+            profile = replace(profile, seq_len=self._row_len(batch))
         if not ARCHITECTURES[self.cell.architecture].state_space:
             note("attention", profile.attention or PLAIN)
         return profile

@@ -93,7 +93,11 @@ def test_names_may_be_wrong(tmp_path):
         ("r.csv", b"prompt;chosen;rejected\na;b;c\n", "in the columns prompt;chosen;rejected"),
         ("r.json", b'{"data": [{}]}', "row 1: no known layout in the columns data"),
         ("r.json", b"[1]", "row 1: want an object with prompt, chosen and rejected"),
-        ("r.jsonl", b'{"prompt": "p", "label": 1, "completion": "c"}', "unpaired data"),
+        (
+            "r.jsonl",
+            b'{"prompt": "p", "label": 3, "completion": "c"}',
+            "field 'label' must be true",
+        ),
         ("r.jsonl", b'{"prompt": "p", "chosen": "c"}', "line 1: field 'rejected' is missing"),
     ],
 )

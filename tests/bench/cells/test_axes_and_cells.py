@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alignmeter.cells.axes import AXES, check_value
+from alignmeter.cells.axes import AXES
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.matrix import expand, packaged_names, read_matrix, read_overrides
 from alignmeter.cells.names import named_axes
+from alignmeter.cells.values import check_value
 from alignmeter.errors import InputError
 from alignmeter.registry import METHODS, MethodRow, unused_axes
 from alignmeter.session.resolve import notes_on, resolve_cell, resolve_plan

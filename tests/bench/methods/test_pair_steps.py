@@ -7,7 +7,7 @@ from alignmeter.batches import open_batches
 from alignmeter.methods import open_method, open_setup
 from alignmeter.methods.distill import DistillSettings, DistillStep
 from alignmeter.methods.dpo import DpoSettings, DpoStep
-from alignmeter.methods.kto import KtoSettings, KtoStep
+from alignmeter.methods.kto import KtoSettings, KtoStep, mismatched
 from alignmeter.methods.losses.distill import divergence
 from alignmeter.methods.losses.dpo import DPO_LOSSES
 from alignmeter.methods.orpo import OrpoSettings, OrpoStep
@@ -78,11 +78,10 @@ def test_whose_first_loss_nobody_knows_says_none(make_cell):
 def test_kto_takes_its_reference_point_from_answers_to_other_prompts(make_cell):
     """Each prompt with the response, and the padding, of the row before."""
     cell = make_cell(method="kto", batch=2)
-    step = KtoStep(open_setup(cell, CPU, seed=0), KtoSettings())
     batch = open_batches(cell, vocab_size=512, seed=0).take(0, CPU)
     batch.response_mask[3, 5:] = 0
-    ids, mask = step._mismatched(batch)
-    length = batch.prompt_len
+    ids, mask, length = mismatched(batch, cell.seq_len)
+    assert length == batch.prompt_len
     for row, other in enumerate((3, 0, 1, 2)):
         assert torch.equal(ids[row, :length], batch.ids[row, :length])
         assert torch.equal(ids[row, length:], batch.ids[other, length:])

@@ -84,7 +84,9 @@ def test_the_covering_set_covers_and_is_the_same_every_time():
     assert {c.method for c in chosen} == set(METHODS)
     assert {(c.architecture, c.peft) for c in chosen} == set(product(ARCHITECTURES, PEFT_MODES))
     assert len(models(possible)) <= len(chosen) <= 1.1 * len(models(possible))
-    names = (*layout, "seq_len", "batch", "checkpointing", "kernels", "precision", "ref")
+    names = (
+        *layout, "seq_len", "batch", "batching", "checkpointing", "kernels", "precision", "ref",
+    )  # fmt: skip
 
     def pairs(cells):
         return {

@@ -11,6 +11,7 @@ from alignmeter.records.record import OWNERS, encode_record
 from alignmeter.registry import ARCHITECTURES, METHODS
 from alignmeter.session.findings.assemble import Findings, assemble
 from alignmeter.session.sampling import Sampling
+from alignmeter.training.step import SilentProbe
 from alignmeter.worker.memory.allocations import AllocationLog
 from alignmeter.worker.memory.cpu_events import record_events
 from alignmeter.worker.workload import Workload
@@ -22,6 +23,30 @@ def ready(cell):
     load.build()
     load.agreement([])
     return load
+
+
+@pytest.mark.parametrize(
+    ("method", "seq_len", "longest"),
+    # The table's longest row has 956 tokens and an end of text; prompts are cut to P, and a rollout
+    # has T - P tokens after the longest of them.
+    [("dpo", 1024, 957), ("dpo", 64, 64), ("grpo", 40, 40)],
+)
+def test_memory_is_that_of_the_longest_rows(method, seq_len, longest, make_cell):
+    """Whichever steps came before, and none is taken for it."""
+    axes = {"data": "lengths:hh", "batching": "padded", "batch": 1, "prompt_len": seq_len // 2}
+    if seq_len == 1024:
+        axes["prompt_len"] = 1000
+    load = ready(make_cell(method=method, seq_len=seq_len, **axes))
+    first = load.memory_step()
+    done = load.steps_done
+    load.run_once(SilentProbe())
+    again = load.memory_step()
+    assert first.seq_len == again.seq_len == longest
+    assert first.peak_bytes == again.peak_bytes
+    assert load.steps_done == done + 1
+    found = Findings(cell=load.cell, replicate=0, seed=0, sampling=Sampling(0.0))
+    found.provenance, found.profile = load.provenance(), first
+    assert assemble(found).memory.seq_len == (None if longest == seq_len else longest)
 
 
 @pytest.mark.parametrize("backward", ["sequential", "joint"])

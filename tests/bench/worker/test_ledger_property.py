@@ -12,7 +12,7 @@ from alignmeter.session.resolve import resolve_cell
 
 CHOSEN = (
     "method", "architecture", "peft", "precision", "checkpointing", "ref", "ppo_topology",
-    "ppo_backward",
+    "ppo_backward", "batching",
 )  # fmt: skip
 CELLS = st.fixed_dictionaries(
     {name: st.sampled_from(AXES[name].choices) for name in CHOSEN},
@@ -36,7 +36,8 @@ def holds(launcher, checkpoints, axes, shape):
     if kernels == "stock" and axes["architecture"] == "mamba":
         seq_len = min(seq_len, 24)  # a loop over the tokens
     axes = {**axes, "kernels": kernels, "seq_len": seq_len, "batch": batch}
-    planned = resolve_cell({"accelerator": "cpu", "data": "synthetic", **axes})
+    data = "synthetic" if axes.get("batching", "fixed") == "fixed" else "lengths:hh"
+    planned = resolve_cell({"accelerator": "cpu", "data": data, **axes})
     assume(planned.unsupported is None)
     measured = check.measure(planned.cell, launcher)
     assert set(measured.ledger) == {f"{owner}_bytes" for owner in OWNERS}
@@ -71,7 +72,16 @@ _STORED = {
 }  # fmt: skip
 
 
+# Rows one after the other, in minibatches of their own: packed anew in every pass.
+_PACKED = {
+    "method": "ppo", "architecture": "llama", "peft": "lora", "checkpointing": "off",
+    "ref": "adapter-off", "precision": "fp32", "ppo_topology": "shared", "ppo_backward": "joint",
+    "ppo_minibatches": 2, "prompt_len": 20, "batching": "packed",
+}  # fmt: skip
+
+
 @settings(phases=[Phase.explicit])
+@example(axes=_PACKED, shape=("custom", 28, 3))
 @example(axes=_STORED, shape=("custom", 20, 2))
 @example(axes=_STATES, shape=("stock", 10, 1))
 @example(axes={**_UPDATES, "precision": "fp32", "ppo_epochs": 2}, shape=("stock", 4, 1))

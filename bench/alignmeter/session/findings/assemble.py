@@ -3,7 +3,6 @@
 __all__ = ["Findings", "assemble"]
 
 import math
-import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -21,7 +20,6 @@ from alignmeter.records.record import (
     Provenance,
     Reason,
     Record,
-    Throughput,
     Timing,
     Verdict,
 )
@@ -29,7 +27,7 @@ from alignmeter.records.reference import Reference
 from alignmeter.session.findings.bands import compare
 from alignmeter.session.findings.disturbances import Timed
 from alignmeter.session.findings.energy import settle
-from alignmeter.session.findings.utilisation import utilisation
+from alignmeter.session.findings.throughput import median, throughput, typical
 from alignmeter.session.findings.validity import judge
 from alignmeter.session.sampling import Readings, Sampling
 from alignmeter.worker.messages import (
@@ -86,11 +84,6 @@ class Findings:
     failure: tuple[str, Reason] | None = None
 
 
-def _median(values: Iterable[float]) -> float | None:
-    listed = list(values)
-    return statistics.median(listed) if listed else None
-
-
 def assemble(found: Findings) -> Record:
     """The record. Raises `ValueError` if there is no provenance."""
     status, reason = found.failure or ("ok", None)
@@ -115,7 +108,7 @@ def assemble(found: Findings) -> Record:
             "ledger": {} if found.profile is None else found.profile.ledger,
             "energy": energy,
             "telemetry": found.sampling.telemetry(),
-            "throughput": _throughput(found, provenance),
+            "throughput": throughput(found.cell, found.steps, provenance),
             "numerics": numerics,
             "validity": _validity(found, numerics, energy, kind, readings),
             "provenance": provenance,
@@ -214,7 +207,7 @@ def _timed(found: Findings, readings: Readings) -> Timed:
     return Timed(
         step_s=[report.seconds for report in found.steps],
         warmup_s=[report.seconds for report in found.warmup],
-        others_share=_median(report.others_share for report in found.steps) or 0.0,
+        others_share=median(report.others_share for report in found.steps) or 0.0,
         swapped_bytes=[found.swapped_bytes, *(r.swapped_bytes for r in found.steps)],
         readings=readings,
         kernel_path=found.kernel_path,
@@ -225,7 +218,7 @@ def _timing(found: Findings) -> Timing:
     return Timing(
         warmup_s=[report.seconds for report in found.warmup],
         step_s=[report.seconds for report in found.steps],
-        median_s=_median(report.seconds for report in found.steps),
+        median_s=typical(found.cell, (report.seconds for report in found.steps)),
         compile_s=None if found.peaks is None else found.peaks.compile_s,
         build_s=found.build_s,
         worker_start_s=found.worker_start_s,
@@ -238,7 +231,7 @@ def _phases(found: Findings) -> dict[str, Phase]:
     seen = {name for report in found.steps for name in report.phases}
     phases = {
         name: Phase(
-            median_s=_median(r.phases[name] for r in found.steps if name in r.phases),
+            median_s=typical(found.cell, (r.phases[name] for r in found.steps if name in r.phases)),
             peak_bytes=peaks.get(name),
         )
         for name in open_method(found.cell.method).phases
@@ -262,6 +255,7 @@ def _memory(found: Findings, kind: str, readings: Readings) -> Memory:
         peak_phase=profile.phase,
         peak_operator=profile.operator,
         predicted_peak_bytes=found.predicted_peak_bytes,
+        seq_len=profile.seq_len if profile.seq_len != found.cell.seq_len else None,
     )
 
 
@@ -273,22 +267,3 @@ def _device_peak(peaks: ProcessPeaks | None, readings: Readings) -> int | None:
     if sampled is not None or peaks is None:
         return sampled
     return peaks.device_used_bytes
-
-
-def _throughput(found: Findings, provenance: Provenance) -> Throughput:
-    steps = found.steps
-    used = utilisation(found.cell, _median(report.seconds for report in steps), provenance)
-    return Throughput(
-        trained_tokens_per_s=_median(r.trained_tokens / r.seconds for r in steps),
-        generated_tokens_per_s=(
-            _median(r.generated_tokens / r.seconds for r in steps)
-            if any(r.generated_tokens for r in steps)
-            else None
-        ),
-        padded_tokens_per_s=_median(r.padded_tokens / r.seconds for r in steps),
-        flops={} if used.flops is None else used.flops.phases,
-        masked_flops=None if used.flops is None else used.flops.masked,
-        recomputed_flops=None if used.flops is None else used.flops.recomputed,
-        mfu=used.mfu,
-        mfu_reason=used.reason,
-    )

@@ -28,6 +28,8 @@ def _checkpoint_shape(model: str) -> Mapping[str, Any]:
 
 def uncounted(cell: Cell) -> str | None:
     """Why nobody has counted the FLOPs of this cell, or ``None``."""
+    if cell.batching != "fixed":
+        return f"the FLOPs of rows of their own lengths (batching {cell.batching}) are not counted"
     architecture = open_architecture(cell.architecture)
     for axis, counted in (
         ("method", open_method(cell.method).passes),

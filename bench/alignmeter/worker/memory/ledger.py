@@ -134,7 +134,7 @@ def own_residents(log: AllocationLog, step: TrainingStep, batch: Batch) -> None:
         log.own(f"{name}_weights", [*model.parameters(), *model.buffers()])
     for optimizer in step.optimizers():
         log.own("optimizer_state", _state_tensors(optimizer))
-    log.own("batch", [batch.ids, batch.response_mask])
+    log.own("batch", batch.tensors())
 
 
 def _state_tensors(optimizer: torch.optim.Optimizer) -> Iterator[torch.Tensor]:
