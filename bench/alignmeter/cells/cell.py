@@ -60,6 +60,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     kl: str = "0"
     group: int = 2
     reward: str = "model"
+    rollout: str = "eager"
     columns: str = AUTO
 
     def axes(self) -> dict[str, AxisValue]:

@@ -20,10 +20,11 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from alignmeter.cells.axes import AXES, PATHS, AxisValue, check_value
+from alignmeter.cells.axes import AXES, PATHS, AxisValue
 from alignmeter.cells.places import note_place
 from alignmeter.cells.settings import DEFAULTS, SETTINGS
 from alignmeter.cells.toml_document import decode_toml, read_toml
+from alignmeter.cells.values import check_value
 from alignmeter.errors import InputError, known
 from alignmeter.text import plain, shortened
 

@@ -13,9 +13,8 @@ from alignmeter.flops import Tally, responses
 from alignmeter.methods.losses.group import group_advantages
 from alignmeter.methods.losses.grpo import GRPO_VARIANTS, grpo_loss
 from alignmeter.training.grouped import contradictions, judging, sampled
-from alignmeter.training.policy_step import PolicyStep
 from alignmeter.training.rewards import open_reward
-from alignmeter.training.sampling import Sampling
+from alignmeter.training.sampled_step import SampledStep
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Method, Outcome, Probe, descend
 
@@ -28,7 +27,7 @@ class GrpoSettings:
     kl_coef: float = 0.04
 
 
-class GrpoStep(PolicyStep):
+class GrpoStep(SampledStep):
     """Policy and reward of one cell, and the ref_model where there is a KL term."""
 
     def __init__(self, setup: Setup, settings: GrpoSettings) -> None:
@@ -39,7 +38,6 @@ class GrpoStep(PolicyStep):
         self.reward = open_reward(setup)
         self.variant = GRPO_VARIANTS[setup.cell.grpo_variant]
         self.train(settings.learning_rate)
-        self._sampling = Sampling(setup)
 
     def models(self) -> dict[str, nn.Module]:
         """Policy, ref_model and reward model, where the cell has them."""
@@ -84,6 +82,7 @@ class GrpoStep(PolicyStep):
             generated_tokens=logprobs.numel(),
             metrics={"logprob": logprobs.detach().mean(), "score": rewards.mean()},
             rollout=ids,
+            logprob_gap=self._sampling.gap(logprobs),
         )
 
 

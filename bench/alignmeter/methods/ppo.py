@@ -2,13 +2,13 @@
 
 __all__ = ["PPO", "PpoSettings", "PpoStep", "Rollout"]
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import nn
 
-from alignmeter.batches import Batch
+from alignmeter.batches import Batch, BatchSource
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Tally, decoding, responses, sequences
 from alignmeter.methods.losses import gae, kl_rewards, ppo_policy_loss, ppo_value_loss, whiten
@@ -79,6 +79,14 @@ class PpoStep(TrainingStep):
         """The policy's and the value model's, or the one that they share."""
         return self.actors.optimizers()
 
+    def prepare(self, _: BatchSource, probe: Probe) -> None:
+        """The rollout engine's part."""
+        self._sampling.prepare(self.actors.policy, probe)
+
+    def held(self) -> Mapping[str, Iterable[torch.Tensor]]:
+        """What the rollout engine keeps."""
+        return self._sampling.held()
+
     def score(self, ids: torch.Tensor, prompt_len: int) -> tuple[Rollout, dict[str, torch.Tensor]]:
         """Everything the optimisation needs of sampled ``ids`` [R, T], and means for the record."""
         found = self.actors.score(ids, prompt_len)
@@ -147,6 +155,7 @@ class PpoStep(TrainingStep):
             generated_tokens=ids.shape[0] * (ids.shape[1] - prompt_len),
             metrics=metrics,
             rollout=ids,
+            logprob_gap=self._sampling.gap(rollouts.logprobs),
         )
 
 

@@ -22,7 +22,8 @@ from alignmeter.errors import CellError, InputError
 from alignmeter.methods import open_method
 from alignmeter.peft import open_peft
 from alignmeter.records.record import Reason
-from alignmeter.registry import PEFT_MODES, unused_axes
+from alignmeter.registry import METHODS, PEFT_MODES, unused_axes
+from alignmeter.training.engines import open_engine
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,9 +168,7 @@ def _contradictions(cell: Cell) -> Iterator[str]:
         unfit = without_frozen_base(cell.precision, cell.peft)
         if unfit is not None:
             yield unfit
-    misfit = open_peft(cell.peft).misfit(cell)
-    if misfit is not None:
-        yield misfit
+    yield from _misfits(cell)
     if cell.model != RANDOM:
         family = find_checkpoint(cell.model).architecture
         if cell.architecture != family:
@@ -179,6 +178,14 @@ def _contradictions(cell: Cell) -> Iterator[str]:
             if obstacle is not None:
                 yield obstacle
     yield from open_method(cell.method).contradictions(cell)
+
+
+def _misfits(cell: Cell) -> Iterator[str]:
+    """Of its PEFT mode, and of what samples its responses."""
+    found = [open_peft(cell.peft).misfit(cell)]
+    if METHODS[cell.method].rollouts:
+        found.append(open_engine(cell.rollout).misfit(cell))
+    yield from (misfit for misfit in found if misfit is not None)
 
 
 def _obstacle(cell: Cell) -> Reason | None:
@@ -192,6 +199,8 @@ def _obstacle(cell: Cell) -> Reason | None:
     if absent is None and cell.kernels == "vendor":
         vendor = open_architecture(cell.architecture).vendor
         absent = vendor_missing(vendor, cell.architecture, cell.accelerator)
+    if absent is None and METHODS[cell.method].rollouts:
+        absent = open_engine(cell.rollout).missing(cell)
     if absent is not None:
         return Reason(code="library_missing", text=absent)
     return _unfit_data(cell)

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alignmeter.cells.axes import AXES, check_value
+from alignmeter.cells.axes import AXES
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.matrix import expand, packaged_names, read_matrix, read_overrides
 from alignmeter.cells.names import named_axes
+from alignmeter.cells.values import check_value
 from alignmeter.errors import InputError
 from alignmeter.registry import METHODS, MethodRow, unused_axes
 from alignmeter.session.resolve import notes_on, resolve_cell, resolve_plan
@@ -83,10 +84,11 @@ GRPO = {"grpo_variant", "kl", *GROUPS}
 
 def test_axes_of_methods_and_modes_that_are_not_the_cells_change_nothing():
     assert set(unused("ppo", "qlora")) == {"dpo_loss", *GRPO}
-    assert set(unused("dpo", "lora")) == {*PPO, *GRPO, "quantiser"}
+    assert set(unused("dpo", "lora")) == {*PPO, *GRPO, "quantiser", "rollout"}
     assert set(unused("rloo", "qlora")) == {*PPO, *GRPO, "dpo_loss"} - GROUPS
-    for method in ("simpo", "orpo", "distill"):
-        assert set(unused(method, "qlora")) == {*PPO, *GRPO, "dpo_loss", "ref"}
+    for method in ("simpo", "orpo"):
+        assert set(unused(method, "qlora")) == {*PPO, *GRPO, "dpo_loss", "ref", "rollout"}
+    assert set(unused("distill", "qlora")) == {*PPO, *GRPO, "dpo_loss", "ref"}
     with pytest.raises(InputError, match="'of_tomorrow' is not a known name; known: sft, rm"):
         unused("of_tomorrow", "lora")
 

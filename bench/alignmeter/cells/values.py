@@ -1,0 +1,59 @@
+"""Values that a user gave an axis, as the axis wants them."""
+
+__all__ = ["check_value"]
+
+from pathlib import Path
+
+from alignmeter.cells.axes import AXES, PATHS, Axis, AxisValue
+from alignmeter.cells.columns import parse_columns
+from alignmeter.cells.places import check_data_place
+from alignmeter.errors import InputError, known
+from alignmeter.text import plain, shortened
+
+_LONGEST_LANE = 60
+
+
+def _whole_number(axis: Axis, value: object, where: str) -> int:
+    try:
+        number = value if isinstance(value, int) else int(str(value))
+    except ValueError:
+        number = axis.minimum - 1
+    wrong_kind = isinstance(value, (bool, float))
+    if wrong_kind or number < axis.minimum or number > axis.maximum:
+        limits = f"of at least {axis.minimum}"
+        if number > axis.maximum:
+            limits = f"from {axis.minimum} to {axis.maximum}"
+        raise InputError(
+            f"{where}: {shortened(repr(value), 40)} is not a value of {axis.name}; "
+            f"give a whole number {limits}"
+        )
+    return number
+
+
+def check_value(name: str, value: object, where: str, folder: Path | None = None) -> AxisValue:
+    """`value` as the axis wants it.
+
+    ``where`` names the file or flag for the message; a path is relative to ``folder``, or to the
+    working directory. Raises `InputError` for an unknown axis or value, with the known ones.
+    """
+    if name not in AXES:
+        raise InputError(
+            f"{where}: {shortened(repr(name), 60)} is not an axis; {known(AXES, name)}"
+        )
+    axis = AXES[name]
+    if axis.integer:
+        return _whole_number(axis, value, where)
+    if not isinstance(value, str) or not value:
+        raise InputError(f"{where}: {name} wants text, got {value!r}")
+    if axis.choices and value not in axis.choices:
+        raise InputError(f"{where}: {value!r} is not a value of {name}; {known(axis.choices)}")
+    if name == "data" and value not in PATHS[name]:
+        check_data_place(value, where, folder)
+    if name == "columns":
+        parse_columns(value, where)
+    if name == "lane" and (len(value) > _LONGEST_LANE or not value.isprintable()):
+        raise InputError(
+            f"{where}: the lane {shortened(plain(value), 40)!r} is no name; give at most "
+            f"{_LONGEST_LANE} printable characters"
+        )
+    return value
