@@ -3,7 +3,6 @@
 __all__ = ["Findings", "assemble"]
 
 import math
-import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -11,7 +10,6 @@ import msgspec
 
 from alignmeter.accelerators import open_accelerator
 from alignmeter.cells.cell import Cell
-from alignmeter.methods import open_method
 from alignmeter.records.record import (
     SCHEMA_VERSION,
     Energy,
@@ -29,6 +27,8 @@ from alignmeter.records.reference import Reference
 from alignmeter.session.findings.bands import compare
 from alignmeter.session.findings.disturbances import Timed
 from alignmeter.session.findings.energy import settle
+from alignmeter.session.findings.median import median
+from alignmeter.session.findings.rollout import COMPILE, rollout_found, step_phases
 from alignmeter.session.findings.utilisation import utilisation
 from alignmeter.session.findings.validity import judge
 from alignmeter.session.sampling import Readings, Sampling
@@ -86,11 +86,6 @@ class Findings:
     failure: tuple[str, Reason] | None = None
 
 
-def _median(values: Iterable[float]) -> float | None:
-    listed = list(values)
-    return statistics.median(listed) if listed else None
-
-
 def assemble(found: Findings) -> Record:
     """The record. Raises `ValueError` if there is no provenance."""
     status, reason = found.failure or ("ok", None)
@@ -120,6 +115,13 @@ def assemble(found: Findings) -> Record:
             "validity": _validity(found, numerics, energy, kind, readings),
             "provenance": provenance,
             "notes": found.notes,
+            "rollout": rollout_found(
+                found.cell,
+                steps=found.steps,
+                cache=None if found.profile is None else found.profile.cache,
+                peaks=found.peaks,
+                prepared=found.prepared,
+            ),
         },
         Record,
         from_attributes=True,
@@ -214,7 +216,7 @@ def _timed(found: Findings, readings: Readings) -> Timed:
     return Timed(
         step_s=[report.seconds for report in found.steps],
         warmup_s=[report.seconds for report in found.warmup],
-        others_share=_median(report.others_share for report in found.steps) or 0.0,
+        others_share=median(report.others_share for report in found.steps) or 0.0,
         swapped_bytes=[found.swapped_bytes, *(r.swapped_bytes for r in found.steps)],
         readings=readings,
         kernel_path=found.kernel_path,
@@ -225,7 +227,7 @@ def _timing(found: Findings) -> Timing:
     return Timing(
         warmup_s=[report.seconds for report in found.warmup],
         step_s=[report.seconds for report in found.steps],
-        median_s=_median(report.seconds for report in found.steps),
+        median_s=median(report.seconds for report in found.steps),
         compile_s=None if found.peaks is None else found.peaks.compile_s,
         build_s=found.build_s,
         worker_start_s=found.worker_start_s,
@@ -238,13 +240,14 @@ def _phases(found: Findings) -> dict[str, Phase]:
     seen = {name for report in found.steps for name in report.phases}
     phases = {
         name: Phase(
-            median_s=_median(r.phases[name] for r in found.steps if name in r.phases),
+            median_s=median(r.phases[name] for r in found.steps if name in r.phases),
             peak_bytes=peaks.get(name),
         )
-        for name in open_method(found.cell.method).phases
+        for name in step_phases(found.cell)
         if name in seen or not seen
     }
-    return {name: Phase(median_s=s) for name, s in found.prepared.items()} | phases
+    prepared = {name: s for name, s in found.prepared.items() if name != COMPILE}
+    return {name: Phase(median_s=s) for name, s in prepared.items()} | phases
 
 
 def _memory(found: Findings, kind: str, readings: Readings) -> Memory:
@@ -277,15 +280,15 @@ def _device_peak(peaks: ProcessPeaks | None, readings: Readings) -> int | None:
 
 def _throughput(found: Findings, provenance: Provenance) -> Throughput:
     steps = found.steps
-    used = utilisation(found.cell, _median(report.seconds for report in steps), provenance)
+    used = utilisation(found.cell, median(report.seconds for report in steps), provenance)
     return Throughput(
-        trained_tokens_per_s=_median(r.trained_tokens / r.seconds for r in steps),
+        trained_tokens_per_s=median(r.trained_tokens / r.seconds for r in steps),
         generated_tokens_per_s=(
-            _median(r.generated_tokens / r.seconds for r in steps)
+            median(r.generated_tokens / r.seconds for r in steps)
             if any(r.generated_tokens for r in steps)
             else None
         ),
-        padded_tokens_per_s=_median(r.padded_tokens / r.seconds for r in steps),
+        padded_tokens_per_s=median(r.padded_tokens / r.seconds for r in steps),
         flops={} if used.flops is None else used.flops.phases,
         masked_flops=None if used.flops is None else used.flops.masked,
         recomputed_flops=None if used.flops is None else used.flops.recomputed,
