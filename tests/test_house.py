@@ -18,6 +18,7 @@ from alignmeter.registry import (
     METHODS,
     PEFT_MODES,
     PRECISIONS,
+    ROLLOUTS,
     default_name,
     load,
 )
@@ -68,7 +69,7 @@ def test_files_and_functions_stay_small(path):
             assert node.end_lineno - node.lineno < 50, node.name
 
 
-@pytest.mark.parametrize("registry", [ACCELERATORS, ARCHITECTURES, METHODS, PEFT_MODES])
+@pytest.mark.parametrize("registry", [ACCELERATORS, ARCHITECTURES, METHODS, PEFT_MODES, ROLLOUTS])
 def test_every_row_loads_and_knows_its_name(registry):
     for name in registry:
         assert load(registry, name).name == name

@@ -13,11 +13,13 @@ __all__ = [
     "PLAN_ACCELERATOR",
     "PRECISIONS",
     "RECIPES",
+    "ROLLOUTS",
     "VARIANTS",
     "AcceleratorRow",
     "ArchitectureRow",
     "MethodRow",
     "PeftRow",
+    "RolloutRow",
     "Row",
     "default_name",
     "load",
@@ -97,6 +99,19 @@ class AcceleratorRow(Row):
     adapter_precision: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RolloutRow(Row):
+    """``phases``: those that it adds to a step, before ``rollout``.
+
+    ``compiled``: a compiler makes its decoding step, whose buffers no plan knows. ``served``: it
+    samples in a process of its own, with weights, cache and memory that torch here knows not.
+    """
+
+    phases: tuple[str, ...] = ()
+    compiled: bool = False
+    served: bool = False
+
+
 METHODS: dict[str, MethodRow] = {
     "sft": MethodRow(path="alignmeter.methods.sft:SFT"),
     "rm": MethodRow(path="alignmeter.methods.rm:RM"),
@@ -110,25 +125,27 @@ METHODS: dict[str, MethodRow] = {
     "orpo": MethodRow(path="alignmeter.methods.orpo:ORPO"),
     "ppo": MethodRow(
         path="alignmeter.methods.ppo:PPO",
-        axes=("ref", "ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches"),
+        axes=("ref", "ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches", "rollout"),
         layout=("ppo_topology", "ppo_backward"),
         trained_models=2,
         rollouts=True,
     ),
     "grpo": MethodRow(
         path="alignmeter.methods.grpo:GRPO",
-        axes=("ref", "grpo_variant", "kl", "group", "reward"),
+        axes=("ref", "grpo_variant", "kl", "group", "reward", "rollout"),
         layout=("kl", "reward"),
         idle=(("kl", "0", "ref"),),
         rollouts=True,
     ),
     "rloo": MethodRow(
         path="alignmeter.methods.rloo:RLOO",
-        axes=("ref", "group", "reward"),
+        axes=("ref", "group", "reward", "rollout"),
         layout=("reward",),
         rollouts=True,
     ),
-    "distill": MethodRow(path="alignmeter.methods.distill:DISTILL", rollouts=True),
+    "distill": MethodRow(
+        path="alignmeter.methods.distill:DISTILL", axes=("rollout",), rollouts=True
+    ),
 }
 
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -178,6 +195,16 @@ PEFT_MODES: dict[str, PeftRow] = {
         libraries=("peft", "bitsandbytes"),
     ),
 }
+
+ROLLOUTS: dict[str, RolloutRow] = {
+    "eager": RolloutRow(path="alignmeter.training.engines.eager:EAGER", default=True),
+    "static": RolloutRow(path="alignmeter.training.engines.static:STATIC"),
+    "compiled": RolloutRow(path="alignmeter.training.engines.compiled:COMPILED", compiled=True),
+    "vllm": RolloutRow(
+        path="alignmeter.training.engines.vllm:VLLM", phases=("weight_sync",), served=True
+    ),
+}
+"""What samples the responses of methods that do."""
 
 PRECISIONS: dict[str, Row] = {
     "fp32": Row(path="alignmeter.architectures.precision:FP32"),

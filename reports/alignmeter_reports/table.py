@@ -19,6 +19,16 @@ _PROVENANCE = (
     "started",
 )  # fmt: skip
 
+_ROLLOUT = {
+    "cache_reserved_bytes": "the rollout's cache at its largest moment",
+    "cache_used_bytes": "what of it held keys, values or states",
+    "step_share": "the rollout's part of a step's time, 0 to 1",
+    "compile_s": "what its engine compiled before the first step, in s",
+    "engine_bytes": "of a served engine: the device's memory in use less what torch reserved",
+    "logprob_gap": "mean distance of a served engine's log-probs from the policy's, in nats",
+}
+"""Field of a record's ``rollout`` -> its meaning."""
+
 COLUMNS: dict[str, str] = {
     "cell_id": "the cell's id",
     "replicate": "number of the replicate",
@@ -48,8 +58,9 @@ COLUMNS: dict[str, str] = {
     "energy_polled_per_step_j": "the power sensor's integral per step, in J",
     "idle_before_w": "power without work before the energy window, in W",
     "trained_tokens_per_s": "real tokens through the loss's forward and backward, per s",
-    "generated_tokens_per_s": "PPO's sampled tokens, per s",
+    "generated_tokens_per_s": "tokens that the policy sampled, per s of whole steps",
     "padded_tokens_per_s": "padding beside the trained tokens, per s",
+    **{f"rollout_{name}": meaning for name, meaning in _ROLLOUT.items()},
     "model_flops": "FLOPs of one step, recomputation apart",
     "masked_flops": "those of them that attention's causal mask throws away",
     "recomputed_flops": "FLOPs of checkpointing's second forward pass",
@@ -72,7 +83,7 @@ COLUMNS: dict[str, str] = {
 
 
 _WHOLE = ("replicate", "seed", "steps", "masked_flops", "recomputed_flops", "model_flops")
-_NUMBERS = ("_s", "_j", "_w", "_percent", "_steps", "_tokens", "mfu")
+_NUMBERS = ("_s", "_j", "_w", "_percent", "_steps", "_tokens", "_share", "_gap", "mfu")
 _TEXT = ("cell_id", "status", "reason_code", "reason_text", "memory_kind", "peak_phase",
          "energy_source", "energy_scope", "energy_gaps")  # fmt: skip
 
@@ -128,6 +139,14 @@ def _row(record: Record, prices: Prices | None) -> dict[str, object]:
         "currency": None if money.per_steps is None or prices is None else prices.currency,
         "cost_per_1000_steps": money.per_steps,
         "cost_per_million_tokens": money.per_million,
+    }
+    return row | _parts(record)
+
+
+def _parts(record: Record) -> dict[str, object]:
+    """The columns that come in rows of one kind."""
+    row: dict[str, object] = {
+        f"rollout_{name}": getattr(record.rollout, name, None) for name in _ROLLOUT
     }
     row |= {f"{part.name}_bytes": part.bytes for part in footprint(record)}
     for owner in OWNERS:

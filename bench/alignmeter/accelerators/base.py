@@ -63,7 +63,8 @@ class Accelerator(ABC):
     kernels are planned with; ``None``: the CPU's own paths. ``block_bytes``: its allocator hands
     out multiples of this. ``library_workspaces``: chip, by how its name begins -> bytes that the
     library of matrix products keeps for each thread that multiplies. ``vendor_kernels``: the
-    packages of ``kernels = vendor`` are built for it.
+    packages of ``kernels = vendor`` are built for it. ``records_graphs``: torch can record what is
+    launched on it once and replay it.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Accelerator(ABC):
     library_workspaces: Mapping[str, int] = field(default_factory=dict)
     hiding: Mapping[str, str] = field(default_factory=dict)
     vendor_kernels: bool = False
+    records_graphs: bool = False
 
     @abstractmethod
     def ruled_out(self) -> str | None:

@@ -46,6 +46,7 @@ CUDA = Gpu(
     },
     hiding={"CUDA_VISIBLE_DEVICES": "-1"},
     vendor_kernels=True,
+    records_graphs=True,
     capability=highest_capability,
     build=lambda: None if torch_build("hip") else torch_build("cuda"),
     install="torch from PyPI (its Linux wheels carry CUDA)",

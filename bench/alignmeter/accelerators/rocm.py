@@ -50,6 +50,7 @@ ROCM = Gpu(
     },
     hiding={"HIP_VISIBLE_DEVICES": "-1", "CUDA_VISIBLE_DEVICES": "-1"},
     vendor_kernels=True,
+    records_graphs=True,
     capability=highest_gfx,
     # Infinity Cache of MI300X and MI350X; HIP tells of their L2 only. ROCm's "AMD GPU
     # specifications", column L3, read 2026-11-28.

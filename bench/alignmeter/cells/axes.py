@@ -11,6 +11,7 @@ from alignmeter.registry import (
     METHODS,
     PEFT_MODES,
     PRECISIONS,
+    ROLLOUTS,
     VARIANTS,
     default_name,
 )
@@ -244,6 +245,14 @@ _ROWS = (
         default=1,
         omitted=1,
         help="minibatches per pass",
+    ),
+    Axis(
+        name="rollout",
+        slug="rollout-{}",
+        choices=tuple(ROLLOUTS),
+        default=default_name(ROLLOUTS),
+        omitted="eager",
+        help="what samples responses: a plain loop, a cache of fixed size, that compiled, or vLLM",
     ),
     Axis(
         name="lane",

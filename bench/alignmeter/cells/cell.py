@@ -61,6 +61,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     group: int = 2
     reward: str = "model"
     batching: str = "fixed"
+    rollout: str = "eager"
     columns: str = AUTO
 
     def axes(self) -> dict[str, AxisValue]:

@@ -48,6 +48,7 @@ def cell_text(cell: Cell, *, without: Sequence[str] = ()) -> str:
         "group": f"G {cell.group}" if _off_default(cell, "group") else "",
         "epochs": _passes(cell),
         "kernels": _off_default(cell, "kernels"),
+        "rollout": _off_default(cell, "rollout"),
         "checkpointing": "checkpointed" if cell.checkpointing == "on" else "",
         "seq_len": f"T {cell.seq_len}",
         "batch": f"B {cell.batch}",

@@ -17,8 +17,8 @@ from alignmeter.flops import Tally, Work, responses, sequences
 from alignmeter.methods.losses.distill import divergence, divergence_of_states
 from alignmeter.training.grouped import sampled
 from alignmeter.training.logprobs import hidden_states
-from alignmeter.training.policy_step import PolicyStep
-from alignmeter.training.sampling import Sampling, sampled_outcome
+from alignmeter.training.sampled_step import SampledStep
+from alignmeter.training.sampling import sampled_outcome
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Method, Outcome, Probe, descend
 
@@ -31,7 +31,7 @@ class DistillSettings:
     beta: float = 1.0
 
 
-class DistillStep(PolicyStep):
+class DistillStep(SampledStep):
     """Policy, which is the student, and the frozen teacher."""
 
     def __init__(self, setup: Setup, settings: DistillSettings) -> None:
@@ -39,7 +39,6 @@ class DistillStep(PolicyStep):
         self.settings = settings
         self.teacher = setup.teacher()
         self.train(settings.learning_rate)
-        self._sampling = Sampling(setup)
 
     def models(self) -> dict[str, nn.Module]:
         """Policy and teacher."""

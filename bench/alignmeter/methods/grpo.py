@@ -13,9 +13,9 @@ from alignmeter.flops import Tally, responses
 from alignmeter.methods.losses.group import group_advantages
 from alignmeter.methods.losses.grpo import GRPO_VARIANTS, grpo_loss
 from alignmeter.training.grouped import contradictions, judging, sampled
-from alignmeter.training.policy_step import PolicyStep
 from alignmeter.training.rewards import open_reward
-from alignmeter.training.sampling import Sampling, sampled_outcome
+from alignmeter.training.sampled_step import SampledStep
+from alignmeter.training.sampling import sampled_outcome
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Method, Outcome, Probe, descend
 
@@ -28,7 +28,7 @@ class GrpoSettings:
     kl_coef: float = 0.04
 
 
-class GrpoStep(PolicyStep):
+class GrpoStep(SampledStep):
     """Policy and reward of one cell, and the ref_model where there is a KL term."""
 
     def __init__(self, setup: Setup, settings: GrpoSettings) -> None:
@@ -39,7 +39,6 @@ class GrpoStep(PolicyStep):
         self.reward = open_reward(setup)
         self.variant = GRPO_VARIANTS[setup.cell.grpo_variant]
         self.train(settings.learning_rate)
-        self._sampling = Sampling(setup)
 
     def models(self) -> dict[str, nn.Module]:
         """Policy, ref_model and reward model, where the cell has them."""
@@ -77,7 +76,8 @@ class GrpoStep(PolicyStep):
             )
         loss = descend(loss, self.optimizers(), probe)
         metrics = {"logprob": logprobs.detach().mean(), "score": rewards.mean()}
-        return sampled_outcome(loss, ids, where, metrics=metrics)
+        gap = self._sampling.gap(logprobs)
+        return sampled_outcome(loss, ids, where, metrics=metrics, logprob_gap=gap)
 
 
 def _passes(cell: Cell, tally: Tally) -> None:

@@ -2,14 +2,14 @@
 
 __all__ = ["PPO", "PpoSettings", "PpoStep", "Rollout"]
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import nn
 
 from alignmeter.architectures.tracing import is_tracing
-from alignmeter.batches import Batch, Where
+from alignmeter.batches import Batch, BatchSource, Where
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Tally, decoding, responses, sequences
 from alignmeter.methods.losses import gae, kl_rewards, ppo_policy_loss, ppo_value_loss, whiten
@@ -89,6 +89,14 @@ class PpoStep(TrainingStep):
         """The policy's and the value model's, or the one that they share."""
         return self.actors.optimizers()
 
+    def prepare(self, _: BatchSource, probe: Probe) -> None:
+        """The rollout engine's part."""
+        self._sampling.prepare(self.actors.policy, probe)
+
+    def held(self) -> Mapping[str, Iterable[torch.Tensor]]:
+        """What the rollout engine keeps."""
+        return self._sampling.held()
+
     def score(self, ids: torch.Tensor, where: Where) -> tuple[Rollout, dict[str, torch.Tensor]]:
         """Everything the optimisation needs of sampled ``ids`` [R, T], and means for the record."""
         found = self.actors.score(ids, where)
@@ -152,8 +160,10 @@ class PpoStep(TrainingStep):
             rollouts, metrics = self.score(ids, where)
         optimise = self._joint if cell.ppo_backward == "joint" else self._sequential
         losses = [optimise(part, probe) for part in self._minibatches(rollouts)]
-        loss = torch.stack(losses).mean()
-        return sampled_outcome(loss, ids, where, metrics=metrics, passes=cell.ppo_epochs)
+        loss, gap = torch.stack(losses).mean(), self._sampling.gap(rollouts.logprobs)
+        return sampled_outcome(
+            loss, ids, where, metrics=metrics, passes=cell.ppo_epochs, logprob_gap=gap
+        )
 
 
 def _contradictions(cell: Cell) -> Iterator[str]:

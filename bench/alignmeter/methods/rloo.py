@@ -13,9 +13,9 @@ from alignmeter.flops import Tally, responses
 from alignmeter.methods.losses.group import leave_one_out
 from alignmeter.methods.losses.rloo import rloo_loss
 from alignmeter.training.grouped import contradictions, judging, sampled
-from alignmeter.training.policy_step import PolicyStep
 from alignmeter.training.rewards import open_reward
-from alignmeter.training.sampling import Sampling, sampled_outcome
+from alignmeter.training.sampled_step import SampledStep
+from alignmeter.training.sampling import sampled_outcome
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Method, Outcome, Probe, descend
 
@@ -29,7 +29,7 @@ class RlooSettings:
     clip: float = 0.2
 
 
-class RlooStep(PolicyStep):
+class RlooStep(SampledStep):
     """Policy, ref_model and reward of one cell."""
 
     def __init__(self, setup: Setup, settings: RlooSettings) -> None:
@@ -38,7 +38,6 @@ class RlooStep(PolicyStep):
         self.ref = setup.ref()
         self.reward = open_reward(setup)
         self.train(settings.learning_rate)
-        self._sampling = Sampling(setup)
 
     def models(self) -> dict[str, nn.Module]:
         """Policy, ref_model and reward model, where the cell has them."""
@@ -70,7 +69,8 @@ class RlooStep(PolicyStep):
             loss = rloo_loss(logprobs, old, advantages, mask, clip=self.settings.clip)
         loss = descend(loss, self.optimizers(), probe)
         metrics = {"logprob": old.mean(), "score": scores.mean()}
-        return sampled_outcome(loss, ids, where, metrics=metrics)
+        gap = self._sampling.gap(old)
+        return sampled_outcome(loss, ids, where, metrics=metrics, logprob_gap=gap)
 
 
 def _passes(cell: Cell, tally: Tally) -> None:

@@ -2,6 +2,7 @@
 
 __all__ = [
     "POLICY",
+    "Weights",
     "AdapterView",
     "adapter_parameters",
     "adapter_settings",
@@ -9,11 +10,12 @@ __all__ = [
     "add_adapter",
     "counted_adapters",
     "inject_adapters",
+    "merged_weights",
     "recomputation",
 ]
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -29,6 +31,8 @@ from alignmeter.peft.tuner_layers import activate, active_adapter, disabled, tun
 
 POLICY = "default"
 """peft's name for the first adapter of a model: the one that the policy trains."""
+Weights = Iterable[tuple[str, torch.Tensor]]
+"""Name -> weight, one after the other, so that no more than one copy lives at a time."""
 
 
 def inject_adapters(
@@ -120,3 +124,22 @@ def adapters_off(model: nn.Module) -> Iterator[None]:
     """Within the context the model computes as if it had no adapter: the ref_model for free."""
     with disabled(tuner_layers(model)):
         yield
+
+
+def merged_weights(model: nn.Module) -> Weights:
+    """Every weight of ``model`` as one without adapters has it, `POLICY` added to what it adapts.
+
+    A tied weight comes once, under its first name. Raises `ValueError` for packed base weights.
+    """
+    adapted = set(tuner_layers(model))
+    layers = {name: module for name, module in model.named_modules() if module in adapted}
+    for name, layer in layers.items():
+        base = layer.get_base_layer()
+        if not base.weight.is_floating_point():
+            raise ValueError(f"{name} is packed: its adapter cannot be added to it")
+        yield f"{name}.weight", base.weight.detach() + layer.get_delta_weight(POLICY)
+        if base.bias is not None:
+            yield f"{name}.bias", base.bias.detach()
+    for name, parameter in model.named_parameters():
+        if not any(name.startswith(f"{owner}.") for owner in layers):
+            yield name, parameter.detach()

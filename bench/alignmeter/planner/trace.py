@@ -20,6 +20,7 @@ from alignmeter.batches.spans import Spans
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import AlignmeterError, InputError
 from alignmeter.methods import TrainingStep, open_method, open_setup
+from alignmeter.planner.engines import unplanned, unplanned_peak
 from alignmeter.planner.fake_tensors import without_data
 from alignmeter.planner.workspace import cpu_workspace, gpu_workspace
 from alignmeter.records.prediction import Prediction
@@ -39,16 +40,25 @@ class NotPlannedError(AlignmeterError):
 def predict(cell: Cell, *, seed: int = 0) -> Prediction:
     """Trace one step of ``cell`` whose optimizers have state already.
 
-    A rollout is traced as its prefill and its first and last token at full cache. Raises
-    `InputError` for data that cannot be read, and `NotPlannedError` for every other reason: the
-    data do not fit the cell, the step needs values (control flow that depends on data) or an
-    operator without a fake implementation, or something in it fails.
+    A rollout is traced as its prefill and its first and last token at full cache; on a cache of
+    fixed size, compiled or not, as its prefill and its first two tokens. Raises `InputError` for
+    data that cannot be read, and `NotPlannedError` for every other reason: the data do not fit the
+    cell, only the rollout's engine knows what it holds, the step needs values (control flow that
+    depends on data) or an operator without a fake implementation, or something in it fails.
     """
     device = torch.device("cpu")  # of the fake tensors: a build without CUDA has no fake CUDA ones
     accelerator = open_accelerator(cell.accelerator)
+    _raise_for(unplanned(cell, accelerator))
     log = _PlanLog(device, accelerator)
     with _refusing(log):
-        return _traced(cell, seed, log, accelerator, device)
+        prediction = _traced(cell, seed, log, accelerator, device)
+    _raise_for(unplanned_peak(prediction))
+    return prediction
+
+
+def _raise_for(reason: str | None) -> None:
+    if reason is not None:
+        raise NotPlannedError(reason)
 
 
 def _traced(

@@ -14,6 +14,7 @@ __all__ = [
     "Provenance",
     "Reason",
     "Record",
+    "Rollout",
     "Signal",
     "Status",
     "Telemetry",
@@ -34,6 +35,7 @@ from alignmeter.records.document import decode_versioned, encode_document
 from alignmeter.records.energy import Energy
 from alignmeter.records.migrations import RECORD_STEPS
 from alignmeter.records.reasons import Reason
+from alignmeter.records.rollout import Rollout
 
 SCHEMA_VERSION = 2
 Status = Literal["ok", "oom", "unsupported", "timeout", "crashed", "predicted_oom"]
@@ -235,6 +237,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One replicate. `ledger` rows sum to ``memory.allocated_peak_bytes``.
 
+    ``rollout``: ``None`` where the method samples nothing.
     ``notes``: what a reader has to know of it though every figure stands.
     """
 
@@ -255,6 +258,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     validity: dict[str, Verdict]
     provenance: Provenance
     notes: list[Reason] = []
+    rollout: Rollout | None = None
 
 
 _DECODER = msgspec.json.Decoder(Record)

@@ -31,7 +31,7 @@ Signals = dict[str, list[float]]
 
 _NO_EFFECT = (
     "accelerator", "kernels", "precision", "checkpointing", "deterministic", "optimizer", "ref",
-    "ppo_backward", "lane", "data", "columns", "model",
+    "ppo_backward", "rollout", "lane", "data", "columns", "model",
 )  # fmt: skip
 """Axes of a cell that change how a loss is computed but not what it is, and paths."""
 _LIBRARIES = ("torch", "transformers")

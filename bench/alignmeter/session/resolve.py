@@ -22,7 +22,8 @@ from alignmeter.errors import CellError, InputError
 from alignmeter.methods import open_method
 from alignmeter.peft import open_peft
 from alignmeter.records.record import Reason
-from alignmeter.registry import ARCHITECTURES, PEFT_MODES, unused_axes
+from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES, unused_axes
+from alignmeter.training.engines import open_engine
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,9 +169,7 @@ def _contradictions(cell: Cell) -> Iterator[str]:
         if unfit is not None:
             yield unfit
     yield from _unpackable(cell)
-    misfit = open_peft(cell.peft).misfit(cell)
-    if misfit is not None:
-        yield misfit
+    yield from _misfits(cell)
     if cell.model != RANDOM:
         family = find_checkpoint(cell.model).architecture
         if cell.architecture != family:
@@ -200,6 +199,20 @@ def _unpackable(cell: Cell) -> Iterator[str]:
         )
 
 
+def _misfits(cell: Cell) -> Iterator[str]:
+    """Of its PEFT mode, and of what samples its responses."""
+    found = [open_peft(cell.peft).misfit(cell)]
+    if METHODS[cell.method].rollouts:
+        engine = open_engine(cell.rollout)
+        found.append(engine.misfit(cell))
+        if cell.batching != "fixed" and not engine.ragged:
+            found.append(
+                f"rollout {engine.name} takes prompts of one length; use rollout eager, or "
+                "batching fixed"
+            )
+    yield from (misfit for misfit in found if misfit is not None)
+
+
 def _obstacle(cell: Cell) -> Reason | None:
     contradiction = next(_contradictions(cell), None)
     if contradiction is not None:
@@ -211,6 +224,8 @@ def _obstacle(cell: Cell) -> Reason | None:
     if absent is None and cell.kernels == "vendor":
         vendor = open_architecture(cell.architecture).vendor
         absent = vendor_missing(vendor, cell.architecture, cell.accelerator)
+    if absent is None and METHODS[cell.method].rollouts:
+        absent = open_engine(cell.rollout).missing(cell)
     if absent is not None:
         return Reason(code="library_missing", text=absent)
     return _unfit_data(cell)

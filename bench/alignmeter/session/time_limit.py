@@ -10,6 +10,7 @@ from alignmeter.architectures.base import drawing_device
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.settings import Settings
+from alignmeter.registry import METHODS, ROLLOUTS
 from alignmeter.worker.agreement import sliced_layers
 
 _STEPS_S = 600.0
@@ -18,6 +19,8 @@ _DRAWN_PER_S = 25e6
 """Weights that one thread draws, at the least: 53 million per s on one core of an AMD EPYC."""
 _READ_PER_S = 200e6
 """Bytes that a disk gives, at the least."""
+_COMPILED_BLOCK_S = 20.0
+"""At the most: four blocks of a Mamba took 46 s on one busy core, three of a llama 16 s."""
 _BACKBONES = 4
 """PPO's policy, ref, reward and value model; no method has more."""
 
@@ -29,7 +32,17 @@ def time_limit_s(cell: Cell, settings: Settings) -> float:
     """
     if settings.timeout_s is not None:
         return settings.timeout_s
-    return float(round(_STEPS_S + _build_s(cell)))
+    return float(round(_STEPS_S + _build_s(cell) + _compile_s(cell)))
+
+
+def _compile_s(cell: Cell) -> float:
+    """What a rollout engine that compiles takes for the model's blocks, one after the other."""
+    if not (METHODS[cell.method].rollouts and ROLLOUTS[cell.rollout].compiled):
+        return 0.0
+    random = cell.model == RANDOM
+    family = open_architecture(cell.architecture)
+    shape = family.shape(cell.size) if random else find_checkpoint(cell.model).shape()
+    return _COMPILED_BLOCK_S * int(shape["num_hidden_layers"])
 
 
 @cache

@@ -1,6 +1,6 @@
 """The one rollout of every method: sampled, cached, of fixed length."""
 
-__all__ = ["Given", "decoding_cache", "rollout"]
+__all__ = ["CACHES", "Given", "cache_tensors", "decoding_cache", "layer_tensors", "rollout"]
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from alignmeter.architectures.tracing import is_tracing
 from alignmeter.training.step import Probe
 
 _LEAST_SKIPPED = 3
-_CACHES = ("cache", "past_key_values", "cache_params")
+CACHES = ("cache", "past_key_values", "cache_params")
 """transformers 5.24's name, and what attention and state-space models called it before."""
 
 
@@ -56,7 +56,7 @@ def rollout(
     step = 0
     while step < new_tokens:
         argument, cache = decoding_cache(output)
-        probe.owns("rollout_cache", _cache_tensors(cache))
+        probe.owns("rollout_cache", cache_tensors(cache))
         probabilities = output.logits[:, -1].float().softmax(-1)
         token = torch.multinomial(probabilities, 1, generator=generator)
         if given is not None:
@@ -72,6 +72,7 @@ def rollout(
         step += 1
         if is_tracing() and step == 1 and new_tokens > _LEAST_SKIPPED:
             ids, step = _skipped(cache, ids, new_tokens), new_tokens - 2
+    probe.uses("rollout_cache", (tensor.nbytes for tensor in cache_tensors(cache)))
     policy.train()
     return ids
 
@@ -97,19 +98,24 @@ def decoding_cache(output: Any) -> tuple[str, Any]:
 
     Raises `ValueError` if the output holds none under a name that is known.
     """
-    for name in _CACHES:
+    for name in CACHES:
         if name in output:
             return name, output[name]
-    raise ValueError(f"no cache in the model's output {list(output)}; known names: {_CACHES}")
+    raise ValueError(f"no cache in the model's output {list(output)}; known names: {CACHES}")
 
 
-def _cache_tensors(cache: Any) -> Iterator[torch.Tensor]:
+def cache_tensors(cache: Any) -> Iterator[torch.Tensor]:
     """Every tensor that the layers of a transformers cache hold: keys, values or states."""
     for layer in cache.layers:
-        for value in vars(layer).values():
-            if isinstance(value, torch.Tensor):
-                yield value
-            elif isinstance(value, (list, tuple)):
-                yield from (item for item in value if isinstance(item, torch.Tensor))
-            elif isinstance(value, dict):
-                yield from (item for item in value.values() if isinstance(item, torch.Tensor))
+        yield from layer_tensors(layer)
+
+
+def layer_tensors(layer: Any) -> Iterator[torch.Tensor]:
+    """Those of one layer."""
+    for value in vars(layer).values():
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from (item for item in value if isinstance(item, torch.Tensor))
+        elif isinstance(value, dict):
+            yield from (item for item in value.values() if isinstance(item, torch.Tensor))

@@ -1,14 +1,15 @@
-"""Responses of a step: sampled by its policy, or replayed from a reference."""
+"""Responses of a step: sampled by its rollout engine, or replayed from a reference."""
 
 __all__ = ["Sampling", "sampled_outcome"]
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
 
 from alignmeter.batches import Batch, Where
-from alignmeter.training.rollout import Given, rollout
+from alignmeter.training.engines import open_engine
+from alignmeter.training.rollout import Given
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Outcome, Probe
 
@@ -17,20 +18,33 @@ _SEED = 4
 
 
 class Sampling:
-    """The generator of one step's rollouts, in their phase ``rollout``."""
+    """Engine and generator of one step's rollouts, in their phase ``rollout``."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
+        self._sampler = open_engine(setup.cell.rollout).open(setup.cell)
         self._generator = torch.Generator(setup.device).manual_seed(setup.seed + _SEED)
+        self._logprobs: torch.Tensor | None = None
+
+    def prepare(self, policy: nn.Module, probe: Probe) -> None:
+        """What the engine does once, before the first step."""
+        rows, prompt_len = 2 * self._setup.cell.batch, self._setup.cell.prompt_len
+        prompts = torch.zeros(rows, prompt_len, dtype=torch.int64, device=self._setup.device)
+        with torch.no_grad(), self._setup.forward():
+            self._sampler.prepare(policy, prompts, probe)
 
     def sample(self, policy: nn.Module, batch: Batch, probe: Probe) -> torch.Tensor:
         """The batch's prompts with a response of T-P tokens each: [R, L]."""
         cell = self._setup.cell
+        self._logprobs = None
+        if batch.rollout is None:
+            with torch.no_grad():
+                self._sampler.synchronise(policy, probe)
         with probe.phase("rollout"):
             if batch.rollout is not None:
                 return batch.rollout
             with torch.no_grad(), self._setup.forward():
-                return rollout(
+                sampled = self._sampler.sample(
                     policy,
                     batch.prompts,
                     new_tokens=cell.seq_len - cell.prompt_len + _spread(batch),
@@ -38,6 +52,21 @@ class Sampling:
                     probe=probe,
                     given=_given(batch),
                 )
+        self._logprobs = sampled.logprobs
+        return sampled.ids
+
+    def gap(self, logprobs: torch.Tensor) -> torch.Tensor | None:
+        """How far the engine's log-probs of the last rollout are from the policy's [R, N], mean.
+
+        ``None`` where the engine is the policy, and where the tokens were replayed.
+        """
+        if self._logprobs is None:
+            return None
+        return (logprobs.detach() - self._logprobs).abs().mean()
+
+    def held(self) -> Mapping[str, Iterable[torch.Tensor]]:
+        """What the engine keeps between rollouts, by its owner in the ledger."""
+        return {"rollout_cache": self._sampler.held()}
 
 
 def sampled_outcome(
@@ -47,6 +76,7 @@ def sampled_outcome(
     *,
     metrics: Mapping[str, torch.Tensor] | None = None,
     passes: int = 1,
+    logprob_gap: torch.Tensor | None = None,
 ) -> Outcome:
     """What a step on rollouts ``ids`` [R, L] did, which it trained on ``passes`` times."""
     rows, length = ids.shape
@@ -62,6 +92,7 @@ def sampled_outcome(
         generated_tokens=new,
         metrics=metrics or {},
         rollout=ids,
+        logprob_gap=logprob_gap,
     )
 
 

@@ -35,6 +35,17 @@ class Probe(Protocol):
         """These tensors are the ledger's ``owner`` (one of `alignmeter.records.record.OWNERS`)."""
         ...
 
+    def uses(self, owner: str, nbytes: Iterable[int], *, beside: int = 0) -> None:
+        """Of what that owner has reserved now, the sum of ``nbytes`` holds something.
+
+        ``beside``: bytes that it has reserved without a tensor of this process.
+        """
+        ...
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Within the context no operator is watched: compiled code stands for one way to run."""
+        ...
+
 
 class SilentProbe:
     """Listens to nothing: for warm-up, tests and oracles."""
@@ -46,6 +57,13 @@ class SilentProbe:
     def owns(self, owner: str, tensors: Iterable[torch.Tensor]) -> None:
         """Ignored."""
 
+    def uses(self, owner: str, nbytes: Iterable[int], *, beside: int = 0) -> None:
+        """Ignored."""
+
+    def aside(self) -> AbstractContextManager[None]:
+        """A context without effect."""
+        return contextlib.nullcontext()
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
@@ -54,7 +72,8 @@ class Outcome:
     ``loss`` is a scalar on the device; reading it synchronises, so that is left to the harness.
     ``metrics`` are continuous scalars of the method, e.g. DPO's mean log-prob: the agreement check
     compares them between devices. ``accuracy`` is the share of pairs ranked right. ``rollout`` are
-    the tokens [R, T] that PPO sampled.
+    the tokens [R, T] that PPO sampled. ``logprob_gap``: the mean over response tokens of how far a
+    served engine's log-prob is from the policy's, in nats; ``None`` where the policy samples.
     """
 
     loss: torch.Tensor
@@ -64,6 +83,7 @@ class Outcome:
     metrics: Mapping[str, torch.Tensor] = field(default_factory=dict)
     accuracy: torch.Tensor | None = None
     rollout: torch.Tensor | None = None
+    logprob_gap: torch.Tensor | None = None
 
 
 class TrainingStep(Protocol):
@@ -80,6 +100,12 @@ class TrainingStep(Protocol):
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """Every optimizer of the step."""
         ...
+
+    def held(self) -> Mapping[str, Iterable[torch.Tensor]]:
+        """Owner in the ledger -> tensors that stay between steps and that no model has; by default
+        none.
+        """
+        return {}
 
     def run(self, batch: Batch, probe: Probe) -> Outcome:
         """One whole step on ``batch``, gradients released at its end."""

@@ -2,6 +2,7 @@
 
 __all__ = [
     "AGREEMENT_STEPS",
+    "PLAIN_ROLLOUT",
     "checked_cell",
     "is_reference",
     "is_rounded",
@@ -23,7 +24,7 @@ from alignmeter.batches import Batch, BatchSource, SharedRows, open_batches
 from alignmeter.cells.cell import Cell
 from alignmeter.methods import Method, TrainingStep, open_method, open_setup
 from alignmeter.records.reference import Reference, Signals
-from alignmeter.registry import PEFT_MODES
+from alignmeter.registry import PEFT_MODES, ROLLOUTS, default_name
 from alignmeter.training.step import SilentProbe
 from alignmeter.worker.gradients import GradientWatch
 from alignmeter.worker.messages import Observed
@@ -36,7 +37,11 @@ _SLICE_LAYERS = 2
 _WHOLE_TOKENS = 256
 """Stock Mamba loops over tokens in Python: 8192 of them would take the reference minutes."""
 _LEAST_RESPONSE = 16
-_PLAIN = {"accelerator": "cpu", "precision": REFERENCE, "kernels": "stock"}
+PLAIN_ROLLOUT = default_name(ROLLOUTS)
+"""What samples a reference's tokens, which cells of every engine replay."""
+_PLAIN = {
+    "accelerator": "cpu", "precision": REFERENCE, "kernels": "stock", "rollout": PLAIN_ROLLOUT,
+}  # fmt: skip
 """Axes that decide how a reference is computed, and their values."""
 
 

@@ -1,6 +1,7 @@
 """All that crosses the pipe between a worker and the session that drives it."""
 
 __all__ = [
+    "CacheUse",
     "EnergyWindow",
     "MemoryProfile",
     "Observed",
@@ -46,7 +47,8 @@ class StepSpans:
 class StepReport:
     """One step as the parent sees it. Times in s; ``spans``: when it and its phases ran;
     ``others_share``: the share of the host's cores that other processes used meanwhile;
-    ``swapped_bytes``: the worker's memory in swap afterwards, ``None`` where nobody says.
+    ``swapped_bytes``: the worker's memory in swap afterwards, ``None`` where nobody says;
+    ``logprob_gap``: as `Outcome`'s.
     """
 
     seconds: float
@@ -58,6 +60,7 @@ class StepReport:
     generated_tokens: int
     others_share: float
     swapped_bytes: int | None = None
+    logprob_gap: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,11 +77,22 @@ class ProcessPeaks:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CacheUse:
+    """Bytes of a rollout's cache in the memory step: at its largest moment, and of them those that
+    held keys, values or states.
+    """
+
+    reserved_bytes: int
+    used_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MemoryProfile:
     """Peak of one step in bytes, where it was reached, and the ledger that sums to it.
 
     ``attention``: which of torch's ran, if one with an operator of its own did. ``seq_len``: tokens
-    of the step's longest row, where rows have lengths of their own.
+    of the step's longest row, where rows have lengths of their own. ``cache``: the rollout's,
+    ``None`` where none was seen.
     """
 
     peak_bytes: int
@@ -88,6 +102,7 @@ class MemoryProfile:
     ledger: dict[str, int]
     attention: str | None = None
     seq_len: int | None = None
+    cache: CacheUse | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,6 +5,7 @@ __all__ = ["PhaseClock"]
 import contextlib
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 
 import torch
 
@@ -39,6 +40,13 @@ class PhaseClock:
 
     def owns(self, owner: str, tensors: Iterable[torch.Tensor]) -> None:
         """Ignored: owners are asked for in the memory step only."""
+
+    def uses(self, owner: str, nbytes: Iterable[int], *, beside: int = 0) -> None:
+        """Ignored: so is what they use."""
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Without effect: no operator is watched."""
+        return contextlib.nullcontext()
 
     def spans(self) -> list[tuple[str, float, float]]:
         """(phase, start, end) in order, in s of the host's monotonic clock.

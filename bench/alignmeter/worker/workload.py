@@ -7,6 +7,7 @@ import os
 import time
 from dataclasses import replace
 
+import msgspec
 import psutil
 import torch
 
@@ -22,7 +23,12 @@ from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES
 from alignmeter.telemetry.linux.host import peak_rss_bytes, reset_peak_rss
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import SilentProbe
-from alignmeter.worker.agreement import AGREEMENT_STEPS, checked_cell, observe
+from alignmeter.worker.agreement import (
+    AGREEMENT_STEPS,
+    PLAIN_ROLLOUT,
+    checked_cell,
+    observe,
+)
 from alignmeter.worker.attention import PLAIN
 from alignmeter.worker.deterministic import use_deterministic
 from alignmeter.worker.energy_window import measure_window
@@ -102,9 +108,10 @@ class Workload:
     def sliced_agreement(self, layers: int | None, replay: list[list[list[int]]]) -> Observed:
         """The same on backbones cut to ``layers`` and on short sequences, with models of its own.
 
-        It comes before the whole models are built.
+        It comes before the whole models are built. Its tokens are replayed, so that no engine has
+        to be made ready.
         """
-        cell = checked_cell(self.cell)
+        cell = msgspec.structs.replace(checked_cell(self.cell), rollout=PLAIN_ROLLOUT)
         setup = open_setup(cell, self.device, seed=self.seed, layers=layers)
         batches = self._open_batches(cell, setup)
         step = self.method.build(setup)
@@ -147,6 +154,7 @@ class Workload:
             trained_tokens=outcome.trained_tokens,
             padded_tokens=outcome.padded_tokens,
             generated_tokens=outcome.generated_tokens,
+            logprob_gap=None if outcome.logprob_gap is None else float(outcome.logprob_gap),
             others_share=busy.others_share(seconds),
             swapped_bytes=swapped_bytes(os.getpid()),
         )
@@ -217,8 +225,6 @@ class Workload:
 
 
 def _replaced(provenance: Provenance, more: dict[str, object]) -> Provenance:
-    import msgspec
-
     return msgspec.structs.replace(provenance, **more)
 
 

@@ -11,7 +11,8 @@ from alignmeter_reports.drawing.charts import Bar, stacked_bars
 from alignmeter_reports.drawing.labels import bar_label, told_apart
 
 _PHASES = (
-    "ref_precompute", "rollout", "scoring", "ref_forward", "forward", "backward", "optimizer",
+    "ref_precompute", "engine_start", "weight_sync", "rollout", "scoring", "ref_forward", "forward",
+    "backward", "optimizer",
 )  # fmt: skip
 """The order of a step; a phase of another name comes after them."""
 

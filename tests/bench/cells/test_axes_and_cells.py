@@ -84,10 +84,11 @@ GRPO = {"grpo_variant", "kl", *GROUPS}
 
 def test_axes_of_methods_and_modes_that_are_not_the_cells_change_nothing():
     assert set(unused("ppo", "qlora")) == {"dpo_loss", *GRPO}
-    assert set(unused("dpo", "lora")) == {*PPO, *GRPO, "quantiser"}
+    assert set(unused("dpo", "lora")) == {*PPO, *GRPO, "quantiser", "rollout"}
     assert set(unused("rloo", "qlora")) == {*PPO, *GRPO, "dpo_loss"} - GROUPS
-    for method in ("simpo", "orpo", "distill"):
-        assert set(unused(method, "qlora")) == {*PPO, *GRPO, "dpo_loss", "ref"}
+    for method in ("simpo", "orpo"):
+        assert set(unused(method, "qlora")) == {*PPO, *GRPO, "dpo_loss", "ref", "rollout"}
+    assert set(unused("distill", "qlora")) == {*PPO, *GRPO, "dpo_loss", "ref"}
     with pytest.raises(InputError, match="'of_tomorrow' is not a known name; known: sft, rm"):
         unused("of_tomorrow", "lora")
 

@@ -14,6 +14,7 @@ from alignmeter.session.sampling import Sampling
 from alignmeter.training.step import SilentProbe
 from alignmeter.worker.memory.allocations import AllocationLog
 from alignmeter.worker.memory.cpu_events import record_events
+from alignmeter.worker.memory.torch_internals import FakeTensorMode
 from alignmeter.worker.workload import Workload
 
 
@@ -151,3 +152,15 @@ def test_every_adapter_gets_a_gradient(method, architecture, topology, make_cell
     found = load.agreement([])
     assert found.silent_adapters == []
     assert all(norm > 0 for norm in found.signals["grad_norm"])
+
+
+def test_tensors_without_data_are_no_memory(make_cell):
+    """A compiler keeps them for good, and they say that they are on the CPU: here 40 MB each."""
+    load = ready(make_cell(method="sft"))
+    before = load.memory_step()
+    with FakeTensorMode():
+        kept = [torch.empty(10_000_000) for _ in range(3)]
+    after = load.memory_step()
+    assert len(kept) == 3
+    assert after.peak_bytes == before.peak_bytes
+    assert after.ledger == before.ledger

@@ -10,7 +10,6 @@ import msgspec
 
 from alignmeter.accelerators import open_accelerator
 from alignmeter.cells.cell import Cell
-from alignmeter.methods import open_method
 from alignmeter.records.record import (
     SCHEMA_VERSION,
     Energy,
@@ -27,7 +26,9 @@ from alignmeter.records.reference import Reference
 from alignmeter.session.findings.bands import compare
 from alignmeter.session.findings.disturbances import Timed
 from alignmeter.session.findings.energy import settle
-from alignmeter.session.findings.throughput import median, throughput, typical
+from alignmeter.session.findings.median import median
+from alignmeter.session.findings.rollout import COMPILE, rollout_found, step_phases
+from alignmeter.session.findings.throughput import throughput, typical
 from alignmeter.session.findings.validity import judge
 from alignmeter.session.sampling import Readings, Sampling
 from alignmeter.worker.messages import (
@@ -113,6 +114,13 @@ def assemble(found: Findings) -> Record:
             "validity": _validity(found, numerics, energy, kind, readings),
             "provenance": provenance,
             "notes": found.notes,
+            "rollout": rollout_found(
+                found.cell,
+                steps=found.steps,
+                cache=None if found.profile is None else found.profile.cache,
+                peaks=found.peaks,
+                prepared=found.prepared,
+            ),
         },
         Record,
         from_attributes=True,
@@ -234,10 +242,11 @@ def _phases(found: Findings) -> dict[str, Phase]:
             median_s=typical(found.cell, (r.phases[name] for r in found.steps if name in r.phases)),
             peak_bytes=peaks.get(name),
         )
-        for name in open_method(found.cell.method).phases
+        for name in step_phases(found.cell)
         if name in seen or not seen
     }
-    return {name: Phase(median_s=s) for name, s in found.prepared.items()} | phases
+    prepared = {name: s for name, s in found.prepared.items() if name != COMPILE}
+    return {name: Phase(median_s=s) for name, s in prepared.items()} | phases
 
 
 def _memory(found: Findings, kind: str, readings: Readings) -> Memory:

@@ -1,20 +1,15 @@
 """What a replicate's timed steps come to: seconds of one, tokens per s, utilisation."""
 
-__all__ = ["median", "throughput", "typical"]
+__all__ = ["throughput", "typical"]
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 
 from alignmeter.cells.cell import Cell
 from alignmeter.records.record import Provenance, Throughput
+from alignmeter.session.findings.median import median
 from alignmeter.session.findings.utilisation import utilisation
 from alignmeter.worker.messages import StepReport
-
-
-def median(values: Iterable[float]) -> float | None:
-    """The median; ``None`` of nothing."""
-    listed = list(values)
-    return statistics.median(listed) if listed else None
 
 
 def typical(cell: Cell, seconds: Iterable[float]) -> float | None:

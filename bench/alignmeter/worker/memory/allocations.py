@@ -11,12 +11,18 @@ import contextlib
 import itertools
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from alignmeter.worker.memory.torch_internals import TorchDispatchMode, storage_key, tree_leaves
+from alignmeter.worker.memory.torch_internals import (
+    TorchDispatchMode,
+    modes_off,
+    storage_key,
+    tree_leaves,
+)
 
 MARKER_BYTES = 4099
 """Size of the allocation that marks an operator's begin in the CPU allocator's event stream.
@@ -49,6 +55,8 @@ class AllocationLog(TorchDispatchMode):
         self.storages: list[Storage] = []
         self.operators: list[str] = []
         self.phase_of: list[str | None] = []
+        self.used: dict[str, int] = {}
+        self.beside: dict[str, int] = {}
         self._device = device.type
         self._markers, self._block = markers, block
         self._phase: str | None = None
@@ -62,6 +70,18 @@ class AllocationLog(TorchDispatchMode):
                 storage.owner = owner
 
     owns = own
+
+    def uses(self, owner: str, nbytes: Iterable[int], *, beside: int = 0) -> None:
+        """Keep the most that the owner ever used, and had beside storages of this process."""
+        self.used[owner] = max(self.used.get(owner, 0), sum(nbytes))
+        self.beside[owner] = max(self.beside.get(owner, 0), beside)
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Within the context operators pass by the log: torch compiles again what a mode watches.
+
+        What they allocate is known to the allocator alone.
+        """
+        return modes_off()
 
     def own_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> Callable[[], None]:
         """Name every gradient as it is accumulated; call the result to stop."""
@@ -82,10 +102,15 @@ class AllocationLog(TorchDispatchMode):
         """Bytes of the storages known and alive now."""
         return sum(storage.nbytes for storage, _ in self._live.values())
 
-    def live_curve(self) -> list[int]:
-        """Bytes known to the log at the begin of each operator, and after the last one."""
+    def live_curve(self, owner: str | None = None) -> list[int]:
+        """Bytes known to the log at the begin of each operator, and after the last one.
+
+        ``owner``: those of one owner only.
+        """
         change = [0] * (len(self.operators) + 2)
         for storage in self.storages:
+            if owner is not None and storage.owner != owner:
+                continue
             change[storage.born + 1] += storage.nbytes
             if storage.died is not None:
                 change[storage.died] -= storage.nbytes

@@ -19,9 +19,11 @@ from alignmeter.worker.attention import attention_path
 from alignmeter.worker.memory.allocations import AllocationLog
 from alignmeter.worker.memory.cpu_events import CpuEvents, record_events
 from alignmeter.worker.memory.library_workspace import library_workspace_bytes
-from alignmeter.worker.memory.torch_internals import generator_states
-from alignmeter.worker.messages import MemoryProfile
+from alignmeter.worker.memory.torch_internals import FakeTensor, generator_states
+from alignmeter.worker.messages import CacheUse, MemoryProfile
 from alignmeter_kernels.planning import watching
+
+_CACHE = "rollout_cache"
 
 
 def profile_step(
@@ -69,6 +71,7 @@ def _on_accelerator(
         phase_peaks={name: count for name, count in log.peaks.items() if name is not None},
         ledger=rows(ledger),
         attention=attention_path(log.operators),
+        cache=_cache_use(log),
     )
 
 
@@ -134,6 +137,8 @@ def own_residents(log: AllocationLog, step: TrainingStep, batch: Batch) -> None:
         log.own(f"{name}_weights", [*model.parameters(), *model.buffers()])
     for optimizer in step.optimizers():
         log.own("optimizer_state", _state_tensors(optimizer))
+    for owner, tensors in step.held().items():
+        log.own(owner, tensors)
     log.own("batch", batch.tensors())
 
 
@@ -143,8 +148,13 @@ def _state_tensors(optimizer: torch.optim.Optimizer) -> Iterator[torch.Tensor]:
 
 
 def _live_tensors() -> list[torch.Tensor]:
-    """Every tensor that Python can reach; ``type`` because ``isinstance`` wakes lazy proxies."""
-    return [o for o in gc.get_objects() if issubclass(type(o), (torch.Tensor, nn.Parameter))]
+    """Every tensor that Python can reach; ``type`` because ``isinstance`` wakes lazy proxies.
+
+    A compiler's graphs keep tensors without data, which say that they are on the device.
+    """
+    kinds = ((o, type(o)) for o in gc.get_objects())
+    tensors = ((o, kind) for o, kind in kinds if issubclass(kind, (torch.Tensor, nn.Parameter)))
+    return [o for o, kind in tensors if not issubclass(kind, FakeTensor)]
 
 
 def default_owner(phase: str | None) -> str:
@@ -163,6 +173,15 @@ def _owners_at(log: AllocationLog, operator: int) -> dict[str, int]:
 def rows(ledger: dict[str, int]) -> dict[str, int]:
     """A record's rows: every owner, with its unit in the name."""
     return {f"{owner}_bytes": ledger.get(owner, 0) for owner in OWNERS}
+
+
+def _cache_use(log: AllocationLog) -> CacheUse | None:
+    """What the rollout's cache took at its largest moment, and what of it was in use."""
+    used = log.used.get(_CACHE)
+    if used is None:
+        return None
+    reserved = max(log.live_curve(_CACHE)) + log.beside[_CACHE]
+    return CacheUse(reserved_bytes=reserved, used_bytes=used)
 
 
 def _phase_peaks(log: AllocationLog, after: list[int]) -> dict[str, int]:
@@ -200,4 +219,5 @@ def _reconciled(log: AllocationLog, events: CpuEvents, base: int) -> MemoryProfi
         phase_peaks=_phase_peaks(log, peaks),
         ledger=rows(ledger),
         attention=attention_path(log.operators),
+        cache=_cache_use(log),
     )

@@ -4,12 +4,14 @@
 """
 
 __all__ = [
+    "FakeTensor",
     "FakeTensorMode",
     "TorchDispatchMode",
     "applied_to_copies",
     "forget_library_workspaces",
     "generator_states",
     "has_onednn_bf16",
+    "modes_off",
     "recorded_memory",
     "storage_key",
     "tree_leaves",
@@ -22,14 +24,21 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
 
 def storage_key(storage: torch.UntypedStorage) -> int:
     """The same number for every Python object of one storage, while that is alive."""
     return int(storage._cdata)
+
+
+@contextlib.contextmanager
+def modes_off() -> Iterator[None]:
+    """Within the context no dispatch mode is on."""
+    with _disable_current_modes():
+        yield
 
 
 @cache

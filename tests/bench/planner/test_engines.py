@@ -1,0 +1,77 @@
+"""Plans of rollout engines: within 1 % where they are made, refused with a reason where not."""
+
+import msgspec
+import pytest
+import torch
+
+from alignmeter.accelerators import open_accelerator
+from alignmeter.planner.engines import unplanned_peak
+from alignmeter.planner.trace import NotPlannedError, predict
+from alignmeter.training.engines import compiled
+from alignmeter.worker.workload import Workload
+
+
+@pytest.fixture
+def traced_only(monkeypatch):
+    """Dynamo's part of compiling alone."""
+
+    def compile_(policy, *, graphs):
+        assert not graphs
+        return torch.compile(policy, dynamic=False, backend="eager")
+
+    monkeypatch.setattr(compiled, "_compile", compile_)
+    yield
+    torch.compiler.reset()
+
+
+CELLS = [
+    {"method": "ppo", "architecture": "llama", "peft": "lora"},
+    {"method": "grpo", "architecture": "mamba2", "peft": "qlora"},
+    {"method": "distill", "architecture": "mamba", "checkpointing": "on"},
+    # A long response of many rows: a kept cache is a fifth of the peak.
+    {"method": "rloo", "peft": "lora", "checkpointing": "on", "seq_len": 128, "prompt_len": 8,
+     "batch": 4, "reward": "length"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ["static", "compiled"])
+@pytest.mark.parametrize("axes", CELLS, ids=lambda axes: axes["method"])
+def test_a_plan_of_an_engine_is_within_one_per_cent(axes, engine, make_cell, traced_only):
+    cell = make_cell(**{"kernels": "custom", **axes}, rollout=engine)
+    load = Workload(cell, 0)
+    load.build()
+    load.prepare()
+    load.agreement([])
+    profile, prediction = load.memory_step(), predict(cell)
+    assert prediction.peak_bytes == pytest.approx(profile.peak_bytes, rel=0.01)
+    rollout = prediction.phases["rollout"], profile.phase_peaks["rollout"]
+    if engine == "compiled":  # Dynamo fuses nothing, but frees earlier
+        assert rollout[0] >= 0.99 * rollout[1]
+    else:
+        assert rollout[0] == pytest.approx(rollout[1], rel=0.01)
+    planned, found = (x.ledger["rollout_cache_bytes"] for x in (prediction, profile))
+    assert planned == found
+    assert (found > 0) == (engine == "compiled")
+
+
+def test_what_only_a_measurement_can_tell_has_no_plan(make_cell):
+    for engine, accelerator, why in (
+        ("compiled", "cuda", "graphs"),
+        ("compiled", "rocm", "graphs"),
+        ("vllm", "cpu", "its own"),
+    ):
+        cell = msgspec.structs.replace(
+            make_cell(method="grpo"), rollout=engine, accelerator=accelerator
+        )
+        with pytest.raises(NotPlannedError, match=why):
+            predict(cell)
+    assert open_accelerator("xpu").records_graphs is False
+
+
+def test_a_peak_in_a_compiled_step_is_the_compilers(make_cell):
+    prediction = predict(make_cell(method="grpo", reward="length", rollout="compiled"))
+    assert unplanned_peak(prediction) is None
+    in_rollout = msgspec.structs.replace(prediction, peak_phase="rollout")
+    assert "the compiler decides" in unplanned_peak(in_rollout)
+    eager = msgspec.structs.replace(in_rollout, cell=make_cell(method="grpo"))
+    assert unplanned_peak(eager) is None
