@@ -1,12 +1,14 @@
 """Words for people: plain, counted, shortened, listed, wrapped."""
 
-__all__ = ["counted", "listed", "plain", "shortened", "wrapped"]
+__all__ = ["counted", "listed", "plain", "shortened", "shown_path", "wrapped"]
 
 import textwrap
 from collections.abc import Sequence
 
 _LONGEST = 400
 """Characters of one text: enough for a reason, too few to bury a page under."""
+_LONGEST_PATH = 120
+"""Characters of a path in a sentence: the rest of the 300 is for what is wrong."""
 _GLUE = "\N{NO-BREAK SPACE}"
 
 
@@ -15,7 +17,17 @@ def plain(text: str) -> str:
 
     Records are untrusted, so what they say is made plain before anybody reads it.
     """
-    return shortened("".join(c if c.isprintable() else " " for c in text[: _LONGEST + 1]), _LONGEST)
+    return shortened(_printable(text[: _LONGEST + 1]), _LONGEST)
+
+
+def shown_path(path: str) -> str:
+    """A path for a sentence: printable, and of a long one the end, which tells files apart."""
+    text = _printable(path)
+    return text if len(text) <= _LONGEST_PATH else f"...{text[3 - _LONGEST_PATH :]}"
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def counted(count: int, what: str, several: str | None = None) -> str:

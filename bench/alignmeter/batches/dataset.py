@@ -46,9 +46,12 @@ class Dataset:
 
     @property
     def counts(self) -> dict[str, int]:
-        """``rows``, and those that are no pair by kind, as records have them."""
+        """``rows``, those that are no pair by kind, and those of which the prompt was split, as
+        records have them.
+        """
         bad = {f"dropped_{kind}": number for kind, number in self.found.bad.items()}
-        return {"rows": self.found.rows, **bad}
+        split = {"split_prompt_repeated": self.found.repeated} if self.found.repeated else {}
+        return {"rows": self.found.rows, **bad, **split}
 
     def note(self) -> str | None:
         """One sentence on the rows that are no pair, the commonest case first, if there are any."""
