@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 _LONGEST = 400
 """Characters of one text: enough for a reason, too few to bury a page under."""
-_LONGEST_PATH = 120
-"""Characters of a path in a sentence: the rest of the 300 is for what is wrong."""
 _GLUE = "\N{NO-BREAK SPACE}"
 
 
@@ -20,10 +18,13 @@ def plain(text: str) -> str:
     return shortened(_printable(text[: _LONGEST + 1]), _LONGEST)
 
 
-def shown_path(path: str) -> str:
-    """A path for a sentence: printable, and of a long one the end, which tells files apart."""
+def shown_path(path: str, longest: int = 120) -> str:
+    """A path for a sentence: printable, and of a long one the end, which tells files apart.
+
+    A sentence has 300 characters; what 120 of these leave is for what is wrong.
+    """
     text = _printable(path)
-    return text if len(text) <= _LONGEST_PATH else f"...{text[3 - _LONGEST_PATH :]}"
+    return text if len(text) <= longest else f"...{text[3 - longest :]}"
 
 
 def _printable(text: str) -> str:

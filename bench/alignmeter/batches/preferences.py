@@ -26,6 +26,7 @@ from alignmeter.batches.splitting import (
 )
 from alignmeter.cells.columns import AUTO, parse_columns
 from alignmeter.errors import InputError
+from alignmeter.text import shown_path
 
 KINDS = {
     "prompt_empty": "the prompt is empty",
@@ -110,7 +111,7 @@ class PairReader:
                 self._repeated += repeated
                 yield pair
         if not self._rows:
-            raise InputError(f"{self.data}: no preference rows; give at least one pair")
+            raise InputError(f"{shown_path(self.data)}: no preference rows; give at least one pair")
 
     def found(self) -> Preferences:
         """What the file says, after the last pair."""

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from alignmeter.batches.dataset import SYNTHETIC, Dataset, dataset_of, shared_folder
-from alignmeter.batches.files import PACKAGED
 from alignmeter.batches.lengths import Lengths, measure
+from alignmeter.batches.shards import PACKAGED
 from alignmeter.batches.texts import MappedTexts, Texts
 from alignmeter.batches.tokenizer import open_tokenizer
 from alignmeter.cells.cell import Cell

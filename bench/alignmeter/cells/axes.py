@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignmeter.cells.columns import AUTO, parse_columns
+from alignmeter.cells.places import check_path
 from alignmeter.errors import InputError, known
 from alignmeter.registry import (
     ACCELERATORS,
@@ -15,7 +16,7 @@ from alignmeter.registry import (
     PRECISIONS,
     default_name,
 )
-from alignmeter.text import plain, shortened
+from alignmeter.text import plain, shortened, shown_path
 
 AxisValue = str | int
 HEAD = ("method", "architecture", "size", "peft", "accelerator")
@@ -257,6 +258,8 @@ def check_value(name: str, value: object, where: str, folder: Path | None = None
         raise InputError(f"{where}: {name} wants text, got {value!r}")
     if axis.choices and value not in axis.choices:
         raise InputError(f"{where}: {value!r} is not a value of {name}; {known(axis.choices)}")
+    if name in PATHS:
+        check_path(value, where)
     if name == "data" and value not in PATHS[name]:
         _check_data(value, where, folder)
     if name == "columns":
@@ -273,8 +276,14 @@ def _check_data(value: str, where: str, folder: Path | None) -> None:
     place = Path(value) if folder is None else folder / value
     if place.is_file() or place.is_dir():
         return
-    beside = "" if folder is None else f" in {folder}, which paths in that file are relative to"
+    shown = repr(shown_path(value, 60))
+    if place.exists():
+        raise InputError(
+            f"{where}: data {shown} is a pipe or a device, read only once; save it as a file"
+        )
+    near = "" if folder is None else shown_path(str(folder), 60)
+    beside = near and f" in {near}, which paths in that file are relative to"
     raise InputError(
-        f"{where}: data file {value!r} does not exist{beside}; give packaged, synthetic, or a file "
+        f"{where}: data file {shown} does not exist{beside}; give packaged, synthetic, or a file "
         "or folder of JSON Lines, JSON, CSV or Parquet"
     )

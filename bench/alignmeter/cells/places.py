@@ -5,15 +5,31 @@ which a command is called. A path that is written in a file is relative to that 
 where that leads. Any other leads where the working directory has it.
 """
 
-__all__ = ["adopt_places", "known_places", "note_place", "place_of"]
+__all__ = ["adopt_places", "check_path", "known_places", "note_place", "place_of"]
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from alignmeter.errors import InputError
+from alignmeter.text import shown_path
 
 _PLACES: dict[str, str] = {}
 """A path as it was written in a file -> the same as this process finds it."""
+
+
+def check_path(written: str, where: str) -> None:
+    """Raises `InputError`, naming ``where``, for what no file of a record can be called.
+
+    That is a name that is no Unicode, which no JSON can hold, or longer than the system allows.
+    """
+    shown = f"{where}: {shown_path(written, 60)!r}"
+    try:
+        written.encode()
+        Path(written).exists()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{shown} is a name that is not UTF-8; rename it") from error
+    except OSError as error:
+        raise InputError(f"{shown} cannot be looked for: {error.strerror or error}") from error
 
 
 def note_place(written: str, folder: Path) -> None:
