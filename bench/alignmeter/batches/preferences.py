@@ -146,11 +146,10 @@ def _pair(fields: Mapping[str, Any], where: str) -> tuple[Pair, bool]:
     chosen, rejected = sides["chosen"], sides["rejected"]
     if prompt is None and "prompt" in fields and not _whole(chosen, rejected):
         raise NoPairError("prompt_empty", "prompt")
-    repeated = False
     if isinstance(chosen, str) and isinstance(rejected, str):
         pair, repeated = _of_texts(prompt, chosen, rejected, where)
     else:
-        pair = _of_messages(prompt, chosen, rejected, where)
+        pair, repeated = _of_messages(prompt, chosen, rejected, where)
     for name in ("chosen", "rejected"):
         _check_answer(getattr(pair, name), name)
     if pair.chosen == pair.rejected:
@@ -257,11 +256,15 @@ def _of_messages(
     chosen: str | list[Message],
     rejected: str | list[Message],
     where: str,
-) -> Pair:
+) -> tuple[Pair, bool]:
     sides = []
     for name, other, side in (("chosen", "rejected", chosen), ("rejected", "chosen", rejected)):
         if isinstance(side, str) and prompt is None:
             raise InputError(f"{where}: field {name!r} must be a list of messages like {other!r}")
         sides.append([("assistant", side)] if isinstance(side, str) else side)
     text, *answers = split_messages(prompt, *sides)
-    return Pair(prompt=text, chosen=answer_text(answers[0]), rejected=answer_text(answers[1]))
+    chosen, rejected = map(answer_text, answers)
+    repeated = False
+    if prompt is not None and all(len(answer) == 1 for answer in answers):
+        _, chosen, rejected, repeated = split_texts(prompt, chosen, rejected)
+    return Pair(prompt=text, chosen=chosen, rejected=rejected), repeated

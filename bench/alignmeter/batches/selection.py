@@ -97,7 +97,11 @@ def check_rows(cell: Cell) -> None:
         return
     dataset = dataset_of(cell)
     if not dataset.found.pairs:
-        raise CellError("unsupported", "no_pairs", f"{dataset.note()}; give answers that differ")
+        raise CellError(
+            "unsupported",
+            "no_pairs",
+            f"{dataset.note()}; give a prompt and two answers that differ",
+        )
     selection = select(cell)
     reaching, pairs, B = len(selection.rows), dataset.found.pairs, cell.batch
     if reaching < B:

@@ -26,6 +26,8 @@ from alignmeter.errors import AlignmeterError
 Conversation = Sequence[Message]
 Sides = tuple[str, Conversation, Conversation]
 """The prompt's text, the messages of the chosen answer and those of the rejected one."""
+_BY_CHANCE = 16
+"""Characters: a shorter prompt (``Hello``) may begin one answer without being repeated by it."""
 
 
 class NoPairError(AlignmeterError):
@@ -131,18 +133,32 @@ def split_texts(
 ) -> tuple[str, str, str, bool]:
     """Prompt and answers, without the prompt at the head of an answer, and whether both had it.
 
-    A text in turns is a whole conversation also where only one side is. Raises `NoPairError` where
-    only one of two plain answers begins with the prompt: that may be a quotation or a mistake.
+    In a template (``### Question: ...``) it need not be the first of what both begin with. A text
+    in turns is a whole conversation also where only one side is. Raises `NoPairError` where only
+    one of two plain answers begins with the prompt: that may be a quotation or a mistake.
     """
-    heads = [prompt] if isinstance(prompt, str) else [prompt_text(prompt), prompt[-1][1]]
+    written = [prompt] if isinstance(prompt, str) else [prompt_text(prompt), prompt[-1][1]]
+    heads = [text.strip() for text in written if text.strip()]
     sides = (chosen, rejected)
-    rests = [_after(heads, side) for side in sides]
-    if not any(map(in_turns, sides)) and rests.count(None) == 1:
-        raise NoPairError("prompt_in_one_answer")
-    if any(rest is None and in_turns(side) for side, rest in zip(sides, rests, strict=True)):
+    end = next((end for head in heads if (end := _end_in_both(head, *sides))), 0)
+    rests = [side[end:] if end else _after(heads, side) for side in sides]
+    whole = [in_turns(side) for side in sides]
+    if any(rest is None and turned for rest, turned in zip(rests, whole, strict=True)):
         raise NoPairError("prompt_not_shared")
+    if rests.count(None) == 1 and not any(whole):
+        if max(map(len, heads)) >= _BY_CHANCE:
+            raise NoPairError("prompt_in_one_answer")
+        rests = [None, None]
     answers = [side if rest is None else rest for side, rest in zip(sides, rests, strict=True)]
-    return heads[0], answers[0], answers[1], None not in rests
+    return written[0], answers[0], answers[1], None not in rests
+
+
+def _end_in_both(head: str, chosen: str, rejected: str) -> int:
+    """Where the prompt ends in what both answers begin with; 0 where they do not hold it."""
+    if len(head) < _BY_CHANCE or (place := chosen.find(head)) < 0:
+        return 0
+    end = place + len(head)
+    return end if rejected.startswith(chosen[:end]) else 0
 
 
 def in_turns(text: str) -> bool:
@@ -153,12 +169,12 @@ def in_turns(text: str) -> bool:
 def _after(heads: Sequence[str], text: str) -> str | None:
     """What follows the prompt where the text begins with it, in one of these ways to write it."""
     begun = text.lstrip()
-    for head in map(str.strip, heads):
-        if head and begun.startswith(head):
+    for head in heads:
+        if begun.startswith(head):
             return begun[len(head) :]
     said = turns(text)
     for (message, _, _), (_, _, content) in pairwise(said):
-        if message[1].strip() in map(str.strip, heads):
+        if message[1].strip() in heads:
             return text[content:]
     return None
 

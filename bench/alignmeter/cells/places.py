@@ -29,7 +29,9 @@ def check_path(written: str, where: str) -> None:
     except UnicodeEncodeError as error:
         raise InputError(f"{shown} is a name that is not UTF-8; rename it") from error
     except OSError as error:
-        raise InputError(f"{shown} cannot be looked for: {error.strerror or error}") from error
+        raise InputError(
+            f"{shown} cannot be looked for: {error.strerror or error}; give a path that is there"
+        ) from error
 
 
 def note_place(written: str, folder: Path) -> None:

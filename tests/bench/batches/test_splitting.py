@@ -85,6 +85,26 @@ def test_a_prompt_that_both_texts_begin_with_is_split_and_counted(tmp_path, prom
     assert data_counts(cell)["split_prompt_repeated"] == 1
 
 
+@pytest.mark.parametrize("answer", [str, lambda text: [said("assistant", text)]])
+def test_a_prompt_within_what_both_begin_with_is_split(tmp_path, answer):
+    form = f"### Question:\n{Q}\n\n### Answer:\n".__add__
+    row = {"prompt": Q, "chosen": answer(form("a")), "rejected": answer(form("b"))}
+    (pair,), found = read(tmp_path, row)
+    assert (pair.chosen, pair.rejected) == ("\n\n### Answer:\na", "\n\n### Answer:\nb")
+    assert (pair.prompt, found.repeated) == (Q, 1)
+
+
+@pytest.mark.parametrize(
+    "answers", [("Hello, who is it?", "Go away."), (f'You ask "{Q}"', f"I see: {Q}")]
+)
+def test_a_quotation_is_no_repetition(tmp_path, answers):
+    prompt = Q if Q in answers[0] else "Hello"
+    (pair,), found = read(
+        tmp_path, {"prompt": prompt, "chosen": answers[0], "rejected": answers[1]}
+    )
+    assert ((pair.chosen, pair.rejected), found.repeated) == (answers, 0)
+
+
 SYSTEM = said("system", "be brief")
 
 
