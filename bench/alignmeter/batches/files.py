@@ -13,7 +13,7 @@ from alignmeter.batches.content import Content, content_of
 from alignmeter.batches.shards import shards_of
 from alignmeter.batches.tables import table_rows
 from alignmeter.errors import InputError
-from alignmeter.text import shown_path
+from alignmeter.text import shortened, shown_path
 
 if TYPE_CHECKING:
     import pyarrow
@@ -117,17 +117,23 @@ def _parquet_rows(content: Content, name: str, columns: Container[str]) -> Itera
         raise InputError(f"{name}: not a Parquet file that can be read: {first}") from error
 
 
+_NO_VALUES = (OverflowError, KeyError, ValueError)
+"""What pyarrow raises for dates out of bounds, unknown time zones, and text that is no UTF-8."""
+
+
 def _values(part: "pyarrow.RecordBatch", name: str) -> list[dict[str, Any]]:
     """The rows of a part. Raises `InputError` naming a column that Python has no values for."""
     try:
         return part.to_pylist()
-    except OverflowError:
+    except _NO_VALUES:
         for number, column in enumerate(part.schema):
             try:
                 part.column(number).to_pylist()
-            except OverflowError as error:
-                shown = f"{shown_path(column.name, 40)!r} holds {column.type!s:.40}"
+            except _NO_VALUES as error:
+                shown = f"{shown_path(column.name, 40)!r} of type {column.type!s:.40}"
+                first = next(iter(str(error).splitlines()), "")
                 raise InputError(
-                    f"{name}: column {shown} out of all bounds; give text or lists of messages"
+                    f"{name}: column {shown} cannot be read: {shortened(first, 60)}; give text "
+                    "or lists of messages"
                 ) from error
         raise

@@ -2,12 +2,12 @@
 
 __all__ = ["PACKAGED", "shards_of"]
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
-from itertools import islice
 from pathlib import Path
 
 from alignmeter.batches.content import kind_of_name
@@ -37,11 +37,12 @@ def shards_of(data: str) -> list[tuple[str, Traversable]]:
         if not path.is_dir():
             return [(shown, path)]
         names = sorted(_tables(path))
+        below = "" if names else _below(path)
     except OSError as error:
         raise InputError(f"{shown}: cannot be read: {error.strerror or error}") from error
     if not names:
         raise InputError(
-            f"{shown}: a folder without .jsonl, .json, .csv, .tsv or .parquet files{_below(path)}"
+            f"{shown}: a folder without .jsonl, .json, .csv, .tsv or .parquet files{below}"
         )
     _check_alike(names, shown)
     _check_complete(path, names, shown)
@@ -57,7 +58,9 @@ def _tables(folder: Path) -> Iterator[str]:
 
 def _below(folder: Path) -> str:
     """The folder one or two deeper that has tables, where there is one."""
-    deeper = islice((f for at in ("*", "*/*") for f in sorted(folder.glob(at)) if f.is_dir()), 64)
+    deeper = itertools.islice(
+        (f for at in ("*", "*/*") for f in sorted(folder.glob(at)) if f.is_dir()), 64
+    )
     found = next((place for place in deeper if any(_tables(place))), None)
     return (
         ""
@@ -82,21 +85,22 @@ def _check_alike(names: Sequence[str], shown: str) -> None:
 
 def _check_complete(folder: Path, names: Sequence[str], shown: str) -> None:
     """Raises `InputError` for a name without a file, and for numbers that are not there."""
-    lost = next((name for name in names if not (folder / name).is_file()), None)
-    if lost is not None:
-        what = "a link to nothing" if (folder / lost).is_symlink() else "no regular file"
-        raise InputError(f"{shown}: {shown_path(lost, 60)} in it is {what}; put the file there")
+    empty = next((name for name in names if not (folder / name).is_file()), None)
+    if empty is not None:
+        what = "a link to nothing" if (folder / empty).is_symlink() else "no regular file"
+        raise InputError(f"{shown}: {shown_path(empty, 60)} in it is {what}; put the file there")
     numbers: dict[tuple[str, int], set[int]] = defaultdict(set)
     for name in names:
         if found := _NUMBERED.match(name):
             numbers[found[1], int(found[3])].add(int(found[2]))
     for (stem, count), there in numbers.items():
         first = 0 if 0 in there or count not in there else 1
-        missing = sorted({*range(first, first + count)} - there)
-        if missing:
+        missing = count - sum(first <= number < first + count for number in there)
+        if missing > 0:
+            lost = next(number for number in itertools.count(first) if number not in there)
             raise InputError(
-                f"{shown}: {counted(len(missing), 'shard')} of {count} missing, the first "
-                f"{shown_path(stem, 40)}{missing[0]:05}; fetch what is missing, or name one file"
+                f"{shown}: {counted(missing, 'shard')} of {count} missing, the first "
+                f"{shown_path(stem, 40)}{lost:05}; fetch what is missing, or name one file"
             )
     if len({stem for stem, _ in numbers}) < len(numbers):
         raise InputError(f"{shown}: shards of two counts in one folder; keep those of one in it")

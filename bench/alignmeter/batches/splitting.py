@@ -95,9 +95,9 @@ def _repeated(prompt: Conversation, answer: Conversation) -> int:
 
 
 def _asks_again(prompt: Conversation, answer: Conversation) -> bool:
-    """Whether a user's message of the prompt is in the answer too."""
-    asked = [message for message in prompt if message[0] == USER]
-    return any(alike(one, other) for one in asked for other in answer)
+    """Whether the answer has what the prompt's user says, whoever says it there."""
+    asked = {content.strip() for role, content in prompt if role == USER}
+    return any(content.strip() in asked for _, content in answer)
 
 
 def _of_two_questions(

@@ -44,6 +44,11 @@ SHARD = "train-{:05}-of-{:05}.jsonl".format
         ([SHARD(0, 5), SHARD(3, 5)], "3 shards of 5 missing, the first train-00001; fetch what is"),
         ([SHARD(1, 3), SHARD(3, 3)], "1 shard of 3 missing, the first train-00002; fetch what is"),
         ([SHARD(0, 2)], "1 shard of 2 missing, the first train-00001; fetch what is missing, or"),
+        (
+            ["a-0-of-99999999999999.jsonl", "a-7-of-99999999999999.jsonl"],
+            "the first a-00001; fetch",
+        ),
+        ([SHARD(0, 3), SHARD(7, 3), SHARD(2, 3)], "1 shard of 3 missing, the first train-00001;"),
         (["part_1of3.csv", "part_3of3.csv"], "1 shard of 3 missing, the first part_00002"),
         ([SHARD(0, 2), SHARD(1, 2), SHARD(0, 1)], "shards of two counts in one folder; keep those"),
     ],

@@ -46,6 +46,10 @@ CONVERSATIONAL = f"user: {Q}\nassistant: "
             )
             for roles in (HUMAN, CAPITALS)
         ),
+        # Roles that nobody knows: the conversation that both answers share is the prompt.
+        ({"prompt": talk(Q), "chosen": talk(Q, "a", roles=("Customer", "assistant")),
+          "rejected": talk(Q, "b", roles=("Customer", "assistant"))},
+         f"Customer: {Q}\nassistant: ", ("a", "b")),
         # White space around a message is no difference, but in the answers themselves.
         ({"prompt": talk(Q), "chosen": talk(f"{Q}\n", "a"), "rejected": talk(f"{Q} ", "a ")},
          f"user: {Q}\n\nassistant: ", ("a", "a ")),
@@ -114,6 +118,8 @@ SYSTEM = said("system", "be brief")
         ({"prompt": Q, "chosen": f"{Q} a", "rejected": "b"}, "prompt_in_one_answer"),
         ({"prompt": talk(Q), "chosen": "a", "rejected": f"{Q} b"}, "prompt_in_one_answer"),
         ({"prompt": Q, "chosen": turned("another", "a"), "rejected": "b"}, "prompt_not_shared"),
+        ({"prompt": talk(Q), "chosen": talk(Q, "a", roles=("customer", "agent")),
+          "rejected": talk("w", "b")[1:]}, "prompt_not_shared"),
         # Systems that differ: of one side, or another for each.
         ({"prompt": talk(Q), "chosen": [SYSTEM, *talk(Q, "a")], "rejected": talk(Q, "b")},
          "prompt_not_shared"),
