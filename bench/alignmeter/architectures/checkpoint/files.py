@@ -84,8 +84,9 @@ def _without_weights(folder: Path) -> str:
     pickled = sorted(path.name for kind in _PICKLED for path in folder.glob(kind))
     if pickled:
         return (
-            f"no *.safetensors file, only {named(pickled[0])}: pickled weights can run code when they "
-            "are loaded and are not read; save them with save_pretrained(safe_serialization=True)"
+            f"no *.safetensors file, only {named(pickled[0])}: pickled weights can run code when "
+            "they are loaded and are not read; save them with "
+            "save_pretrained(safe_serialization=True)"
         )
     return "no *.safetensors file; other formats can run code when they are loaded and are not read"
 
@@ -102,8 +103,8 @@ def read_headers(files: Sequence[Path], index: Mapping[str, str], model: str) ->
             if name in found:
                 raise refused(
                     model,
-                    f"{named(name)} is in {named(found[name].file.name)} and in {named(file.name)}; "
-                    "one of the two shards is of another checkpoint",
+                    f"{named(name)} is in {named(found[name].file.name)} and in "
+                    f"{named(file.name)}; one of the two shards is of another checkpoint",
                 )
             found[name] = tensor
     for name, place in index.items():

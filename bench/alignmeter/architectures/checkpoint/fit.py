@@ -77,8 +77,8 @@ def check_fit(
         if tensor.dtype not in _FLOATS and name in taken:
             raise refused(
                 model,
-                f"{named(name)} in {named(tensor.file.name)} is {tensor.dtype}; want F32, F16 or BF16: "
-                "quantised and other weights are not read",
+                f"{named(name)} in {named(tensor.file.name)} is {tensor.dtype}; want F32, F16 or "
+                "BF16: quantised and other weights are not read",
             )
     check_positions(built, config, model)
     _check_tie(built, tensors, model)
