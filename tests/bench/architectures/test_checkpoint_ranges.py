@@ -56,6 +56,11 @@ def rope(kind="default", theta=1e4, **more):
     return {"rope_parameters": {"rope_type": kind, "rope_theta": theta, **more}}
 
 
+def longrope(short, long):
+    more = {"factor": 2.0, "original_max_position_embeddings": 64}
+    return rope("longrope", short_factor=short, long_factor=long, **more)
+
+
 YARN = {"original_max_position_embeddings": 64}
 LLAMA3 = {"factor": 2.0, "original_max_position_embeddings": 64}
 WRONG = [
@@ -73,6 +78,15 @@ WRONG = [
     ("qwen2", {"num_key_value_heads": 0}, "num_key_value_heads is 0; want a whole number"),
     ("llama", {"num_key_value_heads": 3}, "num_attention_heads is 4; want a multiple of num_key"),
     ("llama", {"head_dim": 0}, "head_dim is 0; want a whole number"),
+    ("llama", {"head_dim": 2**40}, "head_dim is 1099511627776, and no tensor in the files is wid"),
+    ("llama", {"return_dict": False}, "return_dict is False; want true"),
+    ("qwen2", {"layer_types": ["chunked_attention"] * 3}, "does not run: nothing is known as 'chu"),
+    ("qwen3", {"layer_types": ["full_attention"] * 2 + ["linear_attention"]}, "'linear_attention'"),
+    ("qwen2", {"layer_types": ["sliding_attention"] * 3}, "does not run: Could not find a `slid"),
+    ("llama", longrope([0.0] * 8, [1.0] * 8), "longrope positions are not fin"),
+    ("llama", longrope([1.0] * 8, [0.0] * 8), "longrope positions are not fin"),
+    ("llama", longrope([1.0] * 7, [1.0] * 7), "makes no model: Attempting to broadcast"),
+    ("llama", longrope([1.0] * 8, [1.0] * 7), "rope_parameters: The size of tensor a"),
     ("llama", {"head_dim": 15}, "even rotary dimension"),
     ("llama", {"max_position_embeddings": 0}, "max_position_embeddings is 0; want"),
     ("llama", {"num_hidden_layers": 10**12}, "is 1000000000000, but the files hold 3 layers and"),
@@ -99,8 +113,8 @@ WRONG = [
     ("llama", rope("yarn", **YARN), "Missing required keys in `rope_parameters`"),
     ("llama", rope("yarn", factor=2.0, attention_factor=0.0, **YARN), "attention_factor is 0.0"),
     ("llama", rope("llama3", low_freq_factor=0.0, high_freq_factor=4.0, **LLAMA3), "low_freq_fac"),
-    ("llama", rope("yarn", factor=2.0, mscale=math.nan, mscale_all_dim=1.0, **YARN), "NaN or inf"),
-    ("llama", rope("yarn", factor=2.0, mscale=-99.0, mscale_all_dim=1.0, **YARN), "NaN or inf"),
+    ("llama", rope("yarn", factor=2.0, mscale=math.nan, mscale_all_dim=1.0, **YARN), "yarn positions are"),
+    ("llama", rope("yarn", factor=2.0, mscale=-99.0, mscale_all_dim=1.0, **YARN), "yarn positions are"),
     ("llama", rope("linear", factor=2.0, partial_rotary_factor=0.5), "8 of a head's 16 numbers"),
 ]  # fmt: skip
 
@@ -111,11 +125,16 @@ def test_a_field_out_of_range_is_named_before_a_worker(kind, fields, words, save
 
 
 RIGHT = [
+    ("qwen3", {
+        "layer_types": ["full_attention", "sliding_attention", "full_attention"],
+        "use_sliding_window": True, "sliding_window": 4,
+    }),
     ("llama", {"rms_norm_eps": 1e-6, "attention_dropout": 0.0, "hidden_act": "gelu_new"}),
     ("llama", rope("linear", factor=1.0)),
     ("llama", rope("dynamic", factor=2.0)),
     ("llama", rope("yarn", factor=4.0, mscale=1.0, mscale_all_dim=0.8, **YARN)),
     ("llama", rope("llama3", low_freq_factor=1.0, high_freq_factor=4.0, **LLAMA3)),
+    ("llama", longrope([1.0] * 8, [2.0] * 8)),
     ("llama", {"rope_scaling": {"type": "linear", "factor": 2.0}, "rope_parameters": None}),
     ("mistral", {"sliding_window": None}),
     ("mistral", {"sliding_window": 8, "head_dim": None}),
@@ -123,7 +142,7 @@ RIGHT = [
     ("mamba", {"hidden_act": "swish", "time_step_rank": "auto"}),
     ("mamba2", {"time_step_limit": [0.0, {"__float__": "Infinity"}]}),
     ("mamba2", {"time_step_limit": [0.001, 0.1], "chunk_size": 1}),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("kind", "fields"), RIGHT, ids=lambda v: str(v)[:40])

@@ -19,6 +19,7 @@ from alignmeter.architectures.checkpoint.config import made, open_config
 from alignmeter.architectures.checkpoint.files import Tensor, equal
 from alignmeter.architectures.checkpoint.ranges import check_positions, check_ranges
 from alignmeter.architectures.checkpoint.refusal import named, one_line, refused
+from alignmeter.architectures.checkpoint.trial import check_runs
 from alignmeter.errors import InputError
 from alignmeter.streams import quiet
 from alignmeter.text import counted
@@ -81,6 +82,7 @@ def check_fit(
                 "BF16: quantised and other weights are not read",
             )
     check_positions(built, config, model)
+    check_runs(folder, model)
     _check_tie(built, tensors, model)
 
 

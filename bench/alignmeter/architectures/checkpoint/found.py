@@ -99,7 +99,7 @@ def find_checkpoint(model: str) -> Checkpoint:
     files, index = weight_files(folder, model)
     tensors = read_headers(files, index, model)
     vocab, layers = (positive(config, key, model) for key in ("vocab_size", "num_hidden_layers"))
-    check_raw(config, model)
+    check_raw(config, max((max(t.shape, default=0) for t in tensors.values()), default=0), model)
     check_depth(layers, tensors, model)
     check_fit(folder, tensors, model, load(ARCHITECTURES, architecture).activations)
     return Checkpoint(

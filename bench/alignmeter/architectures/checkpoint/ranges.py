@@ -37,23 +37,26 @@ def _limits(value: Any) -> bool:
 
 
 _COUNT: _Row = ("a whole number from 1 on", _count)
+_WIDTH: _Row = ("a whole number from 1 on", _count)
+"""The same of a side of a tensor."""
 _POSITIVE: _Row = ("a number over 0", lambda value: _number(value) and value > 0)
 _EPS: _Row = ("a number over 0, at most 1", lambda value: _number(value) and 0 < value <= 1)
 _FIELDS: dict[str, _Row] = {
-    "hidden_size": _COUNT,
-    "intermediate_size": _COUNT,
-    "num_attention_heads": _COUNT,
-    "num_key_value_heads": _COUNT,
-    "head_dim": _COUNT,
+    "hidden_size": _WIDTH,
+    "intermediate_size": _WIDTH,
+    "num_attention_heads": _WIDTH,
+    "num_key_value_heads": _WIDTH,
+    "head_dim": _WIDTH,
     "max_position_embeddings": _COUNT,
-    "state_size": _COUNT,
-    "conv_kernel": _COUNT,
-    "expand": _COUNT,
-    "num_heads": _COUNT,
-    "n_groups": _COUNT,
+    "state_size": _WIDTH,
+    "conv_kernel": _WIDTH,
+    "expand": _WIDTH,
+    "num_heads": _WIDTH,
+    "n_groups": _WIDTH,
     "chunk_size": _COUNT,
     "rms_norm_eps": _EPS,
     "layer_norm_epsilon": _EPS,
+    "return_dict": ("true", lambda value: value is True),
     "attention_dropout": ("a number from 0 to 1", lambda value: _number(value) and 0 <= value <= 1),
 }
 """Fields of transformers' configs, those of them that a model's step reads and no shape checks."""
@@ -79,15 +82,21 @@ of some and goes on.
 """
 
 
-def check_raw(config: Mapping[str, Any], model: str) -> None:
+def check_raw(config: Mapping[str, Any], widest: int, model: str) -> None:
     """Raise `InputError` for a field of config.json that is not what it must be.
 
-    Before transformers sees them: it divides by some. A field that is null or missing has
-    transformers' default.
+    Before transformers sees them: it divides by some, and fills tables as long as others. A field
+    that is null or missing has transformers' default. ``widest``: the longest side of a tensor in
+    the files.
     """
     for field, row in _FIELDS.items():
-        if config.get(field) is not None:
-            _check(field, config[field], row, model)
+        value = config.get(field)
+        if value is None:
+            continue
+        _check(field, value, row, model)
+        if row is _WIDTH and value > widest:
+            text = f"{field} is {said(value)}, and no tensor in the files is wider than {widest}"
+            raise refused(model, f"config.json: {text}")
     for whole, part in _MULTIPLES:
         many, few = config.get(whole), config.get(part)
         if many is not None and few is not None and many % few:
@@ -128,25 +137,27 @@ def check_positions(built: nn.Module, config: Any, model: str) -> None:
     """Raise `InputError` where rotary positions are not numbers, or not of the heads' width.
 
     ``built``: the model without data, whose shapes fit its files, so that heads are of their width.
-    Each rotary embedding is made once more, with data: a few numbers a head.
+    Each rotary embedding is made once more, with data, for the first positions and for one beyond
+    the trained ones, where some scale others.
     """
     for kind in {type(module) for module in built.modules() if hasattr(module, "inv_freq")}:
         try:
             with quiet(), torch.device("cpu"):
-                rotary: Any = kind(config)
-            turns, scale = rotary.inv_freq, rotary.attention_scaling
-            right = bool(torch.isfinite(turns).all()) and _number(scale) and scale > 0
-            why = f"{rotary.rope_type} positions come out as NaN or infinity"
+                far = torch.tensor([[0, 1, config.max_position_embeddings]])
+                turned = [kind(config)(torch.zeros(1), part) for part in (far[:, :2], far)]
         except Exception as error:  # whatever parameters can make transformers stumble over
             raise refused(model, f"config.json: rope_parameters: {one_line(error)}") from error
-        heads = config.num_attention_heads
-        width = getattr(config, "head_dim", None) or config.hidden_size // heads
-        if right and 2 * turns.numel() != width:
-            right, why = False, f"{2 * turns.numel()} of a head's {width} numbers turn; want all"
-        if not right:
-            raise refused(
-                model, f"config.json: rope_parameters {said(dict(config.rope_parameters))}: {why}"
-            )
+        width = getattr(config, "head_dim", None) or (
+            config.hidden_size // config.num_attention_heads
+        )
+        for cosine, sine in turned:
+            if cosine.shape[-1] != width:
+                text = f"{cosine.shape[-1]} of a head's {width} numbers turn; want all"
+                raise refused(model, f"config.json: rope_parameters: {text}")
+            # Both are scaled by one factor, which is 1 but for scaled positions.
+            if not torch.isfinite(cosine + sine).all() or not cosine[0, 0, 0] > 0:
+                text = f"{config.rope_parameters.get('rope_type')} positions are not finite"
+                raise refused(model, f"config.json: rope_parameters: {text}, or all zero")
 
 
 def _check(field: str, value: Any, row: _Row, model: str) -> None:
