@@ -61,6 +61,10 @@ def longrope(short, long):
     return rope("longrope", short_factor=short, long_factor=long, **more)
 
 
+def scales(first):
+    return {"factor": 2.0, "mscale": first, "mscale_all_dim": 1.0}
+
+
 YARN = {"original_max_position_embeddings": 64}
 LLAMA3 = {"factor": 2.0, "original_max_position_embeddings": 64}
 WRONG = [
@@ -113,8 +117,8 @@ WRONG = [
     ("llama", rope("yarn", **YARN), "Missing required keys in `rope_parameters`"),
     ("llama", rope("yarn", factor=2.0, attention_factor=0.0, **YARN), "attention_factor is 0.0"),
     ("llama", rope("llama3", low_freq_factor=0.0, high_freq_factor=4.0, **LLAMA3), "low_freq_fac"),
-    ("llama", rope("yarn", factor=2.0, mscale=math.nan, mscale_all_dim=1.0, **YARN), "yarn positions are"),
-    ("llama", rope("yarn", factor=2.0, mscale=-99.0, mscale_all_dim=1.0, **YARN), "yarn positions are"),
+    ("llama", rope("yarn", **YARN, **scales(math.nan)), "yarn positions are not finite, or all"),
+    ("llama", rope("yarn", **YARN, **scales(-99.0)), "yarn positions are not finite, or all zero"),
     ("llama", rope("linear", factor=2.0, partial_rotary_factor=0.5), "8 of a head's 16 numbers"),
 ]  # fmt: skip
 
