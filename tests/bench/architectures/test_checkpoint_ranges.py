@@ -108,8 +108,9 @@ WRONG = [
     ("mistral", {"sliding_window": 0}, "sliding_window is 0; want a whole number from 1 on, or"),
     ("mistral", {"sliding_window": -4}, "sliding_window is -4; want a whole number from 1 on, or"),
     ("qwen2", {"use_sliding_window": True, "sliding_window": 0}, "sliding_window is 0; want"),
-    ("llama", rope(theta=0), "rope_parameters: rope_theta is 0; want a number over 0"),
-    ("llama", rope(theta=-5.0), "rope_parameters: rope_theta is -5.0; want a number over 0"),
+    ("llama", rope(theta=0), "rope_parameters: rope_theta is 0; want a number over 1"),
+    ("llama", rope(theta=-5.0), "rope_parameters: rope_theta is -5.0; want a number over 1"),
+    ("llama", rope("yarn", theta=1.0, factor=2.0, **YARN), "rope_theta is 1.0; want a number ov"),
     ("llama", rope("magic"), "rope_type is 'magic'; want default or linear or dynamic or yarn"),
     ("llama", rope("linear", factor=0), "rope_parameters: factor is 0; want a number from 1 on"),
     ("llama", rope("linear", factor="2"), "rope_parameters: factor is '2'; want a number from 1"),
@@ -254,5 +255,7 @@ def test_what_a_library_says_is_one_line_without_its_headline():
     assert one_line(field) == "Field 'a' expected int"
     assert one_line(KeyError("magic")) == "nothing is known as 'magic'"
     assert one_line(KeyError("Missing keys: {'factor'}")) == "Missing keys: {'factor'}"
+    torch_error = RuntimeError("too large\nException raised from f at g.cpp:1\nframe #0: h")
+    assert one_line(torch_error) == "too large"
     assert one_line(ValueError("only:")) == "only:"
     assert one_line(ValueError()) == "ValueError"

@@ -68,9 +68,12 @@ _DERIVED: dict[str, _Row] = {
 _MULTIPLES = (("num_attention_heads", "num_key_value_heads"), ("num_heads", "n_groups"))
 """Fields of which the first must be a multiple of the second."""
 _ROPE: dict[str, _Row] = {
-    "rope_theta": _POSITIVE,
+    "rope_theta": ("a number over 1", lambda value: _number(value) and value > 1),
     "factor": ("a number from 1 on", lambda value: _number(value) and value >= 1),
-    "original_max_position_embeddings": _COUNT,
+    "original_max_position_embeddings": (
+        "a whole number from 2 on",
+        lambda value: _count(value) and value > 1,  # its logarithm divides
+    ),
     "attention_factor": _POSITIVE,
     "beta_fast": _POSITIVE,
     "beta_slow": _POSITIVE,

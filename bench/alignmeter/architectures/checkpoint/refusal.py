@@ -33,10 +33,12 @@ def said(value: object) -> str:
 def one_line(error: BaseException) -> str:
     """What a library said, made plain and short.
 
-    A line that ends in a colon only says what kind of thing the next one is about.
+    A line that ends in a colon only says what kind of thing the next one is about; torch adds where
+    in its own C++ it was raised.
     """
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
-    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(text).split("\nException raised from ")[0].splitlines()]
+    lines = [line for line in lines if line]
     words = " ".join([line for line in lines if not line.endswith(":")] or lines)
     words = words.removeprefix("ValueError: ").removeprefix("TypeError: ")
     if isinstance(error, KeyError) and " " not in words:
