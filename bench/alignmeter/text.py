@@ -1,6 +1,6 @@
 """Words for people: plain, counted, shortened, listed, wrapped."""
 
-__all__ = ["counted", "listed", "plain", "shortened", "shown_path", "wrapped"]
+__all__ = ["counted", "listed", "plain", "shortened", "shown_path", "without_frames", "wrapped"]
 
 import textwrap
 from collections.abc import Sequence
@@ -25,6 +25,11 @@ def shown_path(path: str, longest: int = 120) -> str:
     """
     text = _printable(path)
     return text if len(text) <= longest else f"...{text[3 - longest :]}"
+
+
+def without_frames(message: str) -> str:
+    """What torch says of an error, without the frames of C++ that it puts behind."""
+    return message.partition("\nException raised from")[0]
 
 
 def _printable(text: str) -> str:

@@ -133,16 +133,16 @@ def input_notes(plan: Iterable[Planned]) -> list[str]:
     """A sentence for each file of the plan that has rows which are no pair, for each length that
     a checkpoint was not trained on, and for dropout that is left out.
     """
-    notes = {}
-    for cell in (item.cell for item in plan):
-        notes[cell.data_digest] = data_note(cell)
-        if cell.model != RANDOM:
-            checkpoint = find_checkpoint(cell.model)
-            notes[f"{cell.model} {cell.seq_len}"] = beyond_positions(
-                cell.model, checkpoint.shape(), cell.seq_len
-            )
-            notes[cell.model] = without_dropout(cell.model, checkpoint.dropout)
-    return [note for note in notes.values() if note is not None]
+    said = (note for item in plan for note in _notes(item.cell))
+    return list(dict.fromkeys(note for note in said if note is not None))
+
+
+def _notes(cell: Cell) -> Iterator[str | None]:
+    yield data_note(cell)
+    if cell.model != RANDOM:
+        checkpoint = find_checkpoint(cell.model)
+        yield beyond_positions(cell.model, checkpoint.shape(), cell.seq_len)
+        yield without_dropout(cell.model, checkpoint.dropout)
 
 
 def resolve_cell(axes: Mapping[str, AxisValue], *, bad_rows: str = DROP) -> Planned:

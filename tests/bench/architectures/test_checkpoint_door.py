@@ -15,24 +15,7 @@ from alignmeter.errors import InputError
 _MUTATED = 300
 
 
-@pytest.fixture(autouse=True)
-def afresh():
-    """Folders change under one name."""
-    find_checkpoint.cache_clear()
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """A function that gives the folder of an untouched checkpoint; ``more`` as `save` takes it."""
-    folders = {}
-
-    def folder(kind="llama", **more):
-        key = kind, *sorted(more.items())
-        if key not in folders:
-            folders[key] = save(tmp_path_factory.mktemp("door") / kind, kind, **more)
-        return folders[key]
-
-    return folder
+pytestmark = pytest.mark.usefixtures("afresh")
 
 
 def copied(folder, tmp_path):

@@ -15,25 +15,7 @@ from alignmeter.architectures.checkpoint.config import open_config
 from alignmeter.architectures.checkpoint.refusal import named, one_line
 from alignmeter.errors import InputError
 
-
-@pytest.fixture(autouse=True)
-def afresh():
-    """Folders change under one name."""
-    find_checkpoint.cache_clear()
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """A function that gives the folder of an untouched checkpoint of that kind."""
-    folders = {}
-
-    def folder(kind="llama", **more):
-        key = kind, *more
-        if key not in folders:
-            folders[key] = save(tmp_path_factory.mktemp("ranges") / kind, kind, **more)
-        return folders[key]
-
-    return folder
+pytestmark = pytest.mark.usefixtures("afresh")
 
 
 def copied(saved, tmp_path, kind="llama", **fields):

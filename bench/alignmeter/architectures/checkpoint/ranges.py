@@ -8,7 +8,7 @@ __all__ = ["check_positions", "check_ranges", "check_raw"]
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -16,8 +16,13 @@ from torch import nn
 from alignmeter.architectures.checkpoint.refusal import one_line, refused, said
 from alignmeter.streams import quiet
 
-_Row = tuple[str, Callable[[Any], bool]]
-"""What is right, in words and as a test."""
+
+class _Row(NamedTuple):
+    """What is right, in words and as a test; ``side``: the field is a side of some tensor."""
+
+    words: str
+    holds: Callable[[Any], bool]
+    side: bool = False
 
 
 def _number(value: object) -> bool:
@@ -36,11 +41,10 @@ def _limits(value: Any) -> bool:
     return bool(0 <= value[0] <= value[1] and value[1] > 0)
 
 
-_COUNT: _Row = ("a whole number from 1 on", _count)
-_WIDTH: _Row = ("a whole number from 1 on", _count)
-"""The same of a side of a tensor."""
-_POSITIVE: _Row = ("a number over 0", lambda value: _number(value) and value > 0)
-_EPS: _Row = ("a number over 0, at most 1", lambda value: _number(value) and 0 < value <= 1)
+_COUNT = _Row("a whole number from 1 on", _count)
+_WIDTH = _COUNT._replace(side=True)
+_POSITIVE = _Row("a number over 0", lambda value: _number(value) and value > 0)
+_EPS = _Row("a number over 0, at most 1", lambda value: _number(value) and 0 < value <= 1)
 _FIELDS: dict[str, _Row] = {
     "hidden_size": _WIDTH,
     "intermediate_size": _WIDTH,
@@ -56,21 +60,23 @@ _FIELDS: dict[str, _Row] = {
     "chunk_size": _COUNT,
     "rms_norm_eps": _EPS,
     "layer_norm_epsilon": _EPS,
-    "return_dict": ("true", lambda value: value is True),
-    "attention_dropout": ("a number from 0 to 1", lambda value: _number(value) and 0 <= value <= 1),
+    "return_dict": _Row("true", lambda value: value is True),
+    "attention_dropout": _Row(
+        "a number from 0 to 1", lambda value: _number(value) and 0 <= value <= 1
+    ),
 }
 """Fields of transformers' configs, those of them that a model's step reads and no shape checks."""
 _DERIVED: dict[str, _Row] = {
-    "sliding_window": ("a whole number from 1 on, or null", lambda v: v is None or _count(v)),
-    "time_step_limit": ("two numbers from 0 on, the second no less than the first", _limits),
+    "sliding_window": _Row("a whole number from 1 on, or null", lambda v: v is None or _count(v)),
+    "time_step_limit": _Row("two numbers from 0 on, the second no less than the first", _limits),
 }
 """The same of what transformers makes of them: an unused window, infinity as JSON has it."""
 _MULTIPLES = (("num_attention_heads", "num_key_value_heads"), ("num_heads", "n_groups"))
 """Fields of which the first must be a multiple of the second."""
 _ROPE: dict[str, _Row] = {
-    "rope_theta": ("a number over 1", lambda value: _number(value) and value > 1),
-    "factor": ("a number from 1 on", lambda value: _number(value) and value >= 1),
-    "original_max_position_embeddings": (
+    "rope_theta": _Row("a number over 1", lambda value: _number(value) and value > 1),
+    "factor": _Row("a number from 1 on", lambda value: _number(value) and value >= 1),
+    "original_max_position_embeddings": _Row(
         "a whole number from 2 on",
         lambda value: _count(value) and value > 1,  # its logarithm divides
     ),
@@ -97,7 +103,7 @@ def check_raw(config: Mapping[str, Any], widest: int, model: str) -> None:
         if value is None:
             continue
         _check(field, value, row, model)
-        if row is _WIDTH and value > widest:
+        if row.side and value > widest:
             text = f"{field} is {said(value)}, and no tensor in the files is wider than {widest}"
             raise refused(model, f"config.json: {text}")
     for whole, part in _MULTIPLES:
@@ -119,7 +125,7 @@ def check_ranges(config: Any, activations: Sequence[str], model: str) -> None:
             _check(field, getattr(config, field), row, model)
     known = activations or sorted(ACT2FN)
     words = " or ".join(known) if activations else "a name that transformers knows, such as silu"
-    _check("hidden_act", config.hidden_act, (words, known.__contains__), model)
+    _check("hidden_act", config.hidden_act, _Row(words, known.__contains__), model)
     rope = getattr(config, "rope_parameters", None)
     if isinstance(rope, Mapping):
         _check_rope(rope, model)
@@ -130,7 +136,7 @@ def _check_rope(rope: Mapping[str, Any], model: str) -> None:
 
     known = ("default", *ROPE_INIT_FUNCTIONS)
     kind = "rope_parameters: rope_type"
-    _check(kind, rope.get("rope_type"), (" or ".join(known), known.__contains__), model)
+    _check(kind, rope.get("rope_type"), _Row(" or ".join(known), known.__contains__), model)
     for field, row in _ROPE.items():
         if rope.get(field) is not None:
             _check(f"rope_parameters: {field}", rope[field], row, model)
@@ -164,10 +170,9 @@ def check_positions(built: nn.Module, config: Any, model: str) -> None:
 
 
 def _check(field: str, value: Any, row: _Row, model: str) -> None:
-    words, holds = row
     try:
-        right = holds(value)
+        right = row.holds(value)
     except TypeError:  # a list, asked whether it is one of some names
         right = False
     if not right:
-        raise refused(model, f"config.json: {field} is {said(value)}; want {words}")
+        raise refused(model, f"config.json: {field} is {said(value)}; want {row.words}")

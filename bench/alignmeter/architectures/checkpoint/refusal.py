@@ -3,7 +3,7 @@
 __all__ = ["named", "one_line", "refused", "said"]
 
 from alignmeter.errors import InputError
-from alignmeter.text import plain, shortened
+from alignmeter.text import plain, shortened, shown_path, without_frames
 
 _SAID, _NAME, _VALUE = 150, 80, 60
 """Characters of what a library said, of a tensor's or file's name and of a value: what is wrong has
@@ -15,8 +15,7 @@ _PATH = 160
 
 def refused(model: str, text: str) -> InputError:
     """The error that says of ``--model`` what is wrong and what would be right."""
-    shown = model if len(model) <= _PATH else f"...{model[3 - _PATH :]}"
-    return InputError(f"--model {plain(shown)}: {plain(text)}")
+    return InputError(f"--model {shown_path(model, _PATH)}: {plain(text)}")
 
 
 def named(name: str) -> str:
@@ -33,11 +32,10 @@ def said(value: object) -> str:
 def one_line(error: BaseException) -> str:
     """What a library said, made plain and short.
 
-    A line that ends in a colon only says what kind of thing the next one is about; torch adds where
-    in its own C++ it was raised.
+    A line that ends in a colon only says what kind of thing the next one is about.
     """
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
-    lines = [line.strip() for line in str(text).split("\nException raised from ")[0].splitlines()]
+    lines = [line.strip() for line in without_frames(str(text)).splitlines()]
     lines = [line for line in lines if line]
     words = " ".join([line for line in lines if not line.endswith(":")] or lines)
     words = words.removeprefix("ValueError: ").removeprefix("TypeError: ")
