@@ -194,18 +194,18 @@ def quiet() -> Iterator[None]:
     Where there is none it goes nowhere, errors that are logged excepted. bitsandbytes logs that
     Hugging Face's `kernels` is absent, transformers that torchvision is.
     """
-    log = noise()
+    log, before = noise(), logging.root.manager.disable
     with warnings.catch_warnings(), contextlib.redirect_stderr(log or io.StringIO()):
         if log is None:
             warnings.simplefilter("ignore")
-            logging.disable(logging.WARNING)
+            logging.disable(max(before, logging.WARNING))
         else:
             warnings.simplefilter("default")
             warnings.showwarning = _shown_in(log)
         try:
             yield
         finally:
-            logging.disable(logging.NOTSET)
+            logging.disable(before)  # another such context may be around this one
 
 
 def _shown_in(log: TextIO) -> Callable[..., None]:

@@ -1,6 +1,6 @@
 """Words for people: plain, counted, shortened, listed, wrapped."""
 
-__all__ = ["counted", "listed", "plain", "shortened", "wrapped"]
+__all__ = ["counted", "listed", "plain", "shortened", "shown_path", "without_frames", "wrapped"]
 
 import textwrap
 from collections.abc import Sequence
@@ -15,7 +15,25 @@ def plain(text: str) -> str:
 
     Records are untrusted, so what they say is made plain before anybody reads it.
     """
-    return shortened("".join(c if c.isprintable() else " " for c in text[: _LONGEST + 1]), _LONGEST)
+    return shortened(_printable(text[: _LONGEST + 1]), _LONGEST)
+
+
+def shown_path(path: str, longest: int = 120) -> str:
+    """A path for a sentence: printable, and of a long one the end, which tells files apart.
+
+    A sentence has 300 characters; what 120 of these leave is for what is wrong.
+    """
+    text = _printable(path)
+    return text if len(text) <= longest else f"...{text[3 - longest :]}"
+
+
+def without_frames(message: str) -> str:
+    """What torch says of an error, without the frames of C++ that it puts behind."""
+    return message.partition("\nException raised from")[0]
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def counted(count: int, what: str, several: str | None = None) -> str:

@@ -27,7 +27,7 @@ from alignmeter.planner import predict
 from alignmeter.registry import ARCHITECTURES, PEFT_MODES, PRECISIONS
 from alignmeter.session import Settings, measure
 from alignmeter.session.launcher import Launcher
-from alignmeter.session.resolve import resolve_cell
+from alignmeter.session.resolve import input_notes, resolve_cell
 from alignmeter.streams import quiet
 
 QUICK = Settings(steps=1, warmup=1, seed=0, timeout_s=120)
@@ -102,7 +102,7 @@ def test_s01_planning_reads_no_weights(tmp_path):
     """Of 2.4 GB of weights in a file with holes: a process that reads them has them resident."""
     code = (
         "import sys, psutil\n"
-        "from alignmeter.session.resolve import resolve_cell\n"
+        "from alignmeter.session.resolve import input_notes, resolve_cell\n"
         "from alignmeter.planner import plan_cell\n"
         "axes = {'accelerator': 'cpu', 'data': 'synthetic', 'seq_len': 16, 'peft': 'lora'}\n"
         "small = resolve_cell({**axes, 'architecture': 'llama', 'size': 'tiny'}).cell\n"
@@ -246,6 +246,43 @@ def test_zeros_are_noted_and_are_the_cause_of_a_silent_adapter(tmp_path, launche
     assert record.status == "ok"
     assert [(n.code, "lm_head.weight" in n.text) for n in record.notes] == [("weights_zero", True)]
     assert [r.code for r in record.validity["numerics"].reasons] == ["weights_zero"]
+
+
+def rewritten(folder, change):
+    """The checkpoint with the tensors that ``change`` made of its own."""
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+UP = "model.layers.1.mlp.up_proj.weight"
+FAULTS = [
+    ("weights_zero", "model.norm.weight", lambda t: t["model.norm.weight"].zero_()),
+    ("weights_huge", UP, lambda t: t[UP].mul_(1e30)),
+    ("model_at_fault", None, lambda t: t["model.norm.weight"].fill_(1e-42)),
+]
+
+
+@pytest.mark.parametrize(("code", "name", "change"), FAULTS, ids=["norm", "huge", "tiny"])
+def test_weights_that_stop_gradients_are_the_cause(code, name, change, tmp_path, launcher):
+    """The reference runs them too: no kernel is blamed, and the record names the tensor."""
+    folder = rewritten(save(tmp_path / "ck"), change)
+    record = measure(planned(model=str(folder), peft="lora"), 0, QUICK, launcher).record
+    assert record.status == "ok"
+    assert {reason.code for reason in record.validity["numerics"].reasons} == {code}
+    assert [(n.code, n.text.split()[0]) for n in record.notes] == ([(code, name)] if name else [])
+
+
+def test_dropout_is_left_out_and_noted(tmp_path, launcher):
+    """Policy and ref_model would differ by chance, and so would cell and reference."""
+    folder = save(tmp_path / "ck", attention_dropout=0.5)
+    plan = planned(model=str(folder), peft="lora")
+    record = measure(plan, 0, QUICK, launcher).record
+    assert record.validity["numerics"].ok
+    assert [note.code for note in record.notes] == ["dropout_off"]
+    (said,) = input_notes([plan])
+    assert "attention_dropout is 0.5" in said
 
 
 def test_sequences_beyond_the_trained_positions_are_measured_and_noted(tmp_path, launcher):

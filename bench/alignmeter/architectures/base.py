@@ -55,6 +55,7 @@ class Architecture:
     ``operators``: functions of that module that other code may run.
     ``vendor``: what it takes from other projects with ``kernels = vendor``.
     ``checkpoints``: the ``model_type`` of checkpoints that count as this family.
+    ``activations``: what ``hidden_act`` of its checkpoints may be; empty: all of transformers'.
     ``lora_targets``: modules that get adapters on every backend, by last name.
     ``nf4_skip``: linear modules that stay unquantised, by last name, because the model reads their
     ``weight`` without calling them.
@@ -69,6 +70,7 @@ class Architecture:
     checkpoints: tuple[str, ...]
     lora_targets: tuple[str, ...]
     nf4_skip: tuple[str, ...]
+    activations: tuple[str, ...] = ()
     operators: Mapping[str, Operator] = field(default_factory=dict)
     vendor: Vendor | None = None
     block: Callable[[Mapping[str, Any]], Block] | None = None

@@ -1,6 +1,6 @@
 """The convolution of both Mambas: on this project's kernel, and what it costs."""
 
-__all__ = ["convolution", "convolution_mixing"]
+__all__ = ["ACTIVATIONS", "convolution", "convolution_mixing"]
 
 from typing import Any
 
@@ -8,6 +8,9 @@ import torch
 
 from alignmeter.flops import Mixing
 from alignmeter_kernels import causal_conv1d
+
+ACTIVATIONS = ("silu", "swish")
+"""Names that transformers has for the activation that the kernel has."""
 
 
 def convolution(
@@ -21,7 +24,7 @@ def convolution(
 
     Raises `ValueError` for an activation that the kernel does not have.
     """
-    if activation not in (None, "silu", "swish"):
+    if activation not in (None, *ACTIVATIONS):
         raise ValueError(f"activation is {activation!r}; the kernel knows silu or none")
     return causal_conv1d(hidden_states, weight, bias, silu=activation is not None)
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from alignmeter.architectures.base import SPECIAL_TOKENS, Architecture, Shape
-from alignmeter.architectures.convolution import convolution, convolution_mixing
+from alignmeter.architectures.convolution import ACTIVATIONS, convolution, convolution_mixing
 from alignmeter.architectures.operators import Operator, not_fused
 from alignmeter.architectures.vendor import Vendor
 from alignmeter.flops import Block, Mixing, Product
@@ -101,6 +101,7 @@ MAMBA = Architecture(
     make=_make,
     modeling="transformers.models.mamba.modeling_mamba",
     checkpoints=("mamba",),
+    activations=ACTIVATIONS,
     # peft refuses out_proj and conv1d; dt_proj gets no gradient, and x_proj is bypassed by the
     # fused CUDA path, which takes its raw weight. in_proj is called as a module everywhere.
     lora_targets=("in_proj",),

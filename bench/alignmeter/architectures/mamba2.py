@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from alignmeter.architectures.base import SPECIAL_TOKENS, Architecture, Shape
-from alignmeter.architectures.convolution import convolution, convolution_mixing
+from alignmeter.architectures.convolution import ACTIVATIONS, convolution, convolution_mixing
 from alignmeter.architectures.operators import Operator, not_fused
 from alignmeter.architectures.vendor import Vendor
 from alignmeter.flops import Block, Mixing, Product
@@ -120,6 +120,7 @@ MAMBA2 = Architecture(
     make=_make,
     modeling="transformers.models.mamba2.modeling_mamba2",
     checkpoints=("mamba2",),
+    activations=ACTIVATIONS,
     # peft refuses out_proj and conv1d; in_proj is called as a module on every path.
     lora_targets=("in_proj",),
     # The fused CUDA path reads out_proj's weight without calling it.

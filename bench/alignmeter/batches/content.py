@@ -2,9 +2,12 @@
 
 __all__ = ["Content", "content_of", "kind_of_name"]
 
+import gzip
 import io
 import json
 import lzma
+import re
+import zlib
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
@@ -29,6 +32,8 @@ _CODECS: dict[bytes, _Codec] = {
     b"\xfd7zXZ\x00": "xz",  # The .xz File Format 1.1
     b"\x04\x22\x4d\x18": "lz4",  # LZ4 Frame Format
 }
+_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
+"""Begins a frame without data, of Zstandard or LZ4; its size follows (RFC 8878, 3.1.2)."""
 _PARQUET = b"PAR1"  # parquet-format, README: the first and the last four bytes
 _FOREIGN = {
     b"PK\x03\x04": "a ZIP archive",
@@ -82,20 +87,42 @@ def content_of(raw: bytes, name: str) -> Content:
 
 def _unpacked(raw: bytes, name: str) -> bytes:
     """Compressed data by their first bytes, whatever the name says."""
-    codec = next((codec for magic, codec in _CODECS.items() if raw.startswith(magic)), None)
+    raw = _without_skippable(raw)
+    codec = _codec_of(raw)
     if codec is None:
         return raw
     try:
-        if codec == "xz":
-            return lzma.decompress(raw)
-        import pyarrow
-
-        with pyarrow.CompressedInputStream(io.BytesIO(raw), codec) as stream:
-            return bytes(stream.read())
-    except (OSError, lzma.LZMAError, ValueError) as error:
+        data = _decompressed(raw, codec)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
         raise InputError(
             f"{name}: {codec} data that cannot be unpacked: {_first_line(error)}; copy it anew"
         ) from error
+
+    if _codec_of(data) is not None:
+        raise InputError(f"{name}: {_codec_of(data)} data within {codec} data; unpack it once")
+    return data
+
+
+def _without_skippable(raw: bytes) -> bytes:
+    start = 0
+    while _SKIPPABLE.match(raw, start):
+        start += 8 + int.from_bytes(raw[start + 4 : start + 8], "little")
+    return raw[start:]
+
+
+def _codec_of(raw: bytes) -> _Codec | None:
+    return next((codec for magic, codec in _CODECS.items() if raw.startswith(magic)), None)
+
+
+def _decompressed(raw: bytes, codec: _Codec) -> bytes:
+    if codec == "gzip":
+        return gzip.decompress(raw)  # it takes the zero bytes that tapes and block devices add
+    if codec == "xz":
+        return lzma.decompress(raw)
+    import pyarrow
+
+    with pyarrow.CompressedInputStream(io.BytesIO(raw), codec) as stream:
+        return bytes(stream.read())
 
 
 def _as_utf8(data: bytes, name: str) -> bytes:

@@ -16,13 +16,13 @@ from itertools import count
 from pathlib import Path
 
 from alignmeter.batches.drawn import is_drawn
-from alignmeter.batches.files import PACKAGED, shards_of
 from alignmeter.batches.preferences import KINDS, PairReader, Preferences
+from alignmeter.batches.shards import PACKAGED, shards_of
 from alignmeter.batches.texts import MappedTexts, Texts, write_texts
 from alignmeter.cells.cell import Cell, digest
 from alignmeter.cells.columns import AUTO, DROP, REFUSE
 from alignmeter.errors import InputError
-from alignmeter.text import counted
+from alignmeter.text import counted, shown_path
 
 _Stamp = tuple[tuple[str, int, int], ...]
 _BY_DIGEST: dict[str, "Dataset"] = {}
@@ -44,9 +44,12 @@ class Dataset:
 
     @property
     def counts(self) -> dict[str, int]:
-        """``rows``, and those that are no pair by kind, as records have them."""
+        """``rows``, those that are no pair by kind, and those of which the prompt was split, as
+        records have them.
+        """
         bad = {f"dropped_{kind}": number for kind, number in self.found.bad.items()}
-        return {"rows": self.found.rows, **bad}
+        split = {"split_prompt_repeated": self.found.repeated} if self.found.repeated else {}
+        return {"rows": self.found.rows, **bad, **split}
 
     def note(self) -> str | None:
         """One sentence on the rows that are no pair, the commonest case first, if there are any."""
@@ -58,12 +61,12 @@ class Dataset:
         said = f"no pair in {rows}" if not self.found.pairs else f"{out} of {rows} left out"
         many = f" in {bad[kind]} of them" if len(bad) > 1 else ""
         place = _short(self.found.first_bad[kind], self.data)
-        return f"{self.data}: {said}: {KINDS[kind]}{many}, first in {place}"
+        return f"{shown_path(self.data)}: {said}: {KINDS[kind]}{many}, first in {place}"
 
 
 def _short(where: str, data: str) -> str:
     """The place without the name of the file, where that was said."""
-    return where.removeprefix(f"{data}, ").removeprefix(f"{data.rstrip('/')}/")
+    return where.removeprefix(f"{shown_path(data)}, ").removeprefix(f"{data.rstrip('/')}/")
 
 
 @cache

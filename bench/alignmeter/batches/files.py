@@ -1,58 +1,25 @@
-"""Rows of preference files: one file or a folder of shards, each row with its place."""
+"""Rows of preference files, each with its place."""
 
-__all__ = ["PACKAGED", "Row", "digest_of_files", "read_rows", "shards_of"]
+__all__ = ["Row", "digest_of_files", "read_rows"]
 
 import hashlib
 import io
 import json
-import re
-import warnings
 from collections.abc import Container, Iterator, Sequence
-from importlib import resources
 from importlib.resources.abc import Traversable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alignmeter.batches.content import Content, content_of, kind_of_name
-from alignmeter.cells.places import place_of
+from alignmeter.batches.content import Content, content_of
+from alignmeter.batches.shards import shards_of
+from alignmeter.batches.tables import table_rows
 from alignmeter.errors import InputError
+from alignmeter.text import shortened, shown_path
 
-PACKAGED = "packaged"
+if TYPE_CHECKING:
+    import pyarrow
+
 Row = tuple[dict[str, Any], str]
 """Column -> value, and where the row is: ``file, line 3``."""
-_SPLITS = frozenset(("train", "test", "validation", "valid", "val", "dev", "eval"))
-
-
-def shards_of(data: str) -> list[tuple[str, Traversable]]:
-    """Name for people and file of each shard, in name order; a file is the one shard of itself.
-
-    ``packaged`` is the set that comes with alignmeter. Files of a folder that are no tables are
-    left out, and so are hidden ones. Raises `InputError` for a folder without shards, and for one
-    with several kinds or splits.
-    """
-    if data == PACKAGED:
-        return [(PACKAGED, resources.files("alignmeter.batches") / "preferences.jsonl")]
-    path = Path(place_of(data))
-    if not path.is_dir():
-        return [(data, path)]
-    try:
-        names = sorted(file.name for file in path.iterdir() if file.is_file())
-    except OSError as error:
-        raise InputError(f"{data}: cannot be read: {error.strerror or error}") from error
-    names = [n for n in names if n[0] not in "._" and kind_of_name(n) is not None]
-    kinds = sorted({str(kind_of_name(n)) for n in names})
-    if not names:
-        raise InputError(f"{data}: a folder without .jsonl, .json, .csv, .tsv or .parquet files")
-    if len(kinds) > 1:
-        raise InputError(
-            f"{data}: a folder of {' and '.join(kinds)} files; keep shards of one kind in it"
-        )
-    splits = sorted({word for n in names if (word := re.split(r"[-_.]", n)[0].lower()) in _SPLITS})
-    if len(splits) > 1:
-        raise InputError(
-            f"{data}: a folder of {' and '.join(splits)} shards; keep those of one split in it"
-        )
-    return [(f"{data.rstrip('/')}/{name}", path / name) for name in names]
 
 
 def _bytes_of(name: str, file: Traversable) -> bytes:
@@ -93,7 +60,7 @@ def _rows(shards: list[tuple[str, bytes]], columns: Container[str]) -> Iterator[
         elif content.kind == "jsonl":
             yield from _line_rows(content, name)
         else:
-            yield from _table_rows(content, name)
+            yield from table_rows(content, name, columns)
 
 
 def _line_rows(content: Content, name: str) -> Iterator[Row]:
@@ -114,6 +81,8 @@ def _array_rows(content: Content, name: str) -> Iterator[Row]:
     """A JSON array of objects; files named so often hold an object per line instead."""
     try:
         rows = json.loads(content.data)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name}: not UTF-8: {error.reason}; save it as UTF-8") from error
     except (ValueError, RecursionError) as error:
         if not content.data.lstrip().startswith(b"{"):
             raise InputError(f"{name}: not valid JSON: {error}") from error
@@ -130,31 +99,6 @@ def _object(row: object, where: str) -> dict[str, Any]:
     return row
 
 
-def _table_rows(content: Content, name: str) -> Iterator[Row]:
-    """CSV and TSV: every field is text, an absent one is null. Row 1 is the one after the names."""
-    import pandas
-
-    try:
-        with warnings.catch_warnings():
-            # It warns where it leaves out the last fields of rows that have more than names.
-            warnings.simplefilter("error", pandas.errors.ParserWarning)
-            table = pandas.read_csv(
-                io.BytesIO(content.data),
-                sep="\t" if content.kind == "tsv" else ",",
-                dtype=str,
-                keep_default_na=False,
-                index_col=False,
-            )
-    except (ValueError, pandas.errors.ParserWarning) as error:
-        first = next(iter(str(error).splitlines()), "")
-        kind = content.kind.upper()
-        raise InputError(f"{name}: not {kind} that can be read: {first}") from error
-    names = [str(column) for column in table.columns]
-    for number, values in enumerate(table.itertuples(index=False, name=None), 1):
-        row = {n: v if isinstance(v, str) else None for n, v in zip(names, values, strict=True)}
-        yield row, f"{name}, row {number}"
-
-
 def _parquet_rows(content: Content, name: str, columns: Container[str]) -> Iterator[Row]:
     import pyarrow
     from pyarrow import parquet
@@ -167,9 +111,31 @@ def _parquet_rows(content: Content, name: str, columns: Container[str]) -> Itera
             wanted = found
         number = 0
         for part in file.iter_batches(columns=wanted):
-            for row in part.to_pylist():
+            for row in _values(part, name):
                 number += 1
                 yield row, f"{name}, row {number}"
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         first = next(iter(str(error).splitlines()), "")
         raise InputError(f"{name}: not a Parquet file that can be read: {first}") from error
+
+
+_NO_VALUES = (OverflowError, KeyError, ValueError)
+"""What pyarrow raises for dates out of bounds, unknown time zones, and text that is no UTF-8."""
+
+
+def _values(part: "pyarrow.RecordBatch", name: str) -> list[dict[str, Any]]:
+    """The rows of a part. Raises `InputError` naming a column that Python has no values for."""
+    try:
+        return part.to_pylist()
+    except _NO_VALUES:
+        for number, column in enumerate(part.schema):
+            try:
+                part.column(number).to_pylist()
+            except _NO_VALUES as error:
+                shown = f"{shown_path(column.name, 40)!r} of type {column.type!s:.40}"
+                first = next(iter(str(error).splitlines()), "")
+                raise InputError(
+                    f"{name}: column {shown} cannot be read: {shortened(first, 60)}; give text "
+                    "or lists of messages"
+                ) from error
+        raise

@@ -3,19 +3,20 @@
 __all__ = ["LAYOUTS", "PROMPTS", "UNPAIRED", "Layout", "Layouts", "column_names"]
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from alignmeter.batches.messages import turns
 from alignmeter.cells.columns import FIELDS
 from alignmeter.errors import InputError
-from alignmeter.text import listed, shortened
+from alignmeter.text import listed, plain, shortened
 
 _TEXT, _TURNS, _MESSAGES, _MESSAGE = "text", "turns", "messages", "message"
 _NONE = "none"
-_MOST = 12
-"""Columns that a sentence lists."""
+_MOST, _WIDTH = 120, 24
+"""Characters of the columns that a sentence lists, and of each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,8 +148,9 @@ class Layouts:
     def fields(self, row: Mapping[str, Any], where: str) -> dict[str, Any]:
         """``prompt chosen rejected``, and ``more`` and ``system`` where the row has them.
 
-        ``prompt`` is left out where the answers begin with it. A row that is no pair has ``prompt
-        completion label``, or ``prompt`` alone. Raises `InputError` for a row without a layout.
+        ``prompt`` is left out of rows without one, whose answers begin with it. A row that is no
+        pair has ``prompt completion label``, or ``prompt`` alone. Raises `InputError` for a row
+        without a layout.
         """
         if self.columns:
             row = self._mapped(row, where)
@@ -181,6 +183,8 @@ class Layouts:
             found = []
             for layout in LAYOUTS:
                 wanted = layout.columns() | layout.optional(spelt)
+                if layout.prompt is None and "prompt" in spelt:
+                    wanted = {"prompt": "prompt", **wanted}
                 if all(column in spelt for column in wanted.values()):
                     found.append((layout, {name: spelt[at] for name, at in wanted.items()}))
             if not found:
@@ -193,9 +197,8 @@ class Layouts:
         names = {name.lower() for name in row}
         lacking = [name for name in ("chosen", "rejected") if name not in names]
         missing = f"field {lacking[0]!r} is missing; " if len(lacking) == 1 else ""
-        found = ", ".join(listed([shortened(name, 40) for name in row], _MOST)) or "none"
         return InputError(
-            f"{where}: {missing}no known layout in the columns {found}; name them with "
+            f"{where}: {missing}no known layout in the columns {_said(row)}; name them with "
             "--columns prompt=NAME,chosen=NAME,rejected=NAME"
         )
 
@@ -239,8 +242,15 @@ def _at(row: Mapping[str, Any], column: str, where: str) -> Any:
         for name, index in steps:
             value = value[name] if name else value[int(index)]
     except (KeyError, IndexError, TypeError):
-        found = ", ".join(listed([shortened(name, 40) for name in row], _MOST))
         raise InputError(
-            f"{where}: --columns names {column!r}, which is not there; the columns are {found}"
+            f"{where}: --columns names {shortened(column, 40)!r}, which is not there; the columns "
+            f"are {_said(row)}"
         ) from None
     return value
+
+
+def _said(names: Iterable[str]) -> str:
+    """The columns of a file, as many as a sentence has room for."""
+    shown = [shortened(plain(name), _WIDTH) for name in names]
+    ends = accumulate(len(name) + 2 for name in shown)
+    return ", ".join(listed(shown, sum(end <= _MOST for end in ends))) or "none"

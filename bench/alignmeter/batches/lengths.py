@@ -66,7 +66,7 @@ def _of_bytes(texts: MappedTexts) -> Lengths:
     from pyarrow import compute
 
     table = texts.table.cast(
-        pyarrow.schema([(n, pyarrow.binary()) for n in texts.table.schema.names])
+        pyarrow.schema([(n, pyarrow.large_binary()) for n in texts.table.schema.names])
     )
 
     def equal_once_cut(count: int | Numbers) -> Numbers:

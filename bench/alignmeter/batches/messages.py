@@ -2,12 +2,15 @@
 
 __all__ = [
     "ASSISTANT",
+    "USER",
     "Message",
+    "alike",
     "answer_text",
     "prompt_text",
     "read_messages",
     "shared_messages",
     "turns",
+    "written_messages",
 ]
 
 import json
@@ -19,11 +22,19 @@ from alignmeter.errors import InputError
 
 Message = tuple[str, str]
 """Role and content. Ids, names and whatever else a message has make no difference."""
-ASSISTANT = "assistant"
-_ROLES = {"human": "user", "gpt": ASSISTANT, "chatgpt": ASSISTANT, "bot": ASSISTANT}
-"""ShareGPT's names of those who speak (``from``), and what everyone else calls them."""
-_TURN = re.compile(r"\n\n(Human|Assistant):")
-_SPEAKERS = {"Human": "user", "Assistant": ASSISTANT}
+ASSISTANT, USER = "assistant", "user"
+_ROLES = {
+    **{name: name for name in ("system", USER, ASSISTANT, "tool")},
+    **dict.fromkeys(("human", "prompter"), USER),
+    **dict.fromkeys(("gpt", "chatgpt", "bot", "chatbot", "ai", "model"), ASSISTANT),
+}
+"""Names of those who speak, of ShareGPT, OpenAssistant and vendors' templates, in small letters."""
+_TURN = re.compile(r"(?:\A\s*|\r?\n\r?\n)(Human|Assistant):")
+_SPEAKERS = {"Human": USER, "Assistant": ASSISTANT}
+_WRITTEN = re.compile(r"\s*(?:array\(\s*)?\[?\s*\{\s*['\"]")
+_WRITTEN_ROLE = re.compile(
+    rf"(['\"])(?:role|from)\1\s*:\s*(['\"])(?:{'|'.join(_ROLES)})\2", re.IGNORECASE
+)
 
 
 def read_messages(value: Sequence[object], where: str) -> list[Message]:
@@ -32,7 +43,7 @@ def read_messages(value: Sequence[object], where: str) -> list[Message]:
     Content of several parts is their texts on end. Without content, the calls of tools are the
     content, as JSON; without those it is empty. Raises `InputError` naming ``where`` and message.
     """
-    return [_message(message, f"{where}, message {i}") for i, message in enumerate(value)]
+    return [_message(message, f"{where}, message {i}") for i, message in enumerate(value, 1)]
 
 
 def _message(message: object, where: str) -> Message:
@@ -47,7 +58,7 @@ def _message(message: object, where: str) -> Message:
     content = _content(message.get(key), where)
     if not content and calls:
         content = json.dumps(_without_nulls(calls), ensure_ascii=False, sort_keys=True, default=str)
-    return (_ROLES.get(role, role) if sharegpt else role), content
+    return _ROLES.get(role.strip().lower(), role), content
 
 
 def _content(value: object, where: str) -> str:
@@ -74,10 +85,39 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(v) for v in value] if isinstance(value, list) else value
 
 
+def written_messages(text: str) -> bool:
+    """Whether the text is a message or a list of them, written as JSON or as Python prints it.
+
+    A table of text (CSV) can hold conversations in no other way.
+    """
+    if _WRITTEN.match(text) is None:
+        return False
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):  # Python's quotes, or an array of NumPy
+        return _WRITTEN_ROLE.search(text) is not None
+    messages = value if isinstance(value, list) else [value]
+    return all(isinstance(message, dict) and _is_message(message) for message in messages)
+
+
+def _is_message(message: dict[str, object]) -> bool:
+    role = message.get("role", message.get("from"))
+    known_role = isinstance(role, str) and role.strip().lower() in _ROLES
+    return known_role and bool({"content", "value", "tool_calls"} & message.keys())
+
+
+def alike(one: Message, other: Message) -> bool:
+    """Whether two messages say the same: white space around it is no difference."""
+    return one[0] == other[0] and one[1].strip() == other[1].strip()
+
+
 def shared_messages(chosen: Sequence[Message], rejected: Sequence[Message]) -> int:
-    """How many messages both begin with."""
-    pairs = zip(chosen, rejected, strict=False)
-    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(chosen), len(rejected)))
+    """How many messages both begin with. The last of either is an answer: compared exactly."""
+    shorter = min(len(chosen), len(rejected))
+    for i, (a, b) in enumerate(zip(chosen, rejected, strict=False)):
+        if a != b and (i == shorter - 1 or not alike(a, b)):
+            return i
+    return shorter
 
 
 def prompt_text(messages: Sequence[Message]) -> str:
@@ -98,12 +138,12 @@ def _lines(messages: Sequence[Message]) -> str:
 def turns(text: str) -> list[tuple[Message, int, int]]:
     r"""The turns of HH-RLHF's text, each with where its marker and its content begin.
 
-    They begin with ``\n\nHuman:`` and ``\n\nAssistant:`` (https://github.com/anthropics/hh-rlhf).
-    A text that does not begin with one has none.
+    They begin with ``\n\nHuman:`` and ``\n\nAssistant:`` (https://github.com/anthropics/hh-rlhf),
+    the first also without the empty lines. A text that does not begin with one has none.
     """
-    found = list(_TURN.finditer(text))
-    if not found or text[: found[0].start()].strip():
+    if _TURN.match(text) is None:
         return []
+    found = list(_TURN.finditer(text))
     ends = [mark.start() for mark in found[1:]] + [len(text)]
     return [
         ((_SPEAKERS[mark[1]], text[mark.end() : end]), mark.start(), mark.end())

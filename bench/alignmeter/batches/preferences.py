@@ -9,10 +9,25 @@ from typing import Any
 
 from alignmeter.batches.files import read_rows
 from alignmeter.batches.layouts import PROMPTS, UNPAIRED, Layouts, column_names
-from alignmeter.batches.messages import Message, answer_text, prompt_text, read_messages, turns
-from alignmeter.batches.splitting import NoPairError, split_messages, split_turns
+from alignmeter.batches.messages import (
+    Message,
+    alike,
+    answer_text,
+    prompt_text,
+    read_messages,
+    turns,
+    written_messages,
+)
+from alignmeter.batches.splitting import (
+    NoPairError,
+    in_turns,
+    split_messages,
+    split_texts,
+    split_turns,
+)
 from alignmeter.cells.columns import AUTO, parse_columns
 from alignmeter.errors import InputError
+from alignmeter.text import shown_path
 
 KINDS = {
     "prompt_empty": "the prompt is empty",
@@ -22,7 +37,8 @@ KINDS = {
     "answers_equal": "chosen and rejected are equal",
     "conversations_equal": "chosen and rejected are the same conversation",
     "answer_continues": "one answer only goes on where the other ends",
-    "prompt_not_shared": "no prompt is given, and the answers share no message that could be it",
+    "prompt_in_one_answer": "only one of the answers begins with the prompt",
+    "prompt_not_shared": "the answers share no message that could be the prompt",
 }
 """Why a row is no pair, by the name under which records count it, in words."""
 
@@ -56,13 +72,15 @@ class Preferences:
 
     ``kind``: what all of its rows are, `PAIRS`, ``unpaired`` or ``prompts``.
     ``bad``: kind of `KINDS` -> rows that are no pair; ``first_bad``: kind -> where the first is, in
-    the order of these places. ``digest``: of the files' bytes.
+    the order of these places. ``repeated``: rows whose two answers, as text, began with the prompt,
+    which was split from them. ``digest``: of the files' bytes.
     """
 
     rows: int
     layout: str
     bad: Mapping[str, int]
     first_bad: Mapping[str, str]
+    repeated: int
     digest: str
     kind: str = PAIRS
 
@@ -88,6 +106,7 @@ class PairReader:
     data: str
     columns: str = AUTO
     _rows: int = 0
+    _repeated: int = 0
     _bad: Counter[str] = field(default_factory=Counter)
     _first: dict[str, str] = field(default_factory=dict)
     _digest: str = ""
@@ -103,13 +122,16 @@ class PairReader:
             try:
                 fields = self._layouts.fields(row, where)
                 self._check_kind(fields, where)
-                yield _read_row(fields, where)
+                pair, repeated = _read_row(fields, where)
             except NoPairError as error:
                 at = f"{where}, field {error.field!r}" if error.field else where
                 self._bad[error.kind] += 1
                 self._first.setdefault(error.kind, at)
+            else:
+                self._repeated += repeated
+                yield pair
         if not self._rows:
-            raise InputError(f"{self.data}: no preference rows; give at least one pair")
+            raise InputError(f"{shown_path(self.data)}: no preference rows; give at least one pair")
 
     def _check_kind(self, fields: Mapping[str, Any], where: str) -> None:
         """Raises `InputError` for a row of another kind than those before."""
@@ -128,6 +150,7 @@ class PairReader:
             layout=", ".join(self._layouts.names),
             bad=dict(self._bad),
             first_bad=self._first,
+            repeated=self._repeated,
             digest=self._digest,
             kind=self._kind or PAIRS,
         )
@@ -139,23 +162,26 @@ def read_preferences(data: str, columns: str = AUTO) -> tuple[list[Pair], Prefer
     return list(reader), reader.found()
 
 
-def _read_row(fields: Mapping[str, Any], where: str) -> Pair:
-    """The row as a pair, or as what it has of one. Raises as `_pair` does."""
+def _read_row(fields: Mapping[str, Any], where: str) -> tuple[Pair, bool]:
+    """The row as a pair, or as what it has of one; and whether its prompt was split from both
+    texts. Raises as `_pair` does.
+    """
     if "chosen" in fields:
         return _pair(fields, where)
     prompt = _prompt(fields, where)
+    _check_lists({"prompt": prompt}, where)
     text = prompt if isinstance(prompt, str) or prompt is None else prompt_text(prompt)
-    if not text:
+    if text is None:
         raise NoPairError("prompt_empty", "prompt")
     if "label" not in fields:
-        return Pair(prompt=text, chosen=None, rejected=None)
+        return Pair(prompt=text, chosen=None, rejected=None), False
     answer = _read(fields["completion"], f"{where}: field 'completion'")
     _check_answer(answer, "completion")
+    _check_lists({"completion": answer}, where)
     said = answer if isinstance(answer, str) else answer_text(answer or [])
     desirable = _label(fields["label"], where)
-    return Pair(
-        prompt=text, chosen=said if desirable else None, rejected=None if desirable else said
-    )
+    chosen, rejected = (said, None) if desirable else (None, said)
+    return Pair(prompt=text, chosen=chosen, rejected=rejected), False
 
 
 def _label(value: object, where: str) -> bool:
@@ -166,25 +192,30 @@ def _label(value: object, where: str) -> bool:
     return found
 
 
-def _pair(fields: Mapping[str, Any], where: str) -> Pair:
-    """The row as a pair. Raises `NoPairError`, and `InputError` for a wrong type."""
+def _pair(fields: Mapping[str, Any], where: str) -> tuple[Pair, bool]:
+    """The row as a pair, and whether the prompt was split from both texts.
+
+    Raises `NoPairError`, and `InputError` for a wrong type.
+    """
     sides: dict[str, Any] = {}
     for name in ("chosen", "rejected"):
         sides[name] = _read(fields[name], f"{where}: field {name!r}")
         _check_answer(sides[name], name)
     prompt = _prompt(fields, where)
+    if "prompt" in fields:
+        _check_lists(sides | {"prompt": prompt}, where)
     chosen, rejected = sides["chosen"], sides["rejected"]
-    if isinstance(chosen, str) and isinstance(rejected, str):
-        pair = _of_texts(prompt, chosen, rejected, where)
-    else:
-        pair = _of_messages(prompt, chosen, rejected, where)
-    if not pair.prompt:
+    if prompt is None and "prompt" in fields and not _whole(chosen, rejected):
         raise NoPairError("prompt_empty", "prompt")
+    if isinstance(chosen, str) and isinstance(rejected, str):
+        pair, repeated = _of_texts(prompt, chosen, rejected, where)
+    else:
+        pair, repeated = _of_messages(prompt, chosen, rejected, where)
     for name in ("chosen", "rejected"):
         _check_answer(getattr(pair, name), name)
     if pair.chosen == pair.rejected:
         raise NoPairError("answers_equal")
-    return pair
+    return pair, repeated
 
 
 def _read(value: object, where: str) -> str | list[Message] | None:
@@ -197,7 +228,8 @@ def _read(value: object, where: str) -> str | list[Message] | None:
     if not isinstance(value, list | dict):
         raise InputError(f"{where} must be text or a list of messages, got {type(value).__name__}")
     messages = read_messages(value if isinstance(value, list) else [value], where)
-    for _, content in messages:
+    for role, content in messages:
+        _check_unicode(role, where)
         _check_unicode(content, where)
     return messages
 
@@ -209,6 +241,22 @@ def _check_unicode(text: str, where: str) -> None:
         raise InputError(f"{where} is not valid Unicode: {error.reason}") from error
 
 
+def _check_lists(fields: Mapping[str, str | list[Message] | None], where: str) -> None:
+    for name, value in fields.items():
+        if isinstance(value, str) and written_messages(value):
+            raise InputError(
+                f"{where}: field {name!r} has messages written as text; give them as a list, which "
+                "JSON Lines and Parquet can hold"
+            )
+
+
+def _whole(chosen: str | list[Message], rejected: str | list[Message]) -> bool:
+    """Whether the answers are conversations, which need no prompt beside them."""
+    if isinstance(chosen, str) or isinstance(rejected, str):
+        return all(isinstance(side, str) and bool(turns(side)) for side in (chosen, rejected))
+    return alike(chosen[0], rejected[0])
+
+
 def _check_answer(answer: str | list[Message] | None, name: str) -> None:
     if answer is None:
         raise NoPairError("answer_null", name)
@@ -218,11 +266,16 @@ def _check_answer(answer: str | list[Message] | None, name: str) -> None:
 
 
 def _prompt(fields: Mapping[str, Any], where: str) -> str | list[Message] | None:
-    """``None``: the answers begin with it. With a system's text, a conversation of the two."""
+    """``None``: the answers begin with it, or it is blank. With a system's text, a conversation of
+    the two.
+    """
     prompt = _read(fields.get("prompt"), f"{where}: field 'prompt'")
     more, system = (_side_text(fields, name, where) for name in ("more", "system"))
     if isinstance(prompt, str) and more:
         prompt = f"{prompt}\n{more}"
+    said = prompt if isinstance(prompt, str) else "".join(content for _, content in prompt or [])
+    if not said.strip():
+        return None
     if "system" in fields and prompt is not None:
         prompt = [("user", prompt)] if isinstance(prompt, str) else prompt
         prompt = [("system", system), *prompt] if system else prompt
@@ -240,20 +293,23 @@ def _side_text(fields: Mapping[str, Any], name: str, where: str) -> str:
     return value
 
 
-def _of_texts(prompt: str | list[Message] | None, chosen: str, rejected: str, where: str) -> Pair:
-    if turns(chosen) and turns(rejected):
+def _of_texts(
+    prompt: str | list[Message] | None, chosen: str, rejected: str, where: str
+) -> tuple[Pair, bool]:
+    sides = (chosen, rejected)
+    if all(map(turns if prompt is None else in_turns, sides)):
         if chosen == rejected:
             raise NoPairError("conversations_equal")
         text, chosen, rejected = split_turns(chosen, rejected)
-        return Pair(prompt=text, chosen=chosen, rejected=rejected)
+        return Pair(prompt=text, chosen=chosen, rejected=rejected), False
     if prompt is None:
-        said = "are JSON as text" if chosen.lstrip().startswith("[{") else "have no turns"
+        said = "are JSON as text" if written_messages(chosen) else "have no turns"
         raise InputError(
             f"{where}: field 'prompt' is missing and the answers {said}; give a prompt, answers as "
             r"lists of messages, or turns that begin with '\n\nHuman:' and '\n\nAssistant:'"
         )
-    text = prompt if isinstance(prompt, str) else prompt_text(prompt)
-    return Pair(prompt=text, chosen=chosen, rejected=rejected)
+    text, chosen, rejected, repeated = split_texts(prompt, chosen, rejected)
+    return Pair(prompt=text, chosen=chosen, rejected=rejected), repeated
 
 
 def _of_messages(
@@ -261,11 +317,15 @@ def _of_messages(
     chosen: str | list[Message],
     rejected: str | list[Message],
     where: str,
-) -> Pair:
+) -> tuple[Pair, bool]:
     sides = []
     for name, other, side in (("chosen", "rejected", chosen), ("rejected", "chosen", rejected)):
         if isinstance(side, str) and prompt is None:
             raise InputError(f"{where}: field {name!r} must be a list of messages like {other!r}")
         sides.append([("assistant", side)] if isinstance(side, str) else side)
     text, *answers = split_messages(prompt, *sides)
-    return Pair(prompt=text, chosen=answer_text(answers[0]), rejected=answer_text(answers[1]))
+    chosen, rejected = map(answer_text, answers)
+    repeated = False
+    if prompt is not None and all(len(answer) == 1 for answer in answers):
+        _, chosen, rejected, repeated = split_texts(prompt, chosen, rejected)
+    return Pair(prompt=text, chosen=chosen, rejected=rejected), repeated

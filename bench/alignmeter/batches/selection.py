@@ -19,10 +19,10 @@ import numpy as np
 
 from alignmeter.batches.dataset import Dataset, dataset_of, shared_folder
 from alignmeter.batches.drawn import SYNTHETIC, is_drawn, table_of
-from alignmeter.batches.files import PACKAGED
 from alignmeter.batches.layouts import PROMPTS, UNPAIRED
 from alignmeter.batches.lengths import Lengths, lengths_of_table, measure
 from alignmeter.batches.preferences import PAIRS
+from alignmeter.batches.shards import PACKAGED
 from alignmeter.batches.texts import MappedTexts, Texts
 from alignmeter.batches.tokenizer import open_tokenizer
 from alignmeter.cells.cell import Cell
@@ -127,7 +127,7 @@ def check_rows(cell: Cell) -> None:
         dataset = dataset_of(cell)
         pairs = dataset.found.pairs
         if not pairs:
-            text = f"{dataset.note()}; give answers that differ"
+            text = f"{dataset.note()}; give a prompt and two answers that differ"
             raise CellError("unsupported", "no_pairs", text)
         _check_kind(cell, dataset.found.kind)
     selection = select(cell)

@@ -35,9 +35,10 @@ class Texts(Protocol):
 
 def write_texts(pairs: Iterable[Pair], path: Path) -> None:
     """Store all pairs in one Arrow file. Raises `InputError` if it cannot be written."""
-    from pyarrow import OSFile, RecordBatch, ipc, schema, string
+    from pyarrow import OSFile, RecordBatch, ipc, large_string, schema
 
-    text = schema([(name, string()) for name in _FIELDS])
+    # `string` has offsets of 32 bits: 1024 long answers may have more than 2 GiB.
+    text = schema([(name, large_string()) for name in _FIELDS])
     try:
         with OSFile(str(path), "wb") as file, ipc.new_file(file, text) as writer:
             left = iter(pairs)

@@ -21,7 +21,7 @@ from alignmeter.architectures.base import EOS_TOKEN as EOS
 from alignmeter.architectures.base import PAD_TOKEN as PAD
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.architectures.checkpoint.config import transformers_there
-from alignmeter.architectures.checkpoint.refusal import first_line, refused
+from alignmeter.architectures.checkpoint.refusal import one_line, refused
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import CellError
 from alignmeter.streams import quiet
@@ -150,7 +150,7 @@ def _opened(model: str) -> Any:
     except Exception as error:  # readers of vocabularies raise errors of many libraries
         raise refused(
             model,
-            f"its tokenizer files cannot be read ({first_line(error)}); fetch them again, or use "
+            f"its tokenizer files cannot be read ({one_line(error)}); fetch them again, or use "
             "--data synthetic",
         ) from error
 

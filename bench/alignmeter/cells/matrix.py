@@ -55,7 +55,7 @@ class _Document(Struct, kw_only=True, forbid_unknown_fields=True):
 class Exclusion:
     """Cells with one of the values on each of these axes are left out, for ``reason``.
 
-    ``where``: file and number, for messages.
+    ``where``: file and number, for messages. ``folder``: what its paths are relative to.
     """
 
     where: str

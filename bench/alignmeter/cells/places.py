@@ -5,15 +5,40 @@ which a command is called. A path that is written in a file is relative to that 
 where that leads. Any other leads where the working directory has it.
 """
 
-__all__ = ["adopt_places", "check_data_place", "known_places", "note_place", "place_of"]
+__all__ = [
+    "adopt_places",
+    "check_data_place",
+    "check_path",
+    "known_places",
+    "note_place",
+    "place_of",
+]
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from alignmeter.errors import InputError
+from alignmeter.text import shown_path
 
 _PLACES: dict[str, str] = {}
 """A path as it was written in a file -> the same as this process finds it."""
+
+
+def check_path(written: str, where: str) -> None:
+    """Raises `InputError`, naming ``where``, for what no file of a record can be called.
+
+    That is a name that is no Unicode, which no JSON can hold, or longer than the system allows.
+    """
+    shown = f"{where}: {shown_path(written, 60)!r}"
+    try:
+        written.encode()
+        Path(written).exists()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{shown} is a name that is not UTF-8; rename it") from error
+    except OSError as error:
+        raise InputError(
+            f"{shown} cannot be looked for: {error.strerror or error}; give a path that is there"
+        ) from error
 
 
 def note_place(written: str, folder: Path) -> None:
@@ -45,9 +70,15 @@ def check_data_place(written: str, where: str, folder: Path | None) -> None:
     place = Path(written) if folder is None else folder / written
     if place.is_file() or place.is_dir():
         return
-    beside = "" if folder is None else f" in {folder}, which paths in that file are relative to"
+    shown = repr(shown_path(written, 60))
+    if place.exists():
+        raise InputError(
+            f"{where}: data {shown} is a pipe or a device, read only once; save it as a file"
+        )
+    near = "" if folder is None else shown_path(str(folder), 60)
+    beside = near and f" in {near}, which paths in that file are relative to"
     raise InputError(
-        f"{where}: data file {written!r} does not exist{beside}; give packaged, synthetic, "
+        f"{where}: data file {shown} does not exist{beside}; give packaged, synthetic, "
         "lengths:hh, or a file or folder of JSON Lines, JSON, CSV or Parquet"
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alignmeter.cells.axes import AXES, LENGTHS, PATHS, Axis, AxisValue
 from alignmeter.cells.columns import parse_columns
-from alignmeter.cells.places import check_data_place
+from alignmeter.cells.places import check_data_place, check_path
 from alignmeter.errors import InputError, known
 from alignmeter.text import plain, shortened
 
@@ -47,6 +47,8 @@ def check_value(name: str, value: object, where: str, folder: Path | None = None
         raise InputError(f"{where}: {name} wants text, got {value!r}")
     if axis.choices and value not in axis.choices:
         raise InputError(f"{where}: {value!r} is not a value of {name}; {known(axis.choices)}")
+    if name in PATHS:
+        check_path(value, where)
     if name == "data" and value not in PATHS[name]:
         if value.startswith(LENGTHS):
             tables = [word for word in PATHS["data"] if word.startswith(LENGTHS)]

@@ -11,7 +11,7 @@ import msgspec
 from alignmeter.cells.axes import PATHS, AxisValue
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.matrix import read_overrides
-from alignmeter.cells.places import note_place
+from alignmeter.cells.places import check_path, note_place
 from alignmeter.cells.settings import Settings, read_settings
 from alignmeter.cli.options import axis_options, data_options, measure_options, note
 from alignmeter.errors import InputError
@@ -82,6 +82,7 @@ def _planned_as(spec: str, named: dict[str, AxisValue], bad_rows: str) -> Any:
         written = str(getattr(wanted, name))
         beside = Path(spec).parent
         if written not in PATHS[name]:
+            check_path(written, spec)
             note_place(written, beside if (beside / written).exists() else Path())
     planned = resolve_cell({**wanted.axes(), **named}, bad_rows=bad_rows)
     if planned.cell.id != wanted.id or planned.cell.without() != wanted.without():

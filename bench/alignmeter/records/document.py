@@ -53,7 +53,8 @@ def decode_versioned(
             reads = " and ".join(filter(None, (", ".join(known[:-1]), known[-1])))
             said = shortened(repr(found), _LONGEST)
             raise InputError(f"{where}: schema_version is {said}; this version reads {reads}")
-        return msgspec.convert(_migrated(data, found, version, steps), decoder.type)
+        document: T = msgspec.convert(_migrated(data, found, version, steps), decoder.type)
+        return document
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{where}: not {what}: {error}") from error
     except (AttributeError, LookupError, TypeError, ValueError) as error:  # in a step

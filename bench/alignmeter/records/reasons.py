@@ -128,9 +128,27 @@ class Code(StrEnum):
     )
     WEIGHTS_ZERO = (
         "weights_zero",
-        "matrices of the checkpoint are all zeros, and no gradient passes them",
+        "weights of the checkpoint are all zeros, and no gradient passes them",
         "look whether the checkpoint was saved whole; blocks that were added to grow a model "
         "begin so",
+    )
+    WEIGHTS_HUGE = (
+        "weights_huge",
+        "weights of the checkpoint are larger than any that fp16 holds: norms and products of them "
+        "overflow, so that losses are not finite or no gradient passes",
+        "take a checkpoint from before it diverged; look at the tensor that the text names",
+    )
+    MODEL_AT_FAULT = (
+        "model_at_fault",
+        "stock operators in fp32 on a CPU show the same symptom: the checkpoint's weights or its "
+        "config.json cause it",
+        "hold config.json against its model card, and try another checkpoint of the family",
+    )
+    DROPOUT_OFF = (
+        "dropout_off",
+        "config.json asks for dropout, and steps run without it, as in other trainers for "
+        "alignment: losses would be random",
+        "nothing; with attention_dropout 0 in config.json the note goes",
     )
     BEYOND_TRAINED_POSITIONS = (
         "beyond_trained_positions",

@@ -55,12 +55,14 @@ _PACKAGED = "packaged"
 class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``rollouts``: the response tokens [2B, N] of each agreement step, for PPO to replay.
 
-    ``layers``: the backbones were cut to that many (``None``: whole).
+    ``layers``: the backbones were cut to that many (``None``: whole). ``silent_adapters``: those
+    that the first step gave no gradient, as `Observed` names them (``None``: nobody looked).
     """
 
     signals: Signals
     rollouts: list[list[list[int]]] = []
     layers: int | None = None
+    silent_adapters: list[str] | None = None
 
 
 class References(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -37,7 +37,9 @@ def obtain_reference(
         return None, "unchecked: this cell is computed as the reference is, and none is packaged"
     path = cached_references() / f"{key}.json"
     with contextlib.suppress(OSError, msgspec.MsgspecError):
-        return msgspec.json.decode(path.read_bytes(), type=Reference), ""
+        found = msgspec.json.decode(path.read_bytes(), type=Reference)
+        if found.silent_adapters is not None:  # older versions did not look
+            return found, ""
     try:
         found = _computed(cell, seed, layers, rounded, launcher, timeout_s)
     except CellError as error:

@@ -9,7 +9,12 @@ from functools import cache
 
 from alignmeter.accelerators import available, devices_hidden, missing_text
 from alignmeter.architectures import open_architecture, vendor_missing
-from alignmeter.architectures.checkpoint import RANDOM, beyond_positions, find_checkpoint
+from alignmeter.architectures.checkpoint import (
+    RANDOM,
+    beyond_positions,
+    find_checkpoint,
+    without_dropout,
+)
 from alignmeter.architectures.precision import without_frozen_base
 from alignmeter.batches import check_rows, data_digest, data_note, tokenizer_obstacle
 from alignmeter.cells.axes import AXES, AxisValue
@@ -126,18 +131,19 @@ def _resolved(choice: Choice, bad_rows: str) -> Planned:
 
 
 def input_notes(plan: Iterable[Planned]) -> list[str]:
-    """A sentence for each file of the plan that has rows which are no pair, and for each length
-    that a checkpoint was not trained on.
+    """A sentence for each file of the plan that has rows which are no pair, for each length that
+    a checkpoint was not trained on, and for dropout that is left out.
     """
-    notes = {}
-    for cell in (item.cell for item in plan):
-        notes[cell.data_digest] = data_note(cell)
-        if cell.model != RANDOM:
-            shape = find_checkpoint(cell.model).shape()
-            notes[f"{cell.model} {cell.seq_len}"] = beyond_positions(
-                cell.model, shape, cell.seq_len
-            )
-    return [note for note in notes.values() if note is not None]
+    said = (note for item in plan for note in _notes(item.cell))
+    return list(dict.fromkeys(note for note in said if note is not None))
+
+
+def _notes(cell: Cell) -> Iterator[str | None]:
+    yield data_note(cell)
+    if cell.model != RANDOM:
+        checkpoint = find_checkpoint(cell.model)
+        yield beyond_positions(cell.model, checkpoint.shape(), cell.seq_len)
+        yield without_dropout(cell.model, checkpoint.dropout)
 
 
 def resolve_cell(axes: Mapping[str, AxisValue], *, bad_rows: str = DROP) -> Planned:

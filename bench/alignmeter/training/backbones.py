@@ -26,8 +26,8 @@ _CPU = torch.device("cpu")
 class Backbones:
     """Causal LMs of ``cell`` on ``device``, in the form in which its PEFT mode stores them.
 
-    ``layers`` and ``rounded`` as in `Setup`. ``zero_weights``: names of a checkpoint's matrices
-    that hold nothing but zeros, once it was read.
+    ``layers`` and ``rounded`` as in `Setup`. ``zero_weights``, ``huge_weights``: names of a
+    checkpoint's tensors, as `Looked` has them, once it was read.
     """
 
     cell: Cell
@@ -38,6 +38,7 @@ class Backbones:
     layers: int | None = None
     rounded: torch.dtype | None = None
     zero_weights: set[str] = field(default_factory=set, init=False, repr=False)
+    huge_weights: set[str] = field(default_factory=set, init=False, repr=False)
     _frames: dict[int, nn.Module] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -98,6 +99,7 @@ class Backbones:
                 "infinite as they were read",
             )
         self.zero_weights.update(found.zero)
+        self.huge_weights.update(found.huge)
 
     def _stored(self, part: nn.Module) -> nn.Module:
         return self.peft.store(part, self.architecture, self.cell)

@@ -140,4 +140,9 @@ def make_reference(
     )
     batches = open_batches(plain, vocab_size=setup.vocab_size, seed=seed, shared=shared)
     observed = observe(method.build(setup), batches, method, cpu)
-    return Reference(signals=observed.signals, rollouts=observed.rollouts, layers=layers)
+    return Reference(
+        signals=observed.signals,
+        rollouts=observed.rollouts,
+        layers=layers,
+        silent_adapters=observed.silent_adapters,
+    )

@@ -4,12 +4,19 @@ __all__ = ["notes_of"]
 
 from collections.abc import Collection
 
-from alignmeter.architectures.checkpoint import RANDOM, beyond_positions, find_checkpoint
+from alignmeter.architectures.checkpoint import (
+    RANDOM,
+    beyond_positions,
+    find_checkpoint,
+    without_dropout,
+)
 from alignmeter.cells.cell import Cell
 from alignmeter.records.reasons import Code, Reason
 
 
-def notes_of(cell: Cell, zero_weights: Collection[str]) -> list[Reason]:
+def notes_of(
+    cell: Cell, zero_weights: Collection[str], huge_weights: Collection[str] = ()
+) -> list[Reason]:
     """Notes on the sequences and weights of ``cell``; none for random weights.
 
     They make no metric invalid. A step on positions beyond the trained ones takes the time and the
@@ -18,12 +25,20 @@ def notes_of(cell: Cell, zero_weights: Collection[str]) -> list[Reason]:
     """
     if cell.model == RANDOM:
         return []
-    notes = []
-    text = beyond_positions(cell.model, find_checkpoint(cell.model).shape(), cell.seq_len)
-    if text is not None:
-        notes.append(Reason(code=Code.BEYOND_TRAINED_POSITIONS, text=text))
-    if zero_weights:
-        first, more = min(zero_weights), len(zero_weights) - 1
-        text = f"{first}{f' and {more} more' if more else ''} all zeros in {cell.model}"
-        notes.append(Reason(code=Code.WEIGHTS_ZERO, text=text))
-    return notes
+    checkpoint = find_checkpoint(cell.model)
+    said = {
+        Code.BEYOND_TRAINED_POSITIONS: beyond_positions(
+            cell.model, checkpoint.shape(), cell.seq_len
+        ),
+        Code.DROPOUT_OFF: without_dropout(cell.model, checkpoint.dropout),
+        Code.WEIGHTS_ZERO: _of(zero_weights, "all zeros", cell.model),
+        Code.WEIGHTS_HUGE: _of(huge_weights, "beyond 65504", cell.model),
+    }
+    return [Reason(code=code, text=text) for code, text in said.items() if text is not None]
+
+
+def _of(names: Collection[str], what: str, model: str) -> str | None:
+    if not names:
+        return None
+    more = len(names) - 1
+    return f"{min(names)}{f' and {more} more' if more else ''} {what} in {model}"

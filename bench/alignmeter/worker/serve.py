@@ -13,7 +13,7 @@ from alignmeter.accelerators import broken_by_fork
 from alignmeter.cells.places import adopt_places
 from alignmeter.children import die_with_parent
 from alignmeter.errors import CellError
-from alignmeter.text import shortened
+from alignmeter.text import shortened, without_frames
 from alignmeter.worker.out_of_memory import is_out_of_memory
 
 
@@ -64,8 +64,7 @@ def _classified(error: BaseException) -> tuple[str, str, str]:
     """Status, reason code and text of an exception in the worker."""
     if isinstance(error, CellError):
         return error.status, error.code, error.text
-    said = str(error).partition("\nException raised from")[0]  # then come frames of C++
-    text = shortened(f"{type(error).__name__}: {said}".strip(), 2000)
+    text = shortened(f"{type(error).__name__}: {without_frames(str(error))}".strip(), 2000)
     if is_out_of_memory(error):
         return "oom", "out_of_memory", text
     import traceback

@@ -91,7 +91,8 @@ class Workload:
 
     def notes(self) -> list[Reason]:
         """What a reader has to know of the models, once they are built."""
-        return notes_of(self.cell, self.setup.backbones.zero_weights)
+        backbones = self.setup.backbones
+        return notes_of(self.cell, backbones.zero_weights, backbones.huge_weights)
 
     def prepare(self) -> dict[str, float]:
         """The method's work before its first step: phase -> s."""

@@ -5,16 +5,8 @@ import shutil
 
 import pytest
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    LlamaConfig,
-    Mamba2Config,
-    MambaConfig,
-    MistralConfig,
-    PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen3Config,
-)
+from saved_checkpoints import ATTENTION, SMALL
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
 from alignmeter.architectures.checkpoint import find_checkpoint
 from alignmeter.batches import open_batches
@@ -24,34 +16,11 @@ from alignmeter.session.resolve import resolve_cell
 from alignmeter.training.step import SilentProbe
 
 CPU = torch.device("cpu")
-SMALL = {"vocab_size": 300, "hidden_size": 64, "num_hidden_layers": 3, "pad_token_id": 0}
-ATTENTION = {"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 64}
-CONFIGS = {
-    "llama": (LlamaConfig(**SMALL, **ATTENTION), "llama"),
-    "mistral": (MistralConfig(**SMALL, **ATTENTION), "llama"),
-    "qwen2": (Qwen2Config(**SMALL, **ATTENTION), "llama"),
-    "qwen3": (Qwen3Config(**SMALL, **ATTENTION, head_dim=16), "llama"),
-    "mamba": (MambaConfig(**SMALL, state_size=8), "mamba"),
-    "mamba2": (
-        Mamba2Config(**SMALL, state_size=8, head_dim=16, num_heads=8, n_groups=1, chunk_size=8),
-        "mamba2",
-    ),
-}
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """A function that gives the folder of a checkpoint of that kind."""
-    folders = {}
-
-    def folder(kind):
-        if kind not in folders:
-            folders[kind] = tmp_path_factory.mktemp("checkpoints") / kind
-            torch.manual_seed(7)
-            AutoModelForCausalLM.from_config(CONFIGS[kind][0]).save_pretrained(folders[kind])
-        return folders[kind]
-
-    return folder
+FAMILIES = {
+    "llama": "llama", "mistral": "llama", "qwen2": "llama", "qwen3": "llama", "mamba": "mamba",
+    "mamba2": "mamba2",
+}  # fmt: skip
+"""Kind of checkpoint -> the architecture that it counts as."""
 
 
 def cell_of(folder, **axes):
@@ -67,12 +36,12 @@ def step_of(cell):
 
 
 @pytest.mark.parametrize("peft", ["full", "lora", "qlora"])
-@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("kind", FAMILIES)
 def test_each_family_trains(kind, peft, saved):
     planned = cell_of(saved(kind), peft=peft)
     cell = planned.cell
     assert planned.unsupported is None
-    assert (cell.architecture, cell.size) == (CONFIGS[kind][1], "checkpoint")
+    assert (cell.architecture, cell.size) == (FAMILIES[kind], "checkpoint")
     assert cell.id.startswith(f"dpo-{cell.architecture}-checkpoint-{peft}-cpu-{kind}-t16-")
     step, batches = step_of(cell)
     losses = [step.run(batches.take(i, CPU), SilentProbe()).loss.item() for i in range(2)]
@@ -80,7 +49,7 @@ def test_each_family_trains(kind, peft, saved):
 
 
 @pytest.mark.parametrize("topology", ["separate", "shared"])
-@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("kind", FAMILIES)
 def test_each_family_rolls_out(kind, topology, saved):
     step, batches = step_of(cell_of(saved(kind), method="ppo", ppo_topology=topology).cell)
     assert torch.isfinite(step.run(batches.take(0, CPU), SilentProbe()).loss)
@@ -95,7 +64,7 @@ def test_the_weights_are_the_checkpoints(saved):
 
 
 def test_a_slice_keeps_the_first_layers(saved):
-    for kind in CONFIGS:
+    for kind in FAMILIES:
         whole = AutoModelForCausalLM.from_pretrained(saved(kind)).state_dict()
         part = find_checkpoint(str(saved(kind))).build(dtype=torch.float32, layers=2).state_dict()
         assert len(part) < len(whole)

@@ -83,7 +83,7 @@ GOOD_ROW = {"prompt": "p", "chosen": "c", "rejected": "r"}
         ({**GOOD_ROW, "chosen": 3}, "line 2: field 'chosen' must be text or a list"),
         ({**GOOD_ROW, "chosen": [{"content": "x"}]}, "role and content as text"),
         ({**GOOD_ROW, "prompt": [USER], "chosen": [{"role": "x", "content": 3}]}, "as text"),
-        ({**GOOD_ROW, "chosen": [3]}, "line 2: field 'chosen', message 0 must be an object"),
+        ({**GOOD_ROW, "chosen": [3]}, "line 2: field 'chosen', message 1 must be an object"),
         ({**GOOD_ROW, "chosen": [{"role": "x"}]}, "role and content as text"),
         ({"chosen": [GOOD], "rejected": "x"}, "field 'rejected' must be a list"),
         (

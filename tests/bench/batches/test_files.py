@@ -1,4 +1,4 @@
-"""Containers of preference files: what bytes are, whatever the name says, and folders of shards."""
+"""Containers of preference files: what bytes are, whatever the name says."""
 
 import bz2
 import csv
@@ -9,6 +9,7 @@ import lzma
 import pandas
 import pyarrow
 import pytest
+from pyarrow import parquet
 
 from alignmeter.batches import data_digest, read_preferences
 from alignmeter.errors import InputError
@@ -64,6 +65,28 @@ def test_every_unicode_with_and_without_a_mark(tmp_path, kind, encoding):
     assert rows_of(path) == [tuple(ROW.values())]
 
 
+def lz4(data):
+    return pyarrow.Codec("lz4").compress(data, asbytes=True)
+
+
+SKIPPABLE = b"\x5a\x2a\x4d\x18\x04\x00\x00\x00abcd"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        gzip.compress(LINE.encode()) + bytes(512),
+        gzip.compress(LINE.encode()[:9]) + gzip.compress(LINE.encode()[9:]),
+        SKIPPABLE + zstd(LINE.encode()),
+        SKIPPABLE * 2 + lz4(LINE.encode()),
+    ],
+    ids=["gzip, padded", "gzip, of two members", "zstd, skippable", "lz4, skippable"],
+)
+def test_frames_without_data_are_passed_over(tmp_path, data):
+    (tmp_path / "r.jsonl").write_bytes(data)
+    assert rows_of(tmp_path / "r.jsonl") == [tuple(ROW.values())]
+
+
 def test_names_may_be_wrong(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(gzip.compress(LINE.encode()))
     (tmp_path / "b.jsonl").write_text(json.dumps([ROW]))
@@ -84,6 +107,18 @@ def test_names_may_be_wrong(tmp_path):
         ("r.parquet", LINE.encode(), "not a Parquet file that can be read: it does not begin"),
         ("r.jsonl", LINE.encode("latin-1"), "r.jsonl, line 1: not UTF-8"),
         ("r.csv", LINE.encode("latin-1"), "r.csv: not CSV that can be read"),
+        (
+            "r.csv",
+            b'prompt,chosen,rejected\n"a \\"b\\" c",d,e',
+            "line 2 has a quote after a backsl",
+        ),
+        ("r.tsv", b'prompt\tchosen\trejected\n\\"a\\" b\tc\td', "line 2 has a quote after a backs"),
+        ("r.csv", b'prompt,chosen,rejected\n"a"b,c,d', "not CSV that can be read: ',' expected"),
+        ("r.csv", b"prompt,chosen,rejected,chosen\na,b,c,d", "column 'chosen' is there twice"),
+        ("r.json", LINE.encode("latin-1"), "r.json: not UTF-8: invalid start byte; save it as"),
+        ("r.gz", gzip.compress(gzip.compress(b"{}")), "r.gz: gzip data within gzip data; unpack"),
+        ("r.gz", gzip.compress(zstd(b"{}")), "r.gz: zstd data within gzip data; unpack it once"),
+        ("r.json", json.dumps({f"{i}\x1b\n" * 50: 0 for i in range(40)}).encode(), ", and 3"),
         ("r.csv", b'prompt,chosen,rejected\n"a,b,c', "not CSV that can be read"),
         ("r.csv", b"prompt,chosen,rejected\na,b,c,d\n", "not CSV that can be read"),
         ("r.csv", b"prompt,chosen,rejected\na,b,c\na,b,c,d\n", "Expected 3 fields in line 3"),
@@ -108,42 +143,52 @@ def test_what_cannot_be_read_is_named_in_one_sentence(tmp_path, name, data, word
         read_preferences(str(path))
     assert words in str(caught.value)
     assert name in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
     assert len(str(caught.value).replace(str(tmp_path), "")) <= 300
 
 
-def test_a_folder_is_its_shards_in_name_order(tmp_path):
-    for number in (2, 0, 1):
-        row = {**ROW, "chosen": str(number)}
-        saved(tmp_path / f"train-0000{number}-of-00003.jsonl", "jsonl", [row])
-    (tmp_path / "README.md").write_text("about it")
-    (tmp_path / ".train.jsonl").write_text("a half-written shard")
-    assert [chosen for _, chosen, _ in rows_of(tmp_path)] == ["0", "1", "2"]
-    before = data_digest(str(tmp_path))
-    (tmp_path / "train-00001-of-00003.jsonl").write_text(json.dumps({**ROW, "chosen": "3"}))
-    assert data_digest(str(tmp_path)) != before
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_return_alone_is_part_of_a_field_that_nobody_quoted(tmp_path, end):
+    rows = [{**ROW, "chosen": chosen} for chosen in ("a\rb", "\r", "\ufdd0\r\n", "x\r")]
+    names = ",".join(ROW)
+    fields = (
+        ",".join(f'"{v}"' if "\n" in v else v.replace('"', "").replace(",", "") for v in r.values())
+        for r in rows
+    )
+    (tmp_path / "r.csv").write_bytes(end.join([names, *fields]).encode())
+    path = tmp_path / "r.csv"
+    assert [chosen for _, chosen, _ in rows_of(path)] == ["a\rb", "\ufdd0\r\n", "x\r"]
 
 
-def test_a_wrong_row_of_a_shard_is_named(tmp_path):
-    saved(tmp_path / "a.jsonl", "jsonl", [ROW])
-    saved(tmp_path / "b.jsonl", "jsonl", [ROW, {**ROW, "chosen": 3}])
-    with pytest.raises(InputError, match=r"/b.jsonl, line 2: field 'chosen' must be text"):
-        read_preferences(str(tmp_path))
+def test_lines_may_end_with_a_return_alone(tmp_path):
+    (tmp_path / "r.csv").write_bytes(b"prompt,chosen,rejected\ra,b,c\rd,e,f\r")
+    assert rows_of(tmp_path / "r.csv") == [("a", "b", "c"), ("d", "e", "f")]
+
+
+def test_a_field_of_csv_may_be_long(tmp_path):
+    before = csv.field_size_limit()
+    path = saved(tmp_path / "r.csv", "csv", [{**ROW, "chosen": "x" * 200_000}])
+    csv.field_size_limit(before)
+    assert len(rows_of(path)[0][1]) == 200_000
+    assert csv.field_size_limit() == before
 
 
 @pytest.mark.parametrize(
-    ("names", "words"),
+    ("kind", "value"),
     [
-        ([], "a folder without .jsonl"),
-        (["a.jsonl", "b.csv"], "a folder of csv and jsonl files; keep shards of one kind"),
-        (["train-0.jsonl", "test-0.jsonl"], "a folder of test and train shards"),
+        (pyarrow.date32(), 10**9),
+        (pyarrow.timestamp("s"), 2**40),
+        (pyarrow.date64(), 10**17),
+        (pyarrow.timestamp("s", "Nowhere/Land"), 1),
     ],
 )
-def test_a_folder_of_several_things_is_refused(tmp_path, names, words):
-    for name in names:
-        (tmp_path / name).write_text(LINE)
-    with pytest.raises(InputError, match=words):
-        read_preferences(str(tmp_path))
+def test_values_of_parquet_that_python_cannot_hold_are_named(tmp_path, kind, value):
+    columns = {"prompt": ["p"], "chosen": pyarrow.array([value], kind), "rejected": ["r"]}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "r.parquet")
+    with pytest.raises(
+        InputError, match=r"r.parquet: column 'chosen' of type .* cannot be read: .*; give"
+    ):
+        read_preferences(str(tmp_path / "r.parquet"))
 
 
 COLUMNS = "prompt=q,chosen=answers[0].text,rejected=answers[1].text"

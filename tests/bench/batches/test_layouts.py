@@ -45,11 +45,17 @@ def names(prompt, chosen="chosen", rejected="rejected", **more):
 
 MADE = {
     "plain": names("prompt"),
+    "plain, repeated": lambda p, c, r: {"prompt": p, "chosen": f"{p} {c}", "rejected": p + r},
     "conversational": lambda p, c, r: {
         "prompt": [user(p)], "chosen": [said(c)], "rejected": [said(r)],
     },
     "conversational, repeated": lambda p, c, r: {
         "prompt": [user(p)], "chosen": talk(p, c), "rejected": talk(p, r),
+    },
+    "conversational, repeated otherwise": lambda p, c, r: {
+        "prompt": [user(p)],
+        "chosen": [{"role": "Human", "content": f"{p}\n"}, gpt(c)],
+        "rejected": [{"role": "User", "content": f" {p}"}, {"role": "model", "content": r}],
     },
     "ultrafeedback": lambda p, c, r: {"prompt": p, "chosen": talk(p, c), "rejected": talk(p, r)},
     "one-message-answers": lambda p, c, r: {"prompt": p, "chosen": said(c), "rejected": said(r)},
@@ -62,6 +68,11 @@ MADE = {
     "distilabel": names("input", system=""),
     "stack-exchange": names("question", "response_j", "response_k"),
     "hh": lambda p, c, r: {"prompt": p, "chosen": turned(p, c), "rejected": turned(p, r)},
+    "hh, of one side": lambda p, c, r: {"prompt": p, "chosen": turned(p, c), "rejected": r},
+    "hh, without empty lines": lambda p, c, r: {
+        "prompt": f"Human: {p}\n\nAssistant:",
+        "chosen": turned(p, c).lstrip(), "rejected": turned(p, r).lstrip(),
+    },
     "implicit-conversational": lambda p, c, r: {"chosen": talk(p, c), "rejected": talk(p, r)},
     "implicit-hh": lambda p, c, r: {"chosen": turned(p, c), "rejected": turned(p, r)},
 }  # fmt: skip
@@ -99,7 +110,8 @@ def store(folder, kind, rows):
 @st.composite
 def files(draw):
     name = draw(st.sampled_from(list(MADE)))
-    kinds = ["jsonl", "json", "parquet", "folder", *(["csv"] if name in FLAT else [])]
+    flat = name.split(",")[0] in FLAT
+    kinds = ["jsonl", "json", "parquet", "folder", *(["csv"] if flat else [])]
     rows = draw(st.lists(st.tuples(P_TEXT, ANSWER, ANSWER), min_size=1, max_size=6))
     return name, draw(st.sampled_from(kinds)), rows
 
@@ -237,7 +249,7 @@ def test_what_is_no_pair(tmp_path, row, kind):
 
 def test_a_part_that_is_no_text_is_refused(tmp_path):
     image = {"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}
-    with pytest.raises(InputError, match="message 0 has a part of type 'image_url'; only text"):
+    with pytest.raises(InputError, match="message 1 has a part of type 'image_url'; only text"):
         pair_of(tmp_path, {"prompt": [image], "chosen": "a", "rejected": "b"})
 
 

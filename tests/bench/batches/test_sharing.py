@@ -109,6 +109,12 @@ def test_bytes_counted_where_they_lie_are_those_of_the_tokenizer(path):
         assert there.equal_once_cut(count).tolist() == made.equal_once_cut(count).tolist()
 
 
+def test_answers_of_a_part_may_have_more_than_2_gib(path):
+    """Offsets of 32 bits end at 2**31; 1024 answers of 2.1 MB are more."""
+    texts = MappedTexts(share_rows(cell_of(path)).texts)
+    assert {str(kind) for kind in texts.table.schema.types} == {"large_string"}
+
+
 def test_a_changed_file_is_read_again_but_a_resolved_cell_keeps_its_data(path):
     cell = cell_of(path, seq_len=100)
     before = open_batches(cell, vocab_size=512, seed=0).take(0, CPU)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 
 import msgspec
@@ -254,6 +255,17 @@ def test_a_matrix_that_is_not_text(tmp_path):
         ),
         ({"seq_len": "many"}, "--seq-len: 'many' is not a value of seq_len"),
         ({"data": "/no/such.jsonl"}, "--data: data file '/no/such.jsonl' does not exist"),
+        ({"data": "/no" * 999}, "/no/no' does not exist; give packaged, synthetic, or a file"),
+        ({"data": "x" * 300}, "xxx' cannot be looked for: File name too long"),
+        ({"model": "m" * 300}, "mmm' cannot be looked for: File name too long"),
+        (
+            {"data": "caf\udce9.jsonl"},
+            "--data: 'caf .jsonl' is a name that is not UTF-8; rename it",
+        ),
+        (
+            {"data": os.devnull},
+            "data '/dev/null' is a pipe or a device, read only once; save it as",
+        ),
         ({"lane": ""}, "--lane: lane wants text"),
     ],
 )
@@ -261,6 +273,7 @@ def test_a_wrong_flag_names_itself(flags, words):
     with pytest.raises(InputError) as caught:
         read_overrides(flags)
     assert words in str(caught.value)
+    assert len(str(caught.value)) <= 300
 
 
 @given(st.integers(min_value=4, max_value=2**27))

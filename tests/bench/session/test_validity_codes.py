@@ -11,6 +11,7 @@ import alignmeter
 from alignmeter.errors import CellError
 from alignmeter.records.reasons import REASONS, Code
 from alignmeter.records.record import OWNERS, Energy, Numerics, Reason, Signal
+from alignmeter.records.reference import Reference
 from alignmeter.session.findings.disturbances import Timed
 from alignmeter.session.findings.validity import judge
 from alignmeter.session.sampling import Readings
@@ -58,6 +59,7 @@ class Sampled:
 
 
 ZEROS = Reason(code="weights_zero", text="lm_head.weight all zeros in ck")
+HUGE = Reason(code="weights_huge", text="lm_head.weight beyond 65504 in ck")
 WINDOW = EnergyWindow(steps=[StepSpans(start_s=0.0, end_s=9.0, phases=[])])
 
 
@@ -124,6 +126,73 @@ SPOILED = [
 @pytest.mark.parametrize(("code", "metric", "changes"), SPOILED, ids=lambda v: str(v)[:30])
 def test_a_cause_spoils_its_metric_and_no_other(code, metric, changes, make_cell):
     assert verdicts(make_cell(), **changes) == {metric: [code]}
+
+
+NAN = {"numerics": Numerics(losses=[None, None])}
+
+
+def of_checkpoint(cell):
+    return msgspec.structs.replace(cell, model="ck")
+
+
+def reference(first=LN2, second=0.6, silent=()):
+    return Reference(signals={"loss": [first, second]}, silent_adapters=list(silent))
+
+
+BLAMED = [
+    # What the reference shows too is no operator's doing.
+    ("model_at_fault", NAN | {"observed": observed(first=math.nan)}, reference(math.nan)),
+    ("non_finite_loss", NAN | {"observed": observed(first=math.nan)}, reference()),
+    ("weights_huge", NAN | {"observed": observed(first=math.nan), "notes": [HUGE]},
+     reference(math.nan)),
+    ("non_finite_loss", NAN | {"observed": observed(first=math.nan), "notes": [HUGE]},
+     reference()),
+    # The reference takes two steps, and may have fewer layers.
+    ("weights_huge", {"numerics": Numerics(losses=[LN2, 0.6, None]), "notes": [HUGE]},
+     reference()),
+    ("non_finite_loss", {"numerics": Numerics(losses=[LN2, 0.6, None])}, reference()),
+    ("model_at_fault", {}, reference(LN2, math.nan)),
+    ("model_at_fault", {"observed": observed(first=0.7)}, reference(0.7)),
+    ("first_loss", {"observed": observed(first=0.7)}, reference()),
+    ("first_loss", {"observed": observed(first=0.7), "notes": [HUGE]}, reference()),
+    ("model_at_fault", {"observed": observed(silent=["a"])}, reference(silent=["a", "b"])),
+    ("weights_zero", {"observed": observed(silent=["a"]), "notes": [ZEROS]},
+     reference(silent=["a"])),
+    ("weights_huge", {"observed": observed(silent=["a"]), "notes": [HUGE]},
+     reference(silent=["a"])),
+    # Zeros somewhere do not clear a kernel that is alone in passing a layer by.
+    ("adapter_without_gradient", {"observed": observed(silent=["a"]), "notes": [ZEROS]},
+     reference(silent=["b"])),
+    ("adapter_without_gradient", {"observed": observed(silent=["a"])}, reference()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "changes", "plain"), BLAMED, ids=lambda v: str(v)[:30])
+def test_a_plain_run_tells_a_checkpoint_from_an_operator(code, changes, plain, make_cell):
+    cell = of_checkpoint(make_cell(kernels="custom"))
+    assert verdicts(cell, **changes, reference=plain) == {"numerics": [code]}
+
+
+@pytest.mark.parametrize(
+    ("axes", "code"),
+    [
+        ({"kernels": "stock"}, "model_at_fault"),  # it is a plain run itself
+        ({"kernels": "custom"}, "non_finite_loss"),
+    ],
+)
+def test_without_a_reference_only_a_plain_cell_clears_the_operators(axes, code, make_cell):
+    changes = NAN | {"observed": observed(first=math.nan)}
+    assert verdicts(of_checkpoint(make_cell(**axes)), **changes) == {"numerics": [code]}
+
+
+def test_random_weights_are_never_to_blame(make_cell):
+    for kernels in ("stock", "custom"):
+        found = verdicts(
+            make_cell(kernels=kernels),
+            observed=observed(first=0.7, silent=["a"]),
+            reference=reference(0.7, silent=["a"]),
+        )
+        assert found == {"numerics": ["first_loss", "adapter_without_gradient"]}
 
 
 SOUND = [

@@ -4,7 +4,18 @@ All that can be known without reading weights is checked before a worker starts;
 fails where it does not find what was checked.
 """
 
-__all__ = ["RANDOM", "Checkpoint", "beyond_positions", "find_checkpoint", "trained_positions"]
+__all__ = [
+    "RANDOM",
+    "Checkpoint",
+    "beyond_positions",
+    "find_checkpoint",
+    "trained_positions",
+    "without_dropout",
+]
 
-from alignmeter.architectures.checkpoint.config import beyond_positions, trained_positions
+from alignmeter.architectures.checkpoint.config import (
+    beyond_positions,
+    trained_positions,
+    without_dropout,
+)
 from alignmeter.architectures.checkpoint.found import RANDOM, Checkpoint, find_checkpoint

@@ -10,8 +10,10 @@ __all__ = [
     "beyond_positions",
     "trained_positions",
     "transformers_there",
+    "without_dropout",
 ]
 
+import codecs
 import json
 import sys
 from collections.abc import Mapping
@@ -21,13 +23,15 @@ from typing import Any
 from torch import nn
 
 from alignmeter.accelerators import devices_hidden
-from alignmeter.architectures.checkpoint.refusal import first_line, refused
+from alignmeter.architectures.checkpoint.refusal import one_line, refused, said
 from alignmeter.errors import known
 from alignmeter.registry import ARCHITECTURES, load
 from alignmeter.streams import quiet
 
 _QUANTISED = ("quantization_config", "compression_config")
 """Fields of transformers and of compressed-tensors that say how weights are packed."""
+
+_ENCODING = "save it as UTF-8 without a byte order mark, as save_pretrained does"
 
 
 def transformers_there() -> None:
@@ -38,15 +42,24 @@ def transformers_there() -> None:
 
 
 def read_json(path: Path, model: str) -> dict[str, Any]:
-    """The object in a JSON file of the checkpoint. Raises `InputError` if there is none."""
+    """The object in a JSON file of the checkpoint. Raises `InputError` if there is none.
+
+    In UTF-8 without a byte order mark, since transformers, which reads it again, takes no other.
+    """
     try:
-        value = json.loads(path.read_bytes())
+        data = path.read_bytes()
     except OSError as error:
         raise refused(
             model, f"{path.name} cannot be read; give a folder that save_pretrained wrote"
         ) from error
+    try:
+        if data.startswith(codecs.BOM_UTF8):
+            raise refused(model, f"{path.name} begins with a byte order mark; {_ENCODING}")
+        value = json.loads(data.decode())
+    except UnicodeDecodeError as error:
+        raise refused(model, f"{path.name} is not UTF-8; {_ENCODING}") from error
     except (ValueError, RecursionError) as error:
-        raise refused(model, f"{path.name} is not valid JSON: {first_line(error)}") from error
+        raise refused(model, f"{path.name} is not valid JSON: {one_line(error)}") from error
     if not isinstance(value, dict):
         raise refused(model, f"{path.name} must hold a JSON object")
     return value
@@ -60,7 +73,7 @@ def read_config(folder: Path, model: str) -> dict[str, Any]:
     """
     config = read_json(folder / "config.json", model)
     for field in _QUANTISED:
-        if config.get(field):
+        if config.get(field) is not None:
             raise refused(
                 model,
                 f"config.json: {field} says {_method(config[field])}: quantised weights are not "
@@ -75,7 +88,7 @@ def read_config(folder: Path, model: str) -> dict[str, Any]:
     if config.get("transformers_weights"):
         raise refused(
             model,
-            f"config.json: transformers_weights is {config['transformers_weights']!r}; only "
+            f"config.json: transformers_weights is {said(config['transformers_weights'])}; only "
             "model.safetensors and what its index names are read: remove the field",
         )
     return config
@@ -83,7 +96,7 @@ def read_config(folder: Path, model: str) -> dict[str, Any]:
 
 def _method(value: object) -> str:
     method = value.get("quant_method") if isinstance(value, Mapping) else None
-    return repr(method or "a quantisation without a name")
+    return said(method or "a quantisation without a name")
 
 
 def family_of(config: Mapping[str, Any], model: str) -> str:
@@ -93,7 +106,7 @@ def family_of(config: Mapping[str, Any], model: str) -> str:
     if model_type is None:
         raise refused(model, f"config.json has no model_type; {known(types)}")
     if not isinstance(model_type, str) or model_type not in types:
-        raise refused(model, f"config.json: model_type is {model_type!r}; {known(types)}")
+        raise refused(model, f"config.json: model_type is {said(model_type)}; {known(types)}")
     return types[model_type]
 
 
@@ -101,17 +114,24 @@ def positive(config: Mapping[str, Any], key: str, model: str) -> int:
     """A count in config.json. Raises `InputError` unless it is a whole number from 1 on."""
     value = config.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise refused(model, f"config.json: {key} is {value!r}; want a whole number")
+        raise refused(model, f"config.json: {key} is {said(value)}; want a whole number from 1 on")
     return value
 
 
 def open_config(folder: Path, layers: int | None = None) -> Any:
-    """transformers' config of the checkpoint; ``layers`` keeps only the first ones."""
+    """transformers' config of the checkpoint; ``layers`` keeps only the first ones.
+
+    Its dropout is off, as in trainers for alignment (``disable_dropout`` of TRL's ``DPOConfig``):
+    policy and ref_model would differ by chance, and no reference could agree. `without_dropout`
+    says so.
+    """
     transformers_there()
     from transformers import AutoConfig
 
     with quiet():
         config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    if getattr(config, "attention_dropout", None):
+        config.attention_dropout = 0.0
     if layers is not None:
         config.num_hidden_layers = layers
         if vars(config).get("layer_types"):  # a list beside the count; Mamba derives it
@@ -128,6 +148,13 @@ def made(config: Any, **options: Any) -> nn.Module:
             config, trust_remote_code=False, **options
         )
     return model
+
+
+def without_dropout(model: str, dropout: float) -> str | None:
+    """A sentence where the config of ``model`` asks for dropout, which `open_config` leaves out."""
+    if not dropout:
+        return None
+    return f"attention_dropout is {dropout:g} in config.json of {model}; steps run without dropout"
 
 
 def beyond_positions(model: str, shape: Mapping[str, Any], seq_len: int) -> str | None:

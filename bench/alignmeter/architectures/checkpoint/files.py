@@ -2,6 +2,7 @@
 
 __all__ = ["Tensor", "element_count", "equal", "read_headers", "weight_files"]
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 
 from alignmeter.architectures.checkpoint.config import read_json
-from alignmeter.architectures.checkpoint.refusal import first_line, refused
+from alignmeter.architectures.checkpoint.refusal import named, one_line, refused
 
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 """The names that transformers looks for, in this order."""
@@ -36,16 +37,22 @@ def weight_files(folder: Path, model: str) -> tuple[list[Path], dict[str, str]]:
     if (folder / _WHOLE).is_file():
         return [folder / _WHOLE], {}
     if (folder / _INDEX).is_file():
-        index = read_json(folder / _INDEX, model).get("weight_map")
+        whole = read_json(folder / _INDEX, model)
+        index = whole.get("weight_map")
         if not isinstance(index, dict) or not index or not all(map(_is_name, index.values())):
             raise refused(model, f"{_INDEX}: weight_map must give the file of each tensor")
+        if not isinstance(whole.get("metadata"), dict):  # get_checkpoint_shard_files asks for it
+            raise refused(
+                model,
+                f'{_INDEX} has no metadata, which transformers asks for; add "metadata": {{}}',
+            )
         names = sorted(set(index.values()))
         lost = [name for name in names if not (folder / name).is_file()]
         if lost:
             raise refused(
                 model,
-                f"{lost[0]} is not there ({len(lost)} of {len(names)} shards that {_INDEX} names "
-                "are missing); fetch the checkpoint again",
+                f"{named(lost[0])} {_state(folder / lost[0])} ({len(lost)} of {len(names)} "
+                f"shards that {_INDEX} names are no files); fetch the checkpoint again",
             )
         return [folder / name for name in names], index
     raise refused(model, _without_weights(folder))
@@ -55,18 +62,31 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and value != "" and Path(value).name == value
 
 
+def _state(path: Path) -> str:
+    """What is the case with a path that is no file."""
+    if path.is_symlink() and not path.exists():
+        return "is a link to nothing"
+    if not path.exists():
+        return "is not there"
+    return "is a folder" if path.is_dir() else "is no regular file"
+
+
 def _without_weights(folder: Path) -> str:
+    for name in (_WHOLE, _INDEX):
+        if os.path.lexists(folder / name):
+            return f"{name} {_state(folder / name)}; want a file: fetch the checkpoint again"
     others = sorted(path.name for path in folder.glob("*.safetensors"))
     if others:
         return (
-            f"{others[0]} is there, but neither {_WHOLE} nor {_INDEX}, which names shards; fetch "
-            "the checkpoint again"
+            f"{named(others[0])} is there, but neither {_WHOLE} nor {_INDEX}, which names shards; "
+            "fetch the checkpoint again"
         )
     pickled = sorted(path.name for kind in _PICKLED for path in folder.glob(kind))
     if pickled:
         return (
-            f"no *.safetensors file, only {pickled[0]}: pickled weights can run code when they are "
-            "loaded and are not read; save them with save_pretrained(safe_serialization=True)"
+            f"no *.safetensors file, only {named(pickled[0])}: pickled weights can run code when "
+            "they are loaded and are not read; save them with "
+            "save_pretrained(safe_serialization=True)"
         )
     return "no *.safetensors file; other formats can run code when they are loaded and are not read"
 
@@ -83,17 +103,22 @@ def read_headers(files: Sequence[Path], index: Mapping[str, str], model: str) ->
             if name in found:
                 raise refused(
                     model,
-                    f"{name} is in {found[name].file.name} and in {file.name}; one of the two "
-                    "shards is of another checkpoint",
+                    f"{named(name)} is in {named(found[name].file.name)} and in "
+                    f"{named(file.name)}; one of the two shards is of another checkpoint",
                 )
             found[name] = tensor
     for name, place in index.items():
         if name not in found or found[name].file.name != place:
-            raise refused(model, f"{_INDEX} says {name} is in {place}, which does not hold it")
+            raise refused(
+                model,
+                f"{_INDEX} says {named(name)} is in {named(place)}, which does not hold it",
+            )
     extra = [name for name in found if index and name not in index]
     if extra:
         raise refused(
-            model, f"{found[extra[0]].file.name} holds {extra[0]}, which {_INDEX} does not name"
+            model,
+            f"{named(found[extra[0]].file.name)} holds {named(extra[0])}, which {_INDEX} does not "
+            "name",
         )
     return found
 
@@ -109,8 +134,8 @@ def _header(file: Path, model: str) -> Iterator[tuple[str, Tensor]]:
     except (SafetensorError, OSError, ValueError) as error:
         raise refused(
             model,
-            f"{file.name} is not a safetensors file, cut off or damaged "
-            f"({first_line(error)}); fetch it again",
+            f"{named(file.name)} is not a safetensors file, cut off or damaged "
+            f"({one_line(error)}); fetch it again",
         ) from error
 
 
@@ -120,7 +145,9 @@ def element_count(tensors: Mapping[str, Tensor]) -> int:
 
 
 def equal(one: tuple[str, Tensor], other: tuple[str, Tensor]) -> bool:
-    """Whether two stored matrices hold the same numbers; a few rows at a time are in memory."""
+    """Whether two stored matrices hold the same numbers, NaN in the same places among them; a few
+    rows at a time are in memory.
+    """
     from safetensors import safe_open
 
     (name, first), (twin, second) = one, other
@@ -129,6 +156,8 @@ def equal(one: tuple[str, Tensor], other: tuple[str, Tensor]) -> bool:
     with safe_open(first.file, framework="pt") as a, safe_open(second.file, framework="pt") as b:
         left, right = a.get_slice(name), b.get_slice(twin)
         return all(
-            torch.equal(left[row : row + _ROWS], right[row : row + _ROWS])
+            torch.allclose(
+                left[row : row + _ROWS], right[row : row + _ROWS], rtol=0, atol=0, equal_nan=True
+            )
             for row in range(0, first.shape[0], _ROWS)
         )

@@ -4,7 +4,7 @@ transformers itself takes the headers for weights on torch's meta device, so tha
 which names are the same, which are tied and which extras it ignores.
 """
 
-__all__ = ["check_fit", "loading_options"]
+__all__ = ["check_depth", "check_fit", "loading_options"]
 
 import re
 from collections import Counter
@@ -17,15 +17,18 @@ from torch import nn
 
 from alignmeter.architectures.checkpoint.config import made, open_config
 from alignmeter.architectures.checkpoint.files import Tensor, equal
-from alignmeter.architectures.checkpoint.refusal import first_line, refused
+from alignmeter.architectures.checkpoint.ranges import check_positions, check_ranges
+from alignmeter.architectures.checkpoint.refusal import named, one_line, refused
+from alignmeter.architectures.checkpoint.trial import check_runs
 from alignmeter.errors import InputError
 from alignmeter.streams import quiet
+from alignmeter.text import counted
 
 _FLOATS = frozenset(("F32", "F16", "BF16"))
 _WRAPPERS = ("base_model.model.", "module.", "_orig_mod.", "model.", "policy.", "actor.")
 """What peft, DataParallel, torch.compile and trainers put before the names of a model they wrap."""
 _HEADS = re.compile(r"(^|\.)(score|v_head|value_head|classifier|reward_head|regression_head)\b")
-_LAYER = re.compile(r"\.layers\.(\d+)\.")
+_LAYER = re.compile(r"(?:^|\.)layers\.(\d{1,9})\.")
 
 
 def loading_options() -> dict[str, Any]:
@@ -33,19 +36,38 @@ def loading_options() -> dict[str, Any]:
     return {"output_loading_info": True, "ignore_mismatched_sizes": True}
 
 
-def check_fit(folder: Path, tensors: Mapping[str, Tensor], model: str) -> None:
+def check_depth(layers: int, tensors: Mapping[str, Tensor], model: str) -> None:
+    """Raise `InputError` if config.json wants more layers than the files have tensors of.
+
+    A model of as many as it likes would take for ever, without data too.
+    """
+    held = {int(found[1]) for name in tensors if (found := _LAYER.search(name))}
+    if layers > len(held):
+        lost = next(layer for layer in range(layers) if layer not in held)
+        raise refused(
+            model,
+            f"config.json: num_hidden_layers is {layers}, but the files hold "
+            f"{counted(len(held), 'layer')} and nothing of layer {lost}; {_NEVER}",
+        )
+
+
+def check_fit(
+    folder: Path, tensors: Mapping[str, Tensor], model: str, activations: Sequence[str] = ()
+) -> None:
     """Raise `InputError` for the first tensor that is missing, extra or of a wrong shape or dtype.
 
-    Also for a config.json that makes no model, and one that ties what the file has apart.
+    Also for a config.json that makes no model, or one that cannot run, and one that ties what the
+    file has apart. ``activations``: as for `check_ranges`.
     """
     try:
         config = open_config(folder)
+        check_ranges(config, activations, model)
         with torch.device("meta"):
             built = made(config)
     except InputError:
         raise
     except Exception as error:  # whatever a config can make transformers and torch stumble over
-        raise refused(model, f"config.json makes no model: {first_line(error)}") from error
+        raise refused(model, f"config.json makes no model: {one_line(error)}") from error
     missing, extra, misshapen = _load(built, config, tensors, model)
     if missing or extra:
         raise refused(model, _unlike(missing, extra, tensors, config))
@@ -56,9 +78,11 @@ def check_fit(folder: Path, tensors: Mapping[str, Tensor], model: str) -> None:
         if tensor.dtype not in _FLOATS and name in taken:
             raise refused(
                 model,
-                f"{name} in {tensor.file.name} is {tensor.dtype}; want F32, F16 or BF16: quantised "
-                "and other weights are not read",
+                f"{named(name)} in {named(tensor.file.name)} is {tensor.dtype}; want F32, F16 or "
+                "BF16: quantised and other weights are not read",
             )
+    check_positions(built, config, model)
+    check_runs(folder, model)
     _check_tie(built, tensors, model)
 
 
@@ -80,7 +104,7 @@ def _load(
                 None, config=config, state_dict=empty, device_map={"": "meta"}, **loading_options()
             )
     except Exception as error:  # transformers' own errors have no common class
-        raise refused(model, f"its tensors do not load: {first_line(error)}") from error
+        raise refused(model, f"its tensors do not load: {one_line(error)}") from error
     misshapen = [(n, tuple(found), tuple(wanted)) for n, found, wanted in info["mismatched_keys"]]
     return (
         sorted(set(info["missing_keys"]) & _own(built), key=_ordered),
@@ -106,22 +130,22 @@ def _unlike(
     if prefix is not None:
         name = next(name for name in tensors if name.startswith(prefix))
         return (
-            f"its names begin with {prefix!r} ({name}), as of a wrapped model; save the model "
-            "inside, or rename them"
+            f"its names begin with {prefix!r} ({named(name)}), as of a wrapped model; save the "
+            "model inside, or rename them"
         )
     head = next((name for name in extra if _HEADS.search(name)), None)
     if head is not None:
         return (
-            f"{head} is the head of a reward, value or classifier model; give the causal LM that "
-            "it was made from"
+            f"{named(head)} is the head of a reward, value or classifier model; give the causal LM "
+            "that it was made from"
         )
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        return f"{missing[0]}{more} not in the files{_depth(missing, config)}; {_NEVER}"
+        return f"{named(missing[0])}{more} not in the files{_depth(missing, config)}; {_NEVER}"
     more = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
-    file = tensors[extra[0]].file.name if extra[0] in tensors else "the files"
+    file = named(tensors[extra[0]].file.name) if extra[0] in tensors else "the files"
     return (
-        f"{extra[0]}{more} in {file} not of a {config.model_type} with this "
+        f"{named(extra[0])}{more} in {file} not of a {config.model_type} with this "
         f"config.json{_depth(extra, config)}"
     )
 
@@ -151,7 +175,9 @@ def _misshapen(misshapen: _Misshapen, config: Any) -> str:
     name, found, wanted = misshapen[0]
     more = f", and {len(misshapen) - 1} more do not fit" if len(misshapen) > 1 else ""
     fields = _fields(found, wanted, config)
-    return f"{name} is {list(found)} in the file, {list(wanted)} by config.json{fields}{more}"
+    return (
+        f"{named(name)} is {list(found)} in the file, {list(wanted)} by config.json{fields}{more}"
+    )
 
 
 def _fields(found: tuple[int, ...], wanted: tuple[int, ...], config: Any) -> str:

@@ -20,11 +20,13 @@ from alignmeter.architectures.checkpoint.config import (
     read_config,
 )
 from alignmeter.architectures.checkpoint.files import element_count, read_headers, weight_files
-from alignmeter.architectures.checkpoint.fit import check_fit
-from alignmeter.architectures.checkpoint.refusal import first_line, refused
+from alignmeter.architectures.checkpoint.fit import check_depth, check_fit
+from alignmeter.architectures.checkpoint.ranges import check_raw
+from alignmeter.architectures.checkpoint.refusal import one_line, refused
 from alignmeter.architectures.checkpoint.weights import load_weights
 from alignmeter.architectures.tracing import is_tracing
 from alignmeter.cells.places import place_of
+from alignmeter.registry import ARCHITECTURES, load
 
 RANDOM = "random"
 """The axis value that means: no checkpoint, freshly initialised weights."""
@@ -38,7 +40,8 @@ _WANTED = ["*.json", "*.safetensors", "tokenizer*", "*.model", "vocab*", "merges
 class Checkpoint:
     """A checked checkpoint on this machine. ``architecture`` is the registry's name for it.
 
-    ``files``: those that hold its weights. ``matrices``: name of each with two dimensions -> shape.
+    ``files``: those that hold its weights. ``dropout``: what its config asks for. ``matrices``:
+    name of each with two dimensions -> shape.
     """
 
     folder: Path
@@ -47,6 +50,7 @@ class Checkpoint:
     vocab_size: int
     layers: int
     parameters: int
+    dropout: float
     digest: str
     matrices: Mapping[str, tuple[int, int]]
 
@@ -89,13 +93,15 @@ def find_checkpoint(model: str) -> Checkpoint:
     config.json.
     """
     place = Path(place_of(model))
-    folder = place if place.is_dir() else _fetched(model)
+    folder = place if _is_folder(place) else _fetched(model)
     config = read_config(folder, model)
     architecture = family_of(config, model)
     files, index = weight_files(folder, model)
     tensors = read_headers(files, index, model)
     vocab, layers = (positive(config, key, model) for key in ("vocab_size", "num_hidden_layers"))
-    check_fit(folder, tensors, model)
+    check_raw(config, max((max(t.shape, default=0) for t in tensors.values()), default=0), model)
+    check_depth(layers, tensors, model)
+    check_fit(folder, tensors, model, load(ARCHITECTURES, architecture).activations)
     return Checkpoint(
         folder=folder,
         files=tuple(files),
@@ -103,9 +109,17 @@ def find_checkpoint(model: str) -> Checkpoint:
         vocab_size=vocab,
         layers=layers,
         parameters=element_count(tensors),
+        dropout=config.get("attention_dropout") or 0.0,
         digest=_digest(folder / "config.json", files),
         matrices={n: (t.shape[0], t.shape[1]) for n, t in tensors.items() if len(t.shape) == 2},
     )
+
+
+def _is_folder(place: Path) -> bool:
+    try:
+        return place.is_dir()
+    except OSError:  # a name that no file system takes
+        return False
 
 
 def _fetched(model: str) -> Path:
@@ -120,7 +134,7 @@ def _fetched(model: str) -> Path:
         raise refused(
             model,
             f"no such folder, and the hub did not give it ({type(error).__name__}: "
-            f"{first_line(error)})",
+            f"{one_line(error)})",
         ) from error
 
 

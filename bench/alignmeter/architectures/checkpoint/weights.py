@@ -15,14 +15,21 @@ from alignmeter.errors import CellError
 from alignmeter.streams import quiet
 
 _CPU = torch.device("cpu")
+_HUGE = torch.finfo(torch.float16).max
+"""65504. Trained weights lie far below: people keep and run them in fp16. Above, a few products in
+a row and the square in a norm leave fp32, whose largest is 3e38.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Looked:
-    """Names of tensors with a NaN or an infinity in them, and of matrices that are all zeros."""
+    """Names of tensors with a NaN or an infinity in them, of weights that are all zeros (norms'
+    too; biases may be), and of those with a value beyond fp16's largest.
+    """
 
     not_finite: tuple[str, ...] = ()
     zero: tuple[str, ...] = ()
+    huge: tuple[str, ...] = ()
 
 
 def load_weights(
@@ -71,16 +78,18 @@ def look(model: nn.Module) -> Looked:
     names, edges = [], []
     for name, tensor in model.named_parameters():
         if tensor.is_floating_point() and not tensor.is_meta and tensor.numel():
-            names.append((name, tensor.dim() > 1))
+            names.append((name, tensor.dim() > 1 or name.endswith(".weight")))
             edges.append(torch.stack(torch.aminmax(tensor.detach())).float())
     if not edges:
         return Looked()
     rows = torch.stack(edges)
     finite = torch.isfinite(rows).all(1).tolist()
     zero = (rows == 0).all(1).tolist()
+    huge = (rows.abs() > _HUGE).any(1).tolist()
     return Looked(
         not_finite=tuple(name for (name, _), ok in zip(names, finite, strict=True) if not ok),
         zero=tuple(
-            name for (name, matrix), none in zip(names, zero, strict=True) if matrix and none
+            name for (name, weighs), none in zip(names, zero, strict=True) if weighs and none
         ),
+        huge=tuple(name for (name, _), far in zip(names, huge, strict=True) if far),
     )

@@ -135,6 +135,9 @@ def _numerics(found: Findings) -> Numerics:
         losses = found.observed.signals["loss"] + losses
     if found.reference is None:
         return Numerics(losses=_finite(losses), reason=found.unchecked)
+    if not all(math.isfinite(v) for values in found.reference.signals.values() for v in values):
+        reason = "unchecked: the reference is not finite either"
+        return Numerics(losses=_finite(losses), reason=reason)
     signals = compare(found.observed.signals, found.reference, found.cell)
     if found.observed.answers_equal:  # two norms of rounding agree in nothing
         signals = [signal for signal in signals if signal.name != "grad_norm"]
@@ -201,6 +204,7 @@ def _validity(
         cell=found.cell,
         numerics=numerics,
         observed=found.observed,
+        reference=found.reference,
         notes=found.notes,
         timed=_timed(found, readings),
         profile=found.profile,
