@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from alignmeter.batches.fields import check_answer, check_lists, read_field, read_prompt
 from alignmeter.batches.files import read_rows
 from alignmeter.batches.layouts import PROMPTS, UNPAIRED, Layouts, column_names
 from alignmeter.batches.messages import (
@@ -14,7 +15,6 @@ from alignmeter.batches.messages import (
     alike,
     answer_text,
     prompt_text,
-    read_messages,
     turns,
     written_messages,
 )
@@ -168,16 +168,16 @@ def _read_row(fields: Mapping[str, Any], where: str) -> tuple[Pair, bool]:
     """
     if "chosen" in fields:
         return _pair(fields, where)
-    prompt = _prompt(fields, where)
-    _check_lists({"prompt": prompt}, where)
+    prompt = read_prompt(fields, where)
+    check_lists({"prompt": prompt}, where)
     text = prompt if isinstance(prompt, str) or prompt is None else prompt_text(prompt)
     if text is None:
         raise NoPairError("prompt_empty", "prompt")
     if "label" not in fields:
         return Pair(prompt=text, chosen=None, rejected=None), False
-    answer = _read(fields["completion"], f"{where}: field 'completion'")
-    _check_answer(answer, "completion")
-    _check_lists({"completion": answer}, where)
+    answer = read_field(fields["completion"], f"{where}: field 'completion'")
+    check_answer(answer, "completion")
+    check_lists({"completion": answer}, where)
     said = answer if isinstance(answer, str) else answer_text(answer or [])
     desirable = _label(fields["label"], where)
     chosen, rejected = (said, None) if desirable else (None, said)
@@ -199,11 +199,11 @@ def _pair(fields: Mapping[str, Any], where: str) -> tuple[Pair, bool]:
     """
     sides: dict[str, Any] = {}
     for name in ("chosen", "rejected"):
-        sides[name] = _read(fields[name], f"{where}: field {name!r}")
-        _check_answer(sides[name], name)
-    prompt = _prompt(fields, where)
+        sides[name] = read_field(fields[name], f"{where}: field {name!r}")
+        check_answer(sides[name], name)
+    prompt = read_prompt(fields, where)
     if "prompt" in fields:
-        _check_lists(sides | {"prompt": prompt}, where)
+        check_lists(sides | {"prompt": prompt}, where)
     chosen, rejected = sides["chosen"], sides["rejected"]
     if prompt is None and "prompt" in fields and not _whole(chosen, rejected):
         raise NoPairError("prompt_empty", "prompt")
@@ -212,42 +212,10 @@ def _pair(fields: Mapping[str, Any], where: str) -> tuple[Pair, bool]:
     else:
         pair, repeated = _of_messages(prompt, chosen, rejected, where)
     for name in ("chosen", "rejected"):
-        _check_answer(getattr(pair, name), name)
+        check_answer(getattr(pair, name), name)
     if pair.chosen == pair.rejected:
         raise NoPairError("answers_equal")
     return pair, repeated
-
-
-def _read(value: object, where: str) -> str | list[Message] | None:
-    """Text, messages, or ``None``; one message is a list of it."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        _check_unicode(value, where)
-        return value
-    if not isinstance(value, list | dict):
-        raise InputError(f"{where} must be text or a list of messages, got {type(value).__name__}")
-    messages = read_messages(value if isinstance(value, list) else [value], where)
-    for role, content in messages:
-        _check_unicode(role, where)
-        _check_unicode(content, where)
-    return messages
-
-
-def _check_unicode(text: str, where: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f"{where} is not valid Unicode: {error.reason}") from error
-
-
-def _check_lists(fields: Mapping[str, str | list[Message] | None], where: str) -> None:
-    for name, value in fields.items():
-        if isinstance(value, str) and written_messages(value):
-            raise InputError(
-                f"{where}: field {name!r} has messages written as text; give them as a list, which "
-                "JSON Lines and Parquet can hold"
-            )
 
 
 def _whole(chosen: str | list[Message], rejected: str | list[Message]) -> bool:
@@ -255,42 +223,6 @@ def _whole(chosen: str | list[Message], rejected: str | list[Message]) -> bool:
     if isinstance(chosen, str) or isinstance(rejected, str):
         return all(isinstance(side, str) and bool(turns(side)) for side in (chosen, rejected))
     return alike(chosen[0], rejected[0])
-
-
-def _check_answer(answer: str | list[Message] | None, name: str) -> None:
-    if answer is None:
-        raise NoPairError("answer_null", name)
-    text = answer if isinstance(answer, str) else "".join(content for _, content in answer)
-    if not text.strip():
-        raise NoPairError("answer_blank" if text else "answer_empty", name)
-
-
-def _prompt(fields: Mapping[str, Any], where: str) -> str | list[Message] | None:
-    """``None``: the answers begin with it, or it is blank. With a system's text, a conversation of
-    the two.
-    """
-    prompt = _read(fields.get("prompt"), f"{where}: field 'prompt'")
-    more, system = (_side_text(fields, name, where) for name in ("more", "system"))
-    if isinstance(prompt, str) and more:
-        prompt = f"{prompt}\n{more}"
-    said = prompt if isinstance(prompt, str) else "".join(content for _, content in prompt or [])
-    if not said.strip():
-        return None
-    if "system" in fields and prompt is not None:
-        prompt = [("user", prompt)] if isinstance(prompt, str) else prompt
-        prompt = [("system", system), *prompt] if system else prompt
-    return prompt
-
-
-def _side_text(fields: Mapping[str, Any], name: str, where: str) -> str:
-    """The text of a column beside the prompt, or nothing."""
-    value = fields.get(name)
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return ""
-    if not isinstance(value, str):
-        raise InputError(f"{where}: the column beside the prompt must be text, not {value!r:.40}")
-    _check_unicode(value, where)
-    return value
 
 
 def _of_texts(

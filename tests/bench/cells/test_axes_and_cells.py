@@ -255,7 +255,10 @@ def test_a_matrix_that_is_not_text(tmp_path):
         ),
         ({"seq_len": "many"}, "--seq-len: 'many' is not a value of seq_len"),
         ({"data": "/no/such.jsonl"}, "--data: data file '/no/such.jsonl' does not exist"),
-        ({"data": "/no" * 999}, "/no/no' does not exist; give packaged, synthetic, or a file"),
+        (
+            {"data": "/no" * 999},
+            "/no/no' does not exist; give packaged, synthetic, ",
+        ),
         ({"data": "x" * 300}, "xxx' cannot be looked for: File name too long"),
         ({"model": "m" * 300}, "mmm' cannot be looked for: File name too long"),
         (
