@@ -286,3 +286,16 @@ def test_private_names_of_a_library_stand_in_one_module():
 def test_no_product_is_made_of_mocks():
     for path in SOURCES:
         assert "unittest" not in path.read_text(), path
+
+
+def test_packed_data_in_tests_hold_no_time_of_day():
+    """Names of parametrized tests hold their data, and each worker of xdist makes its own."""
+    of_now = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "gzip.compress"
+        and "mtime" not in {keyword.arg for keyword in node.keywords}
+    ]
+    assert not of_now

@@ -78,7 +78,7 @@ def test_a_spoiled_timeline_is_named_and_the_page_made(tmp_path):
     (record,) = make_cell_records([0.2])
     store(tmp_path, [record], sampled())
     path = timeline_path(record_path(tmp_path, record.cell.id, 0))
-    path.write_bytes(gzip.compress(b"time\n1\n"))
+    path.write_bytes(gzip.compress(b"time\n1\n", mtime=0))
     write_report(load_folders([tmp_path]), tmp_path / "r.html")
     assert f"{path}: not a timeline" in (tmp_path / "r.html").read_text()
 
