@@ -1,8 +1,9 @@
-"""Few cells that cover much: every pair of axis values, and every method with every model."""
+"""Few cells that cover much: every pair of axis values, every method with every model and mode."""
 
 __all__ = ["checkpoint_cells", "covering_cells", "possible_cells", "saved_kinds"]
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import chain, combinations, cycle, product
 from pathlib import Path
 
@@ -13,20 +14,35 @@ from saved_checkpoints import CONFIGS, save
 from alignmeter.architectures import open_architecture
 from alignmeter.cells.axes import AXES, AxisValue
 from alignmeter.cells.cell import Cell
-from alignmeter.registry import METHODS
+from alignmeter.registry import METHODS, users_of
 from alignmeter.session.resolve import resolve_cell
 
 _LOOP_TOKENS = 32
 """Longest sequence of a stock Mamba-1, whose scan is a Python loop over the tokens."""
 _CONSTANT: Mapping[str, AxisValue] = {"accelerator": "cpu", "data": "synthetic", "size": "tiny"}
+_TURNS: Mapping[str, Sequence[AxisValue]] = {
+    "rollout": ("eager", "static"),  # a compiled decoding step is planned as a static one's
+    "dpo_loss": AXES["dpo_loss"].choices,
+    "grpo_variant": AXES["grpo_variant"].choices,
+    "reward": [name for name in AXES["reward"].choices if name != "model"],
+}
+"""Axes that say how something is computed, more than what is held: the cells take their values in
+turns, each method for itself. Functions as rewards take turns where a cell has one.
+"""
 _Row = tuple[int, ...]
 """Which value a cell has on each of `_AXES`."""
 
 
 def _layouts() -> Iterator[dict[str, AxisValue]]:
-    """Every method in each layout that its row in the registry tells apart."""
+    """Every method in each layout that its row in the registry tells apart, one function as the
+    reward for all of them.
+    """
     for method, row in METHODS.items():
-        for values in product(*(AXES[axis].choices for axis in row.layout)):
+        choices = (
+            ("model", _TURNS[axis][0]) if axis == "reward" else AXES[axis].choices
+            for axis in row.layout
+        )
+        for values in product(*choices):
             yield {"method": method, **dict(zip(row.layout, values, strict=True))}
 
 
@@ -51,15 +67,18 @@ _AXES: Sequence[Sequence[Mapping[str, AxisValue]]] = (
     _values("ref"),
 )
 _MODEL = 3
-"""Layout, architecture and PEFT mode: every combination of these first three is covered."""
+"""Layout, architecture and PEFT mode come first: every combination of a method, an architecture
+and a mode is covered, and pairs with the method's layouts.
+"""
 
 
+@cache
 def covering_cells() -> list[Cell]:
     """Tiny cells on the CPU, the same ones in the same order every time.
 
     Among them are every pair of values of two axes that a possible cell has (methods and their
-    layouts count as one axis, sequence length, batch and batching as another), and every method or
-    layout with every architecture and PEFT mode.
+    layouts count as one axis, sequence length, batch and batching as another), every method with
+    every architecture and PEFT mode, and of each method every value of the axes of `_TURNS`.
     """
     cells = possible_cells()
     starts = {row[:length] for row in cells for length in range(1, len(row) + 1)}
@@ -69,24 +88,45 @@ def covering_cells() -> list[Cell]:
             fixed = dict(pair)
             numbers = [[fixed[i]] if i in fixed else every for i, every in enumerate(_numbers())]
             chosen.append(next(_rows(numbers, starts.__contains__)))
-    return sorted((cells[row] for row in chosen), key=lambda cell: cell.id)
+    return list(_in_turns(sorted((cells[row] for row in chosen), key=lambda cell: cell.id)))
+
+
+def _in_turns(cells: Sequence[Cell]) -> Iterator[Cell]:
+    turns = {
+        (method, axis): cycle(values)
+        for axis, values in _TURNS.items()
+        for method in users_of(axis)
+    }
+    for cell in cells:
+        axes = cell.axes()
+        for axis in _TURNS:
+            if (cell.method, axis) in turns and axes[axis] != "model":
+                value = next(turns[cell.method, axis])
+                changed = resolve_cell(axes | {axis: value})
+                axes = axes if changed.unsupported else changed.cell.axes()
+        yield resolve_cell(axes).cell
 
 
 def _one_of_each_model(starts: set[_Row]) -> list[_Row]:
-    """As few rows as there are models, with nearly all pairs.
+    """As few rows as there are methods, architectures and PEFT modes, with nearly all pairs.
 
     The library ends a pass where the next row would have no pair that is new to it. The first pass
     takes about half of the models, the others those that are left.
     """
     chosen: list[_Row] = []
-    models = {start for start in starts if len(start) == _MODEL}
+    methods = [values["method"] for values in _AXES[0]]
+
+    def model_of(row: _Row) -> tuple[AxisValue | int, ...]:
+        return methods[row[0]], *row[1:_MODEL]
+
+    models = {model_of(start) for start in starts if len(start) == _MODEL}
 
     def fresh(start: _Row) -> bool:
-        return start in starts and (len(start) < _MODEL or start[:_MODEL] in models)
+        return start in starts and (len(start) < _MODEL or model_of(start) in models)
 
     while models:
         for row in _rows(_numbers(), fresh):
-            models.remove(row[:_MODEL])
+            models.discard(model_of(row))
             chosen.append(row)
     return chosen
 
@@ -104,10 +144,14 @@ def _pairs(row: _Row) -> Iterator[tuple[tuple[int, int], ...]]:
     return combinations(enumerate(row), 2)
 
 
+@cache
 def possible_cells() -> dict[_Row, Cell]:
     """Cells that can be measured here, each once."""
     found: dict[Cell, _Row] = {}
+    idle = {i for i, values in enumerate(_AXES[0]) if values["method"] not in users_of("ref")}
     for row in product(*_numbers()):
+        if row[0] in idle and row[-1]:
+            continue  # the same cell as one before
         axes = dict(_CONSTANT)
         for values, number in zip(_AXES, row, strict=True):
             axes |= values[number]
