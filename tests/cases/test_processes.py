@@ -17,6 +17,7 @@ STARTS = {
     "bench/alignmeter/kernelbench/process.py": ("python", 1),
     "bench/alignmeter/session/launcher.py": ("python", 2),  # the forkserver, and each worker
     "bench/alignmeter/telemetry/sampler.py": ("python", 1),
+    "bench/alignmeter/training/engines/compiled.py": ("the compiler", 1),  # of one thread, no pool
     "examples/gpu/facts.py": ("a fork of itself", 1),
     "kernels/alignmeter_kernels/cpp.py": ("the compiler", 2),
     "kernels/alignmeter_kernels/portability.py": ("cuobjdump", 1),

@@ -478,7 +478,7 @@ def test_a_matrix_may_be_a_path_of_any_kind(project, matrix):
 @pytest.mark.parametrize(
     ("matrix", "words"),
     [
-        ("'none.toml'", "/suites nor a packaged matrix; known: capacity, delta"),
+        ("'none.toml'", "/suites nor a packaged matrix; known: bill, capacity, delta"),
         ("3", "MATRIX is 3; write a packaged name or the path of a TOML file"),
         ("['quick']", "MATRIX is ['quick']; write a packaged name or"),
     ],

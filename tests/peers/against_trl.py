@@ -1,8 +1,8 @@
 """This project's steps beside TRL's trainers: same weights, shapes and threads.
 
-Run through tox: ``tox -e peers`` (DPO, SFT and RM, TRL 1.16) and ``tox -e peers-ppo`` (TRL 1.12,
-the last with PPO). Every figure is a fresh process; the two sides take turns, so that a busy
-machine slows both. Printed: seconds per step (median of the processes' medians), bytes that a step
+Run through tox: ``tox -e peers`` (every method but PPO, TRL 1.16) and ``tox -e peers-ppo`` (TRL
+1.12, the last with PPO). Every figure is a fresh process; the two sides take turns, so that a busy
+machine slows both. Steps that sample do so on both sides, all the tokens up to T. Printed: seconds per step (median of the processes' medians), bytes that a step
 adds to what is resident at its peak, and the ratio with its 95 % interval over processes.
 """
 
@@ -22,6 +22,7 @@ from alignmeter.analysis.intervals import ratio
 from alignmeter.units import bytes_text, seconds_text
 
 SEQ_LEN, PAIRS, VOCAB = 256, 2, 32000
+PROMPT = SEQ_LEN // 2
 STEPS, WARMUP = 6, 2
 SHAPE = {
     "vocab_size": VOCAB, "hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4,
@@ -35,7 +36,7 @@ SHAPE = {
 @click.option("--rounds", default=5, show_default=True, help="Fresh processes per side.")
 @click.option("--threads", default=2, show_default=True)
 def main(methods: tuple[str, ...], rounds: int, threads: int) -> None:
-    """Compare METHODS (dpo sft rm, or ppo) with TRL."""
+    """Compare METHODS (such as dpo, grpo, kto; or ppo) with TRL."""
     table = Table("method", "", "time", "added peak", title=f"{threads} threads, {rounds} rounds")
     with tempfile.TemporaryDirectory() as folder:
         save_model(folder)
@@ -100,7 +101,9 @@ def ours(method: str, folder: str) -> dict:
     if method == "ppo":
         axes |= {"seq_len": 64}
     else:
-        axes |= {"seq_len": SEQ_LEN, "model": folder}
+        axes |= {"seq_len": SEQ_LEN, "prompt_len": PROMPT, "model": folder}
+    if method in ("grpo", "rloo"):  # TRL's rows share a reward function, which costs nothing
+        axes |= {"reward": "length"}
     cell = resolve_cell(axes).cell
     setup = open_setup(cell, torch.device("cpu"), seed=0)
     step = open_method(method).build(setup)
@@ -157,7 +160,7 @@ def watching(mark_begin: bool):
     return Watch()
 
 
-def words(vocab: int):
+def words(vocab: int, side: str):
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -166,7 +169,7 @@ def words(vocab: int):
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(
         tokenizer_object=raw, pad_token="<pad>", eos_token="</s>", bos_token="<s>",
-        padding_side="left" if vocab == 512 else "right",
+        padding_side=side,
     )  # fmt: skip
 
 
@@ -177,41 +180,85 @@ def text(count: int, seed: int, vocab: int = VOCAB) -> str:
     return " ".join(f"w{draw.randrange(3, vocab)}" for _ in range(count))
 
 
-def theirs(method: str, folder: str) -> dict:
+COLUMNS = {
+    "sft": ("prompt", "completion"), "kto": ("prompt", "completion"), "grpo": ("prompt",),
+    "rloo": ("prompt",), "distill": ("prompt",),
+}  # fmt: skip
+"""Of TRL's rows; of methods that are not here those of pairs."""
+MORE = {
+    "simpo": {"loss_type": "simpo", "cpo_alpha": 0.0},
+    "grpo": {"num_generations": 2, "max_completion_length": PROMPT},
+    "rloo": {"num_generations": 2, "max_completion_length": PROMPT, "beta": 0.0},
+    "distill": {"max_completion_length": PROMPT, "beta": 1.0},
+}
+"""TRL's settings for what our defaults are."""
+
+
+def their_rows(method: str):
     import datasets
-    import trl
-    from transformers import AutoModelForCausalLM, LlamaForSequenceClassification
 
     datasets.disable_progress_bars()
-    half = SEQ_LEN // 2
-    columns = ("prompt", "completion") if method == "sft" else ("prompt", "chosen", "rejected")
+    columns = COLUMNS.get(method, ("prompt", "chosen", "rejected"))
     rows = [
-        {c: text(half if c == "prompt" else half - 1, 9 * i + j) for j, c in enumerate(columns)}
+        {c: text(PROMPT - (c != "prompt"), 9 * i + j) for j, c in enumerate(columns)}
         for i in range(64)
     ]
+    if method == "kto":
+        rows = [{**row, "label": i % 2 == 0} for i, row in enumerate(rows)]
+    return datasets.Dataset.from_list(rows)
+
+
+def their_kind(method: str, folder: str):
+    """TRL's class of settings, its trainer, and what this takes beside the policy."""
+    import trl
+    from transformers import AutoModelForCausalLM
+    from trl.experimental.cpo import CPOConfig, CPOTrainer
+    from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+
+    def again():
+        return AutoModelForCausalLM.from_pretrained(folder)
+
+    def lengths(completions, **_):
+        return [float(len(completion)) for completion in completions]
+
+    return {
+        "sft": lambda: (trl.SFTConfig, trl.SFTTrainer, {}),
+        "rm": lambda: (trl.RewardConfig, trl.RewardTrainer, {}),
+        "dpo": lambda: (trl.DPOConfig, trl.DPOTrainer, {"ref_model": again()}),
+        "kto": lambda: (trl.KTOConfig, trl.KTOTrainer, {"ref_model": again()}),
+        "simpo": lambda: (CPOConfig, CPOTrainer, {}),
+        "orpo": lambda: (ORPOConfig, ORPOTrainer, {}),
+        "grpo": lambda: (trl.GRPOConfig, trl.GRPOTrainer, {"reward_funcs": lengths}),
+        "rloo": lambda: (trl.RLOOConfig, trl.RLOOTrainer, {"reward_funcs": lengths}),
+        "distill": lambda: (
+            trl.DistillationConfig, trl.DistillationTrainer, {"teacher_model": again()},
+        ),
+    }[method]()  # fmt: skip
+
+
+def theirs(method: str, folder: str) -> dict:
+    from transformers import AutoModelForCausalLM, LlamaForSequenceClassification
+
+    config, trainer, beside = their_kind(method, folder)
+    single = "chosen" not in COLUMNS.get(method, ("chosen",))
     settings = {
-        "per_device_train_batch_size": 2 * PAIRS if method == "sft" else PAIRS,
+        "per_device_train_batch_size": 2 * PAIRS if single else PAIRS,
         "max_steps": WARMUP + STEPS + 1, "report_to": [], "use_cpu": True, "save_strategy": "no",
-        "gradient_checkpointing": False, "bf16": False, "disable_tqdm": True, "max_length": SEQ_LEN,
+        "gradient_checkpointing": False, "bf16": False, "disable_tqdm": True,
         "logging_strategy": "no", "learning_rate": 1e-5, "output_dir": tempfile.mkdtemp(),
+        **MORE.get(method, {}),
     }  # fmt: skip
+    sampled = COLUMNS.get(method) == ("prompt",)
+    if not sampled:
+        settings["max_length"] = SEQ_LEN
     watch = watching(mark_begin=True)
-    common = {
-        "processing_class": words(VOCAB), "train_dataset": datasets.Dataset.from_list(rows),
-        "callbacks": [watch],
-    }  # fmt: skip
     model = AutoModelForCausalLM.from_pretrained(folder)
-    if method == "dpo":
-        ref = AutoModelForCausalLM.from_pretrained(folder)
-        trainer = trl.DPOTrainer(
-            model=model, ref_model=ref, args=trl.DPOConfig(**settings), **common
-        )
-    elif method == "sft":
-        trainer = trl.SFTTrainer(model=model, args=trl.SFTConfig(**settings), **common)
-    else:
+    if method == "rm":
         model = LlamaForSequenceClassification.from_pretrained(folder, num_labels=1)
-        trainer = trl.RewardTrainer(model=model, args=trl.RewardConfig(**settings), **common)
-    trainer.train()
+    trainer(
+        model=model, args=config(**settings), train_dataset=their_rows(method), callbacks=[watch],
+        processing_class=words(VOCAB, "left" if sampled else "right"), **beside,
+    ).train()  # fmt: skip
     return report(watch.seconds[WARMUP : WARMUP + STEPS], watch.events)
 
 
@@ -243,7 +290,7 @@ def their_ppo() -> dict:
         use_cpu=True, num_sample_generations=0, save_strategy="no", learning_rate=1e-5, bf16=False,
         gradient_checkpointing=False, disable_tqdm=True, local_rollout_forward_batch_size=rows,
     )  # fmt: skip
-    tokenizer = words(512)
+    tokenizer = words(512, "left")
     data = datasets.Dataset.from_list(
         [{"input_ids": tokenizer(text(prompt, i, 512))["input_ids"]} for i in range(64)]
     )

@@ -113,7 +113,7 @@ def test_nothing_measured_is_exit_status_3(tmp_path):
     ("arguments", "words"),
     [
         (["run", "--method", "dpoo"], "--method: 'dpoo' is not a value of method; known: sft, rm"),
-        (["run", "nightly"], "neither a file nor a packaged matrix; known: capacity, delta, "),
+        (["run", "nightly"], "neither a file nor a packaged matrix; known: bill, capacity, "),
         (["run", "--seq-len", "0"], "whole number of at least 4"),
         (["run", "--data", "none.jsonl"], "data file 'none.jsonl' does not exist"),
         (["run", "--data", "bad.jsonl"], "bad.jsonl, line 2: field 'rejected' is missing"),

@@ -70,6 +70,7 @@ def test_the_same_cell_has_the_same_plan(make_cell):
     assert predict(cell) == predict(cell)
 
 
+@pytest.mark.full  # half a minute of choosing
 def test_the_covering_set_covers_and_is_the_same_every_time():
     """Counted again with a definition of its own."""
     chosen = covering.covering_cells()
@@ -103,6 +104,7 @@ def test_the_covering_set_covers_and_is_the_same_every_time():
             assert values == set(AXES[axis].choices) - untried, (method, axis)
 
 
+@pytest.mark.full
 def test_checkpoints_of_every_kind_take_part(tmp_path):
     """In every architecture and PEFT mode, and each kind tied and untied, whole and in shards, in
     both dtypes.
