@@ -272,8 +272,8 @@ def test_a_file_that_is_not_beside_its_matrix_is_named_with_the_folder(tmp_path,
         read_matrix("sub/m.toml")
     assert str(caught.value) == (
         "sub/m.toml: [defaults]: data file 'x.jsonl' does not exist in sub, which paths in that "
-        "file are relative to; give packaged, synthetic, lengths:hh, or a file or folder of JSON Lines, "
-        "JSON, CSV or Parquet"
+        "file are relative to; give packaged, synthetic, lengths:hh, or a file or folder of "
+        "JSON Lines, JSON, CSV or Parquet"
     )
 
 

@@ -2,8 +2,9 @@
 
 Run through tox: ``tox -e peers`` (every method but PPO, TRL 1.16) and ``tox -e peers-ppo`` (TRL
 1.12, the last with PPO). Every figure is a fresh process; the two sides take turns, so that a busy
-machine slows both. Steps that sample do so on both sides, all the tokens up to T. Printed: seconds per step (median of the processes' medians), bytes that a step
-adds to what is resident at its peak, and the ratio with its 95 % interval over processes.
+machine slows both. Steps that sample do so on both sides, all the tokens up to T. Printed: seconds
+per step (median of the processes' medians), bytes that a step adds to what is resident at its peak,
+and the ratio with its 95 % interval over processes.
 """
 
 import json

@@ -27,9 +27,9 @@ def traced_only(monkeypatch):
 
 
 def alive_bytes():
-    """Of the tensors in this process, whosever they are."""
+    """Of the tensors with data in this process, whosever they are."""
     gc.collect()
-    tensors = [o for o in gc.get_objects() if issubclass(type(o), torch.Tensor)]
+    tensors = [o for o in gc.get_objects() if type(o) in (torch.Tensor, torch.nn.Parameter)]
     storages = {s.data_ptr(): s.nbytes() for s in (t.untyped_storage() for t in tensors)}
     return sum(storages.values())
 
