@@ -1,6 +1,8 @@
 """The axes a cell is chosen on: one row each, with its values, its default and its help text."""
 
-__all__ = ["AXES", "HEAD", "LENGTHS", "PATHS", "RANDOM", "Axis", "AxisValue"]
+__all__ = [
+    "AXES", "HEAD", "LENGTHS", "PATHS", "RANDOM", "SAME", "Axis", "AxisValue", "path_of",
+]  # fmt: skip
 
 from dataclasses import dataclass
 
@@ -21,11 +23,17 @@ HEAD = ("method", "architecture", "size", "peft", "accelerator")
 """Axes that every id begins with."""
 RANDOM = "random"
 """``model`` of a cell whose weights are drawn, not read."""
+SAME = "same"
+"""``teacher`` of a cell whose teacher has the student's own shape."""
+_SIZES = ("tiny", "130m", "370m", "1.4b", "2.8b", "8b")
+_REWARDS = ("model", "length", "token-share", "exact-match")
 LENGTHS = "lengths:"
 """``data`` that begins so is drawn at the lengths of a packaged table."""
 PATHS: dict[str, tuple[str, ...]] = {
     "data": ("packaged", "synthetic", f"{LENGTHS}hh"),
     "model": (RANDOM,),
+    "reward": _REWARDS,
+    "teacher": (SAME, *_SIZES),
 }
 """Axes that hold paths -> their words, which win over a file of that name (``./packaged``)."""
 
@@ -33,6 +41,8 @@ PATHS: dict[str, tuple[str, ...]] = {
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Axis:
     """One axis. ``choices`` is empty for free text (``data``, ``lane``) and for integers.
+
+    ``other``: how a value is written that is none of the choices; empty: there is none.
 
     ``default``: what a cell has that does not name it; ``None``: it depends on other axes
     (`cells.defaults`). ``omitted``: at this value ids leave the axis out, for ever, whatever
@@ -45,6 +55,7 @@ class Axis:
     name: str
     help: str
     choices: tuple[str, ...] = ()
+    other: str = ""
     default: AxisValue | None = None
     omitted: AxisValue | None = None
     slug: str = "{}"
@@ -74,7 +85,7 @@ _ROWS = (
     ),
     Axis(
         name="size",
-        choices=("tiny", "130m", "370m", "1.4b", "2.8b", "8b"),
+        choices=_SIZES,
         default="tiny",
         help="model size; within a size the parameter counts match within 2 %",
     ),
@@ -211,10 +222,12 @@ _ROWS = (
     Axis(
         name="reward",
         slug="reward-{}",
-        choices=("model", "length", "token-share", "exact-match"),
+        choices=_REWARDS,
+        other="FILE.py:function",
         default="model",
         omitted="model",
-        help="what judges an answer of GRPO and RLOO: a reward model, or a function of tokens",
+        help="what judges an answer of GRPO and RLOO: a reward model, a function of tokens, or "
+        "FILE.py:function, one of your own",
     ),
     Axis(
         name="ppo_topology",
@@ -255,6 +268,16 @@ _ROWS = (
         help="what samples responses: a plain loop, a cache of fixed size, that compiled, or vLLM",
     ),
     Axis(
+        name="teacher",
+        slug="teacher-{}",
+        choices=(SAME, *_SIZES),
+        other="a checkpoint: a folder or organisation/name",
+        default=SAME,
+        omitted=SAME,
+        help="whom distill learns from: a model of the student's own shape, one of another size, "
+        "or a checkpoint; of the same architecture and vocabulary",
+    ),
+    Axis(
         name="lane",
         slug="lane-{}",
         default="out-of-box",
@@ -279,3 +302,10 @@ _ROWS = (
 )
 
 AXES: dict[str, Axis] = {axis.name: axis for axis in _ROWS}
+
+
+def path_of(name: str, value: AxisValue) -> str | None:
+    """The path within a value of that axis; ``None`` for a word, and for an axis without paths."""
+    if name not in PATHS or value in PATHS[name]:
+        return None
+    return str(value).rpartition(":")[0] if name == "reward" else str(value)

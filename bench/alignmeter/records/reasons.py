@@ -65,6 +65,21 @@ class Code(StrEnum):
         "the file holds rows of another kind than the method trains on",
         "give rows of that kind, or a method of that data",
     )
+    REWARD_CHANGED = (
+        "reward_changed",
+        "the file of the reward function is not the one that was checked before the run",
+        "leave the file alone while cells run, and measure again",
+    )
+    REWARD_FAILED = (
+        "reward_failed",
+        "the reward function or its file raised an exception",
+        "mend the function at the line that the text names; it has to score any text",
+    )
+    REWARD_UNFIT = (
+        "reward_unfit",
+        "the reward function returned something else than one finite number for each completion",
+        "return a list of as many numbers as there are completions",
+    )
     CHECKPOINT_CHANGED = (
         "checkpoint_changed",
         "the checkpoint's files are not those that were checked before the run",
