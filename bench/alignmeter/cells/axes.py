@@ -297,7 +297,7 @@ _ROWS = (
         omitted=AUTO,
         several=False,
         help="columns of --data by field, where their names do not say: "
-        "prompt=NAME,chosen=NAME,rejected=NAME",
+        "prompt=NAME,chosen=NAME,rejected=NAME, or prompt=NAME,completion=NAME,label=NAME",
     ),
 )
 
