@@ -144,8 +144,7 @@ class Code(StrEnum):
     WEIGHTS_ZERO = (
         "weights_zero",
         "weights of the checkpoint are all zeros, and no gradient passes them",
-        "look whether the checkpoint was saved whole; blocks that were added to grow a model "
-        "begin so",
+        "look whether the checkpoint was saved whole; blocks added to grow a model begin so",
     )
     WEIGHTS_HUGE = (
         "weights_huge",
@@ -155,8 +154,7 @@ class Code(StrEnum):
     )
     MODEL_AT_FAULT = (
         "model_at_fault",
-        "stock operators in fp32 on a CPU show the same symptom: the checkpoint's weights or its "
-        "config.json cause it",
+        "stock operators in fp32 on a CPU show the same: its weights or its config.json cause it",
         "hold config.json against its model card, and try another checkpoint of the family",
     )
     DROPOUT_OFF = (

@@ -1,6 +1,8 @@
 """A user's reward in a step: what it is given, what it may return, and what is said of the rest."""
 
 import math
+import re
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -20,6 +22,7 @@ from alignmeter.training import user_reward
 from alignmeter.training.rewards import open_reward
 from alignmeter.training.step import SilentProbe
 
+ROOT = Path(__file__).parents[3]
 CPU = torch.device("cpu")
 SHAPE = {"method": "grpo", "data": "packaged", "seq_len": 16, "prompt_len": 8}
 RIGHT = "it has to return a list of 4 finite numbers, one for each completion"
@@ -79,6 +82,21 @@ def test_it_is_given_what_trl_gives(cell_of):
     assert given["completion_ids"][0][-1] == EOS
     assert given["chosen"] == [decode(row) for row in batch.ids[:, 8:].tolist()]
     assert given["chosen"][0] == given["chosen"][1] != given["chosen"][2]
+
+
+def test_the_example_of_the_docs_judges(cell_of):
+    """On what the docstring above it says: an end of a sentence is worth 1, an echo costs 1."""
+    text = (ROOT / "docs" / "methods.md").read_text()
+    (example,) = re.findall(r"```python\n# rewards\.py\n(.+?)```", text, re.DOTALL)
+    assert example.count("\n") <= 10
+    cell = cell_of(example)
+    score = open_reward(open_setup(cell, CPU, seed=0))._function
+    answers = ["Yes.", "Yes", "echo", "echo."]
+    assert score(prompts=["echo"] * 4, completions=answers) == pytest.approx(
+        [0.996, -0.003, -1.004, -0.005], abs=1e-12
+    )
+    batch = open_batches(cell, vocab_size=512, seed=0).take(0, CPU, "groups")
+    assert open_reward(open_setup(cell, CPU, seed=0)).of(batch.ids, batch).shape == (4,)
 
 
 @pytest.mark.parametrize("batching", ["padded", "packed"])
