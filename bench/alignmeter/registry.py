@@ -144,7 +144,7 @@ METHODS: dict[str, MethodRow] = {
         rollouts=True,
     ),
     "distill": MethodRow(
-        path="alignmeter.methods.distill:DISTILL", axes=("rollout",), rollouts=True
+        path="alignmeter.methods.distill:DISTILL", axes=("teacher", "rollout"), rollouts=True
     ),
 }
 

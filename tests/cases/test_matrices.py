@@ -228,7 +228,7 @@ def test_a_spec_finds_its_data_beside_it_here_or_where_it_is_told(suite):
     (suite / "elsewhere" / "mine.jsonl").write_text(5 * ROW)
     other = called("cell", spec, cwd=suite)
     assert other.returncode == 2
-    assert "--data and --model say where its own are" in other.stderr
+    assert "--data, --model, --reward and --teacher say where its own are" in other.stderr
     mixed = called("cell", spec, "--batch", "2", cwd=suite)
     assert mixed.stderr == "Error: give SPEC.json or axis options, not both (batch)\n"
 

@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Any
 
 from alignmeter.batches.messages import turns
-from alignmeter.cells.columns import FIELDS
+from alignmeter.cells.columns import JUDGED, PAIR
 from alignmeter.errors import InputError
 from alignmeter.text import listed, plain, shortened
 
@@ -108,7 +108,7 @@ LAYOUTS: tuple[Layout, ...] = (
 
 UNPAIRED, PROMPTS = "unpaired", "prompts"
 """Names of the layouts of other rows than pairs: TRL's unpaired preferences and prompt-only."""
-_UNPAIRED = frozenset(("prompt", "completion", "label"))
+_UNPAIRED = frozenset(("prompt", *JUDGED))
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 
 
@@ -170,10 +170,15 @@ class Layouts:
     def _mapped(self, row: Mapping[str, Any], where: str) -> dict[str, Any]:
         """The row with the named columns under their fields' names, and the fields' own."""
         own = {name.lower(): value for name, value in row.items()}
-        mapped = {name: own[name] for name in FIELDS if name in own}
+        mapped = {name: own[name] for name in ("prompt", *self._answers()) if name in own}
         for name, column in self.columns.items():
             mapped[name] = _at(row, column, where)
         return mapped
+
+    def _answers(self) -> tuple[str, ...]:
+        """The fields besides a prompt that a row may have beside those that were named."""
+        named = [kind for kind in (PAIR, JUDGED) if not self.columns.keys().isdisjoint(kind)]
+        return named[0] if named else (*PAIR, *JUDGED)
 
     def _fitting(self, row: Mapping[str, Any], where: str) -> list[tuple[Layout, dict[str, str]]]:
         """Layouts whose columns the row has, each with field -> column as the row spells it."""
@@ -195,11 +200,13 @@ class Layouts:
     def _refusal(self, row: Mapping[str, Any], where: str) -> InputError:
         """A field that other rows have, or columns that nobody knows."""
         names = {name.lower() for name in row}
-        lacking = [name for name in ("chosen", "rejected") if name not in names]
+        wanted = ("prompt", *JUDGED) if self._answers() == JUDGED else PAIR
+        lacking = [name for name in wanted if name not in names]
         missing = f"field {lacking[0]!r} is missing; " if len(lacking) == 1 else ""
+        fields = ",".join(f"{name}=NAME" for name in dict.fromkeys(("prompt", *wanted)))
         return InputError(
             f"{where}: {missing}no known layout in the columns {_said(row)}; name them with "
-            "--columns prompt=NAME,chosen=NAME,rejected=NAME"
+            f"--columns {fields}"
         )
 
 

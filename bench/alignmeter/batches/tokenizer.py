@@ -10,6 +10,7 @@ __all__ = [
     "SpecialIds",
     "Tokenizer",
     "open_tokenizer",
+    "same_tokens",
     "tokenizer_obstacle",
 ]
 
@@ -62,6 +63,10 @@ class Tokenizer(SpecialIds, Protocol):
         """The ids of each text, the same as one by one."""
         ...
 
+    def decode_all(self, rows: list[list[int]]) -> list[str]:
+        """The text of each row of ids, without special tokens and ids that mean nothing."""
+        ...
+
 
 class ByteTokenizer:
     """One id in [3, 259) per UTF-8 byte: no vocabulary file, no download, no unknown character."""
@@ -78,6 +83,10 @@ class ByteTokenizer:
     def encode_all(self, texts: list[str]) -> list[list[int]]:
         """The bytes of each text."""
         return [self.encode(text) for text in texts]
+
+    def decode_all(self, rows: list[list[int]]) -> list[str]:
+        """The text of each row of ids."""
+        return [self.decode(ids) for ids in rows]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``; special tokens and ids past the last byte are dropped."""
@@ -103,6 +112,24 @@ class _CheckpointTokenizer:
         found = self._tokenizer(texts, add_special_tokens=False, verbose=False)
         ids: list[list[int]] = found["input_ids"]
         return ids
+
+    def decode_all(self, rows: list[list[int]]) -> list[str]:
+        # An embedding may have more rows than the tokenizer has ids, and a policy samples them too.
+        there = [[token for token in ids if token < self.vocab_size] for ids in rows]
+        texts: list[str] = self._tokenizer.batch_decode(there, skip_special_tokens=True)
+        return texts
+
+
+def same_tokens(one: str, other: str) -> bool:
+    """Whether the tokenizers of two checkpoints give every token the same id; also where either
+    brings none.
+
+    Raises `InputError` for tokenizer files that hold none.
+    """
+    if not all(find_checkpoint(model).has_tokenizer for model in (one, other)):
+        return True
+    found: list[dict[str, int]] = [_opened(model).get_vocab() for model in (one, other)]
+    return found[0] == found[1]
 
 
 def open_tokenizer(cell: Cell) -> Tokenizer:

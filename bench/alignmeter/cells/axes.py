@@ -1,9 +1,10 @@
 """The axes a cell is chosen on: one row each, with its values, its default and its help text."""
 
-__all__ = ["AXES", "HEAD", "LENGTHS", "PATHS", "RANDOM", "Axis", "AxisValue"]
+__all__ = [
+    "AXES", "HEAD", "LENGTHS", "PATHS", "RANDOM", "SAME", "Axis", "AxisValue", "path_of",
+]  # fmt: skip
 
-from dataclasses import dataclass
-
+from alignmeter.cells.axis import Axis, AxisValue
 from alignmeter.cells.columns import AUTO
 from alignmeter.registry import (
     ACCELERATORS,
@@ -16,47 +17,23 @@ from alignmeter.registry import (
     default_name,
 )
 
-AxisValue = str | int
 HEAD = ("method", "architecture", "size", "peft", "accelerator")
 """Axes that every id begins with."""
 RANDOM = "random"
 """``model`` of a cell whose weights are drawn, not read."""
+SAME = "same"
+"""``teacher`` of a cell whose teacher has the student's own shape."""
+_SIZES = ("tiny", "130m", "370m", "1.4b", "2.8b", "8b")
+_REWARDS = ("model", "length", "token-share", "exact-match")
 LENGTHS = "lengths:"
 """``data`` that begins so is drawn at the lengths of a packaged table."""
 PATHS: dict[str, tuple[str, ...]] = {
     "data": ("packaged", "synthetic", f"{LENGTHS}hh"),
     "model": (RANDOM,),
+    "reward": _REWARDS,
+    "teacher": (SAME, *_SIZES),
 }
 """Axes that hold paths -> their words, which win over a file of that name (``./packaged``)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Axis:
-    """One axis. ``choices`` is empty for free text (``data``, ``lane``) and for integers.
-
-    ``default``: what a cell has that does not name it; ``None``: it depends on other axes
-    (`cells.defaults`). ``omitted``: at this value ids leave the axis out, for ever, whatever
-    becomes of the default; what it was before the axis came. ``None``: it always enters. ``slug``:
-    how the id names a value that is not the default, where it is not the value itself; empty: not
-    at all. ``several``: an option takes more than one value, with commas between them.
-    ``maximum``: of an integer; no device holds more, and their products would pass 64 bits.
-    """
-
-    name: str
-    help: str
-    choices: tuple[str, ...] = ()
-    default: AxisValue | None = None
-    omitted: AxisValue | None = None
-    slug: str = "{}"
-    integer: bool = False
-    minimum: int = 1
-    maximum: int = 2**27
-    several: bool = True
-
-    @property
-    def flag(self) -> str:
-        """The command-line spelling, e.g. ``--seq-len``."""
-        return "--" + self.name.replace("_", "-")
 
 
 _ROWS = (
@@ -74,7 +51,7 @@ _ROWS = (
     ),
     Axis(
         name="size",
-        choices=("tiny", "130m", "370m", "1.4b", "2.8b", "8b"),
+        choices=_SIZES,
         default="tiny",
         help="model size; within a size the parameter counts match within 2 %",
     ),
@@ -211,10 +188,12 @@ _ROWS = (
     Axis(
         name="reward",
         slug="reward-{}",
-        choices=("model", "length", "token-share", "exact-match"),
+        choices=_REWARDS,
+        other="FILE.py:function",
         default="model",
         omitted="model",
-        help="what judges an answer of GRPO and RLOO: a reward model, or a function of tokens",
+        help="what judges an answer of GRPO and RLOO: a reward model, a function of tokens, or "
+        "FILE.py:function, one of your own",
     ),
     Axis(
         name="ppo_topology",
@@ -255,6 +234,16 @@ _ROWS = (
         help="what samples responses: a plain loop, a cache of fixed size, that compiled, or vLLM",
     ),
     Axis(
+        name="teacher",
+        slug="teacher-{}",
+        choices=(SAME, *_SIZES),
+        other="a checkpoint: a folder or organisation/name",
+        default=SAME,
+        omitted=SAME,
+        help="whom distill learns from: a model of the student's own shape, one of another size, "
+        "or a checkpoint; of the same architecture and vocabulary",
+    ),
+    Axis(
         name="lane",
         slug="lane-{}",
         default="out-of-box",
@@ -274,8 +263,15 @@ _ROWS = (
         omitted=AUTO,
         several=False,
         help="columns of --data by field, where their names do not say: "
-        "prompt=NAME,chosen=NAME,rejected=NAME",
+        "prompt=NAME,chosen=NAME,rejected=NAME, or prompt=NAME,completion=NAME,label=NAME",
     ),
 )
 
 AXES: dict[str, Axis] = {axis.name: axis for axis in _ROWS}
+
+
+def path_of(name: str, value: AxisValue) -> str | None:
+    """The path within a value of that axis; ``None`` for a word, and for an axis without paths."""
+    if name not in PATHS or value in PATHS[name]:
+        return None
+    return str(value).rpartition(":")[0] if name == "reward" else str(value)

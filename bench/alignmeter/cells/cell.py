@@ -1,6 +1,6 @@
 """A cell: one point of the matrix, frozen, with an id that names it everywhere."""
 
-__all__ = ["Alike", "Cell", "digest", "make_cell"]
+__all__ = ["Alike", "Cell", "as_teacher", "digest", "make_cell"]
 
 import hashlib
 import json
@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from alignmeter.cells.axes import AXES, RANDOM, AxisValue
+from alignmeter.cells.axes import AXES, RANDOM, SAME, AxisValue, path_of
 from alignmeter.cells.columns import AUTO
-from alignmeter.cells.names import joined, named_axes
+from alignmeter.cells.names import joined, named_axes, portable_axes
 from alignmeter.registry import VARIANTS
 
 _PATHS = ("data", "columns", "model")
@@ -18,14 +18,16 @@ _PATHS = ("data", "columns", "model")
 columns are called."""
 _DRAWN = frozenset(("architecture", "size"))
 """What random weights follow from: their digest is no more than these two."""
+_DIGESTS = ("data_digest", "model_digest", "reward_digest", "teacher_digest")
 Alike = tuple[tuple[str, AxisValue], ...]
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every axis of the design, resolved: no ``auto`` and no default left open.
 
-    ``data`` and ``model`` are paths as they were given; what identifies them is their digest.
-    With a ``model``, ``size`` is ``checkpoint``. An axis that came later has its ``omitted`` value
+    ``data``, ``model``, ``reward`` and ``teacher`` may hold paths as they were given; what
+    identifies the files is their digest, empty where there are none. With a ``model``, ``size`` is
+    ``checkpoint``. An axis that came later has its ``omitted`` value
     as its default here: records from before it are decoded with what it was then.
     """
 
@@ -63,6 +65,9 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     batching: str = "fixed"
     rollout: str = "eager"
     columns: str = AUTO
+    teacher: str = SAME
+    reward_digest: str = ""
+    teacher_digest: str = ""
 
     def axes(self) -> dict[str, AxisValue]:
         """Axis name -> value, without id and digests."""
@@ -78,14 +83,25 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         out = {*axes, *_PATHS}
         if "seq_len" in out:
             out.add("prompt_len")
-        left = [(name, value) for name, value in self.axes().items() if name not in out]
+        kept = {name: value for name, value in self.axes().items() if name not in out}
+        left = list(portable_axes(kept))
         if "seq_len" in out:
             left.append(("response", self._response()))
         if "data" not in axes:
             left.append(("data_digest", self.data_digest))
         if "model" not in axes and not (self.model == RANDOM and out & _DRAWN):
             left.append(("model_digest", self.model_digest))
+        if "reward" not in axes:
+            left.append(("reward_digest", self.reward_digest))
+        drawn = path_of("teacher", self.teacher) is None
+        if "teacher" not in axes and not (drawn and "architecture" in out):
+            left.append(("teacher_digest", self.teacher_digest))
         return tuple(left)
+
+    def digests(self) -> dict[str, str]:
+        """Those of files and shapes that it has, by the name of their field."""
+        found = {name: getattr(self, name) for name in _DIGESTS}
+        return {name: value for name, value in found.items() if value}
 
     def _response(self) -> AxisValue:
         half = self.prompt_len == self.seq_len // 2
@@ -106,10 +122,25 @@ def make_cell(axes: Mapping[str, AxisValue], digests: Mapping[str, str]) -> Cell
     """The cell of fully resolved ``axes``. Raises `msgspec.ValidationError` on a wrong type.
 
     Its id is ``method-architecture-size-peft-accelerator[-slugs]-digest``. The digest covers the
-    axes that are not at their ``omitted`` value, with the digests of data and model in place of
-    their paths: two machines with the files in different folders agree, and an axis that is added
+    axes that are not at their ``omitted`` value, with ``digests`` in place of paths (`Cell.digests`
+    of the cell): two machines with the files in different folders agree, and an axis that is added
     later changes no id.
     """
     named = {name: value for name, value in named_axes(axes) if name not in _PATHS}
-    cell_id = f"{joined(axes)}-{digest({**named, **digests})[:8]}"
+    cell_id = f"{joined(axes)}-{digest({**dict(portable_axes(named)), **digests})[:8]}"
     return msgspec.convert({"id": cell_id, **axes, **digests}, Cell)
+
+
+def as_teacher(cell: Cell) -> Cell:
+    """The cell with its teacher's weights in place of the student's; itself where both have one
+    shape.
+    """
+    if cell.teacher == SAME:
+        return cell
+    drawn = path_of("teacher", cell.teacher) is None
+    return msgspec.structs.replace(
+        cell,
+        size=cell.teacher if drawn else "checkpoint",
+        model=RANDOM if drawn else cell.teacher,
+        model_digest=cell.teacher_digest,
+    )

@@ -1,12 +1,16 @@
 """How a preference file is read: which column is which field, and what becomes of bad rows."""
 
-__all__ = ["AUTO", "BAD_ROWS", "DROP", "FIELDS", "REFUSE", "parse_columns"]
+__all__ = [
+    "AUTO", "BAD_ROWS", "DROP", "FIELDS", "JUDGED", "PAIR", "REFUSE", "parse_columns",
+]  # fmt: skip
 
 from alignmeter.errors import InputError, known
 
 AUTO = "auto"
 """Columns are recognised by their names: `batches.layouts`."""
-FIELDS = ("prompt", "chosen", "rejected")
+PAIR, JUDGED = ("chosen", "rejected"), ("completion", "label")
+"""What the answers of a row are called: two to compare, or one with what is thought of it."""
+FIELDS = ("prompt", *PAIR, *JUDGED)
 """What a column can be."""
 DROP, REFUSE = "drop", "refuse"
 BAD_ROWS = (DROP, REFUSE)
@@ -26,11 +30,17 @@ def parse_columns(text: str, where: str) -> dict[str, str]:
         if not sign or not column:
             raise InputError(
                 f"{where}: {part.strip()!r} names no column; "
-                "give prompt=NAME,chosen=NAME,rejected=NAME"
+                "give prompt=NAME,chosen=NAME,rejected=NAME, or of single answers "
+                "prompt=NAME,completion=NAME,label=NAME"
             )
         if field not in FIELDS:
-            raise InputError(f"{where}: {field!r} is not a field of a pair; {known(FIELDS)}")
+            raise InputError(f"{where}: {field!r} is not a field of a row; {known(FIELDS)}")
         if field in found:
             raise InputError(f"{where}: {field} is given twice; give it one column")
         found[field] = column
+    if not (found.keys().isdisjoint(PAIR) or found.keys().isdisjoint(JUDGED)):
+        raise InputError(
+            f"{where}: fields of pairs and of single answers; give chosen and rejected, or "
+            "completion and label"
+        )
     return found

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from alignmeter.cells.axes import AXES, PATHS, AxisValue
+from alignmeter.cells.axes import AXES, AxisValue, path_of
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.matrix import Choice, Exclusion, Grid, Matrix
 from alignmeter.cells.places import place_of
@@ -41,10 +41,16 @@ def excludes(exclusion: Exclusion, cell: Cell, auto: AxisValue, but: Collection[
 def _among(name: str, cell: Cell, values: Sequence[AxisValue], folder: Path | None) -> bool:
     """Whether the cell has one of these values, whatever way its path is written."""
     mine = getattr(cell, name)
-    if mine in values or name not in PATHS or mine in PATHS[name]:
+    path = path_of(name, mine)
+    if mine in values or path is None:
         return mine in values
-    place = Path(place_of(mine)).resolve()
-    return any(((folder or Path()) / str(value)).resolve() == place for value in values)
+    place, rest = Path(place_of(path)).resolve(), str(mine)[len(path) :]
+    others = ((str(value), path_of(name, value)) for value in values)
+    return any(
+        ((folder or Path()) / other).resolve() == place and value[len(other) :] == rest
+        for value, other in others
+        if other is not None
+    )
 
 
 def without_effect(

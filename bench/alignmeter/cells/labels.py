@@ -8,8 +8,9 @@ __all__ = ["axis_text", "cell_text", "follows", "layout_text", "layouts", "varie
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import product
+from pathlib import Path
 
-from alignmeter.cells.axes import AXES
+from alignmeter.cells.axes import AXES, path_of
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.defaults import default_of
 from alignmeter.registry import METHODS, PEFT_MODES, VARIANTS, unused_axes
@@ -26,7 +27,9 @@ def layout_text(cell: Cell) -> str:
 
 def _named(axis: str, value: object) -> str:
     """``shared``, ``kl k3``: as ids say it, in words."""
-    return AXES[axis].slug.replace("-", " ").format(value)
+    path = path_of(axis, str(value))
+    shown = str(value) if path is None else Path(path).name + str(value)[len(path) :]
+    return AXES[axis].slug.replace("-", " ").format(shown)
 
 
 def layouts(method: str) -> list[str]:
@@ -44,6 +47,7 @@ def cell_text(cell: Cell, *, without: Sequence[str] = ()) -> str:
         "size": cell.size,
         "peft": cell.peft,
         "layout": layout_text(cell),
+        "teacher": _named("teacher", cell.teacher) if _off_default(cell, "teacher") else "",
         "variant": ", ".join(filter(None, (_off_default(cell, name) for name in VARIANTS))),
         "group": f"G {cell.group}" if _off_default(cell, "group") else "",
         "epochs": _passes(cell),

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from alignmeter.cells.axes import AXES, PATHS, AxisValue
+from alignmeter.cells.axes import AXES, PATHS, AxisValue, path_of
 from alignmeter.cells.places import note_place
 from alignmeter.cells.settings import DEFAULTS, SETTINGS
 from alignmeter.cells.toml_document import decode_toml, read_toml
@@ -190,8 +190,9 @@ def expand(matrix: Matrix, overrides: Mapping[str, Sequence[AxisValue]]) -> list
         for name in PATHS:
             folder = None if name in overrides else matrix.folder
             for value in merged.get(name, ()):
-                if value not in PATHS[name]:
-                    note_place(str(value), folder or Path())
+                path = path_of(name, value)
+                if path is not None:
+                    note_place(path, folder or Path())
         names = [name for name in AXES if name in merged]
         for values in product(*(merged[name] for name in names)):
             axes = dict(zip(names, values, strict=True))

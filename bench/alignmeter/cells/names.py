@@ -1,11 +1,11 @@
 """How axes are named: in ids, in file names, in the rows of tables."""
 
-__all__ = ["joined", "named_axes"]
+__all__ = ["joined", "named_axes", "portable_axes"]
 
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-from alignmeter.cells.axes import AXES, HEAD, AxisValue
+from alignmeter.cells.axes import AXES, HEAD, AxisValue, path_of
 from alignmeter.cells.defaults import default_of
 
 _WORDS: Mapping[str, Mapping[AxisValue, str]] = {
@@ -20,6 +20,23 @@ def named_axes(axes: Mapping[str, AxisValue]) -> Iterator[tuple[str, AxisValue]]
     for name, axis in AXES.items():
         if name in HEAD or axis.omitted is None or axes[name] != axis.omitted:
             yield name, axes[name]
+
+
+def portable_axes(axes: Mapping[str, AxisValue]) -> Iterator[tuple[str, AxisValue]]:
+    """The given ones without paths, for a file may lie elsewhere on another machine: its digest
+    stands in for it. Of a reward in a file its function is left.
+    """
+    for name, value in axes.items():
+        path = path_of(name, value)
+        if path is None:
+            yield name, value
+        elif path != value:
+            yield name, _function(value)
+
+
+def _function(reward: AxisValue) -> str:
+    """``score`` of ``rewards.py:score``."""
+    return str(reward).rpartition(":")[2]
 
 
 def joined(axes: Mapping[str, AxisValue], without: Collection[str] = ()) -> str:
@@ -43,7 +60,9 @@ def joined(axes: Mapping[str, AxisValue], without: Collection[str] = ()) -> str:
 def _slug(name: str, value: AxisValue) -> str:
     if name in _WORDS:
         return _WORDS[name].get(value, "file")
-    if name == "model":
+    if name == "reward":
+        value = _function(value)
+    elif path_of(name, value) is not None:
         value = str(value).rstrip("/").rpartition("/")[2]
     text = AXES[name].slug.format(value).lower()
     return re.sub(r"[^a-z0-9.]+", "-", text).strip("-")

@@ -9,6 +9,7 @@ __all__ = [
     "adopt_places",
     "check_data_place",
     "check_path",
+    "check_reward_place",
     "known_places",
     "note_place",
     "place_of",
@@ -67,7 +68,7 @@ def check_data_place(written: str, where: str, folder: Path | None) -> None:
     """Raises `InputError`, with ``where`` it was written, unless there is a file or folder of that
     name: relative to ``folder``, or to the working directory.
     """
-    place = Path(written) if folder is None else folder / written
+    place = _placed(written, folder)
     if place.is_file() or place.is_dir():
         return
     shown = repr(shown_path(written, 60))
@@ -75,12 +76,33 @@ def check_data_place(written: str, where: str, folder: Path | None) -> None:
         raise InputError(
             f"{where}: data {shown} is a pipe or a device, read only once; save it as a file"
         )
-    near = "" if folder is None else shown_path(str(folder), 60)
-    beside = near and f" in {near}, which paths in that file are relative to"
     raise InputError(
-        f"{where}: data file {shown} does not exist{beside}; give packaged, synthetic, "
+        f"{where}: data file {shown} does not exist{_beside(folder)}; give packaged, synthetic, "
         "lengths:hh, or a file or folder of JSON Lines, JSON, CSV or Parquet"
     )
+
+
+def check_reward_place(path: str, where: str, folder: Path | None) -> None:
+    """Raises `InputError`, with ``where`` it was written, unless there is a file of that name."""
+    place = _placed(path, folder)
+    if place.is_file():
+        return
+    shown = repr(shown_path(path, 60))
+    if place.exists():
+        raise InputError(f"{where}: reward file {shown} is no file; give FILE.py:function")
+    raise InputError(
+        f"{where}: reward file {shown} does not exist{_beside(folder)}; give FILE.py:function"
+    )
+
+
+def _placed(written: str, folder: Path | None) -> Path:
+    return Path(written) if folder is None else folder / written
+
+
+def _beside(folder: Path | None) -> str:
+    """What the paths of a file are relative to, for a sentence."""
+    near = "" if folder is None else shown_path(str(folder), 60)
+    return near and f" in {near}, which paths in that file are relative to"
 
 
 def known_places() -> dict[str, str]:

@@ -4,9 +4,10 @@ __all__ = ["check_value"]
 
 from pathlib import Path
 
-from alignmeter.cells.axes import AXES, LENGTHS, PATHS, Axis, AxisValue
+from alignmeter.cells.axes import AXES, LENGTHS, PATHS, Axis, AxisValue, path_of
 from alignmeter.cells.columns import parse_columns
-from alignmeter.cells.places import check_data_place, check_path
+from alignmeter.cells.places import check_data_place, check_path, check_reward_place
+from alignmeter.cells.reward_file import split_reward
 from alignmeter.errors import InputError, known
 from alignmeter.text import plain, shortened
 
@@ -30,6 +31,28 @@ def _whole_number(axis: Axis, value: object, where: str) -> int:
     return number
 
 
+def _is_other(axis: Axis, value: str, folder: Path | None) -> bool:
+    """Whether it is written as that axis's values are that are none of its words."""
+    if axis.name == "reward":
+        return all(split_reward(value))
+    if axis.name == "teacher":  # a folder, or the hub's organisation/name
+        return "/" in value or (folder or Path()).joinpath(value).is_dir()
+    return False
+
+
+def _check_file(name: str, path: str, where: str, folder: Path | None) -> None:
+    """Data and a reward's file are there; checkpoints are looked for where a cell is resolved."""
+    if name == "reward":
+        check_reward_place(path, where, folder)
+    elif name == "data":
+        if path.startswith(LENGTHS):
+            tables = [word for word in PATHS["data"] if word.startswith(LENGTHS)]
+            raise InputError(
+                f"{where}: {shortened(path, 60)!r} is no table of lengths; {known(tables)}"
+            )
+        check_data_place(path, where, folder)
+
+
 def check_value(name: str, value: object, where: str, folder: Path | None = None) -> AxisValue:
     """`value` as the axis wants it.
 
@@ -45,17 +68,17 @@ def check_value(name: str, value: object, where: str, folder: Path | None = None
         return _whole_number(axis, value, where)
     if not isinstance(value, str) or not value:
         raise InputError(f"{where}: {name} wants text, got {value!r}")
-    if axis.choices and value not in axis.choices:
-        raise InputError(f"{where}: {value!r} is not a value of {name}; {known(axis.choices)}")
-    if name in PATHS:
-        check_path(value, where)
-    if name == "data" and value not in PATHS[name]:
-        if value.startswith(LENGTHS):
-            tables = [word for word in PATHS["data"] if word.startswith(LENGTHS)]
-            raise InputError(
-                f"{where}: {shortened(value, 60)!r} is no table of lengths; {known(tables)}"
-            )
-        check_data_place(value, where, folder)
+    path = path_of(name, value)
+    if path is not None:
+        check_path(path, where)
+    if axis.choices and value not in axis.choices and not _is_other(axis, value, folder):
+        more = f", or {axis.other}" if axis.other else ""
+        raise InputError(
+            f"{where}: {shortened(repr(value), 60)} is not a value of {name}; "
+            f"{known(axis.choices)}{more}"
+        )
+    if path is not None:
+        _check_file(name, path, where, folder)
     if name == "columns":
         parse_columns(value, where)
     if name == "lane" and (len(value) > _LONGEST_LANE or not value.isprintable()):

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from alignmeter.cells.axes import PATHS, AxisValue
+from alignmeter.cells.axes import PATHS, AxisValue, path_of
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.matrix import read_overrides
 from alignmeter.cells.places import check_path, note_place
@@ -43,9 +43,9 @@ def cell(
     """Measure one cell once and print the path of its record.
 
     The cell comes from axis options, or from SPEC.json: the `cell` object of
-    a record. Lab engines run this command, one job each. Where its data and
-    model lie on this machine, --data and --model say; else they are looked
-    for from SPEC.json's folder and from the working directory.
+    a record. Lab engines run this command, one job each. Where its files lie
+    on this machine, --data, --model, --reward and --teacher say; else they
+    are looked for from SPEC.json's folder and from the working directory.
     """
     settings = read_settings(given)
     from alignmeter.session.resolve import input_notes, notes_on, resolve_cell
@@ -71,7 +71,7 @@ def cell(
 
 
 def _planned_as(spec: str, named: dict[str, AxisValue], bad_rows: str) -> Any:
-    """The cell of the file, its data and model found here: digests say whether they are its own."""
+    """The cell of the file, its files found here: digests say whether they are its own."""
     from alignmeter.session.resolve import resolve_cell
 
     more = named.keys() - PATHS.keys()
@@ -79,16 +79,16 @@ def _planned_as(spec: str, named: dict[str, AxisValue], bad_rows: str) -> Any:
         raise InputError(f"give SPEC.json or axis options, not both ({', '.join(sorted(more))})")
     wanted = _read_spec(spec)
     for name in PATHS.keys() - named.keys():
-        written = str(getattr(wanted, name))
+        written = path_of(name, getattr(wanted, name))
         beside = Path(spec).parent
-        if written not in PATHS[name]:
+        if written is not None:
             check_path(written, spec)
             note_place(written, beside if (beside / written).exists() else Path())
     planned = resolve_cell({**wanted.axes(), **named}, bad_rows=bad_rows)
     if planned.cell.id != wanted.id or planned.cell.without() != wanted.without():
         raise InputError(
-            f"{spec}: this is {wanted.id}, but with this machine's data and models its axes "
-            f"make {planned.cell.id}; --data and --model say where its own are"
+            f"{spec}: this is {wanted.id}, but with this machine's files its axes make "
+            f"{planned.cell.id}; --data, --model, --reward and --teacher say where its own are"
         )
     return planned
 

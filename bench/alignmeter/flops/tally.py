@@ -41,11 +41,14 @@ class StepFlops:
 
 
 class Tally:
-    """Adds up the passes of one network."""
+    """Adds up the passes of one network, and of its teacher where that is another."""
 
-    def __init__(self, network: Network, *, checkpointing: bool) -> None:
+    def __init__(
+        self, network: Network, *, checkpointing: bool, teacher: Network | None = None
+    ) -> None:
         """``checkpointing``: blocks are computed again in backward passes."""
         self._network, self._checkpointing = network, checkpointing
+        self._teacher = network if teacher is None else teacher
         self._trained = self._backward = self._recomputed = self._masked = 0
         self._frozen: dict[str, int] = defaultdict(int)
 
@@ -60,8 +63,15 @@ class Tally:
 
     def infer(self, phase: str, work: Work, *, adapted: bool) -> None:
         """Forward without gradient, with the adapters or without them."""
-        self._frozen[phase] += self._network.forward(work, adapted=adapted)
-        self._masked += self._network.masked(work, trains=False)
+        self._forward(self._network, phase, work, adapted=adapted)
+
+    def teach(self, phase: str, work: Work) -> None:
+        """Forward of the teacher, which has no adapters."""
+        self._forward(self._teacher, phase, work, adapted=False)
+
+    def _forward(self, network: Network, phase: str, work: Work, *, adapted: bool) -> None:
+        self._frozen[phase] += network.forward(work, adapted=adapted)
+        self._masked += network.masked(work, trains=False)
 
     def result(self) -> StepFlops:
         """All passes so far."""

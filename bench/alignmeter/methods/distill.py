@@ -9,17 +9,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from alignmeter.architectures.checkpoint import RANDOM
+from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.batches import Batch, Where
 from alignmeter.batches.spans import at_responses
-from alignmeter.cells.cell import Cell
+from alignmeter.batches.tokenizer import same_tokens
+from alignmeter.cells.cell import Cell, as_teacher
 from alignmeter.flops import Tally, Work, responses, sequences
 from alignmeter.methods.losses.distill import divergence, divergence_of_states
 from alignmeter.training.grouped import sampled
 from alignmeter.training.logprobs import hidden_states
 from alignmeter.training.sampled_step import SampledStep
 from alignmeter.training.sampling import sampled_outcome
-from alignmeter.training.setup import Setup
+from alignmeter.training.setup import Setup, vocabulary
 from alignmeter.training.step import Method, Outcome, Probe, descend
 
 
@@ -80,19 +81,36 @@ def _head(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 def _contradictions(cell: Cell) -> Iterator[str]:
-    if cell.model != RANDOM:
+    taught = as_teacher(cell)
+    if cell.model != RANDOM and (taught is cell or taught.model == RANDOM):
         yield (
             "the teacher's weights are drawn, and a checkpoint's would learn nothing of them; "
-            "measure distill with random weights"
+            "give a checkpoint as teacher too, or measure distill with random weights"
+        )
+        return
+    if taught.model != RANDOM:
+        family = find_checkpoint(taught.model).architecture
+        if family != cell.architecture:
+            yield f"teacher {cell.teacher} is a {family}, not a {cell.architecture}"
+    ids, its = (vocabulary(one) for one in (cell, taught))
+    if ids != its:
+        yield (
+            f"teacher {cell.teacher} has {its} token ids, the student {ids}: there is no "
+            "divergence of the two; give a teacher of the student's vocabulary"
+        )
+    elif RANDOM not in (cell.model, taught.model) and not same_tokens(cell.model, taught.model):
+        yield (
+            f"the tokenizers of {cell.model} and of teacher {cell.teacher} give tokens other ids; "
+            "give a teacher of the student's vocabulary"
         )
 
 
 def _passes(cell: Cell, tally: Tally) -> None:
     sampled(cell, tally)
     rows, answer = 2 * cell.batch, cell.seq_len - cell.prompt_len
-    tally.infer("teacher_forward", sequences(rows, cell.seq_len), adapted=False)
+    tally.teach("teacher_forward", sequences(rows, cell.seq_len))
     # The teacher's logits are made beside the student's.
-    tally.infer("forward", Work(tokens=0, pairs=0, logits=rows * answer), adapted=False)
+    tally.teach("forward", Work(tokens=0, pairs=0, logits=rows * answer))
     tally.train(responses(cell))
 
 

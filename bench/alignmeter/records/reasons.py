@@ -65,6 +65,21 @@ class Code(StrEnum):
         "the file holds rows of another kind than the method trains on",
         "give rows of that kind, or a method of that data",
     )
+    REWARD_CHANGED = (
+        "reward_changed",
+        "the file of the reward function is not the one that was checked before the run",
+        "leave the file alone while cells run, and measure again",
+    )
+    REWARD_FAILED = (
+        "reward_failed",
+        "the reward function or its file raised an exception",
+        "mend the function at the line that the text names; it has to score any text",
+    )
+    REWARD_UNFIT = (
+        "reward_unfit",
+        "the reward function returned something else than one finite number for each completion",
+        "return a list of as many numbers as there are completions",
+    )
     CHECKPOINT_CHANGED = (
         "checkpoint_changed",
         "the checkpoint's files are not those that were checked before the run",
@@ -129,8 +144,7 @@ class Code(StrEnum):
     WEIGHTS_ZERO = (
         "weights_zero",
         "weights of the checkpoint are all zeros, and no gradient passes them",
-        "look whether the checkpoint was saved whole; blocks that were added to grow a model "
-        "begin so",
+        "look whether the checkpoint was saved whole; blocks added to grow a model begin so",
     )
     WEIGHTS_HUGE = (
         "weights_huge",
@@ -140,8 +154,7 @@ class Code(StrEnum):
     )
     MODEL_AT_FAULT = (
         "model_at_fault",
-        "stock operators in fp32 on a CPU show the same symptom: the checkpoint's weights or its "
-        "config.json cause it",
+        "stock operators in fp32 on a CPU show the same: its weights or its config.json cause it",
         "hold config.json against its model card, and try another checkpoint of the family",
     )
     DROPOUT_OFF = (

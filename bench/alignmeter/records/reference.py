@@ -21,7 +21,7 @@ from platformdirs import user_cache_path
 
 from alignmeter.cells.axes import AxisValue
 from alignmeter.cells.cell import Cell, digest
-from alignmeter.cells.names import named_axes
+from alignmeter.cells.names import named_axes, portable_axes
 from alignmeter.records.document import decode_versioned
 from alignmeter.registry import PEFT_MODES, row_of
 
@@ -92,10 +92,8 @@ def reference_key(
     the packaged one, whatever is installed. Random weights are a library's: another minor version
     may draw others from the same seed, and only those that were tried share a key.
     """
-    fields: dict[str, AxisValue] = {
-        name: value for name, value in named_axes(cell.axes()) if name not in _NO_EFFECT
-    }
-    fields |= {"data_digest": cell.data_digest, "model_digest": cell.model_digest}
+    named = {n: value for n, value in named_axes(cell.axes()) if n not in _NO_EFFECT}
+    fields: dict[str, AxisValue] = {**dict(portable_axes(named)), **cell.digests()}
     libraries = (*_LIBRARIES, *row_of(PEFT_MODES, cell.peft).libraries)
     versions = {name: _PACKAGED if packaged else _version(name) for name in libraries}
     return digest([fields, dict(hyperparameters), seed, layers, rounded, versions])

@@ -17,12 +17,13 @@ from alignmeter.architectures.checkpoint import (
 )
 from alignmeter.architectures.precision import without_frozen_base
 from alignmeter.batches import check_rows, data_digest, data_note, tokenizer_obstacle
-from alignmeter.cells.axes import AXES, AxisValue
-from alignmeter.cells.cell import Cell, make_cell
+from alignmeter.cells.axes import AXES, SAME, AxisValue, path_of
+from alignmeter.cells.cell import Cell, as_teacher, make_cell
 from alignmeter.cells.columns import DROP
 from alignmeter.cells.defaults import default_of
 from alignmeter.cells.effects import excludes, flags_without_effect, without_effect
 from alignmeter.cells.matrix import Choice, Matrix, expand
+from alignmeter.cells.reward_file import check_reward
 from alignmeter.errors import CellError, InputError
 from alignmeter.methods import open_method
 from alignmeter.peft import open_peft
@@ -140,28 +141,41 @@ def input_notes(plan: Iterable[Planned]) -> list[str]:
 
 def _notes(cell: Cell) -> Iterator[str | None]:
     yield data_note(cell)
-    if cell.model != RANDOM:
-        checkpoint = find_checkpoint(cell.model)
-        yield beyond_positions(cell.model, checkpoint.shape(), cell.seq_len)
-        yield without_dropout(cell.model, checkpoint.dropout)
+    for model in dict.fromkeys((cell.model, as_teacher(cell).model)):
+        if model != RANDOM:
+            checkpoint = find_checkpoint(model)
+            yield beyond_positions(model, checkpoint.shape(), cell.seq_len)
+            yield without_dropout(model, checkpoint.dropout)
 
 
 def resolve_cell(axes: Mapping[str, AxisValue], *, bad_rows: str = DROP) -> Planned:
     """The cell of these axes, unnamed ones at their defaults. ``bad_rows``: as in a plan."""
     _check_interpreter()
     full = _filled(axes)
-    digests = {
-        "data_digest": data_digest(str(full["data"]), str(full["columns"]), bad_rows),
-        "model_digest": _model_digest(full),
-    }
-    cell = make_cell(full, digests)
+    cell = make_cell(full, _digests(full, bad_rows))
     return Planned(cell=cell, unsupported=_obstacle(cell))
 
 
-def _model_digest(full: Mapping[str, AxisValue]) -> str:
-    if full["model"] != RANDOM:
-        return find_checkpoint(str(full["model"])).digest
-    return open_architecture(str(full["architecture"])).digest(str(full["size"]))
+def _digests(full: Mapping[str, AxisValue], bad_rows: str) -> dict[str, str]:
+    """Of the cell's files and shapes. Raises `InputError` for files that cannot be used."""
+    model, architecture = str(full["model"]), str(full["architecture"])
+    found = {
+        "data_digest": data_digest(str(full["data"]), str(full["columns"]), bad_rows),
+        "model_digest": _model_digest(model, architecture, str(full["size"])),
+    }
+    if path_of("reward", full["reward"]) is not None:
+        found["reward_digest"] = check_reward(str(full["reward"]))
+    teacher = str(full["teacher"])
+    if teacher != SAME:
+        path = path_of("teacher", teacher)
+        found["teacher_digest"] = _model_digest(path or RANDOM, architecture, teacher)
+    return found
+
+
+def _model_digest(model: str, architecture: str, size: str) -> str:
+    if model != RANDOM:
+        return find_checkpoint(model).digest
+    return open_architecture(architecture).digest(size)
 
 
 def _contradictions(cell: Cell) -> Iterator[str]:
@@ -180,11 +194,21 @@ def _contradictions(cell: Cell) -> Iterator[str]:
         family = find_checkpoint(cell.model).architecture
         if cell.architecture != family:
             yield f"{cell.model} is a {family}, not a {cell.architecture}"
-        if cell.data != "synthetic":
-            obstacle = tokenizer_obstacle(cell)
-            if obstacle is not None:
-                yield obstacle
+        yield from _unwritten(cell)
     yield from open_method(cell.method).contradictions(cell)
+
+
+def _unwritten(cell: Cell) -> Iterator[str]:
+    """Why there are no ids of the cell's texts, or no texts of its ids, where it needs them."""
+    judged = path_of("reward", cell.reward) is not None
+    if cell.data == "synthetic" and not judged:
+        return
+    obstacle = tokenizer_obstacle(cell)
+    if obstacle is not None and cell.data == "synthetic":
+        obstacle = f"a reward function is given texts, and {obstacle.partition(';')[0]}"
+        obstacle += "; use reward model"
+    if obstacle is not None:
+        yield obstacle
 
 
 def _unpackable(cell: Cell) -> Iterator[str]:

@@ -8,7 +8,7 @@ from alignmeter.accelerators import open_accelerator
 from alignmeter.architectures import open_architecture
 from alignmeter.architectures.base import drawing_device
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
-from alignmeter.cells.cell import Cell
+from alignmeter.cells.cell import Cell, as_teacher
 from alignmeter.cells.settings import Settings
 from alignmeter.registry import METHODS, ROLLOUTS
 from alignmeter.worker.agreement import sliced_layers
@@ -48,7 +48,12 @@ def _compile_s(cell: Cell) -> float:
 @cache
 def _build_s(cell: Cell) -> float:
     """What the host draws or reads of large models; a device draws its own in no time."""
-    layers = sliced_layers(cell)
+    taught, layers = as_teacher(cell), sliced_layers(cell)
+    alone = 0.0 if taught is cell else _weights_s(taught, layers)
+    return _weights_s(cell, layers) + alone
+
+
+def _weights_s(cell: Cell, layers: int | None) -> float:
     if cell.model != RANDOM:
         files = find_checkpoint(cell.model).files
         reads = 1 if layers is None else 2

@@ -3,7 +3,7 @@
 __all__ = ["Backbones"]
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.architectures.checkpoint.weights import Looked, look
 from alignmeter.architectures.precision import Precision
 from alignmeter.architectures.tracing import is_tracing
-from alignmeter.cells.cell import Cell
+from alignmeter.cells.cell import Cell, as_teacher
 from alignmeter.errors import CellError
 from alignmeter.peft import PeftMode
 from alignmeter.peft.nf4 import quantisation_tensors
@@ -47,6 +47,11 @@ class Backbones:
         if self.cell.model != RANDOM:
             return ""
         return drawing_device(self.cell.size, layers=self.layers, device_type=self.device.type)
+
+    def of_teacher(self) -> "Backbones":
+        """Those of the cell's teacher; these themselves where it has the student's own shape."""
+        taught = as_teacher(self.cell)
+        return self if taught is self.cell else replace(self, cell=taught)
 
     def take(self, seed: int, *, more: bool = False) -> nn.Module:
         """A backbone: of the checkpoint, or with the random weights of ``seed``.

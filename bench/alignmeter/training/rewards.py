@@ -11,8 +11,10 @@ from torch import nn
 
 from alignmeter.batches import Batch
 from alignmeter.batches.spans import at_responses, ends
+from alignmeter.cells.axes import path_of
 from alignmeter.training.logprobs import scored
 from alignmeter.training.setup import Setup
+from alignmeter.training.user_reward import UserReward
 
 Tensor = torch.Tensor
 
@@ -90,6 +92,11 @@ _FUNCTIONS: dict[str, Callable[[Tensor, Batch], Tensor]] = {
 
 
 def open_reward(setup: Setup) -> Reward:
-    """The reward that the cell's axis of that name says."""
-    name: Any = setup.cell.reward
+    """The reward that the cell's axis of that name says. Raises `CellError` for a user's that
+    cannot be loaded.
+    """
+    cell = setup.cell
+    if path_of("reward", cell.reward) is not None:
+        return UserReward(cell)
+    name: Any = cell.reward
     return _ModelReward(setup) if name == "model" else _TokenReward(_FUNCTIONS[name])

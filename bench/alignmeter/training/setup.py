@@ -1,6 +1,6 @@
 """The models of a cell, built the same way for every method."""
 
-__all__ = ["Setup", "open_setup"]
+__all__ = ["Setup", "open_setup", "vocabulary"]
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -60,7 +60,15 @@ def open_setup(
         peft=peft,
         precision=precision,
         backbones=backbones,
+        teachers=backbones.of_teacher(),
     )
+
+
+def vocabulary(cell: Cell) -> int:
+    """Number of token ids of the cell's models."""
+    if cell.model != RANDOM:
+        return find_checkpoint(cell.model).vocab_size
+    return int(open_architecture(cell.architecture).shape(cell.size)["vocab_size"])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,13 +82,12 @@ class Setup:
     peft: PeftMode
     precision: Precision
     backbones: Backbones
+    teachers: Backbones
 
     @property
     def vocab_size(self) -> int:
         """Number of token ids of the model."""
-        if self.cell.model != RANDOM:
-            return find_checkpoint(self.cell.model).vocab_size
-        return int(self.architecture.shape(self.cell.size)["vocab_size"])
+        return vocabulary(self.cell)
 
     def policy(self) -> nn.Module:
         """The causal LM that trains."""
@@ -97,8 +104,8 @@ class Setup:
         return self._scalar(self.seed + _REWARD_SEED).requires_grad_(False).eval()
 
     def teacher(self) -> nn.Module:
-        """A frozen causal LM with weights of its own, of the policy's size."""
-        return self.backbones.take(self.seed + _TEACHER_SEED).requires_grad_(False).eval()
+        """A frozen causal LM with weights of its own, of the size that the cell's teacher has."""
+        return self.teachers.take(self.seed + _TEACHER_SEED).requires_grad_(False).eval()
 
     def trained_reward(self) -> nn.Module:
         """The same model before reward modelling: it trains like the policy."""

@@ -21,7 +21,7 @@ from alignmeter.architectures.base import WHOLE_SIZES
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.architectures.precision import REFERENCE, precision_of
 from alignmeter.batches import Batch, BatchSource, SharedRows, open_batches
-from alignmeter.cells.cell import Cell
+from alignmeter.cells.cell import Cell, as_teacher
 from alignmeter.methods import Method, TrainingStep, open_method, open_setup
 from alignmeter.records.reference import Reference, Signals
 from alignmeter.registry import PEFT_MODES, ROLLOUTS, default_name
@@ -46,10 +46,17 @@ _PLAIN = {
 
 
 def sliced_layers(cell: Cell) -> int | None:
-    """How many layers the check keeps: two above 370m, where a CPU would take too long."""
+    """How many layers the check keeps of every model: two where one of them is above 370m, with
+    which a CPU would take too long.
+    """
+    whole = all(map(_is_whole, (cell, as_teacher(cell))))
+    return None if whole else _SLICE_LAYERS
+
+
+def _is_whole(cell: Cell) -> bool:
     if cell.model == RANDOM:
-        return None if cell.size in WHOLE_SIZES else _SLICE_LAYERS
-    return None if find_checkpoint(cell.model).parameters <= _WHOLE_PARAMETERS else _SLICE_LAYERS
+        return cell.size in WHOLE_SIZES
+    return find_checkpoint(cell.model).parameters <= _WHOLE_PARAMETERS
 
 
 def checked_cell(cell: Cell) -> Cell:

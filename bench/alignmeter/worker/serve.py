@@ -62,10 +62,11 @@ def serve(
 
 def _classified(error: BaseException) -> tuple[str, str, str]:
     """Status, reason code and text of an exception in the worker."""
-    if isinstance(error, CellError):
+    memory = is_out_of_memory(error)  # a user's own function may fail for that too
+    if isinstance(error, CellError) and not memory:
         return error.status, error.code, error.text
     text = shortened(f"{type(error).__name__}: {without_frames(str(error))}".strip(), 2000)
-    if is_out_of_memory(error):
+    if memory:
         return "oom", "out_of_memory", text
     import traceback
 

@@ -91,8 +91,9 @@ class Workload:
 
     def notes(self) -> list[Reason]:
         """What a reader has to know of the models, once they are built."""
-        backbones = self.setup.backbones
-        return notes_of(self.cell, backbones.zero_weights, backbones.huge_weights)
+        setup = self.setup
+        every = {id(b): b for b in (setup.backbones, setup.teachers)}.values()
+        return [n for b in every for n in notes_of(b.cell, b.zero_weights, b.huge_weights)]
 
     def prepare(self) -> dict[str, float]:
         """The method's work before its first step: phase -> s."""

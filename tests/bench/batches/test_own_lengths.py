@@ -272,6 +272,49 @@ def test_a_file_holds_rows_of_one_kind(tmp_path, rows, words):
         data_digest(written(tmp_path, rows))
 
 
+COLUMNS = "prompt=q,completion=a[0].text,label=good"
+
+
+def test_columns_of_unpaired_rows_are_named(tmp_path):
+    """As those of pairs are; what such a row has besides is not taken for a field of a pair."""
+    rows = [
+        {
+            "q": f"q {n}",
+            "a": [{"text": f"a {n}"}],
+            "good": n % 2 == 0,
+            "chosen": "x",
+            "label": n > 3,
+        }
+        for n in range(8)
+    ]
+    path = written(tmp_path, rows)
+    source = open_batches(
+        cell_of(data=path, columns=COLUMNS, method="kto", seq_len=16, prompt_len=8,
+                batching="padded"), vocab_size=512, seed=0,
+    )  # fmt: skip
+    assert source.layout == "unpaired"
+    batch = source.take(0, CPU, "unpaired")
+    texts = [ByteTokenizer().decode(row) for row in batch.ids.tolist()]
+    for text, good in zip(texts, batch.desirable.tolist(), strict=True):
+        number = text[2]
+        assert text == f"q {number}a {number}"
+        assert good == (int(number) % 2 == 0)
+    assert data_digest(path, COLUMNS) != data_digest(path, COLUMNS.replace("good", "label"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ("prompt=q,completion=a", "line 1: field 'label' is missing; no known layout in the"),
+        ("completion=a", "name them with --columns prompt=NAME,completion=NAME,label=NAME"),
+        ("prompt=q,chosen=a", "field 'rejected' is missing; .* prompt=NAME,chosen=NAME,rejected"),
+    ],
+)
+def test_a_field_that_no_column_was_named_for_is_told(tmp_path, columns, words):
+    with pytest.raises(InputError, match=words):
+        data_digest(written(tmp_path, [{"q": "p", "a": "c"}]), columns)
+
+
 def test_labels_of_a_table_are_text(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("prompt,completion,label\np,good,True\np,bad,0\n")

@@ -84,11 +84,12 @@ GRPO = {"grpo_variant", "kl", *GROUPS}
 
 
 def test_axes_of_methods_and_modes_that_are_not_the_cells_change_nothing():
-    assert set(unused("ppo", "qlora")) == {"dpo_loss", *GRPO}
-    assert set(unused("dpo", "lora")) == {*PPO, *GRPO, "quantiser", "rollout"}
-    assert set(unused("rloo", "qlora")) == {*PPO, *GRPO, "dpo_loss"} - GROUPS
+    assert set(unused("ppo", "qlora")) == {"dpo_loss", "teacher", *GRPO}
+    assert set(unused("dpo", "lora")) == {*PPO, *GRPO, "quantiser", "rollout", "teacher"}
+    assert set(unused("rloo", "qlora")) == {*PPO, *GRPO, "dpo_loss", "teacher"} - GROUPS
     for method in ("simpo", "orpo"):
-        assert set(unused(method, "qlora")) == {*PPO, *GRPO, "dpo_loss", "ref", "rollout"}
+        others = {*PPO, *GRPO, "dpo_loss", "teacher"}
+        assert set(unused(method, "qlora")) == {*others, "ref", "rollout"}
     assert set(unused("distill", "qlora")) == {*PPO, *GRPO, "dpo_loss", "ref"}
     with pytest.raises(InputError, match="'of_tomorrow' is not a known name; known: sft, rm"):
         unused("of_tomorrow", "lora")
@@ -112,7 +113,7 @@ def test_a_value_of_one_axis_can_leave_another_without_effect():
 
 def test_defaults_of_what_came_later_are_in_no_id():
     """The digest covers what is off the value that an axis came with."""
-    later = ("dpo_loss", "grpo_variant", "kl", "group", "reward")
+    later = ("dpo_loss", "grpo_variant", "kl", "group", "reward", "teacher")
     for name in later:
         assert (
             AXES[name].omitted
@@ -304,7 +305,8 @@ def test_columns_are_one_value_with_commas(tmp_path):
     [
         ("question", "--columns: 'question' names no column; give prompt=NAME"),
         ("prompt=", "'prompt=' names no column"),
-        ("query=a", "'query' is not a field of a pair; known: prompt, chosen, rejected"),
+        ("query=a", "'query' is not a field of a row; known: prompt, chosen, rejected, completion"),
+        ("completion=a,rejected=b", "--columns: fields of pairs and of single answers; give"),
         ("prompt=a,prompt=b", "prompt is given twice"),
     ],
 )

@@ -1,6 +1,7 @@
 """FLOPs of KTO, SimPO, ORPO, GRPO, RLOO and distillation, by hand."""
 
 import pytest
+from wide_teachers import save_wide
 
 from alignmeter.registry import VARIANTS
 from alignmeter.session.findings.step_flops import step_flops
@@ -50,6 +51,26 @@ def test_methods_on_one_pair_by_hand(axes, logits, frozen, make_cell):
     assert found.backward == 2 * found.trained
     assert found.phases["forward"] == found.trained + frozen.get("forward", 0)
     assert found.total == sum(frozen.values()) + 3 * found.trained
+
+
+def test_a_larger_teacher_by_hand(make_cell, tmp_path):
+    """The student's passes are its own. The teacher has twice the width D and MLP width F, the same
+    3 blocks and 512 ids: its products 2 x (4 D D + 3 D F) a token and block grow fourfold, its
+    attention 4 x D a pair of tokens and its head twofold.
+    """
+    cell = make_cell(method="distill", **TWO_ROWS)
+    wide = make_cell(
+        method="distill", teacher=str(save_wide(tmp_path / "wide", "llama")), **TWO_ROWS
+    )
+    alone, found = step_flops(cell), step_flops(wide)
+    products = 3 * (4 * 1_179_648 + 3 * 1_966_080)
+    attention = LAYERS - products
+    assert found.frozen == {
+        "rollout": alone.frozen["rollout"],
+        "teacher_forward": 4 * products + 2 * attention,
+        "forward": 2 * 4 * HEAD,
+    }
+    assert (found.trained, found.backward) == (alone.trained, alone.backward)
 
 
 def test_kto_by_hand(make_cell):

@@ -182,6 +182,20 @@ def test_log_odds_lose_nothing_at_either_end(x, dtype, rel):
     assert found.grad.item() == pytest.approx(-1 / math.expm1(exact), rel=4 * rel)
 
 
+@pytest.mark.parametrize("dtype", [F64, torch.float32])
+@pytest.mark.parametrize("sides", [(0.0, -1.0), (-1.0, 0.0), (0.0, 0.0), (-1e4, -1.0)])
+def test_odds_of_certain_answers_leave_a_finite_loss_and_gradient(sides, dtype):
+    """log(p / (1 - p)) at p = 1 is that of the smallest 1 - p there is; at p = 0 it is log p."""
+    logprobs = torch.tensor(sides, dtype=dtype).unsqueeze(1).requires_grad_()
+    loss, _ = orpo_loss(torch.zeros((), dtype=dtype), logprobs, torch.ones(2, 1), weight=0.1)
+    loss.backward()
+    largest = -math.log(torch.finfo(dtype).tiny)
+    chosen, rejected = (largest if m == 0 else true_log_odds(m) for m in sides)
+    expected = 0.1 * (math.log1p(math.exp(-abs(chosen - rejected))) + max(rejected - chosen, 0))
+    assert loss.item() == pytest.approx(expected, rel=1e-5, abs=1e-30)
+    assert torch.isfinite(logprobs.grad).all()
+
+
 def test_orpo_by_hand():
     """Means -1 and -2: odds e^-1 / (1 - e^-1) = 0.581977 and e^-2 / (1 - e^-2) = 0.156518."""
     odds = [math.exp(m) / (1 - math.exp(m)) for m in (-1, -2)]

@@ -13,7 +13,9 @@ import torch
 from saved_checkpoints import CONFIGS, headers_of
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from wide_teachers import save_wide
 
+from alignmeter.architectures.checkpoint import find_checkpoint
 from alignmeter.architectures.tracing import is_tracing
 from alignmeter.cells.axes import AXES
 from alignmeter.peft.nf4 import quantisation_tensors, quantise
@@ -63,6 +65,46 @@ def test_a_plan_is_within_one_per_cent_of_the_allocators_peak(axes, make_cell, l
     for owner in EXACT:
         assert plan.ledger[f"{owner}_bytes"] == measured.ledger[f"{owner}_bytes"], owner
     assert plan.phases == pytest.approx(measured.phase_peaks, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "peft", ["full", *(pytest.param(p, marks=pytest.mark.full) for p in ("lora", "qlora"))]
+)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_plan_knows_a_teacher_twice_as_wide(architecture, peft, tmp_path, make_cell, launcher):
+    """Its weights are those of its file, packed where the mode packs a frozen model."""
+    axes = {"method": "distill", "architecture": architecture, "peft": peft, "kernels": "custom"}
+    cell = make_cell(**axes, teacher=str(save_wide(tmp_path / "wide", architecture)))
+    plan, measured = predict(cell), check.measure(cell, launcher)
+    assert plan.peak_bytes == pytest.approx(measured.peak_bytes, rel=0.01)
+    assert plan.peak_phase == measured.phase
+    for owner in EXACT:
+        assert plan.ledger[f"{owner}_bytes"] == measured.ledger[f"{owner}_bytes"], owner
+    same = predict(make_cell(**axes))
+    for owner in EXACT:
+        if owner != "teacher_weights":
+            assert plan.ledger[f"{owner}_bytes"] == same.ledger[f"{owner}_bytes"], owner
+    if peft != "qlora":
+        parameters = find_checkpoint(cell.teacher).parameters
+        assert plan.ledger["teacher_weights_bytes"] == pytest.approx(4 * parameters, rel=1e-3)
+
+
+def test_a_plan_calls_no_reward_of_a_users(tmp_path, make_cell, launcher):
+    """The rewards' values are nothing to it, and their bytes are those of any other function."""
+    called = tmp_path / "called"
+    (tmp_path / "r.py").write_text(
+        f"def score(completions, **kwargs):\n    open({str(called)!r}, 'w').close()\n"
+        "    return [0.5 * i for i, _ in enumerate(completions)]\n"
+    )
+    cell = make_cell(method="grpo", reward=f"{tmp_path}/r.py:score", kernels="custom")
+    plan = predict(cell)
+    assert not called.exists()
+    measured = check.measure(cell, launcher)
+    assert called.exists()
+    assert plan.peak_bytes == pytest.approx(measured.peak_bytes, rel=0.01)
+    length = predict(make_cell(method="grpo", reward="length", kernels="custom"))
+    assert plan.peak_bytes == length.peak_bytes
+    assert plan.ledger == length.ledger
 
 
 def test_the_same_cell_has_the_same_plan(make_cell):

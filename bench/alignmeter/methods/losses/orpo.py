@@ -13,13 +13,17 @@ _HALF = -math.log(2.0)
 
 
 def log_odds(mean_logprob: Tensor) -> Tensor:
-    """``log(p / (1 - p))`` of ``p = exp(mean_logprob)``, which is below 0: equations 3 and 4.
+    """``log(p / (1 - p))`` of ``p = exp(mean_logprob)``, which is 0 at most: equations 3 and 4.
+
+    Of a p that rounds to 1 they end at the dtype's largest odds with a slope of 1: they would be
+    infinite there, and the loss's gradient, of which they are a factor, NaN.
 
     ``log(1 - p)`` in whichever of two forms cancels nothing (Maechler, 2012, "Accurately computing
     log(1 - exp(-|a|))", equation 7).
     """
     # Each form is held to its own side: beyond, its slope is infinite, and 0 times that is NaN.
-    near_one = (-torch.expm1(mean_logprob.clamp(min=_HALF))).log()
+    least = torch.finfo(mean_logprob.dtype).tiny
+    near_one = (-torch.expm1(mean_logprob.clamp(min=_HALF, max=-least))).log()
     near_zero = torch.log1p(-mean_logprob.clamp(max=_HALF).exp())
     return mean_logprob - torch.where(mean_logprob > _HALF, near_one, near_zero)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from alignmeter.architectures import open_architecture
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
-from alignmeter.cells.cell import Cell
+from alignmeter.cells.cell import Cell, as_teacher
 from alignmeter.flops import Network, StepFlops, Tally
 from alignmeter.methods import open_method
 from alignmeter.peft import open_peft
@@ -38,14 +38,16 @@ def uncounted(cell: Cell) -> str | None:
     ):
         if counted is None:
             return f"the FLOPs of {axis} {getattr(cell, axis)} are not counted"
-    window = shape_of(cell).get("sliding_window")
-    if window is not None and window < cell.seq_len:
-        return f"attention within a window of {window} tokens is not counted"
+    for one in (cell, as_teacher(cell)):
+        window = shape_of(one).get("sliding_window")
+        if window is not None and window < cell.seq_len:
+            return f"attention within a window of {window} tokens is not counted"
     return None
 
 
 def network_of(cell: Cell) -> Network:
-    """The models of a cell: all have one shape, and those that train do so in one way.
+    """The models of a cell, but for a teacher of another size: all have one shape, and those that
+    train do so in one way.
 
     Raises `ValueError` if `uncounted` gives a reason.
     """
@@ -70,6 +72,10 @@ def step_flops(cell: Cell) -> StepFlops:
     passes = open_method(cell.method).passes
     if passes is None:
         raise ValueError(uncounted(cell))
-    tally = Tally(network_of(cell), checkpointing=cell.checkpointing == "on")
+    tally = Tally(
+        network_of(cell),
+        checkpointing=cell.checkpointing == "on",
+        teacher=network_of(as_teacher(cell)),
+    )
     passes(cell, tally)
     return tally.result()
