@@ -105,6 +105,8 @@ def ours(method: str, folder: str) -> dict:
         axes |= {"seq_len": SEQ_LEN, "prompt_len": PROMPT, "model": folder}
     if method in ("grpo", "rloo"):  # TRL's rows share a reward function, which costs nothing
         axes |= {"reward": "length"}
+    if method == "distill":
+        axes |= {"teacher": folder}
     cell = resolve_cell(axes).cell
     setup = open_setup(cell, torch.device("cpu"), seed=0)
     step = open_method(method).build(setup)
