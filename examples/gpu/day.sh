@@ -48,7 +48,9 @@ am() { "$PYTHON" -P -m alignmeter "$@"; }
 
 # Ctrl-C and SIGTERM end the stage that runs: its process group is not the terminal's.
 stop() {
-  [ -z "${RUNNING:-}" ] || { kill -TERM "$RUNNING"; wait "$RUNNING"; } 2> /dev/null
+  local running
+  running=$(jobs -p)
+  [ -z "$running" ] || { kill -TERM $running; wait; } 2> /dev/null
   say "stopped; the same command goes on"
   exit "$1"
 }
@@ -61,10 +63,9 @@ stage() {
   case " ${DAY_STAGES:-$name} " in *" $name "*) ;; *) say "$name: not asked for"; return 0 ;; esac
   if [ -e "$OUT/$name.done" ]; then say "$name: done before"; return 0; fi
   export -f am say; export PYTHON OUT HERE ACCELERATOR
-  timeout -k 10 "$limit" bash -c '"$@"' _ "$@" > "$OUT/$name.log" 2>&1 & RUNNING=$!
-  wait "$RUNNING"
+  timeout -k 10 "$limit" bash -c '"$@"' _ "$@" > "$OUT/$name.log" 2>&1 &
+  wait $!
   local status=$? why=
-  RUNNING=
   if [ $status = 0 ]; then touch "$OUT/$name.done"; say "$name: ok"; return 0; fi
   if [ $status = 124 ]; then why="over $limit s"; else why="status $status"; fi
   say "$name: $why; see $OUT/$name.log"
