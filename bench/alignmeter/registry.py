@@ -80,13 +80,15 @@ class PeftRow(Row):
     """``adapters``: it trains adapters on a frozen base, which without them is the ref_model.
 
     ``axes``: those that only some modes have and that change what this one does. ``libraries``:
-    packages beside torch and transformers whose code decides its losses.
+    packages beside torch and transformers whose code decides its losses. ``title``: how its paper
+    spells it, if not as it is named here.
     """
 
     adapters: bool
     default_ref: str
     axes: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
+    title: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,6 +188,7 @@ PEFT_MODES: dict[str, PeftRow] = {
         default_ref="adapter-off",
         axes=("lora_rank",),
         libraries=("peft",),
+        title="LoRA",
     ),
     "qlora": PeftRow(
         path="alignmeter.peft.qlora:QLORA",
@@ -193,6 +196,7 @@ PEFT_MODES: dict[str, PeftRow] = {
         default_ref="adapter-off",
         axes=("lora_rank", "quantiser"),
         libraries=("peft", "bitsandbytes"),
+        title="QLoRA",
     ),
 }
 

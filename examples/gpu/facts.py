@@ -126,7 +126,7 @@ def main():
     from alignmeter.accelerators import open_accelerator
 
     row = open_accelerator(sys.argv[1])
-    facts, failed = {}, False
+    facts, failed = {}, []
     for name, ask in (
         ("preload", preload), ("forked", forked), ("versions", lambda _: versions()),
         ("device", device), ("workspaces", workspaces), ("attention", attention),
@@ -135,9 +135,10 @@ def main():
         try:
             facts[name] = ask(row)
         except Exception:  # noqa: BLE001 - the other questions stand
-            facts[name], failed = {"failed": traceback.format_exc()[-600:]}, True
+            facts[name] = {"failed": traceback.format_exc()[-600:]}
+            failed.append(name)
     print(json.dumps(facts, indent=1, default=str))  # noqa: T201 - what it is for
-    sys.exit(int(failed))
+    sys.exit(f"not answered: {', '.join(failed)}" if failed else 0)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ def write_report(
     """Write the page, and what else is asked for.
 
     ``csv``, ``parquet``: one row per record; beside ``NAME.csv`` comes ``NAME.delta.csv``, a row
-    per DPO-vs-PPO pair. ``md``: Markdown for a job summary. ``prices``: what hours and kWh cost.
-    ``baseline``: records of an earlier run, which the rows are compared with.
+    per pair of like cells of two methods. ``md``: Markdown for a job summary. ``prices``: what
+    hours and kWh cost. ``baseline``: records of an earlier run, which the rows are compared with.
 
     Raises `InputError` if a file cannot be written, or if ``baseline`` has no cell of these.
     """

@@ -95,7 +95,7 @@ def layout(cell: Cell) -> str:
 def cell_rows(groups: Iterable[Group]) -> list[CellRow]:
     """A row per group, in their order."""
     seen: Counter[str] = Counter()
-    return [_cell_row(group.records, _anchor(group.cell.id, seen)) for group in groups]
+    return [_cell_row(group, _anchor(group.cell.id, seen)) for group in groups]
 
 
 def latest(rows: Sequence[CellRow], most: int) -> list[CellRow]:
@@ -107,10 +107,13 @@ def latest(rows: Sequence[CellRow], most: int) -> list[CellRow]:
 
 
 def anchors(rows: Iterable[CellRow]) -> dict[tuple[str, str], str]:
-    """(Cell id, device) -> the id of its first row in the page."""
+    """(Cell id, device) -> the id of its first row in the page; the device by its name alone too,
+    for those who know no setting.
+    """
     first: dict[tuple[str, str], str] = {}
     for row in rows:
         first.setdefault((row.cell.id, row.device), row.anchor)
+        first.setdefault((row.cell.id, row.place.device), row.anchor)
     return first
 
 
@@ -121,7 +124,8 @@ def _anchor(cell_id: str, seen: Counter[str]) -> str:
     return name if seen[name] == 1 else f"{name}_{seen[name]}"
 
 
-def _cell_row(group: list[Record], anchor: str) -> CellRow:
+def _cell_row(alike: Group, anchor: str) -> CellRow:
+    group = alike.records
     good = [record for record in group if record.status == "ok"]
     last = max(group, key=lambda record: record.provenance.started)
     heaviest = _heaviest(good)
@@ -130,7 +134,7 @@ def _cell_row(group: list[Record], anchor: str) -> CellRow:
     return CellRow(
         anchor=anchor,
         cell=last.cell,
-        device=last.provenance.device,
+        device=alike.where,
         place=last.provenance,
         started=last.provenance.started,
         command=command_of((good or group)[0]),

@@ -38,7 +38,7 @@ def _lines() -> Iterator[str]:
     yield from (f"| `{name}` | {kind_of(name)} | {text} |" for name, text in COLUMNS.items())
     yield from (
         "",
-        "## One row per DPO-vs-PPO pair: F.delta.csv",
+        "## One row per pair of like cells, such as DPO versus PPO: F.delta.csv",
         "",
         "| column | meaning |",
         "|---|---|",

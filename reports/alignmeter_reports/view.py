@@ -98,7 +98,7 @@ def gathered(sources: Sources) -> View:
         deltas=pairs,
         answers=answers(newest),
         claims=claim_rows(claims),
-        cost=cost_view(rows, claims, sources.prices),
+        cost=cost_view(rows, cells, sources.prices),
         bills=bill_rows(bills(cells), sources.prices),
         vendors=vendor_view(records, cells, sources.loaded.capacity),
         baseline=None if base is None else baseline_view(records, base),

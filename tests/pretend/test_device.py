@@ -130,3 +130,13 @@ print(module.memory_allocated() - start)
         workspace=32 * 2**20,
     )
     assert said.split() == [str(32 * 2**20), str(64 * 2**20), "0"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "mask"), [("cuda", "CUDA_VISIBLE_DEVICES=-1"), ("rocm", "HIP_VISIBLE_DEVICES=3")]
+)
+def test_a_device_that_a_variable_hides_is_missing_with_that_variable(pretend, kind, mask):
+    variable, _, value = mask.partition("=")
+    ask = "from alignmeter.accelerators import missing_text as why"
+    said = pretend(kind).python(f"{ask}\nprint(why({kind!r}))", **{variable: value})
+    assert f"torch sees no such device: {mask} leaves none" in said

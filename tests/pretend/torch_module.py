@@ -226,7 +226,7 @@ def _entries(driver, kind):
         return total - driver.statistic(7), total
 
     return {
-        "getDeviceCount": lambda: _count(driver),
+        "getDeviceCount": lambda: _count(driver, kind),
         "init": lambda: _init(driver, kind),
         "isInBadFork": lambda: driver.poisoned,
         "getDevice": lambda: 0,
@@ -251,10 +251,27 @@ def _entries(driver, kind):
     }
 
 
-def _count(driver):
-    """Asking for devices initialises the driver; a fork of such a process sees none."""
+def _count(driver, kind):
+    """Asking for devices initialises the driver; a fork of such a process sees none, and neither
+    does one from which the variables hide device 0.
+    """
     driver.initialise()
-    return 0 if driver.poisoned else 1
+    return 0 if driver.poisoned or _hidden(kind) else 1
+
+
+_MASKS = {
+    "cuda": ("CUDA_VISIBLE_DEVICES",),
+    "rocm": ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
+    "xpu": ("ZE_AFFINITY_MASK",),
+}
+
+
+def _hidden(kind):
+    """Whether a variable names neither device 0 nor a UUID of it first."""
+    uuids = {"cuda": "GPU-33333333", "rocm": "GPU-57c3a1b2"}
+    asked = [os.environ[name].strip() for name in _MASKS[kind] if name in os.environ]
+    named = ("0", uuids.get(kind, "0"))
+    return any(not text.startswith(named) for text in asked if text or kind != "xpu")
 
 
 def _init(driver, kind):

@@ -16,6 +16,7 @@
  *   processes        "PID=BYTES ..."; PID may be "self", BYTES "used" or "unknown"; or "none"
  *   clock_mhz, memory_clock_mhz, max_clock_mhz, max_memory_clock_mhz, temperature_c, ecc
  *   mig_of, mig_index   it is that slice of that device, and not a GPU
+ *   mig              1: it is in MIG mode, whether it has slices or not
  */
 #include "scenario.h"
 
@@ -143,7 +144,7 @@ EXPORT int nvmlDeviceGetMemoryAffinity(device_t device, unsigned size, unsigned 
 }
 EXPORT int nvmlDeviceGetMigMode(device_t device, unsigned *current, unsigned *pending) {
   ENTER(device);
-  *current = 0;
+  *current = (unsigned)number_of(device->index, "mig", 0);
   for (int i = 0; i < device_count(); i++)
     if (is_slice(i) && gpu_of(&DEVICES[i]) == device->index) *current = 1;
   *pending = *current;

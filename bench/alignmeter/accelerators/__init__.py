@@ -9,9 +9,11 @@ __all__ = [
     "library_workspace_bytes",
     "missing_text",
     "open_accelerator",
+    "passed_over",
 ]
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
@@ -19,6 +21,9 @@ from alignmeter.accelerators.base import Accelerator, Device
 from alignmeter.accelerators.device_query import query
 from alignmeter.children import variables
 from alignmeter.registry import ACCELERATORS, load
+from alignmeter.telemetry import open_telemetry
+from alignmeter.telemetry.device_nodes import device_nodes
+from alignmeter.telemetry.timeout import WithTimeout
 
 
 def open_accelerator(name: str) -> Accelerator:
@@ -46,6 +51,25 @@ def missing_text(name: str) -> str | None:
     if reason is None:
         return None
     return f"{name} is not on this machine ({reason}); here: {', '.join(available())}"
+
+
+def passed_over(chosen: str) -> list[str]:
+    """A sentence for each kind of device that is here and that ``auto`` passed over for ``chosen``,
+    since torch cannot use it.
+    """
+    said = []
+    for name in list(ACCELERATORS)[: list(ACCELERATORS).index(chosen)]:
+        if not device_nodes(open_accelerator(name).device_nodes):
+            continue
+        reason = query(name).missing
+        telemetry = WithTimeout(functools.partial(open_telemetry, name))
+        keys = telemetry.devices() if reason is not None else []
+        with contextlib.suppress(TimeoutError):
+            for device in keys[:1]:
+                here = telemetry.identity(device).name
+                said.append(f"{here} is here and not used: {reason}; cells run on {chosen}")
+        telemetry.close()
+    return said
 
 
 def device_or_host(name: str) -> Device:

@@ -58,7 +58,11 @@ class Gpu(Accelerator):
         """``None`` if a device is visible, else the reason with its remedy."""
         reason = self.ruled_out()
         if reason is None and not self._module.is_available():
-            return "torch sees no such device; check the driver and the visible-devices variables"
+            named = (f"{n}={os.environ[n]}" for n in self.visible_variables if n in os.environ)
+            masks = " ".join(named)
+            if masks:
+                return f"torch sees no such device: {masks} leaves none, or the driver fails"
+            return "torch sees no such device; check the driver: the vendor's own tool says more"
         return reason
 
     def devices(self) -> list[Device]:

@@ -41,13 +41,15 @@ class Delta:
     """peak(``versus``) - peak(``cell``) over one full step, every other axis held equal.
 
     ``parts`` maps each of `PARTS` to its bytes and sums to ``bytes``; it is empty where one side
-    has no ledger. Peaks are the maximum over replicates, all of one commit on one ``device``.
-    ``differing``: what else differs, in words; empty if nothing does.
+    has no ledger. Peaks are the maximum over replicates, all of one commit on one ``device``,
+    which is named with its setting where there are several (`Group.where`). ``name``: the device's
+    alone. ``differing``: what else differs, in words; empty if nothing does.
     """
 
     cell: Cell
     versus: Cell
     device: str
+    name: str
     peak_bytes: int
     versus_peak_bytes: int
     kind: str
@@ -100,7 +102,7 @@ def _measured(found: Iterable[Group]) -> Iterator[Group]:
     for group in found:
         valid = [record for record in group.records if peak_counts(record)]
         if valid:
-            yield Group(cell=group.cell, place=group.place, records=valid)
+            yield Group(cell=group.cell, place=group.place, records=valid, setting=group.setting)
 
 
 def peak_counts(record: Record) -> bool:
@@ -118,7 +120,8 @@ def _delta(ours: Group, theirs: Group, differing: str) -> Delta:
     return Delta(
         cell=one.cell,
         versus=other.cell,
-        device=other.provenance.device,
+        device=theirs.where,
+        name=theirs.device,
         peak_bytes=_peak(one),
         versus_peak_bytes=_peak(other),
         kind=other.memory.kind,

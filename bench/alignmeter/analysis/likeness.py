@@ -89,12 +89,14 @@ class Group:
     """The replicates of one cell in one place.
 
     ``alike``: equal in groups of one cell. Ids name cells for people; what a record says of its id
-    decides nothing. ``sides``: kept by `sides.side_of`, by metric.
+    decides nothing. ``setting``: what tells it apart from others on a device of that name, in
+    words. ``sides``: kept by `sides.side_of`, by metric.
     """
 
     cell: Cell
     place: Place
     records: list[Record] = field(default_factory=list)
+    setting: str = ""
     alike: Alike = field(init=False, repr=False)
     sides: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -105,6 +107,11 @@ class Group:
     def device(self) -> str:
         """Name of the device; empty where no replicate tells it."""
         return self.place.device or ""
+
+    @property
+    def where(self) -> str:
+        """The device with what tells this setting of it from the others that were found."""
+        return f"{self.device} ({self.setting})" if self.setting else self.device
 
     @property
     def latest(self) -> datetime:
@@ -145,7 +152,33 @@ def groups(records: Iterable[Record]) -> list[Group]:
     found = [group for known in by_cell.values() for group in known.groups]
     for group in found:
         group.records.sort(key=_order)
+    _tell_apart(found)
     return sorted(found, key=lambda group: (group.cell.id, _sortable(group.place)))
+
+
+_WORDS = {
+    "form_factor": "{}",
+    "partition": "{}",
+    "power_cap_w": "cap {} W",
+    "threads": "threads: {}",
+    "environment": "environment {}",
+}
+"""Part of a setting -> what people read of it."""
+
+
+def _tell_apart(found: Iterable[Group]) -> None:
+    """Give the groups of one device the words that its settings differ in: tables show them as
+    rows side by side.
+    """
+    by_device: dict[str | None, list[Group]] = defaultdict(list)
+    for group in found:
+        by_device[group.place.device].append(group)
+    for alike in by_device.values():
+        differing = [n for n in _WORDS if len({getattr(g.place, n) for g in alike} - {None}) > 1]
+        for group in alike:
+            known = ((name, getattr(group.place, name)) for name in differing)
+            words = [_WORDS[name].format(value) for name, value in known if value is not None]
+            group.setting = ", ".join(words)
 
 
 class _Known:

@@ -149,7 +149,7 @@ def _ladder(family: Sequence[Group]) -> Ladder:
     first = min(family, key=lambda group: group.cell.seq_len)
     return Ladder(
         cell=first.cell,
-        device=first.device,
+        device=first.where,
         lengths=tuple(sorted(group.cell.seq_len for group in family)),
         curves={quantity: dict(found) for quantity, found in curves.items()},
         invalid={metric: tuple(sorted(codes)) for metric, codes in invalid.items()},

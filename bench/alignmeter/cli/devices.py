@@ -88,7 +88,9 @@ def _number(accelerator: "Accelerator", found: list[dict[str, Any]]) -> None:
     named = [(device["key"], device.pop("who")) for device in found if "who" in device]
     seen = accelerator.visible(os.environ, named)
     for device in found:
-        if seen.devices is None:
+        if device.get("identity", {}).get("divided"):
+            device["torch"] = "none: it is in slices, and each of them is a device"
+        elif seen.devices is None:
             device["torch"] = f"number unknown: {seen.reason}; {seen.remedy}"
         elif device["key"] in seen.devices:
             device["torch"] = f"{accelerator.device_type}:{seen.devices.index(device['key'])}"

@@ -42,18 +42,27 @@ def _provenance_of_2(place: Document) -> Document:
     variables: dict[str, str] = place.get("environment", {})
     environment = {name: value for name, value in variables.items() if name not in _PLACEMENT}
     placement = {name: value for name, value in variables.items() if name in _PLACEMENT}
-    place = {**place, "environment": environment, "placement": placement}
-    if not place.get("environment_digest"):
-        return place
-    found = environment_digest(
+    before = place.get("environment_digest")
+    if before and placement:
+        driver = place.get("driver")
+        of_telemetry = driver is not None and _digest(place, variables, driver) == before
+        found = _digest(place, environment, driver if of_telemetry else None)
+        place = {**place, "environment_digest": found}
+    return {**place, "environment": environment, "placement": placement}
+
+
+def _digest(place: Document, environment: dict[str, str], driver: str | None) -> str:
+    """``driver``: as torch has it, which is not at all for CUDA and a CPU. The record's own is the
+    telemetry's, so it is in the digest only where the two are one.
+    """
+    return environment_digest(
         versions=place.get("versions", {}),
         device=place.get("device", ""),
-        driver=place.get("driver"),
+        driver=driver,
         runtime=place.get("runtime"),
         threads=place.get("threads"),
         environment=environment,
     )
-    return {**place, "environment_digest": found}
 
 
 def _record_of_2(record: Document) -> Document:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from alignmeter.accelerators import available, devices_hidden, missing_text
+from alignmeter.accelerators import available, devices_hidden, missing_text, passed_over
 from alignmeter.architectures import open_architecture, vendor_missing
 from alignmeter.architectures.checkpoint import (
     RANDOM,
@@ -96,7 +96,8 @@ def plan_matrix(
 ) -> list[Planned]:
     """The cells of a matrix under axis flags, each once.
 
-    ``note`` gets a sentence for each flag, key and exclusion without effect, and as `input_notes`.
+    ``note`` gets a sentence for each flag, key and exclusion without effect, for each device that
+    ``auto`` passed over, and as `input_notes`.
     Raises `InputError` as `resolve_plan`.
     """
     choices = expand(matrix, overrides)
@@ -104,6 +105,9 @@ def plan_matrix(
     pairs = [(c, planned.cell) for c, planned in zip(choices, resolved, strict=True)]
     for sentence in without_effect(matrix, overrides, pairs, _best_accelerator()):
         note(sentence)
+    if any(choice.axes.get("accelerator", "auto") == "auto" for choice in choices):
+        for sentence in passed_over(_best_accelerator()):
+            note(sentence)
     for sentence in input_notes(resolved):
         note(sentence)
     return _each_once(resolved)

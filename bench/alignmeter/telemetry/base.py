@@ -82,6 +82,8 @@ class Identity:
     ``energy_group``: devices with the same one share a counter, so its readings must not be added.
     ``clocks_mhz``: the largest clocks, ``compute`` and ``memory``.
     ``runtime_index``: its number for the vendor's runtime before any mask, if the library tells it.
+    ``divided``: it is cut into slices, which are devices of their own; nothing computes on the
+    whole of it, whatever UUID a runtime gives for a slice.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Identity:
     energy_group: str | None = None
     clocks_mhz: Mapping[str, float] = field(default_factory=dict)
     runtime_index: int | None = None
+    divided: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

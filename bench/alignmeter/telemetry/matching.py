@@ -16,6 +16,7 @@ _BUS = re.compile(r"^(?:([0-9a-f]+):)?([0-9a-f]{1,2}):([0-9a-f]{1,2})\.([0-7])$"
 def find_device(telemetry: Telemetry, uuid: str | None, pci_bus_id: str | None) -> str:
     """The key of the device with that UUID, else of the one on that PCI bus id.
 
+    Of a device that is divided it is the slice, where there is one: the UUID may be the whole's.
     A telemetry of one device answers for a torch device that has neither: the CPU. Raises
     `LookupError` with what was looked for and what is there.
     """
@@ -23,10 +24,13 @@ def find_device(telemetry: Telemetry, uuid: str | None, pci_bus_id: str | None) 
     if uuid is None and pci_bus_id is None and len(identities) == 1:
         return next(iter(identities))
     wanted = _spellings(uuid)
-    found = [key for key, i in identities.items() if wanted & _spellings(i.uuid)]
+    named = [key for key, i in identities.items() if wanted & _spellings(i.uuid)]
+    found = [key for key in named if not identities[key].divided]
     if not found:
-        bus = _bus(pci_bus_id) or _intel_bus(uuid)
-        found = [key for key, i in identities.items() if bus and bus == _bus(i.pci_bus_id)]
+        buses = [identities[key].pci_bus_id for key in named]
+        bus = _bus(pci_bus_id) or _intel_bus(uuid) or next(map(_bus, buses), None)
+        there = [key for key, i in identities.items() if bus and bus == _bus(i.pci_bus_id)]
+        found = [key for key in there if not identities[key].divided]
     if len(found) == 1:
         return found[0]
     count = "no device has" if not found else f"{len(found)} devices have"

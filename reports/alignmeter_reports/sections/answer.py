@@ -12,8 +12,6 @@ from alignmeter.analysis.pairings import Pairing, across_devices, pairings
 from alignmeter.records.record import VRAM
 from alignmeter.registry import ACCELERATORS, ARCHITECTURES, DELTAS, PEFT_MODES
 
-_TITLES = {"lora": "LoRA", "qlora": "QLoRA"}
-"""PEFT modes as their papers spell them."""
 _METRICS = {"memory": "peak memory", "time": "step time", "energy": "energy per step"}
 
 
@@ -59,7 +57,9 @@ def answers(groups: Sequence[Group]) -> list[Answer]:
     base, *others = sorted(PEFT_MODES, key=lambda name: PEFT_MODES[name].adapters)
     for name in others:
         pairs = pairings(groups, "peft", base, (name,))
-        every += _asked("peft", f"{_TITLES.get(name, name)} versus {base} fine-tuning", pairs)
+        every += _asked(
+            "peft", f"{PEFT_MODES[name].title or name} versus {base} fine-tuning", pairs
+        )
     return every + _vendors(groups)
 
 
@@ -83,7 +83,7 @@ def _asked(topic: str, question: str, pairs: Iterable[Pairing]) -> list[Answer]:
     places: dict[tuple[str, str], list[Pairing]] = {}
     for pair in pairs:
         if pair.base.ran and pair.other.ran:
-            places.setdefault((pair.other.device, _kind(pair.other)), []).append(pair)
+            places.setdefault((pair.other.where, _kind(pair.other)), []).append(pair)
     ranked = sorted(places.items(), key=lambda item: (item[0][1] != VRAM, -len(item[1]), item[0]))
     return [_answer(topic, question, *place, mine) for place, mine in ranked]
 

@@ -5,9 +5,11 @@ __all__ = ["CostRow", "CostView", "Money", "Saving", "cost_view", "money_of", "p
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from alignmeter.analysis.claims import Evidence, Finding
+from alignmeter.analysis.claims import Evidence, step_ratios
+from alignmeter.analysis.likeness import Group
 from alignmeter.analysis.prices import Prices
 from alignmeter.records.record import Provenance, Record
+from alignmeter.registry import DELTAS
 from alignmeter.text import plain
 from alignmeter_reports.cells import CellRow
 
@@ -43,8 +45,12 @@ class CostRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Saving:
-    """Device-hours that 1000 DPO steps save over PPO's, in one pair of like cells."""
+    """Device-hours that 1000 steps of one method save over another's, in one pair of like cells.
 
+    ``names``: both methods as people write them.
+    """
+
+    names: tuple[str, str]
     evidence: Evidence
     hours: float
     money: float | None
@@ -59,14 +65,18 @@ class CostView:
     savings: list[Saving]
 
 
-def cost_view(
-    rows: Sequence[CellRow], findings: Sequence[Finding], prices: Prices | None
-) -> CostView:
-    """Costs of every cell that was timed, in the order of the rows."""
+def cost_view(rows: Sequence[CellRow], groups: Sequence[Group], prices: Prices | None) -> CostView:
+    """Costs of every cell that was timed, in the order of the rows, and what each pair of `DELTAS`
+    saves.
+    """
     costs = [_cost(row, prices) for row in rows if row.time_s is not None]
     by_cell = {(cost.row.cell.id, cost.row.device): cost for cost in costs}
-    pairs = [f.evidence for f in findings if f.claim.name == "dpo-less-time"]
-    savings = [_saving(e, by_cell) for evidence in pairs for e in evidence if e.figure is not None]
+    savings = [
+        _saving((method.upper(), versus.upper()), evidence, by_cell)
+        for method, versus in DELTAS
+        for evidence in step_ratios(groups, value=method, versus=versus, metric="time")
+        if evidence.figure is not None
+    ]
     return CostView(prices=prices, rows=costs, savings=[s for s in savings if s is not None])
 
 
@@ -136,10 +146,12 @@ def price_of(
     return price * _hours(seconds) + prices.electricity_per_kwh * prices.pue * _kwh(joules)
 
 
-def _saving(evidence: Evidence, costs: Mapping[tuple[str, str], CostRow]) -> Saving | None:
-    dpo, ppo = (costs.get((cell, evidence.device)) for cell in evidence.cells)
-    if dpo is None or ppo is None or dpo.hours is None or ppo.hours is None:
+def _saving(
+    names: tuple[str, str], evidence: Evidence, costs: Mapping[tuple[str, str], CostRow]
+) -> Saving | None:
+    less, more = (costs.get((cell, evidence.device)) for cell in evidence.cells)
+    if less is None or more is None or less.hours is None or more.hours is None:
         return None
-    ours, theirs = dpo.money.per_steps, ppo.money.per_steps
+    ours, theirs = less.money.per_steps, more.money.per_steps
     money = None if ours is None or theirs is None else theirs - ours
-    return Saving(evidence=evidence, hours=ppo.hours - dpo.hours, money=money)
+    return Saving(names=names, evidence=evidence, hours=more.hours - less.hours, money=money)

@@ -199,7 +199,7 @@ def _ledgers(records: Sequence[Record], deltas: Sequence[Delta]) -> Markup:
     for delta in deltas:
         sides = (delta.cell, delta.peak_bytes), (delta.versus, delta.versus_peak_bytes)
         for cell, peak in sides:
-            key = cell, delta.device, peak
+            key = cell, delta.name, peak
             if key not in seen and key in ledgers:
                 seen.add(key)
                 label = bar_label(cell, named)

@@ -45,7 +45,7 @@ def kernels_rows(groups: Sequence[Group]) -> list[KernelsRow]:
             rows.append(
                 KernelsRow(
                     what=cell_text(pair.base.cell, without=("kernels",)),
-                    device=pair.base.device,
+                    device=pair.base.where,
                     base=base,
                     cells=(pair.other.cell.id, pair.base.cell.id),
                     time=time,

@@ -59,7 +59,9 @@ class MemoryView:
 
 def memory_view(records: Sequence[Record], cells: Sequence[CellRow]) -> MemoryView:
     """``cells`` are the rows over ``records``, both in the order of the page."""
-    measured = [_footprint(cell.heaviest) for cell in cells if cell.heaviest is not None]
+    measured = [
+        _footprint(cell.heaviest, cell.device) for cell in cells if cell.heaviest is not None
+    ]
     return MemoryView(
         on_device=[view for view in measured if view.rows],
         tensors=[view for view in measured if not view.rows],
@@ -70,13 +72,13 @@ def memory_view(records: Sequence[Record], cells: Sequence[CellRow]) -> MemoryVi
     )
 
 
-def _footprint(record: Record) -> FootprintView:
+def _footprint(record: Record, device: str) -> FootprintView:
     counts = {owner: record.ledger.get(f"{owner}_bytes", 0) for owner in OWNERS}
     owners = sorted((o for o in OWNERS if counts[o]), key=lambda o: -counts[o])
     on_device = record.memory.kind == VRAM
     return FootprintView(
         cell_id=record.cell.id,
-        device=record.provenance.device,
+        device=device,
         memory=record.memory,
         owners={owner.replace("_", " "): counts[owner] for owner in owners},
         rows={row.name: row for row in footprint(record)} if on_device else {},

@@ -79,6 +79,15 @@ def test_json_has_every_figure_and_how_torch_numbers_the_devices(gpus):
 
 
 @needs_compiler
+def test_a_gpu_in_mig_mode_is_none_of_torch_s_devices(gpus):
+    env = gpus(H100_SXM | {"mig": 1}, H100_PCIE)
+    rows = {row["accelerator"]: row for row in json.loads(devices("--json", env=env))}
+    whole, other = (device["torch"] for device in rows["cuda"]["devices"])
+    assert whole == "none: it is in slices, and each of them is a device"
+    assert other == "cuda:0"
+
+
+@needs_compiler
 def test_a_driver_that_hangs_does_not_hang_the_command(gpus):
     env = gpus({**H100_SXM, "hang_at": 0.0})
     start = time.monotonic()

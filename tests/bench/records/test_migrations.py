@@ -11,6 +11,7 @@ from alignmeter.cells import names
 from alignmeter.cells.axes import AXES, Axis
 from alignmeter.cells.cell import Cell, make_cell
 from alignmeter.errors import InputError
+from alignmeter.records.environment import environment_digest
 from alignmeter.records.folder import load_folders, write_record
 from alignmeter.records.migrations import RECORD_STEPS
 from alignmeter.records.record import SCHEMA_VERSION, decode_record, encode_record
@@ -19,6 +20,11 @@ from alignmeter_reports import write_report
 
 SHAPES = sorted((Path(__file__).parent / "shapes").glob("*.json"))
 """One record of each shape that ever landed, by the commit that wrote it."""
+SCHEMA_OF = {
+    "088e58c": 1, "437ac27": 1, "350da0d": 1, "bc1e2b8": 1,
+    "d299217": 2, "605cebb": 2, "ec73f2c": 2,
+}  # fmt: skip
+SHAPE_OF_1 = Path(__file__).parent / "shapes" / "bc1e2b8.json"
 SAMPLE = Path(__file__).parents[3] / "docs" / "sample"
 OMITTED = {
     "method": None, "architecture": None, "size": None, "model": None, "peft": None,
@@ -38,14 +44,14 @@ def old(path):
 @pytest.mark.parametrize("path", SHAPES, ids=lambda path: path.stem)
 def test_each_shape_that_ever_landed_is_read(path):
     raw, record = json.loads(path.read_bytes()), old(path)
-    assert (raw["schema_version"], record.schema_version) == (1, SCHEMA_VERSION)
+    assert (raw["schema_version"], record.schema_version) == (SCHEMA_OF[path.stem], SCHEMA_VERSION)
     assert record.status == "ok"
     assert record.timing.step_s == raw["timing"]["step_s"]
     assert record.ledger == raw["ledger"]
     assert decode_record(encode_record(record), "again") == record
 
 
-def test_the_four_shapes_are_two_cells():
+def test_the_shapes_are_two_cells():
     """The first two ran stock operators, which were the default then and have a slug now."""
     ids = {path.stem: old(path).cell.id for path in SHAPES}
     stock = resolve_cell({"accelerator": "cpu", "peft": "lora", "seq_len": 16, "kernels": "stock"})
@@ -53,6 +59,7 @@ def test_the_four_shapes_are_two_cells():
     assert ids == {
         "088e58c": stock.cell.id, "437ac27": stock.cell.id,
         "350da0d": custom.cell.id, "bc1e2b8": custom.cell.id,
+        "d299217": custom.cell.id, "605cebb": custom.cell.id, "ec73f2c": custom.cell.id,
     }  # fmt: skip
 
 
@@ -76,7 +83,7 @@ def test_every_sample_record_has_the_id_that_its_axes_have_today():
 
 
 def test_which_card_a_record_got_is_not_its_environment():
-    raw = json.loads(SHAPES[-1].read_bytes())
+    raw = json.loads(SHAPE_OF_1.read_bytes())
     digests = set()
     for card in ("0", "1", None):
         if card is not None:
@@ -88,6 +95,26 @@ def test_which_card_a_record_got_is_not_its_environment():
     raw["provenance"]["environment"]["OMP_NUM_THREADS"] = "7"
     other = decode_record(json.dumps(raw).encode(), "x").provenance.environment_digest
     assert other not in digests
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in SHAPES if SCHEMA_OF[p.stem] == 1], ids=lambda p: p.stem
+)
+@pytest.mark.parametrize("torch_s", [False, True])
+def test_an_old_record_is_of_the_environment_that_a_new_one_has_there(path, torch_s):
+    """torch tells no driver of CUDA and of a CPU, so the digest had none, and the record got the
+    telemetry's. Old and new were never one environment."""
+    raw = json.loads(path.read_bytes())
+    place = raw["provenance"]
+    told = {name: place[name] for name in ("versions", "device", "runtime", "threads")}
+    told["driver"] = place["driver"] = "580.65.06"
+    told["driver"] = told["driver"] if torch_s else None
+    now = environment_digest(environment=place["environment"], **told)
+    for variables in ({}, {"CUDA_VISIBLE_DEVICES": "3"}):
+        place["environment"] = {**place["environment"], **variables}
+        place["environment_digest"] = environment_digest(environment=place["environment"], **told)
+        found = decode_record(json.dumps(raw).encode(), "x").provenance
+        assert (found.environment_digest, found.placement) == (now, variables)
 
 
 def test_the_omitted_values_are_those_of_the_day_they_were_declared():

@@ -93,6 +93,13 @@ SPOILED = [
     ("warmup_unsettled", "time", {"timed": timed(FLAT, warmup_s=[1.0, 0.9])}),
     ("throttled", "time", VRAM | {"timed": timed(readings=sampled(throttles=("thermal",)))}),
     ("other_processes", "time", VRAM | {"timed": timed(readings=held(1400, 1000))}),
+    # A container's NVML lists no process of its PID namespace; used memory still says it.
+    ("other_processes", "time", VRAM | {
+        "timed": timed(readings=held(6000, None), reserved_bytes=2000 * MIB)
+    }),
+    ("other_processes", "time", VRAM | {
+        "timed": timed(device_used_bytes=6000 * MIB, reserved_bytes=2000 * MIB)
+    }),
     ("not_measured", "memory", {"profile": None}),
     ("ledger_gap", "memory", {"profile": profile(11)}),
     ("ledger_gap", "memory", VRAM | {"profile": profile(31)}),
@@ -207,6 +214,8 @@ SOUND = [
     VRAM | {"timed": timed(readings=sampled())},
     VRAM | {"timed": timed(readings=held(1300, 1000))},
     VRAM | {"timed": timed(readings=held(9000, None))},  # nobody says whose it is
+    # Within what a context and the driver may take.
+    VRAM | {"timed": timed(readings=held(5000, None), reserved_bytes=2000 * MIB)},
     {"timed": timed(readings=held(9000, 1000))},  # a host's memory is everybody's
     {"profile": profile(10)},
     VRAM | {"profile": profile(30)},

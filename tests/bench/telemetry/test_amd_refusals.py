@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import defaultdict
 
 import pytest
 from amd_stub import MI300X, MI355X, why_not
@@ -77,6 +78,27 @@ def test_an_unsupported_figure_is_asked_once(machine, monkeypatch):
     assert asked == ["amdsmi_get_gpu_memory_usage"]  # a permission may be granted later
     assert "not supported" in sample.missing["energy_j"]
     assert "form unknown here" in sample.missing["memory_used_bytes"]  # it now answers None
+
+
+def test_whatever_answers_na_is_a_figure_that_is_not_there(machine, monkeypatch):
+    """Bindings say it of more functions with each version, in place of a number or in a field."""
+    telemetry = machine.open(MI300X)
+    numbers = ["gpu_memory_usage", "gpu_memory_total", "temp_metric"]
+    fields = ["energy_count", "power_info", "clock_info", "gpu_total_ecc_count", "power_cap_info",
+              "gpu_asic_info", "gpu_kfd_info", "gpu_driver_info"]  # fmt: skip
+    for named, answer in ((numbers + fields, "N/A"), (fields, defaultdict(lambda: "N/A"))):
+        for name in named:
+            monkeypatch.setattr(
+                sys.modules["amdsmi"], f"amdsmi_get_{name}", lambda *_, answer=answer: answer
+            )
+        machine.clock.set(machine.clock.now_s + 10.0)  # no answer stands for so long
+        sample = telemetry.read(*telemetry.devices())
+        missing = {name for name in (*FIGURES, "throttles") if getattr(sample, name) is None}
+        assert set(sample.missing) == missing >= {"energy_j", "power_w", "memory_used_bytes"}
+        again = machine.open(MI300X)
+        (device,) = again.devices()
+        identity = again.identity(device)
+        assert (identity.memory_bytes, identity.power_cap_w, identity.driver) == (None, None, None)
 
 
 def test_a_process_list_may_be_incomplete_or_long(machine):

@@ -162,6 +162,7 @@ def test_slices_have_memory_but_neither_power_nor_energy(play):
     assert (identity.partition, identity.memory_bytes) == ("1g.10gb", 9984 * 2**20)
     assert (identity.pci_bus_id, identity.power_cap_w) == ("0000:1b:00.0", None)
     assert identity.energy_group == played.identity(0).energy_group == H100_SXM["uuid"]
+    assert [played.identity(number).divided for number in range(3)] == [True, False, False]
     assert played.capabilities(2).energy_scope is None
     handle = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(pynvml.nvmlDeviceGetHandleByIndex(0), 2)
     assert pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) == 600_000

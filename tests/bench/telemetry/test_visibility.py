@@ -32,7 +32,7 @@ FOUR = [
 FOUR = [(key, replace(who, runtime_index=index)) for index, (key, who) in enumerate(FOUR)]
 UNLIKE = [*FOUR[:3], gpu("z", "GPU-cccc0000-0000", "0000:05:00.0", "NVIDIA L40S")]
 SLICES = [
-    FOUR[0],
+    ("w", replace(FOUR[0][1], divided=True)),
     gpu("m", "MIG-1111aaaa", "0000:1b:00.0", f"{H100} MIG 1g.10gb"),
     gpu("n", "MIG-2222aaaa", "0000:1b:00.0", f"{H100} MIG 1g.10gb"),
 ]
@@ -113,9 +113,15 @@ def test_mig():
     assert asked("MIG-2222,GPU-aaaa1111").devices == ("n",)
     assert asked("MIG-3333").devices == ()
     assert "version of CUDA" in asked("MIG-2222aaaa,MIG-1111aaaa").reason
-    for by_index in (asked("0"), visible_nvidia({}, SLICES)):
-        assert by_index.devices is None
-        assert "MIG-" in by_index.remedy
+    for unclear in (asked("0"), visible_nvidia({}, SLICES), asked("GPU-aaaa1111")):
+        assert unclear.devices is None
+        assert "MIG-" in unclear.remedy
+
+
+def test_a_gpu_in_mig_mode_without_slices_is_none():
+    assert visible_nvidia({}, [SLICES[0], *FOUR[1:3]]).devices == ("x", "y")
+    assert visible_nvidia({"CUDA_VISIBLE_DEVICES": "0"}, [SLICES[0], *FOUR[1:3]]).devices == ("x",)
+    assert visible_nvidia({}, SLICES[:1]).devices == ()
 
 
 AMD = [
@@ -260,8 +266,19 @@ def test_torch_on_xpu_has_the_bus_in_its_uuid():
 
 def test_a_slice_is_found_by_its_uuid_alone():
     assert find_device(Seen(*SLICES), "MIG-2222aaaa", "0000:1b:00.0") == "n"
-    with pytest.raises(LookupError, match="3 devices have"):
+    with pytest.raises(LookupError, match="2 devices have"):
         find_device(Seen(*SLICES), None, "0000:1b:00.0")
+
+
+@pytest.mark.parametrize("bus", ["0000:1b:00.0", None])
+def test_a_gpu_in_mig_mode_is_never_what_torch_computes_on(bus):
+    """cudaDeviceProp has one UUID for a GPU and its instances, or one of each, by CUDA's version:
+    the GPU's energy and memory are not the instance's."""
+    assert find_device(Seen(*SLICES[:2]), "aaaa1111-0000", bus) == "m"
+    with pytest.raises(LookupError, match="2 devices have"):
+        find_device(Seen(*SLICES), "aaaa1111-0000", bus)
+    with pytest.raises(LookupError, match="no device has"):
+        find_device(Seen(*SLICES[:1]), "aaaa1111-0000", bus)
 
 
 def test_the_cpu_has_neither_and_is_alone():

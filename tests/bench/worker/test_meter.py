@@ -4,10 +4,12 @@ import os
 import time
 
 import pytest
-from nvml_stub import H100_SXM, build_nvml, environment, use_nvml
+import torch
+from nvml_stub import H100_SXM, build_nvml, environment, mig_slice, use_nvml
 from stub_libraries import NO_COMPILER, Clock, Scenario, compiler
 
 from alignmeter.accelerators import open_accelerator
+from alignmeter.accelerators.base import Device
 from alignmeter.session.findings.energy import settle
 from alignmeter.session.sampling import Sampling
 from alignmeter.telemetry.base import NoTelemetry
@@ -142,3 +144,37 @@ def test_no_library_no_figures_and_the_remedy():
     meter = Meter(open_accelerator("cpu"), nothing)
     assert meter.target.device is None
     assert meter.read().missing["energy_j"] == "no driver; install one"
+
+
+class OfTorch:
+    """An accelerator whose one device torch names by the UUID and the bus of the whole GPU."""
+
+    visible = staticmethod(open_accelerator("cuda").visible)
+
+    def torch_device(self):
+        return torch.device("cuda", 0)
+
+    def devices(self):
+        uuid = str(H100_SXM["uuid"]).removeprefix("GPU-")
+        return [Device(name="NVIDIA H100 80GB HBM3 MIG 1g.10gb", memory_bytes=10 * GIB, uuid=uuid,
+                       pci_bus_id="0000:1b:00.0", driver=None, runtime="13.0")]  # fmt: skip
+
+
+@needs_compiler
+@pytest.mark.parametrize("asked", [0, 1, None])
+def test_a_mig_instance_is_metered_and_not_its_gpu(asked, monkeypatch, tmp_path):
+    """The GPU's counter has its neighbours' energy too. Without a word of the user's nobody knows
+    which of two instances it is."""
+    slices = [mig_slice(H100_SXM, device=0, index=index) for index in range(2)]
+    use_nvml(monkeypatch, build_nvml(tmp_path), Scenario([H100_SXM, *slices]), tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", slices[asked]["uuid"])
+    meter = Meter(OfTorch(), open_nvml(os.getpid()))
+    if asked is None:
+        assert meter.target.device is None
+        assert "2 devices have UUID" in meter.target.reason
+    else:
+        assert meter.target.device == slices[asked]["uuid"]
+        assert "per MIG slice" in meter.read().missing["energy_j"]
+    meter.close()

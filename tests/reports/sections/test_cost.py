@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_cells import A_DEVICE, make_cell_records
 
-from alignmeter.analysis.claims import findings
 from alignmeter.analysis.likeness import groups
 from alignmeter.analysis.prices import Prices, read_prices
 from alignmeter.errors import InputError
@@ -28,7 +27,8 @@ PRICES = Prices(
 
 
 def view(records, prices=None):
-    return cost_view(cell_rows(groups(records)), findings(records), prices)
+    found = groups(records)
+    return cost_view(cell_rows(found), found, prices)
 
 
 def dpo_and_ppo(joules=None):

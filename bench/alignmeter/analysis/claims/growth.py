@@ -83,7 +83,7 @@ def agrees_on_state_spaces(material: Material, *, method: str) -> list[Evidence]
         why = next((r.numerics.reason for r in ran if r.numerics.reason), None) or "unchecked"
         rows.append(
             Evidence(
-                cells=(group.cell.id,), device=group.device,
+                cells=(group.cell.id,), device=group.where,
                 what=cell_text(group.cell, without=("method",)),
                 figure=count, unit="replicates", stance=stance,
                 why="" if stance == "holds" else why,

@@ -5,6 +5,7 @@ __all__ = [
     "metric_ratio",
     "near_parity",
     "saves_memory",
+    "step_ratios",
     "takes_less",
     "trains_a_share",
 ]
@@ -98,8 +99,15 @@ def takes_less(
 
     ``metric``: a key of `METRICS`.
     """
+    return step_ratios(material.groups, value=value, versus=versus, metric=metric, axis=axis)
+
+
+def step_ratios(
+    groups: Iterable[Group], *, value: str, versus: str, metric: str, axis: str = "method"
+) -> list[Evidence]:
+    """`takes_less` of any groups: a row per pair of like cells that both ran."""
     rows = []
-    for pair in pairings(material.groups, axis, versus, (value,)):
+    for pair in pairings(groups, axis, versus, (value,)):
         if not _ran(pair):
             continue
         found, why = metric_ratio(pair.base, pair.other, metric)
@@ -120,7 +128,7 @@ def _row(
 ) -> Evidence:
     return Evidence(
         cells=(pair.other.cell.id, pair.base.cell.id),
-        device=pair.other.device,
+        device=pair.other.where,
         what=what,
         figure=figure,
         unit=unit if figure is not None else "",

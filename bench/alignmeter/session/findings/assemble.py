@@ -222,6 +222,8 @@ def _timed(found: Findings, readings: Readings) -> Timed:
         others_share=median(report.others_share for report in found.steps) or 0.0,
         swapped_bytes=[found.swapped_bytes, *(r.swapped_bytes for r in found.steps)],
         readings=readings,
+        reserved_bytes=None if found.peaks is None else found.peaks.reserved_bytes,
+        device_used_bytes=None if found.peaks is None else found.peaks.device_used_bytes,
         kernel_path=found.kernel_path,
     )
 

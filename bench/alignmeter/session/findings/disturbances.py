@@ -10,7 +10,7 @@ from alignmeter.records.reasons import Code
 from alignmeter.records.record import VRAM, Reason
 from alignmeter.session.findings.warmup import SETTLED, drift, is_settled
 from alignmeter.session.sampling import Readings
-from alignmeter.units import MIB, bytes_text
+from alignmeter.units import GIB, MIB, bytes_text
 
 _LEAST_STEPS = 3
 _BUSY_SHARE = 0.10
@@ -18,6 +18,10 @@ _BUSY_SHARE = 0.10
 _OTHERS_BYTES = 300 * MIB
 """A process that computes has a context: the smallest known takes 320 MiB, on a Titan V that had
 0.9 MiB in use before (github.com/pytorch/pytorch/issues/28394).
+"""
+_LARGEST_CONTEXT_BYTES = 3 * GIB
+"""What a process holds beside its allocator where nobody tells processes apart, at the most: its
+context (0.5 GiB on an H100), code and handles of libraries, and the driver's own memory.
 """
 _HARMLESS = frozenset({"idle", "clock_setting", "power_cap"})
 """Why a clock is low although nothing is wrong: no work, a limit that somebody set, and the power
@@ -35,7 +39,8 @@ class Timed:
     ``warmup_s``, ``step_s``: times of the steps in s. ``others_share``: median share of the host's
     cores that others used. ``swapped_bytes``: the worker's memory in swap before the first step and
     after each, ``None`` where nobody says. ``readings``: the sampler's, from first to last step.
-    ``kernel_path``: operator -> what ran.
+    ``reserved_bytes``: the allocator's peak; ``device_used_bytes``: all that the runtime says is in
+    use. ``kernel_path``: operator -> what ran.
     """
 
     step_s: Sequence[float]
@@ -43,6 +48,8 @@ class Timed:
     others_share: float = 0.0
     swapped_bytes: Sequence[int | None] = ()
     readings: Readings = field(default_factory=lambda: Readings([]))
+    reserved_bytes: int | None = None
+    device_used_bytes: int | None = None
     kernel_path: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -91,10 +98,27 @@ def _swapped(timed: Timed) -> Reason | None:
 
 def _other_processes(timed: Timed) -> Reason | None:
     count = timed.readings.others_bytes()
-    if count is None or count <= _OTHERS_BYTES:
+    if count is None:
+        return _beyond_the_allocator(timed)
+    if count <= _OTHERS_BYTES:
         return None
     text = f"{bytes_text(count)} of the device were not the worker's"
     return Reason(code=Code.OTHER_PROCESSES, text=text)
+
+
+def _beyond_the_allocator(timed: Timed) -> Reason | None:
+    """In a container the vendor's library lists no process of this PID namespace, and a device that
+    others use looks like one's own; its memory in use still says so.
+    """
+    used = timed.readings.device_peak_bytes()
+    used = timed.device_used_bytes if used is None else used
+    if used is None or timed.reserved_bytes is None:
+        return None
+    beyond = used - timed.reserved_bytes
+    if beyond <= _LARGEST_CONTEXT_BYTES:
+        return None
+    text = f"{bytes_text(beyond)} of the device beyond what the worker reserved, and more than any"
+    return Reason(code=Code.OTHER_PROCESSES, text=f"{text} context takes")
 
 
 def throttling(readings: Readings) -> Reason | None:

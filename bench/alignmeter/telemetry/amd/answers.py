@@ -57,9 +57,11 @@ def ask(smi: Any, function: str, *arguments: Any) -> Any:
     if call is None:
         return Refused(f"this amdsmi has no {function}", forever=True)
     try:
-        return call(*arguments)
+        found = call(*arguments)
     except Exception as error:  # noqa: BLE001 - whatever the binding raises is a reason, not a crash
         status = getattr(error, "err_code", None)
         if not isinstance(status, int):
             return Refused(f"{function}: {type(error).__name__}: {error}")
         return refused(function, status)
+    # The binding's word for a figure of all ones; which functions say it grows with its version.
+    return Refused(f"{function}: the driver says N/A") if found == "N/A" else found

@@ -174,6 +174,7 @@ def _identity(ask: Asker, handle: Any, gpu: Any, capabilities: Capabilities) -> 
         limit = ask.fields(gpu, {"cap": (_LIMIT, _MODULE)})["cap"]
         cap_w = None if isinstance(limit, Refusal) else limit
         group = _module(ask, gpu) or group
+    mode = ask.told("nvmlDeviceGetMigMode", gpu)
     clocks = {
         "compute": ask.told("nvmlDeviceGetMaxClockInfo", gpu, ask.nvml.NVML_CLOCK_SM),
         "memory": ask.told("nvmlDeviceGetMaxClockInfo", gpu, ask.nvml.NVML_CLOCK_MEM),
@@ -189,6 +190,7 @@ def _identity(ask: Asker, handle: Any, gpu: Any, capabilities: Capabilities) -> 
         partition=profile(name),
         energy_group=group,
         clocks_mhz={domain: mhz for domain, mhz in clocks.items() if mhz is not None},
+        divided=handle is gpu and mode is not None and bool(mode[0]),
     )
 
 

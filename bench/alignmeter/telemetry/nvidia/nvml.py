@@ -96,8 +96,8 @@ class Nvml:
                 self._ask.nvml.nvmlShutdown()
 
     def _add_slices(self, gpu: Any, name: str) -> None:
-        mode = self._ask.told("nvmlDeviceGetMigMode", gpu)
-        if mode is None or not mode[0]:
+        uuid = self._ask.told("nvmlDeviceGetUUID", gpu)
+        if uuid not in self._devices or not self._devices[uuid].identity.divided:
             return
         # The count is the most that there can be: an index without a slice is "not found".
         for index in range(self._ask.told("nvmlDeviceGetMaxMigDeviceCount", gpu) or 0):
