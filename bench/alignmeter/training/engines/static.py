@@ -126,10 +126,15 @@ def static_cache(policy: nn.Module, positions: int) -> Any:
     Raises `CellError` for attention over a window, of which it keeps fewer.
     """
     from transformers import StaticCache
+    from transformers.cache_utils import StaticLayer
+
+    from alignmeter.training.engines.cache_layer import ComputedLayer
 
     model: Any = policy
     cache = StaticCache(config=model.config, max_cache_len=positions)
-    for layer in cache.layers:
+    for number, layer in enumerate(cache.layers):
+        if type(layer) is StaticLayer:
+            cache.layers[number] = ComputedLayer(positions)
         kept = getattr(layer, "max_cache_len", positions)
         if kept < positions:
             raise CellError(
