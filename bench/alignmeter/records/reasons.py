@@ -65,6 +65,12 @@ class Code(StrEnum):
         "the checkpoint's files are not those that were checked before the run",
         "leave the folder alone while cells run, and measure again",
     )
+    INPUT_UNUSABLE = (
+        "input_unusable",
+        "an input could not be used when the cell came to it, though it was in order before the "
+        "run",
+        "mend what the text names, leave it alone while cells run, and measure again",
+    )
     WEIGHTS_NOT_FINITE = (
         "weights_not_finite",
         "the checkpoint's own weights hold NaN or infinity",
@@ -108,7 +114,7 @@ class Code(StrEnum):
     )
     NON_FINITE_LOSS = (
         "non_finite_loss",
-        "a loss was NaN or infinite",
+        "a loss was NaN or infinite, or the probabilities from which a rollout is sampled",
         "find the operator with `--kernels stock` and `--precision fp32`; check the data",
     )
     FIRST_LOSS = (
