@@ -258,10 +258,10 @@ def check_value(name: str, value: object, where: str, folder: Path | None = None
         raise InputError(f"{where}: {name} wants text, got {value!r}")
     if axis.choices and value not in axis.choices:
         raise InputError(f"{where}: {value!r} is not a value of {name}; {known(axis.choices)}")
-    if name in PATHS:
+    if value not in PATHS.get(name, (value,)):
         check_path(value, where)
-    if name == "data" and value not in PATHS[name]:
-        _check_data(value, where, folder)
+        if name == "data":
+            _check_data(value, where, folder)
     if name == "columns":
         parse_columns(value, where)
     if name == "lane" and (len(value) > _LONGEST_LANE or not value.isprintable()):

@@ -16,12 +16,17 @@ import click
 
 from alignmeter.errors import InputError
 from alignmeter.streams import separate, settle, tell, user_stream
-from alignmeter.text import shortened
+from alignmeter.text import shortened, shown_path
 
 _WRONG = 2
 _INTERRUPTED = 130
 _NO_READER = 141
 """What a shell gives for SIGPIPE: who read the output, ``head`` say, has seen enough."""
+_OF_MACHINE = frozenset((
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE,
+    errno.EMFILE, errno.ENFILE,
+))  # fmt: skip
+"""What an operating system refuses at a place whatever the program does: no fault of ours."""
 FAULT = 70
 """EX_SOFTWARE of ``sysexits.h``. 1, Python's own, would say that a gate failed."""
 _SAID = 120
@@ -103,6 +108,10 @@ def _check_folder() -> None:
 def _of_error(error: Exception) -> int:
     if isinstance(error, OSError) and _is_of_output(error):
         return _without_output(error)
+    if isinstance(error, OSError) and error.errno in _OF_MACHINE and error.filename:
+        place = shown_path(str(error.filename))
+        tell(f"Error: {place}: {error.strerror}; mend that, or give another place")
+        return _WRONG
     return _fault(error)
 
 

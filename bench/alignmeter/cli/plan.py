@@ -13,7 +13,7 @@ from alignmeter.analysis.chips import Peak, peak, peaks
 from alignmeter.cells.matrix import read_matrix, read_overrides
 from alignmeter.cli.options import axis_options, data_options, note
 from alignmeter.errors import InputError
-from alignmeter.records.folder import PLAN_FILE, write_bytes
+from alignmeter.records.folder import PLAN_FILE, check_writable, write_bytes
 from alignmeter.records.prediction import Fit, NotPlanned, Prediction, encode_predictions
 from alignmeter.records.record import Reason
 from alignmeter.registry import PLAN_ACCELERATOR
@@ -51,6 +51,8 @@ def plan(
 
     found: list[Prediction] = []
     not_planned: list[NotPlanned] = []
+    if out is not None:
+        check_writable(out / PLAN_FILE)
     cells = plan_matrix(chosen, overrides, note, bad_rows=bad_rows)
     with counted("planned", len(cells)) as advance:
         for planned in cells:
