@@ -59,6 +59,9 @@ class CellBench:
             if failure.status in _SKIPPED:
                 pytest.skip(reported)
             pytest.fail(reported, pytrace=False)
+        except InputError as error:
+            self.cut_short(error)
+            pytest.fail(str(error), pytrace=False)
         except BaseException as error:
             self._benchmark.has_error = True  # pytest-benchmark sets it for `Exception` alone
             self.cut_short(error)
