@@ -73,8 +73,15 @@ def _line_rows(content: Content, name: str) -> Iterator[Row]:
         except UnicodeDecodeError as error:
             raise InputError(f"{where}: not UTF-8: {error.reason}; save it as UTF-8") from error
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: not valid JSON: {error}") from error
+            raise InputError(f"{where}: not valid JSON: {_in_line(error)}") from error
         yield _object(row, where, twice), where
+
+
+def _in_line(error: Exception) -> str:
+    """What is wrong in a line, whose number was said."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at character {error.colno}"
+    return str(error)
 
 
 def _array_rows(content: Content, name: str) -> Iterator[Row]:

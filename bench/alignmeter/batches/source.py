@@ -148,7 +148,9 @@ def data_digest(data: str, columns: str = AUTO, bad_rows: str = DROP) -> str:
     """
     if data == SYNTHETIC:
         if columns != AUTO:
-            raise InputError(f"columns {columns} are those of a file, and {data} data have none")
+            raise InputError(
+                f"columns {columns} are those of a file, and {data} data have none; leave them out"
+            )
         return digest(["synthetic", _SYNTHETIC_PAIRS, FIRST_BYTE])
     return open_dataset(data, columns, bad_rows).digest
 

@@ -100,7 +100,10 @@ def _refuse(reason: Reason | None) -> None:
 def _chips(names: str | None) -> Mapping[str, Peak]:
     if names is None:
         return peaks()
-    return {name: peak(name) for name in (part.strip() for part in names.split(",")) if name}
+    wanted = [part for part in map(str.strip, names.split(",")) if part]
+    if not wanted:
+        raise InputError("--for names no chip; give one such as H100-SXM, or leave it out for all")
+    return {name: peak(name) for name in wanted}
 
 
 def _predicted(cell: Any, rows: Mapping[str, Peak], largest: bool) -> Prediction:

@@ -37,7 +37,7 @@ from alignmeter.records.portability import Portability, decode_portability
 from alignmeter.records.prediction import Prediction, decode_predictions
 from alignmeter.records.record import Record, decode_record, encode_record
 from alignmeter.records.timeline import Timeline, encode_timeline
-from alignmeter.text import shortened
+from alignmeter.text import sentence
 from alignmeter.units import bytes_text
 
 RUN_FILE = "run.json"
@@ -47,12 +47,11 @@ KERNELS_FILE = "kernels.json"
 """What `alignmeter kernels --out DIR/kernels.json` stored beside the records."""
 CAPACITY_FILE = "capacity.json"
 """What `pytest --benchmark suites/bench_capacity.py --results DIR` stored."""
+FOLDER_WANTED = "give a folder that `alignmeter run` wrote"
 _FORMER_CAPACITY_FILE = "frontier.json"
 """Its name while the search was called a frontier."""
 _LARGEST_BYTES = 64 << 20
 """A record has some 7 KiB. What is so large is something else; reading it could take all memory."""
-_LONGEST = 500
-"""Characters of a sentence about a file, which may quote what the file says."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -216,7 +215,7 @@ def load_folders(folders: Iterable[Path]) -> Loaded:
     sharing = Sharing()
     for folder in folders:
         if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder; give one that `alignmeter run` wrote")
+            raise InputError(f"{folder}: no such folder; {FOLDER_WANTED}")
         found = json_files(folder, loaded.refused)
         files = sorted(found, key=lambda path: (path.parent.parts, path.name))
         for _, run in groupby(files, key=lambda path: path.parent):
@@ -233,7 +232,7 @@ def json_files(folder: Path, refused: list[str]) -> Iterator[Path]:
     """
 
     def note(error: OSError) -> None:
-        refused.append(_one_line(f"{error.filename}: cannot be read: {error.strerror}"))
+        refused.append(sentence(f"{error.filename}: cannot be read: {error.strerror}"))
 
     for place, folders, files in os.walk(folder, onerror=note):
         yield from (Path(place, name) for name in (*folders, *files) if name.endswith(".json"))
@@ -249,9 +248,9 @@ def _read(loaded: Loaded, path: Path, seen: set[bytes]) -> None:
             _add(loaded, data, path)
         seen.add(known)
     except InputError as error:
-        loaded.refused.append(_one_line(str(error)))
+        loaded.refused.append(sentence(str(error)))
     except OSError as error:
-        loaded.refused.append(_one_line(f"{path}: cannot be read: {error.strerror or error}"))
+        loaded.refused.append(sentence(f"{path}: cannot be read: {error.strerror or error}"))
 
 
 def read_record(path: Path) -> Record:
@@ -270,12 +269,6 @@ def _contents(path: Path) -> bytes:
             f"{bytes_text(_LARGEST_BYTES)}"
         )
     return path.read_bytes()
-
-
-def _one_line(sentence: str) -> str:
-    """The sentence without line breaks and bytes that are no text, and not without end."""
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence)
-    return shortened(shown, _LONGEST)
 
 
 def _add(loaded: Loaded, data: bytes, path: Path) -> None:

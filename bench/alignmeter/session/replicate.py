@@ -24,6 +24,7 @@ from alignmeter.session.references import obtain_reference
 from alignmeter.session.resolve import Planned
 from alignmeter.session.sampling import Sampling
 from alignmeter.session.time_limit import time_limit_s
+from alignmeter.text import encodable
 from alignmeter.worker.agreement import checked_cell, sliced_layers
 from alignmeter.worker.messages import MemoryProfile, StepReport
 
@@ -37,7 +38,7 @@ class Finished:
 
     def of_run(self, run: str) -> "Finished":
         """The same, its record naming the run that it belongs to; an empty name names none."""
-        provenance = msgspec.structs.replace(self.record.provenance, run=run)
+        provenance = msgspec.structs.replace(self.record.provenance, run=encodable(run))
         record = msgspec.structs.replace(self.record, provenance=provenance)
         return Finished(record=record, timeline=self.timeline)
 
