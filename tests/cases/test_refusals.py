@@ -7,10 +7,13 @@ import os
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 from huggingface_hub import errors as hub_errors
 from saved_checkpoints import save
 
+from alignmeter.accelerators import device_or_host
+from alignmeter.accelerators.provenance import collect
 from alignmeter.architectures.checkpoint import find_checkpoint
 from alignmeter.batches import data_digest
 from alignmeter.batches.preferences import read_preferences
@@ -227,3 +230,46 @@ def test_a_result_that_could_not_be_written_is_not_worked_for(
     said = refusal(lambda: cli.main(command, standalone_mode=False))
     assert said.startswith("file/x")
     assert said.endswith("a folder is wanted; give another name")
+
+
+def test_arguments_and_variables_that_are_no_text_make_a_record_all_the_same(monkeypatch):
+    """Python has their bytes as lone surrogates, which no JSON can hold."""
+    monkeypatch.setattr("sys.argv", ["alignmeter", "cell", "--out", "\udcff"])
+    monkeypatch.setenv("OMP_PLACES", "\udcff")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "\udcff")
+    found = collect(device_or_host("cpu"), 1)
+    assert (found.command, found.environment["OMP_PLACES"]) == (
+        r"alignmeter cell --out '\udcff'", r"\udcff",
+    )  # fmt: skip
+    assert found.placement["CUDA_VISIBLE_DEVICES"] == r"\udcff"
+    assert msgspec.json.encode(found)
+
+
+def test_a_list_of_chips_that_names_none_is_refused():
+    said = refusal(lambda: cli.main(["plan", "quick", "--for", " ,"], standalone_mode=False))
+    assert said == "--for names no chip; give one such as H100-SXM, or leave it out for all"
+
+
+def test_a_line_that_is_no_json_says_where_in_it(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f"{LINE}\n{LINE[:-1]}")
+    assert refusal(data_digest, str(path)) == (
+        f"{path}, line 2: not valid JSON: Expecting ',' delimiter at character {len(LINE)}"
+    )
+
+
+@pytest.mark.parametrize("value", ["x" * 5000, "a\nb\x1b[31mc", "\u202ex", "\udcff"])
+@pytest.mark.parametrize(
+    "arguments",
+    [["run", "--dry-run", "--method"], ["run"], ["report"], ["history"], ["--"], ["plan", "--for"],
+     ["kernels", "--dtypes"]],
+)  # fmt: skip
+def test_whatever_is_quoted_a_sentence_has_its_end_and_can_be_seen(
+    arguments, value, capsys, monkeypatch
+):
+    monkeypatch.setattr("sys.argv", ["alignmeter", *arguments, value])
+    assert run_to_end(cli) == 2
+    *_, said = capsys.readouterr().err.splitlines()
+    assert said.startswith("Error: ")
+    assert len(said.removeprefix("Error: ")) <= 300
+    assert said.isprintable()
