@@ -163,9 +163,9 @@ def test_every_axis_is_documented():
 
 
 def test_every_reason_code_is_documented():
-    """If this fails: python -m alignmeter.records.reasons > docs/reasons.md"""
+    """If this fails: python -m alignmeter.records.reasons_page > docs/reasons.md"""
     done = subprocess.run(
-        [sys.executable, "-m", "alignmeter.records.reasons"],
+        [sys.executable, "-m", "alignmeter.records.reasons_page"],
         capture_output=True,
         text=True,
         check=True,

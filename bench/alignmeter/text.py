@@ -1,12 +1,17 @@
 """Words for people: plain, counted, shortened, listed, wrapped."""
 
-__all__ = ["counted", "listed", "plain", "shortened", "shown_path", "without_frames", "wrapped"]
+__all__ = ["counted", "encodable", "listed", "plain", "sentence", "shortened", "shown_path",
+           "without_frames", "wrapped"]  # fmt: skip
 
 import textwrap
 from collections.abc import Sequence
 
 _LONGEST = 400
 """Characters of one text: enough for a reason, too few to bury a page under."""
+_SENTENCE = 300
+"""Characters of a sentence that ends a command: four lines of a terminal."""
+_WORDS = (120, 60, 30)
+"""Characters of its longest words, tried in turns where it has more."""
 _GLUE = "\N{NO-BREAK SPACE}"
 
 
@@ -25,6 +30,31 @@ def shown_path(path: str, longest: int = 120) -> str:
     """
     text = _printable(path)
     return text if len(text) <= longest else f"...{text[3 - longest :]}"
+
+
+def sentence(text: str) -> str:
+    """What a command says of an error: one line of at most 300 characters, all of them to be seen.
+
+    It may quote a name that somebody gave, of any length and any characters: these come out as
+    Python writes them, and of long words the middle is left out. What would be right stays.
+    """
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text.strip())
+    for most in _WORDS:
+        if len(shown) > _SENTENCE:
+            shown = " ".join(_middle_out(word, most) for word in shown.split(" "))
+    return shortened(shown, _SENTENCE)
+
+
+def _middle_out(word: str, most: int) -> str:
+    half = (most - 3) // 2
+    return word if len(word) <= most else f"{word[:half]}...{word[-half:]}"
+
+
+def encodable(text: str) -> str:
+    """The same, bytes that are no UTF-8 written out: Python has them as lone surrogates, which no
+    JSON can hold.
+    """
+    return text.encode(errors="backslashreplace").decode()
 
 
 def without_frames(message: str) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from alignmeter.text import counted, listed, plain, shortened, wrapped
+from alignmeter.text import counted, encodable, listed, plain, sentence, shortened, wrapped
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -60,3 +60,22 @@ def test_wrapping_keeps_ids_and_glued_words_whole():
     assert wrapped("cell dpo-llama-tiny", 16) == ["cell", "dpo-llama-tiny"]
     assert wrapped(f"grew by 5{NO_BREAK}% or so", 9) == ["grew by", "5 % or so"]
     assert wrapped("grew by 5 % or so", 9) == ["grew by 5", "% or so"]
+
+
+def test_a_sentence_has_300_characters_that_can_be_seen_and_keeps_its_end():
+    assert sentence("a\nb\x1b[31m \N{RIGHT-TO-LEFT OVERRIDE}c \udcff") == (
+        r"a\nb\x1b[31m \u202ec \udcff"
+    )
+    path, long = "/a" * 100, "x" * 5000
+    assert sentence(f"{path}: cannot be read") == f"{path}: cannot be read"
+    said = sentence(f"--method: {long!r} is not a value of method; known: sft, rm, dpo, ppo")
+    assert said.startswith("--method: 'xxx")
+    assert "xxx...xxx" in said
+    assert said.endswith("xxx' is not a value of method; known: sft, rm, dpo, ppo")
+    assert len(said) <= 300
+    assert len(sentence("word " * 1000)) == 300
+    assert len(sentence(f"{path}{long} " * 3)) <= 300
+
+
+def test_bytes_that_are_no_text_can_be_written_down():
+    assert encodable("grün \udcff") == r"grün \udcff"

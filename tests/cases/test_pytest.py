@@ -297,6 +297,22 @@ def test_a_limit_of_the_suites_own_is_named_too(project):
     assert one_reason(project) == ("timeout", "outer_timeout", "TimeoutError: my alarm")
 
 
+def test_an_input_that_is_of_no_use_any_more_is_one_sentence_and_a_record(project):
+    project.makeconftest(
+        "from alignmeter.errors import InputError\n"
+        "from alignmeter.session.launcher import Launcher\n"
+        "def begin(self, number):\n    raise InputError('no worker can be started: a full disk')\n"
+        "Launcher.begin_round = begin\n"
+    )
+    result = project.runpytest_subprocess(*ONE)
+    assert result.ret == 1
+    said = "no worker can be started: a full disk"
+    assert one_reason(project) == ("crashed", "input_unusable", said)
+    assert "Traceback" not in result.stdout.str()
+    assert ".py:" not in result.stdout.str().split("short test summary")[0].split("FAILURES")[1]
+    assert has_report(project)
+
+
 def test_a_fault_while_a_cell_is_measured_leaves_a_record(project):
     starting(project, "return {}['of this test']")
     result = project.runpytest_subprocess(*ONE)
@@ -368,6 +384,46 @@ def test_an_option_that_a_conftest_has_too_is_one_sentence(project, option, how)
     assert said.startswith(f"ERROR: {option} is an option of alignmeter and of {path}; load ")
     assert said.endswith(f"-p alignmeter.plugin.prefixed, which has it as "
                          f"--alignmeter-{option[2:]} only")  # fmt: skip
+
+
+OWNERS = {
+    "a loop": "def pytest_addoption(parser):\n    for name in ['mo', 'da']:\n"
+    "        parser.addoption(f'--{name}' + {'mo': 'del', 'da': 'ta'}[name])\n",
+    "another module": "import theirs\ndef pytest_addoption(parser):\n    theirs.add(parser)\n",
+    "an object": "class Theirs:\n    def pytest_addoption(self, parser):\n"
+    "        parser.addoption('--model')\n"
+    "def pytest_addoption(pluginmanager):\n    pluginmanager.register(Theirs())\n",
+}
+
+
+@pytest.mark.parametrize("loaded", ["by the conftest", "before"])
+@pytest.mark.parametrize("owner", OWNERS)
+def test_the_file_is_named_however_the_option_came_to_be(project, owner, loaded):
+    if loaded == "by the conftest":
+        project.makeini("[pytest]\n")
+        path = project.makeconftest(f"pytest_plugins = ['alignmeter.plugin']\n{OWNERS[owner]}")
+    else:
+        path = project.makeconftest(OWNERS[owner])
+    (project.path / "theirs.py").write_text("def add(parser):\n    parser.addoption('--model')\n")
+    project.syspathinsert()
+    result = project.runpytest_subprocess()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (said,) = [line for line in result.errlines if line.strip()]
+    assert said.startswith(f"ERROR: --model is an option of alignmeter and of {path}; load ")
+
+
+def test_of_a_second_spelling_that_is_taken_no_other_is_offered(project):
+    path = project.makeconftest(CONFTEST.format(option="--alignmeter-seed", how="type=int"))
+    result = project.runpytest_subprocess()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [f"ERROR: --alignmeter-seed is an option of alignmeter and of {path}; call it otherwise *"]
+    )
+
+
+def test_a_value_of_a_conftest_that_is_called_as_a_flag_of_ours_is_not_ours(project):
+    project.makeconftest(CONFTEST.format(option="--mine", how="dest='benchmark'"))
+    project.runpytest_subprocess("--mine", "yes").assert_outcomes(skipped=1)
 
 
 @pytest.mark.parametrize("order", [("other", "alignmeter.plugin"), ("alignmeter.plugin", "other")])

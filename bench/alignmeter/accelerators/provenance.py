@@ -31,6 +31,7 @@ from alignmeter.cells.cell import digest
 from alignmeter.records.environment import environment_digest
 from alignmeter.records.record import Provenance
 from alignmeter.registry import ACCELERATORS
+from alignmeter.text import encodable
 
 _PREFIXES = (
     "CUDA_", "HIP_", "ROCR_", "HSA_", "NVIDIA_", "PYTORCH_", "TORCH_", "OMP_", "MKL_", "KMP_",
@@ -101,12 +102,13 @@ def _placing() -> frozenset[str]:
 
 def _environment() -> dict[str, str]:
     left_out = _placing().union(_OURS)
-    variables = sorted(os.environ.items())
-    return {k: v for k, v in variables if k.startswith(_PREFIXES) and k not in left_out}
+    names = sorted(k for k in os.environ if k.startswith(_PREFIXES) and k not in left_out)
+    return {encodable(name): encodable(os.environ[name]) for name in names}
 
 
 def _placement() -> dict[str, str]:
-    return {name: os.environ[name] for name in sorted(_placing()) if name in os.environ}
+    names = [name for name in sorted(_placing()) if name in os.environ]
+    return {name: encodable(os.environ[name]) for name in names}
 
 
 def environment_digest_here(device: Device, threads: int | None) -> str:
@@ -132,7 +134,8 @@ def command_line(arguments: Sequence[str] | None = None) -> str:
 
     ``arguments`` stand in for the process's own.
     """
-    return shlex.join([Path(sys.argv[0]).name, *(sys.argv[1:] if arguments is None else arguments)])
+    given = sys.argv[1:] if arguments is None else arguments
+    return encodable(shlex.join([Path(sys.argv[0]).name, *given]))
 
 
 def collect(device: Device, threads: int | None) -> Provenance:

@@ -66,7 +66,7 @@ def peak(chip: str) -> Peak:
     """The row of a chip. Raises `InputError` with the known ones."""
     rows = peaks()
     if chip not in rows:
-        raise InputError(f"{chip!r} is not a known chip; {known(rows)}")
+        raise InputError(f"{chip!r} is not a known chip; {known(rows, chip)}")
     return rows[chip]
 
 

@@ -69,18 +69,25 @@ def _line_rows(content: Content, name: str) -> Iterator[Row]:
             continue
         where = f"{name}, line {number}"
         try:
-            row = json.loads(line)
+            row, twice = _decoded(line)
         except UnicodeDecodeError as error:
             raise InputError(f"{where}: not UTF-8: {error.reason}; save it as UTF-8") from error
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: not valid JSON: {error}") from error
-        yield _object(row, where), where
+            raise InputError(f"{where}: not valid JSON: {_in_line(error)}") from error
+        yield _object(row, where, twice), where
+
+
+def _in_line(error: Exception) -> str:
+    """What is wrong in a line, whose number was said."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at character {error.colno}"
+    return str(error)
 
 
 def _array_rows(content: Content, name: str) -> Iterator[Row]:
     """A JSON array of objects; files named so often hold an object per line instead."""
     try:
-        rows = json.loads(content.data)
+        rows, twice = _decoded(content.data)
     except UnicodeDecodeError as error:
         raise InputError(f"{name}: not UTF-8: {error.reason}; save it as UTF-8") from error
     except (ValueError, RecursionError) as error:
@@ -90,13 +97,42 @@ def _array_rows(content: Content, name: str) -> Iterator[Row]:
         return
     for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1):
         where = f"{name}, row {number}"
-        yield _object(row, where), where
+        yield _object(row, where, twice), where
 
 
-def _object(row: object, where: str) -> dict[str, Any]:
+def _decoded(text: bytes) -> tuple[Any, list[tuple[dict[str, Any], str]]]:
+    """The value, and the objects in it that have a key twice, each with that key.
+
+    Who reads such an object takes the last value (RFC 8259, 4: "unpredictable"), and the row may
+    have meant the other.
+    """
+    twice: list[tuple[dict[str, Any], str]] = []
+
+    def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice.append((found, next(name for name in names if names.count(name) > 1)))
+        return found
+
+    return json.loads(text, object_pairs_hook=made), twice
+
+
+def _object(
+    row: object, where: str, twice: Sequence[tuple[dict[str, Any], str]] = ()
+) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise InputError(f"{where}: want an object with prompt, chosen and rejected")
+    for found, name in twice:
+        if _within(row, found):
+            shown = shown_path(name, 40)
+            raise InputError(f"{where}: {shown!r} is there twice in one object; keep one of them")
     return row
+
+
+def _within(value: object, wanted: object) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return value is wanted or any(_within(part, wanted) for part in parts)
 
 
 def _parquet_rows(content: Content, name: str, columns: Container[str]) -> Iterator[Row]:

@@ -169,7 +169,7 @@ class Layouts:
 
     def _mapped(self, row: Mapping[str, Any], where: str) -> dict[str, Any]:
         """The row with the named columns under their fields' names, and the fields' own."""
-        own = {name.lower(): value for name, value in row.items()}
+        own = {name.lower(): value for name, value in row.items()} | dict(row)
         mapped = {name: own[name] for name in ("prompt", *self._answers()) if name in own}
         for name, column in self.columns.items():
             mapped[name] = _at(row, column, where)

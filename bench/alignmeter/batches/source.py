@@ -207,7 +207,9 @@ def data_digest(data: str, columns: str = AUTO, bad_rows: str = DROP) -> str:
     """
     if is_drawn(data):
         if columns != AUTO:
-            raise InputError(f"columns {columns} are those of a file, and {data} data have none")
+            raise InputError(
+                f"columns {columns} are those of a file, and {data} data have none; leave them out"
+            )
         return digest(recipe(data))
     return open_dataset(data, columns, bad_rows).digest
 

@@ -26,7 +26,7 @@ from alignmeter.cells.settings import DEFAULTS, SETTINGS
 from alignmeter.cells.toml_document import decode_toml, read_toml
 from alignmeter.cells.values import check_value
 from alignmeter.errors import InputError, known
-from alignmeter.text import plain, shortened
+from alignmeter.text import plain, shortened, shown_path
 
 _LONGEST_REASON = 200
 """Characters of an exclusion's reason that are shown."""
@@ -172,9 +172,37 @@ def read_overrides(flags: Mapping[str, str | None]) -> Grid:
         if text is not None:
             flag = AXES[name].flag
             parts = text.split(",") if AXES[name].several else [text]
-            values = [part.strip() for part in parts]
-            overrides[name] = tuple(check_value(name, value, flag) for value in values)
+            if name in PATHS:
+                parts = _paths(parts, flag)
+            overrides[name] = tuple(check_value(name, part.strip(), flag) for part in parts)
     return overrides
+
+
+def _paths(parts: Sequence[str], flag: str) -> list[str]:
+    """The parts; those that are a path together are one, for a name may hold commas.
+
+    Raises `InputError` where they are paths one by one as well.
+    """
+    found, i = [], 0
+    while i < len(parts):
+        ends = range(len(parts), i + 1, -1)
+        end = next((end for end in ends if _there(",".join(parts[i:end]).strip())), i + 1)
+        whole, within = ",".join(parts[i:end]), [part.strip() for part in parts[i:end]]
+        if len(within) > 1 and all(map(_there, within)):
+            raise InputError(
+                f"{flag}: {shown_path(whole, 80)!r} is one path and {len(within)} paths with "
+                "commas between them; rename one, or list them in a matrix file"
+            )
+        found.append(whole)
+        i = end
+    return found
+
+
+def _there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # a name that no file system takes
+        return False
 
 
 def expand(matrix: Matrix, overrides: Mapping[str, Sequence[AxisValue]]) -> list[Choice]:

@@ -34,9 +34,12 @@ def decode_toml(data: bytes, kind: type[T], where: str) -> T:
     naming ``where``, the key and its value, what would be right, or the known keys.
     """
     try:
-        document = tomllib.loads(data.decode())
+        # With or without a byte order mark, which editors put there: TOML 1.1 ignores it.
+        document = tomllib.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise InputError(f"{where}: not UTF-8 text ({error})") from error
+        raise InputError(
+            f"{where}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from error
     except (ValueError, RecursionError) as error:  # ValueError: also a number of 4300 digits
         raise InputError(f"{where}: not valid TOML: {error}") from error
     said = f"is {_shown(document['schema'])}" if "schema" in document else "is missing"

@@ -15,7 +15,7 @@ from alignmeter.cells.places import check_path, note_place
 from alignmeter.cells.settings import Settings, read_settings
 from alignmeter.cli.options import axis_options, data_options, measure_options, note
 from alignmeter.errors import InputError
-from alignmeter.records.folder import write_record
+from alignmeter.records.folder import check_writable, record_path, write_record
 from alignmeter.streams import tell
 
 
@@ -59,6 +59,7 @@ def cell(
         planned = _planned_as(spec, named, bad_rows)
     for sentence in input_notes([planned]):
         note(sentence)
+    check_writable(record_path(out, planned.cell.id, replicate))
     finished = _measured(planned, replicate, settings).of_run(run)
     record = finished.record
     # No `open_run`: many jobs fill one folder at once, so none may lock it, and no run file speaks

@@ -4,6 +4,7 @@ __all__ = ["FAULT", "Outermost", "run_to_end"]
 
 import contextlib
 import errno
+import io
 import os
 import sys
 import tempfile
@@ -15,13 +16,18 @@ from typing import Any
 import click
 
 from alignmeter.errors import InputError
-from alignmeter.streams import separate, settle, tell, user_stream
-from alignmeter.text import shortened
+from alignmeter.streams import separate, settle, tell
+from alignmeter.text import sentence, shortened, shown_path
 
 _WRONG = 2
 _INTERRUPTED = 130
 _NO_READER = 141
 """What a shell gives for SIGPIPE: who read the output, ``head`` say, has seen enough."""
+_OF_MACHINE = frozenset((
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE,
+    errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG,
+))  # fmt: skip
+"""What an operating system refuses at a place whatever the program does: no fault of ours."""
 FAULT = 70
 """EX_SOFTWARE of ``sysexits.h``. 1, Python's own, would say that a gate failed."""
 _SAID = 120
@@ -77,10 +83,10 @@ def _status(command: click.Command) -> int:
         sys.stdout.flush()
         return status or 0  # None: a command that returned
     except click.ClickException as error:
-        error.show(user_stream())
+        _show(error)
         return _WRONG  # click itself gives 1 for some
     except InputError as error:
-        tell(f"Error: {error}")
+        tell(f"Error: {sentence(str(error))}")
         return _WRONG
     except (KeyboardInterrupt, click.Abort):
         return _INTERRUPTED
@@ -88,6 +94,14 @@ def _status(command: click.Command) -> int:
         return _of_error(escaped.error)
     except Exception as error:  # noqa: BLE001 - whatever it is, it has a status and a sentence
         return _of_error(error)
+
+
+def _show(error: click.ClickException) -> None:
+    """As click does, which quotes what was given as it is."""
+    shown = io.StringIO()
+    error.show(shown)
+    usage, mark, said = shown.getvalue().partition("Error: ")
+    tell(f"{usage}{mark}{sentence(' '.join(said.split()))}")
 
 
 def _check_folder() -> None:
@@ -103,6 +117,10 @@ def _check_folder() -> None:
 def _of_error(error: Exception) -> int:
     if isinstance(error, OSError) and _is_of_output(error):
         return _without_output(error)
+    if isinstance(error, OSError) and error.errno in _OF_MACHINE and error.filename:
+        place = shown_path(str(error.filename))
+        tell(f"Error: {place}: {error.strerror}; mend that, or give another place")
+        return _WRONG
     return _fault(error)
 
 

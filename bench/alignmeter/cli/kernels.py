@@ -10,7 +10,7 @@ import click
 
 from alignmeter import __version__
 from alignmeter.errors import InputError, known
-from alignmeter.records.folder import write_bytes
+from alignmeter.records.folder import check_writable, write_bytes
 from alignmeter.records.portability import (
     SCHEMA_VERSION,
     Portability,
@@ -51,6 +51,8 @@ def kernels(
     from alignmeter_kernels.portability import triton_version
 
     jobs = _jobs(targets, names, dtypes)
+    if out is not None:
+        check_writable(out)
     table = Portability(
         schema_version=SCHEMA_VERSION,
         triton=triton_version(),

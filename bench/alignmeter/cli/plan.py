@@ -13,7 +13,7 @@ from alignmeter.analysis.chips import Peak, peak, peaks
 from alignmeter.cells.matrix import read_matrix, read_overrides
 from alignmeter.cli.options import axis_options, data_options, note
 from alignmeter.errors import InputError
-from alignmeter.records.folder import PLAN_FILE, write_bytes
+from alignmeter.records.folder import PLAN_FILE, check_writable, write_bytes
 from alignmeter.records.prediction import Fit, NotPlanned, Prediction, encode_predictions
 from alignmeter.records.record import Reason
 from alignmeter.registry import PLAN_ACCELERATOR
@@ -51,6 +51,8 @@ def plan(
 
     found: list[Prediction] = []
     not_planned: list[NotPlanned] = []
+    if out is not None:
+        check_writable(out / PLAN_FILE)
     cells = plan_matrix(chosen, overrides, note, bad_rows=bad_rows)
     with counted("planned", len(cells)) as advance:
         for planned in cells:
@@ -98,7 +100,10 @@ def _refuse(reason: Reason | None) -> None:
 def _chips(names: str | None) -> Mapping[str, Peak]:
     if names is None:
         return peaks()
-    return {name: peak(name) for name in (part.strip() for part in names.split(",")) if name}
+    wanted = [part for part in map(str.strip, names.split(",")) if part]
+    if not wanted:
+        raise InputError("--for names no chip; give one such as H100-SXM, or leave it out for all")
+    return {name: peak(name) for name in wanted}
 
 
 def _predicted(cell: Any, rows: Mapping[str, Peak], largest: bool) -> Prediction:

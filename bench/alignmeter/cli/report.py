@@ -8,7 +8,7 @@ import click
 
 from alignmeter.analysis.prices import read_prices
 from alignmeter.errors import InputError
-from alignmeter.records.folder import Loaded, load_folders
+from alignmeter.records.folder import FOLDER_WANTED, Loaded, load_folders
 from alignmeter.streams import tell
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -66,5 +66,5 @@ def _loaded(folders: tuple[Path, ...]) -> Loaded:
     for sentence in loaded.refused:
         tell(f"Error: {sentence}")
     if not loaded.records:
-        raise InputError(f"no records in {', '.join(map(str, folders))}")
+        raise InputError(f"no records in {', '.join(map(str, folders))}; {FOLDER_WANTED}")
     return loaded

@@ -26,6 +26,7 @@ from alignmeter.records.folder import CAPACITY_FILE, write_bytes
 from alignmeter.records.record import VRAM
 from alignmeter.session import Planned
 from alignmeter.session.launcher import Launcher
+from alignmeter.text import sentence
 
 
 class CapacityBench:
@@ -63,7 +64,7 @@ class CapacityBench:
             )  # fmt: skip
             store_point(self._searches.folder, point)
         except InputError as error:
-            pytest.fail(str(error), pytrace=False)
+            pytest.fail(sentence(str(error)), pytrace=False)
         self._searches.points.append(point)
         self._benchmark.extra_info.update(
             cell=point.cell.id,

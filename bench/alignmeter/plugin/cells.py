@@ -13,6 +13,7 @@ from alignmeter.plugin.measuring import CellChoice, Measuring
 from alignmeter.records.record import Record
 from alignmeter.session import Replicate
 from alignmeter.session.replicate import Finished
+from alignmeter.text import sentence
 
 _SKIPPED = ("unsupported", "oom", "predicted_oom")
 """What a cell can be without a fault of the software; anything else but ``ok`` is a failure."""
@@ -59,6 +60,9 @@ class CellBench:
             if failure.status in _SKIPPED:
                 pytest.skip(reported)
             pytest.fail(reported, pytrace=False)
+        except InputError as error:
+            self.cut_short(error)
+            pytest.fail(sentence(str(error)), pytrace=False)
         except BaseException as error:
             self._benchmark.has_error = True  # pytest-benchmark sets it for `Exception` alone
             self.cut_short(error)
@@ -106,7 +110,7 @@ class CellBench:
             record = self._run.opened.store(finished)
         except InputError as error:
             self._run.in_flight = None
-            pytest.fail(str(error), pytrace=False)
+            pytest.fail(sentence(str(error)), pytrace=False)
         self._run.in_flight = None
         return record
 

@@ -32,6 +32,7 @@ from alignmeter.plugin.options import Asked, option, read_asked
 from alignmeter.plugin.suites import HOW, SEARCHES, cell_tests, check_items, missing_matrix
 from alignmeter.plugin.summary import show
 from alignmeter.records.capacity import SearchedAxis, Searches
+from alignmeter.text import sentence
 
 # A pytest that measures nothing should not wait for torch: what imports it is imported where it is
 # used.
@@ -62,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
         asked = read_asked(config)
         opened = _opened(config, asked)
     except InputError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(sentence(str(error))) from error
     searches = Searches(folder=asked.folder, limit_bytes=asked.limit_bytes, points=opened.capacity)
     run = Measuring(asked=asked, opened=opened, searches=searches)
     config.stash[RUN] = run

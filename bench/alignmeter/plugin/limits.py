@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from alignmeter.errors import InputError
 from alignmeter.plugin.measuring import measuring
 from alignmeter.text import plain
 
@@ -55,6 +56,8 @@ def why_cut_short(error: BaseException) -> tuple[str, str, str]:
         return "crashed", "interrupted", f"{error} ended the run while this cell was measured"
     if isinstance(error, KeyboardInterrupt):
         return "crashed", "interrupted", "Ctrl-C ended the run while this cell was measured"
+    if isinstance(error, InputError):
+        return "crashed", "input_unusable", str(error)
     text = plain(str(error))
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if "timeout" in said.lower():

@@ -4,17 +4,22 @@ __all__: list[str] = []
 
 import argparse
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
 import pluggy
 import pytest
 
-from alignmeter.plugin.options import add_options
+from alignmeter.plugin.options import PREFIX, add_options
 
 _PREFIXED = "alignmeter.plugin.prefixed"
 _UNDO = "alignmeter_undo"
+_OURS = str(Path(__file__).parent)
+_INSTALLED = ("site-packages", "dist-packages")
+"""Folders of what is installed, pytest's own plugins among it."""
 _REFUSED = (ValueError, argparse.ArgumentError)
 """What pytest and argparse raise for a name that is taken."""
 
@@ -42,8 +47,7 @@ class _Watch:
     ) -> None:  # fmt: skip
         error = outcome.exception
         if hook_name == "pytest_addoption" and isinstance(error, _REFUSED) and _is_ours(error):
-            plugin = hook_impls[-1].plugin
-            where = getattr(plugin, "__file__", None) or repr(plugin)
+            where = _file_of(hook_impls[-1].plugin)
             outcome.force_exception(pytest.UsageError(_sentence(error, where)))
 
     @pytest.hookimpl(tryfirst=True)
@@ -81,20 +85,38 @@ def _names(error: Exception) -> list[str]:
 def _sentence(error: Exception, where: str | None) -> str:
     named = next(iter(name for name in _names(error) if name in _flags()), str(error))
     flag = named if named.startswith("--") else f"--{named.replace('_', '-')}"
+    both = f"{flag} is an option of alignmeter and of {where or 'another plugin'}"
+    if flag.startswith(PREFIX):
+        return f"{both}; call it otherwise there"
     return (
-        f"{flag} is an option of alignmeter and of {where or 'another plugin'}; load alignmeter "
-        f"with -p {_PREFIXED}, which has it as --alignmeter-{flag.removeprefix('--')} only"
+        f"{both}; load alignmeter with -p {_PREFIXED}, which has it as "
+        f"{PREFIX}{flag.removeprefix('--')} only"
     )
 
 
 def _owner(error: Exception, pluginmanager: pytest.PytestPluginManager) -> str | None:
-    """The file of who had the name before us, found by the constants of its code."""
-    names = set(_names(error))
+    """The file of who had the name before us, found by the constants of its code.
+
+    A name may be put together, or lie in a module that the plugin calls: it is then the conftest
+    or plugin of somebody's own, if there is but one.
+    """
+    names, own = set(_names(error)), []
     for plugin in pluginmanager.get_plugins():
         code = getattr(getattr(plugin, "pytest_addoption", None), "__code__", None)
-        if code is not None and names & set(_constants(code)):
-            return getattr(plugin, "__file__", None)
-    return None
+        where = _file_of(plugin)
+        if code is None or where is None or where.startswith(_OURS):
+            continue
+        if names & set(_constants(code)):
+            return where
+        if not any(part in where for part in _INSTALLED):
+            own.append(where)
+    return own[0] if len(own) == 1 else None
+
+
+def _file_of(plugin: object) -> str | None:
+    """The file of a module, or of an object's class."""
+    module = plugin if hasattr(plugin, "__file__") else sys.modules.get(type(plugin).__module__)
+    return getattr(module, "__file__", None)
 
 
 def _constants(code: CodeType) -> Iterator[object]:

@@ -44,8 +44,8 @@ def add_options(group: pytest.OptionGroup, *, short: bool) -> None:
     """``--benchmark``, a flag per axis, and how to measure; ``short``: in both spellings."""
     for flag, about in _options():
         names = [PREFIX + flag.removeprefix("--")]
-        # Where a conftest has the short name, it may have what pytest would call the value, too.
-        dest = (flag if short else names[0]).removeprefix("--").replace("-", "_")
+        # A conftest may call a value as pytest would call ours: argparse lets it set both.
+        dest = names[0].removeprefix("--").replace("-", "_")
         group.addoption(*([flag] if short else []), *names, **{"dest": dest, **about})
 
 

@@ -16,6 +16,7 @@ from alignmeter.errors import InputError
 from alignmeter.plugin.measuring import CellChoice, Measuring, measuring
 from alignmeter.plugin.options import settings_for
 from alignmeter.records.capacity import SearchedAxis
+from alignmeter.text import sentence
 
 if TYPE_CHECKING:  # it imports torch
     from alignmeter.session import Planned
@@ -122,7 +123,7 @@ def check_items(run: Measuring, items: list[pytest.Item]) -> None:
     repeats.
     """
     if run.faults:
-        raise pytest.UsageError(run.faults[0])
+        raise pytest.UsageError(sentence(run.faults[0]))
     seen: set[tuple[str, object, str, int]] = set()
     for item in items:
         choice = _choice(item)

@@ -2,8 +2,11 @@
 
 __all__ = [
     "Loaded",
+    "check_writable",
     "default_folder",
+    "json_files",
     "load_folders",
+    "not_written",
     "read_record",
     "record_path",
     "timeline_path",
@@ -19,7 +22,7 @@ import os
 import platform
 import stat
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
@@ -34,7 +37,7 @@ from alignmeter.records.portability import Portability, decode_portability
 from alignmeter.records.prediction import Prediction, decode_predictions
 from alignmeter.records.record import Record, decode_record, encode_record
 from alignmeter.records.timeline import Timeline, encode_timeline
-from alignmeter.text import shortened
+from alignmeter.text import sentence
 from alignmeter.units import bytes_text
 
 RUN_FILE = "run.json"
@@ -44,12 +47,11 @@ KERNELS_FILE = "kernels.json"
 """What `alignmeter kernels --out DIR/kernels.json` stored beside the records."""
 CAPACITY_FILE = "capacity.json"
 """What `pytest --benchmark suites/bench_capacity.py --results DIR` stored."""
+FOLDER_WANTED = "give a folder that `alignmeter run` wrote"
 _FORMER_CAPACITY_FILE = "frontier.json"
 """Its name while the search was called a frontier."""
 _LARGEST_BYTES = 64 << 20
 """A record has some 7 KiB. What is so large is something else; reading it could take all memory."""
-_LONGEST = 500
-"""Characters of a sentence about a file, which may quote what the file says."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +127,31 @@ def write_bytes(path: Path, data: bytes) -> None:
     _write_together(path.parent, {path.name: data})
 
 
+def not_written(path: Path, error: OSError) -> InputError:
+    """The error that says so, in words for who chose the path."""
+    why = str(error.strerror or error)
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        why = "there is a file where a folder is wanted; give another name"
+    elif isinstance(error, IsADirectoryError):
+        why = "there is a folder of that name; give another one"
+    return InputError(f"{path}: cannot be written: {why}")
+
+
+def check_writable(path: Path) -> None:
+    """Before work whose result goes to ``path``: raise `InputError` if `write_bytes` could not."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+    except OSError as error:
+        raise not_written(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):  # never made
+            partial.unlink()
+    if path.is_dir():
+        raise not_written(path, IsADirectoryError())
+
+
 def _write_together(folder: Path, files: Mapping[str, bytes]) -> None:
     """The same for several: all are on the disk before the first is renamed, in their order."""
     path = folder
@@ -145,7 +172,7 @@ def _write_together(folder: Path, files: Mapping[str, bytes]) -> None:
         finally:
             os.close(handle)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise not_written(path, error) from error
     finally:
         for partial in partials.values():
             with contextlib.suppress(OSError):  # renamed, or never made
@@ -176,7 +203,7 @@ def write_record(folder: Path, record: Record, timeline: Timeline | None = None)
 
 
 def load_folders(folders: Iterable[Path]) -> Loaded:
-    """All records below ``folders``; a bad file is refused by name and the rest is still read.
+    """All records below ``folders``; a bad file or folder is refused by name, the rest is read.
 
     A file ``kernels.json`` is read as a portability table, ``plan.json`` as plans,
     ``capacity.json`` as searches. What is there more than once, in copies or because folders
@@ -188,14 +215,27 @@ def load_folders(folders: Iterable[Path]) -> Loaded:
     sharing = Sharing()
     for folder in folders:
         if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder; give one that `alignmeter run` wrote")
-        files = sorted(folder.rglob("*.json"), key=lambda path: (path.parent.parts, path.name))
+            raise InputError(f"{folder}: no such folder; {FOLDER_WANTED}")
+        found = json_files(folder, loaded.refused)
+        files = sorted(found, key=lambda path: (path.parent.parts, path.name))
         for _, run in groupby(files, key=lambda path: path.parent):
             first = len(loaded.records)
             for path in run:
                 _read(loaded, path, seen)
             loaded.records[first:] = map(sharing.record, loaded.records[first:])
     return loaded
+
+
+def json_files(folder: Path, refused: list[str]) -> Iterator[Path]:
+    """What ends in ``.json`` below ``folder``; ``refused`` gets a sentence for each folder there
+    that cannot be read, whose records would be missing without a word.
+    """
+
+    def note(error: OSError) -> None:
+        refused.append(sentence(f"{error.filename}: cannot be read: {error.strerror}"))
+
+    for place, folders, files in os.walk(folder, onerror=note):
+        yield from (Path(place, name) for name in (*folders, *files) if name.endswith(".json"))
 
 
 def _read(loaded: Loaded, path: Path, seen: set[bytes]) -> None:
@@ -208,9 +248,9 @@ def _read(loaded: Loaded, path: Path, seen: set[bytes]) -> None:
             _add(loaded, data, path)
         seen.add(known)
     except InputError as error:
-        loaded.refused.append(_one_line(str(error)))
+        loaded.refused.append(sentence(str(error)))
     except OSError as error:
-        loaded.refused.append(_one_line(f"{path}: cannot be read: {error.strerror or error}"))
+        loaded.refused.append(sentence(f"{path}: cannot be read: {error.strerror or error}"))
 
 
 def read_record(path: Path) -> Record:
@@ -229,12 +269,6 @@ def _contents(path: Path) -> bytes:
             f"{bytes_text(_LARGEST_BYTES)}"
         )
     return path.read_bytes()
-
-
-def _one_line(sentence: str) -> str:
-    """The sentence without line breaks and bytes that are no text, and not without end."""
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence)
-    return shortened(shown, _LONGEST)
 
 
 def _add(loaded: Loaded, data: bytes, path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from alignmeter.errors import InputError
+from alignmeter.records.folder import not_written
 
 _LOCK = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
@@ -44,7 +45,7 @@ def locked(folder: Path) -> Iterator[None]:
                 f"{folder}: this file system gives no lock ({error.strerror}); "
                 "give a folder on another one"
             ) from error
-        raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from error
+        raise not_written(folder, error) from error
     try:
         _tidy(folder)
         yield

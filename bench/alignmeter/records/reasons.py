@@ -1,11 +1,7 @@
-"""The reason codes of records, each with a sentence and what helps.
+"""The reason codes of records, each with a sentence and what helps."""
 
-``python -m alignmeter.records.reasons`` prints `docs/reasons.md`.
-"""
+__all__ = ["REASONS", "Code", "Reason"]
 
-__all__ = ["REASONS", "Code", "Reason", "markdown_page"]
-
-import sys
 from enum import StrEnum
 
 import msgspec
@@ -85,6 +81,12 @@ class Code(StrEnum):
         "the checkpoint's files are not those that were checked before the run",
         "leave the folder alone while cells run, and measure again",
     )
+    INPUT_UNUSABLE = (
+        "input_unusable",
+        "an input could not be used when the cell came to it, though it was in order before the "
+        "run",
+        "mend what the text names, leave it alone while cells run, and measure again",
+    )
     WEIGHTS_NOT_FINITE = (
         "weights_not_finite",
         "the checkpoint's own weights hold NaN or infinity",
@@ -128,7 +130,7 @@ class Code(StrEnum):
     )
     NON_FINITE_LOSS = (
         "non_finite_loss",
-        "a loss was NaN or infinite",
+        "a loss was NaN or infinite, or the probabilities from which a rollout is sampled",
         "find the operator with `--kernels stock` and `--precision fp32`; check the data",
     )
     FIRST_LOSS = (
@@ -280,21 +282,3 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     code: str
     text: str
-
-
-def markdown_page() -> str:
-    """`docs/reasons.md`: the table of all codes."""
-    rows = [f"| `{code}` | {code.meaning} | {code.remedy} |" for code in Code]
-    return "\n".join([_HEAD, "| code | meaning | what helps |", "|---|---|---|", *rows, ""])
-
-
-_HEAD = """# Reason codes
-
-What a [record](records.md) gives as `code` beside a status that is not `ok`, a figure that is
-missing, or a metric that is invalid. `text` beside it has the particulars. Made by
-`python -m alignmeter.records.reasons`.
-"""
-
-
-if __name__ == "__main__":
-    sys.stdout.write(markdown_page())

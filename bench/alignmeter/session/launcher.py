@@ -31,6 +31,8 @@ _SAID_BYTES = 16384
 """How much of the end of a worker's output is read when it died."""
 _KEPT_BYTES = 1 << 20
 """The same, for the log."""
+_TRACED = "USDT:"
+"""Begins what torch's profiler prints of each start and stop of its own; nobody dies of that."""
 _SERVER_LOST = 255
 """What multiprocessing gives as exit status when the forkserver can tell none."""
 _ANY_SEED = {"PYTHONHASHSEED": "random"}
@@ -160,7 +162,8 @@ class Worker:
         elif code is not None and code < 0:
             name = _SIGNALS.get(-code, f"signal {-code}")
             how = f"was ended by {name}{_killed() if name == 'SIGKILL' else ''}"
-        tail = self._said(_SAID_BYTES).decode(errors="replace").strip().splitlines()[-3:]
+        said_lines = self._said(_SAID_BYTES).decode(errors="replace").strip().splitlines()
+        tail = [line for line in said_lines if not line.startswith(_TRACED)][-3:]
         said = f"; its last words: {' / '.join(tail)}" if tail else ""
         raise CellError("crashed", "worker_died", shortened(f"the worker {how}{said}", 2000))
 

@@ -1,8 +1,9 @@
 """Where a cell's reference comes from: the package, this machine's cache, or a CPU worker now."""
 
-__all__ = ["obtain_reference"]
+__all__ = ["Obtained", "obtain_reference"]
 
 import contextlib
+from dataclasses import dataclass
 
 import msgspec
 
@@ -21,10 +22,19 @@ from alignmeter.session.launcher import Launcher
 from alignmeter.worker.agreement import checked_cell, is_reference, is_rounded, sliced_layers
 
 
-def obtain_reference(
-    cell: Cell, *, seed: int, launcher: Launcher, timeout_s: float
-) -> tuple[Reference | None, str]:
-    """The cell's reference, or ``None`` and why there is none. Never raises for the cell's sake."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Obtained:
+    """A reference, or ``why`` there is none; ``failure``: the code of what ended its worker."""
+
+    reference: Reference | None = None
+    why: str = ""
+    failure: str | None = None
+
+
+def obtain_reference(cell: Cell, *, seed: int, launcher: Launcher, timeout_s: float) -> Obtained:
+    """The cell's reference, or why there is none. Raises no `CellError`, and `InputError` where
+    the cell's data cannot be shared.
+    """
     cell = checked_cell(cell)
     layers, rounded = sliced_layers(cell), is_rounded(cell)
     key = reference_key(
@@ -32,21 +42,23 @@ def obtain_reference(
     )
     found = packaged_references().get(key)
     if found is not None:
-        return found, ""
+        return Obtained(reference=found)
     if is_reference(cell):
-        return None, "unchecked: this cell is computed as the reference is, and none is packaged"
+        text = "unchecked: this cell is computed as the reference is, and none is packaged"
+        return Obtained(why=text)
     path = cached_references() / f"{key}.json"
     with contextlib.suppress(OSError, msgspec.MsgspecError):
         found = msgspec.json.decode(path.read_bytes(), type=Reference)
         if found.silent_adapters is not None:  # older versions did not look
-            return found, ""
+            return Obtained(reference=found)
     try:
         found = _computed(cell, seed, layers, rounded, launcher, timeout_s)
     except CellError as error:
-        return None, f"unchecked: no reference: {error.code}: {error.text}"
+        text = f"unchecked: no reference: {error.code}: {error.text}"
+        return Obtained(why=text, failure=error.code)
     with contextlib.suppress(InputError):  # a home that cannot be written costs a repetition only
         write_bytes(path, msgspec.json.encode(found))
-    return found, ""
+    return Obtained(reference=found)
 
 
 def _computed(

@@ -12,16 +12,19 @@ from alignmeter.accelerators import device_or_host
 from alignmeter.accelerators.provenance import collect
 from alignmeter.batches import data_counts, share_rows
 from alignmeter.cells.settings import Settings
-from alignmeter.errors import CellError
+from alignmeter.errors import CellError, InputError
+from alignmeter.records.reasons import Code
 from alignmeter.records.record import Provenance, Reason, Record
 from alignmeter.records.timeline import Timeline
 from alignmeter.session.findings.assemble import Findings, assemble
+from alignmeter.session.findings.numerics import blame_failure
 from alignmeter.session.findings.warmup import MOST_EXTRA, is_settled
 from alignmeter.session.launcher import Launcher, Worker
 from alignmeter.session.references import obtain_reference
 from alignmeter.session.resolve import Planned
 from alignmeter.session.sampling import Sampling
 from alignmeter.session.time_limit import time_limit_s
+from alignmeter.text import encodable
 from alignmeter.worker.agreement import checked_cell, sliced_layers
 from alignmeter.worker.messages import MemoryProfile, StepReport
 
@@ -35,7 +38,7 @@ class Finished:
 
     def of_run(self, run: str) -> "Finished":
         """The same, its record naming the run that it belongs to; an empty name names none."""
-        provenance = msgspec.structs.replace(self.record.provenance, run=run)
+        provenance = msgspec.structs.replace(self.record.provenance, run=encodable(run))
         record = msgspec.structs.replace(self.record, provenance=provenance)
         return Finished(record=record, timeline=self.timeline)
 
@@ -54,6 +57,7 @@ class Replicate:
     launcher: Launcher
     _found: Findings = field(init=False)
     _worker: Worker | None = field(init=False, default=None)
+    _reference_failure: str | None = field(init=False, default=None)
     _limit_s: float = field(init=False)
     _deadline: float = field(init=False, default=0.0)
 
@@ -78,9 +82,11 @@ class Replicate:
                 reason = self.planned.predicted_oom
                 raise CellError("predicted_oom", reason.code, reason.text)
             cell, seed = self.planned.cell, self.settings.seed
-            self._found.reference, self._found.unchecked = obtain_reference(
+            obtained = obtain_reference(
                 cell, seed=seed, launcher=self.launcher, timeout_s=self._limit_s
             )
+            self._found.reference, self._found.unchecked = obtained.reference, obtained.why
+            self._reference_failure = obtained.failure
             self._deadline = time.monotonic() + self._limit_s
             self._worker = self.launcher.start()
             self._found.worker_start_s = self._worker.start_s
@@ -149,9 +155,21 @@ class Replicate:
             except CellError:
                 pass  # noted: the record says so
         self.close()
+        self._blame()
         if self._found.provenance is None:
             self._found.provenance = _provenance_without_worker(self.planned)
         return Finished(record=assemble(self._found), timeline=self._timeline())
+
+    def _blame(self) -> None:
+        """Of steps that could not go on, their numbers being none: what brought that about."""
+        found = self._found
+        if found.failure is not None and found.failure[1].code == Code.NON_FINITE_LOSS:
+            status, reason = found.failure
+            reason = blame_failure(
+                found.cell, reason, found.observed, found.reference, self._reference_failure,
+                found.notes,
+            )  # fmt: skip
+            found.failure = status, reason
 
     def cut_short(self, status: str, code: str, text: str) -> Finished:
         """`finish` for a replicate that something outside ended, unless it had failed before."""
@@ -197,7 +215,11 @@ _STAGES = ("build", "prepare", "agreement", "sliced_agreement", "memory_step", "
 
 
 class _Noting:
-    """Keeps the `CellError` that passes through it for the record."""
+    """Keeps the `CellError` that passes through it for the record.
+
+    An `InputError` becomes one: what was in order before the run and is of no use now costs its
+    cell, not the run.
+    """
 
     def __init__(self, found: Findings, timeout_s: float) -> None:
         self._found, self._timeout_s = found, timeout_s
@@ -206,6 +228,10 @@ class _Noting:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, InputError):
+            reason = Reason(code=Code.INPUT_UNUSABLE, text=str(error))
+            self._found.failure = "crashed", reason
+            raise CellError("crashed", reason.code, reason.text) from error
         if isinstance(error, CellError):
             text = error.text
             if error.status == "timeout":

@@ -20,13 +20,14 @@ import torch
 from alignmeter.architectures.base import WHOLE_SIZES
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.architectures.precision import REFERENCE, precision_of
-from alignmeter.batches import Batch, BatchSource, SharedRows, open_batches
+from alignmeter.batches import Batch, BatchSource, SharedRows
 from alignmeter.cells.cell import Cell, as_teacher
 from alignmeter.methods import Method, TrainingStep, open_method, open_setup
 from alignmeter.records.reference import Reference, Signals
 from alignmeter.registry import PEFT_MODES, ROLLOUTS, default_name
 from alignmeter.training.step import SilentProbe
 from alignmeter.worker.gradients import GradientWatch
+from alignmeter.worker.inputs import reading_checkpoint, shared_batches
 from alignmeter.worker.messages import Observed
 
 AGREEMENT_STEPS = 2
@@ -142,11 +143,13 @@ def make_reference(
         cell, **_PLAIN, checkpointing="off", ref=PEFT_MODES[cell.peft].default_ref
     )
     method = open_method(cell.method)
-    setup = open_setup(
-        plain, cpu, seed=seed, layers=layers, rounded=torch.bfloat16 if rounded else None
-    )
-    batches = open_batches(plain, vocab_size=setup.vocab_size, seed=seed, shared=shared)
-    observed = observe(method.build(setup), batches, method, cpu)
+    with reading_checkpoint(plain):
+        setup = open_setup(
+            plain, cpu, seed=seed, layers=layers, rounded=torch.bfloat16 if rounded else None
+        )
+        batches = shared_batches(plain, vocab_size=setup.vocab_size, seed=seed, shared=shared)
+        step = method.build(setup)
+    observed = observe(step, batches, method, cpu)
     return Reference(
         signals=observed.signals,
         rollouts=observed.rollouts,

@@ -12,9 +12,7 @@ from typing import Any
 from alignmeter.accelerators import broken_by_fork
 from alignmeter.cells.places import adopt_places
 from alignmeter.children import die_with_parent
-from alignmeter.errors import CellError
-from alignmeter.text import shortened, without_frames
-from alignmeter.worker.out_of_memory import is_out_of_memory
+from alignmeter.worker.failures import classified
 
 
 def serve(
@@ -56,19 +54,5 @@ def serve(
                 result = getattr(workload, verb)(*arguments)
             answer: tuple[object, ...] = ("ok", result)
         except BaseException as error:  # noqa: BLE001 - every failure becomes a record
-            answer = ("failed", *_classified(error))
+            answer = ("failed", *classified(error))
         connection.send(answer)
-
-
-def _classified(error: BaseException) -> tuple[str, str, str]:
-    """Status, reason code and text of an exception in the worker."""
-    memory = is_out_of_memory(error)  # a user's own function may fail for that too
-    if isinstance(error, CellError) and not memory:
-        return error.status, error.code, error.text
-    text = shortened(f"{type(error).__name__}: {without_frames(str(error))}".strip(), 2000)
-    if memory:
-        return "oom", "out_of_memory", text
-    import traceback
-
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return "crashed", "exception", f"{text} ({frame.name}, line {frame.lineno} of {frame.filename})"

@@ -15,7 +15,7 @@ from alignmeter.accelerators import open_accelerator
 from alignmeter.accelerators.cpu import host_threads
 from alignmeter.accelerators.provenance import collect, host_load
 from alignmeter.architectures.operators import others_run
-from alignmeter.batches import Batch, BatchSource, SharedRows, open_batches
+from alignmeter.batches import Batch, BatchSource, SharedRows
 from alignmeter.cells.cell import Cell
 from alignmeter.methods import Outcome, Probe, open_method, open_setup
 from alignmeter.records.record import Provenance, Reason
@@ -32,6 +32,7 @@ from alignmeter.worker.agreement import (
 from alignmeter.worker.attention import PLAIN
 from alignmeter.worker.deterministic import use_deterministic
 from alignmeter.worker.energy_window import measure_window
+from alignmeter.worker.inputs import reading_checkpoint, shared_batches
 from alignmeter.worker.memory.ledger import profile_step
 from alignmeter.worker.messages import (
     EnergyWindow,
@@ -73,21 +74,23 @@ class Workload:
             torch.set_num_threads(host_threads())
         self.meter = Meter(self.accelerator)
         self.method = open_method(cell.method)
-        self.setup = open_setup(cell, self.device, seed=seed)
+        with reading_checkpoint(cell):
+            self.setup = open_setup(cell, self.device, seed=seed)
         self.batches = self._open_batches(cell, self.setup)
         self.steps_done = 0
 
     def _open_batches(self, cell: Cell, setup: Setup) -> BatchSource:
         vocab_size = setup.vocab_size
-        return open_batches(cell, vocab_size=vocab_size, seed=self.seed, shared=self.shared)
+        return shared_batches(cell, vocab_size=vocab_size, seed=self.seed, shared=self.shared)
 
     def build(self) -> float:
         """Make models and optimizers; returns the time that took in s."""
-        start = time.perf_counter()
-        self.step_object = self.method.build(self.setup)
-        self.accelerator.synchronise()
-        self.accelerator.release()  # what drawing and packing needed is none of the cell's
-        return time.perf_counter() - start
+        with reading_checkpoint(self.cell):
+            start = time.perf_counter()
+            self.step_object = self.method.build(self.setup)
+            self.accelerator.synchronise()
+            self.accelerator.release()  # what drawing and packing needed is none of the cell's
+            return time.perf_counter() - start
 
     def notes(self) -> list[Reason]:
         """What a reader has to know of the models, once they are built."""
@@ -114,9 +117,10 @@ class Workload:
         to be made ready.
         """
         cell = msgspec.structs.replace(checked_cell(self.cell), rollout=PLAIN_ROLLOUT)
-        setup = open_setup(cell, self.device, seed=self.seed, layers=layers)
-        batches = self._open_batches(cell, setup)
-        step = self.method.build(setup)
+        with reading_checkpoint(cell):
+            setup = open_setup(cell, self.device, seed=self.seed, layers=layers)
+            batches = self._open_batches(cell, setup)
+            step = self.method.build(setup)
         step.prepare(batches, SilentProbe())
         observed = observe(step, batches, self.method, self.device, replay)
         del step

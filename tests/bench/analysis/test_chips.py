@@ -34,7 +34,7 @@ def test_the_chips_are_these():
 
 def test_an_unknown_chip_lists_the_known():
     with pytest.raises(
-        InputError, match=r"'H800' is not a known chip; known: A100-SXM-80GB, .*B200"
+        InputError, match=r"'H800' is not a known chip; nearest of 24 known: H200-SXM, .*H100-SXM"
     ):
         peak("H800")
 

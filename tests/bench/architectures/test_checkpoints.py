@@ -163,5 +163,5 @@ def test_a_hub_id_comes_from_the_hubs_cache(saved, tmp_path, monkeypatch):
     cell = cell_of("lab/tiny").cell
     assert cell.id.startswith("dpo-llama-checkpoint-full-cpu-tiny-t16-")
     assert cell.model_digest == cell_of(saved("llama")).cell.model_digest
-    refused("lab/other", "the hub did not give it")
+    refused("lab/other", "the hub cannot be reached from here")
     refused("no such/place/at all", "neither a folder nor a hub id")

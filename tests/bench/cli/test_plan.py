@@ -109,7 +109,7 @@ def test_an_unknown_chip_lists_the_known_ones(tmp_path):
         capture_output=True, text=True, cwd=tmp_path, check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    assert "'H100' is not a known chip; known: A100-SXM-80GB" in done.stderr
+    assert "'H100' is not a known chip; nearest of 24 known: H100-" in done.stderr
 
 
 def test_a_plan_file_is_read_by_reports(tmp_path):

@@ -47,8 +47,9 @@ def test_the_packaged_ones_serve_what_is_installed(peft, make_cell, launcher):
     `python tests/trust/references.py --check`.
     """
     cell = resolve_cell({"accelerator": "cpu", "peft": peft}).cell
-    reference, why = obtain_reference(cell, seed=0, launcher=None, timeout_s=1)
-    assert (why, len(reference.signals["loss"])) == ("", 2)
+    found = obtain_reference(cell, seed=0, launcher=None, timeout_s=1)
+    assert found.reference is not None
+    assert (found.why, len(found.reference.signals["loss"])) == ("", 2)
 
 
 def test_a_reference_of_other_weights_serves_nobody(make_cell):
@@ -187,9 +188,9 @@ def test_a_reference_is_computed_once_and_kept(tmp_path, monkeypatch, launcher, 
 def test_a_reference_that_fails_is_a_reason_not_a_crash(tmp_path, monkeypatch, launcher, make_cell):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cell = make_cell(precision="bf16-mixed")
-    found, why = obtain_reference(cell, seed=0, launcher=launcher, timeout_s=0.0)
-    assert found is None
-    assert why.startswith("unchecked: no reference: timeout")
+    found = obtain_reference(cell, seed=0, launcher=launcher, timeout_s=0.0)
+    assert (found.reference, found.failure) == (None, "timeout")
+    assert found.why.startswith("unchecked: no reference: timeout")
 
 
 def test_large_models_are_checked_on_two_layers(make_cell):

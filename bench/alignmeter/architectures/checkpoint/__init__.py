@@ -8,6 +8,7 @@ __all__ = [
     "RANDOM",
     "Checkpoint",
     "beyond_positions",
+    "check_unchanged",
     "find_checkpoint",
     "trained_positions",
     "without_dropout",
@@ -18,4 +19,9 @@ from alignmeter.architectures.checkpoint.config import (
     trained_positions,
     without_dropout,
 )
-from alignmeter.architectures.checkpoint.found import RANDOM, Checkpoint, find_checkpoint
+from alignmeter.architectures.checkpoint.found import (
+    RANDOM,
+    Checkpoint,
+    check_unchanged,
+    find_checkpoint,
+)

@@ -50,7 +50,9 @@ def read_json(path: Path, model: str) -> dict[str, Any]:
         data = path.read_bytes()
     except OSError as error:
         raise refused(
-            model, f"{path.name} cannot be read; give a folder that save_pretrained wrote"
+            model,
+            f"{path.name} cannot be read: {error.strerror or error}; give a folder that "
+            "save_pretrained wrote",
         ) from error
     try:
         if data.startswith(codecs.BOM_UTF8):

@@ -127,6 +127,12 @@ def _header(file: Path, model: str) -> Iterator[tuple[str, Tensor]]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        file.open("rb").close()  # safetensors itself says of any file it may not read: not there
+    except OSError as error:
+        raise refused(
+            model, f"{named(file.name)} cannot be read: {error.strerror or error}"
+        ) from error
+    try:
         with safe_open(file, framework="pt") as tensors:
             for name in tensors.keys():  # noqa: SIM118 - not a mapping
                 part: Any = tensors.get_slice(name)

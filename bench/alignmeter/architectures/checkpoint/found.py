@@ -1,9 +1,9 @@
 """A checkpoint on this machine: found, checked at the door, built."""
 
-__all__ = ["RANDOM", "Checkpoint", "find_checkpoint"]
+__all__ = ["RANDOM", "Checkpoint", "check_unchanged", "find_checkpoint"]
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,8 +25,11 @@ from alignmeter.architectures.checkpoint.ranges import check_raw
 from alignmeter.architectures.checkpoint.refusal import one_line, refused
 from alignmeter.architectures.checkpoint.weights import load_weights
 from alignmeter.architectures.tracing import is_tracing
-from alignmeter.cells.places import place_of
+from alignmeter.cells.places import adopt_places, place_of
+from alignmeter.errors import CellError, InputError
 from alignmeter.registry import ARCHITECTURES, load
+from alignmeter.streams import quiet
+from alignmeter.text import shown_path
 
 RANDOM = "random"
 """The axis value that means: no checkpoint, freshly initialised weights."""
@@ -115,6 +118,26 @@ def find_checkpoint(model: str) -> Checkpoint:
     )
 
 
+def check_unchanged(model: str, digest: str) -> None:
+    """Raise `CellError` unless the files are still those whose `Checkpoint.digest` that is.
+
+    A run takes hours, and a folder that is trained into, synchronised or tidied meanwhile would
+    give figures under another checkpoint's name.
+    """
+    try:
+        if not _is_folder(Path(place_of(model))):  # not one to fetch: those have their place, too
+            raise refused(model, "the folder is gone")
+        found = find_checkpoint(model)
+        if _digest(found.folder / "config.json", found.files) == digest:
+            return
+        text = f"--model {shown_path(model)}: its files are others than before the run"
+    except InputError as error:
+        text = str(error)
+    except OSError as error:
+        text = f"--model {shown_path(model)}: a file cannot be read any more: {error.strerror}"
+    raise CellError("crashed", "checkpoint_changed", text)
+
+
 def _is_folder(place: Path) -> bool:
     try:
         return place.is_dir()
@@ -123,22 +146,41 @@ def _is_folder(place: Path) -> bool:
 
 
 def _fetched(model: str) -> Path:
+    """The folder with that hub id, for this process and its workers.
+
+    They ask nobody again: the hub may have another revision by then, or be out of reach.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     try:
-        return Path(snapshot_download(model, allow_patterns=_WANTED))
+        with quiet():  # it draws a bar
+            folder = snapshot_download(model, allow_patterns=_WANTED)
     except HFValidationError as error:
         raise refused(model, "neither a folder nor a hub id such as organisation/name") from error
     except Exception as error:  # the hub client raises errors of many libraries
-        raise refused(
-            model,
-            f"no such folder, and the hub did not give it ({type(error).__name__}: "
-            f"{one_line(error)})",
-        ) from error
+        raise refused(model, f"no such folder, and {_refusal(error, model)}") from error
+    adopt_places({model: folder})
+    return Path(folder)
 
 
-def _digest(config: Path, files: list[Path]) -> str:
+def _refusal(error: Exception, model: str) -> str:
+    """Why the hub did not give it, and what helps. Its client's own words fill a page."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
+        return (
+            "the hub cannot be reached from here; give a folder, or fetch it first where it can: "
+            f"hf download {shown_path(model, 60)}"
+        )
+    if isinstance(error, errors.GatedRepoError):
+        return "the hub gives it to those who accepted its terms; do so, and log in: hf auth login"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "the hub has none of that name, or a private one: hf auth login"
+    return f"the hub did not give it ({type(error).__name__}: {one_line(error)})"
+
+
+def _digest(config: Path, files: Sequence[Path]) -> str:
     """SHA-256 over config, sizes and 64 samples of 64 KiB of each file.
 
     Whole files would take minutes to read for the sizes that are measured here.

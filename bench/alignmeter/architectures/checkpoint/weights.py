@@ -62,7 +62,7 @@ def _check_loaded(info: Mapping[str, Any], cut: bool) -> None:
     for what, names in found.items():
         if names:
             raise CellError(
-                "unsupported",
+                "crashed",
                 "checkpoint_changed",
                 f"{names[0]} is {what} in the files now; no weight is made up for it",
             )

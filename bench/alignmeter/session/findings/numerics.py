@@ -4,7 +4,7 @@ Operators, weights and config.json bring about the same symptoms. What tells the
 run of the same steps: stock operators in fp32 on a CPU. What it shows too is no operator's doing.
 """
 
-__all__ = ["judge_numerics"]
+__all__ = ["blame_failure", "judge_numerics"]
 
 import math
 from collections.abc import Sequence
@@ -66,6 +66,26 @@ def _plain(cell: Cell, observed: Observed | None, reference: Reference | None) -
     if observed is not None and is_reference(cell):
         return _Plain(losses=observed.signals["loss"], silent=observed.silent_adapters)
     return None
+
+
+def blame_failure(
+    cell: Cell,
+    reason: Reason,
+    observed: Observed | None,
+    reference: Reference | None,
+    reference_failure: str | None,
+    notes: Sequence[Reason],
+) -> Reason:
+    """Why a step could not go on, its numbers being no numbers, under the code of its cause.
+
+    A plain run is one that ended so too (``reference_failure``), or the cell itself. It says
+    nothing of a step that it does not take, which comes after those of ``observed``.
+    """
+    shows = None
+    if observed is None and cell.model != RANDOM:
+        alike = is_reference(cell) or reference_failure == reason.code
+        shows = alike if alike or reference is not None else None
+    return _blamed(Code.NON_FINITE_LOSS, reason.text, shows, notes, Code.WEIGHTS_HUGE)
 
 
 def _not_finite(
