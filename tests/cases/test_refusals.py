@@ -132,7 +132,7 @@ def hub_error(kind):
     ("error", "words"),
     [
         (hub_error(hub_errors.LocalEntryNotFoundError), "cannot be reached from here; "),
-        (hub_error(hub_errors.OfflineModeIsEnabled), "hf download organisation/name"),
+        (hub_error(hub_errors.OfflineModeIsEnabled), "hf download organisation/withheld"),
         (hub_error(hub_errors.GatedRepoError), "to those who accepted its terms; "),
         (hub_error(hub_errors.RepositoryNotFoundError), "has none of that name, or a private one"),
         (OSError("disk\nfull"), "the hub did not give it (OSError: disk full)"),
@@ -146,8 +146,8 @@ def test_what_the_hub_does_not_give_is_one_sentence_without_a_bar(error, words, 
         raise error
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    said = refusal(find_checkpoint, "organisation/name")
-    assert said.startswith("--model organisation/name: no such folder, and the hub ")
+    said = refusal(find_checkpoint, "organisation/withheld")
+    assert said.startswith("--model organisation/withheld: no such folder, and the hub ")
     assert words in said
     assert capfd.readouterr() == ("", "")
 
