@@ -18,15 +18,19 @@ from pathlib import Path
 import click
 from covering import checkpoint_cells, covering_cells
 
+from alignmeter.cells.axes import RANDOM
 from alignmeter.cells.cell import Cell
 from alignmeter.planner.trace import predict
 from alignmeter.records.prediction import Prediction
+from alignmeter.registry import METHODS
 from alignmeter.session.launcher import Launcher
 from alignmeter.units import bytes_text
 from alignmeter.worker.messages import MemoryProfile
 
 _SEED = 0
 _TIMEOUT_S = 300.0
+_SHOWN = 12
+"""Cells that the table names."""
 BOUND_PERCENT = 1.0
 """The error that is allowed."""
 
@@ -72,15 +76,29 @@ def check(cells: Sequence[Cell], launcher: Launcher) -> Iterator[Checked]:
 
 
 def table(rows: Sequence[Checked]) -> Iterator[str]:
-    """Lines of Markdown: a row per cell, then the worst and the median error."""
+    """Lines of Markdown: the worst cells, a row per method, then all together."""
     yield "| cell | predicted | measured | error | peak in |"
     yield "|---|---:|---:|---:|---|"
-    for row in rows:
+    for row in sorted(rows, key=lambda row: -abs(row.error_percent))[:_SHOWN]:
         predicted, measured = row.predicted.peak_bytes, row.measured.peak_bytes
         yield (
-            f"| `{row.predicted.cell.id}` | {bytes_text(predicted)} | {bytes_text(measured)} "
-            f"| {row.error_percent:+.2f} % | {row.measured.phase} |"
+            f"| `{row.predicted.cell.id}` | {bytes_text(predicted)} | {bytes_text(measured)} | "
+            f"{row.error_percent:+.2f} % | {row.predicted.peak_phase} |"
         )
+    yield ""
+    yield "| method | weights | cells | median error | worst |"
+    yield "|---|---|---:|---:|---:|"
+    for method in METHODS:
+        for weights, drawn in (("random", True), ("checkpoints", False)):
+            errors = [
+                abs(row.error_percent)
+                for row in rows
+                if row.predicted.cell.method == method
+                and (row.predicted.cell.model == RANDOM) is drawn
+            ]
+            if errors:
+                median, worst = statistics.median(errors), max(errors)
+                yield f"| {method} | {weights} | {len(errors)} | {median:.2f} % | {worst:.2f} % |"
     errors = [abs(row.error_percent) for row in rows]
     yield ""
     yield (
