@@ -166,7 +166,7 @@ def test_a_number_for_each_completion_in_any_usual_form(value, returning):
         ([1, 1, 1e39, 1], r"returned 1e\+39 for completion 3 of 4"),  # infinite in fp32
         ([10**400, 1, 1, 1], "returned 1000.*... for completion 1 of 4"),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else value,
 )
 def test_anything_else_is_told_with_what_would_be_right(value, words, returning, tmp_path):
     with pytest.raises(CellError, match=words) as caught:
