@@ -140,8 +140,16 @@ def test_without_such_a_device_no_stage_runs(tmp_path):
     assert {path.name for path in out.iterdir()} == {"install.done", "install.log"}
 
 
+@pytest.fixture
+def listening():
+    """What starts in the background ignores SIGINT, and a shell cannot trap what it began with."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_day_that_is_stopped_stops(tmp_path, sent, status):
+def test_a_day_that_is_stopped_stops(tmp_path, sent, status, listening):
     """The stage has a process group of its own, which the terminal's Ctrl-C does not reach."""
     python, began = tmp_path / "python", tmp_path / "began"
     python.write_text(f'#!/bin/sh\ncase "$*" in *missing_text*) exit 0;; esac\n'
