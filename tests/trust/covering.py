@@ -25,9 +25,12 @@ _TURNS: Mapping[str, Sequence[AxisValue]] = {
     "dpo_loss": AXES["dpo_loss"].choices,
     "grpo_variant": AXES["grpo_variant"].choices,
     "reward": [name for name in AXES["reward"].choices if name != "model"],
+    "lora_targets": AXES["lora_targets"].choices,
+    "lora_dropout": ("0", "0.05"),
 }
 """Axes that say how something is computed, more than what is held: the cells take their values in
-turns, each method for itself. Functions as rewards take turns where a cell has one.
+turns, each method or PEFT mode that has the axis for itself. Functions as rewards take turns where
+a cell has one; a cell that cannot have the value whose turn it is stays as it is.
 """
 _Row = tuple[int, ...]
 """Which value a cell has on each of `_AXES`."""
@@ -93,15 +96,15 @@ def covering_cells() -> list[Cell]:
 
 def _in_turns(cells: Sequence[Cell]) -> Iterator[Cell]:
     turns = {
-        (method, axis): cycle(values)
+        (user, axis): cycle(values)
         for axis, values in _TURNS.items()
-        for method in users_of(axis)
+        for user in users_of(axis) or METHODS
     }
     for cell in cells:
         axes = cell.axes()
-        for axis in _TURNS:
-            if (cell.method, axis) in turns and axes[axis] != "model":
-                value = next(turns[cell.method, axis])
+        for user, axis in product((cell.method, cell.peft), _TURNS):
+            if (user, axis) in turns and axes[axis] != "model":
+                value = next(turns[user, axis])
                 changed = resolve_cell(axes | {axis: value})
                 axes = axes if changed.unsupported else changed.cell.axes()
         yield resolve_cell(axes).cell

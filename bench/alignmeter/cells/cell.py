@@ -66,6 +66,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     rollout: str = "eager"
     columns: str = AUTO
     teacher: str = SAME
+    lora_targets: str = "all-linear"
+    lora_dropout: str = "0"
     reward_digest: str = ""
     teacher_digest: str = ""
 

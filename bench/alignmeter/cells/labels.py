@@ -46,6 +46,7 @@ def cell_text(cell: Cell, *, without: Sequence[str] = ()) -> str:
         "architecture": cell.architecture,
         "size": cell.size,
         "peft": cell.peft,
+        "adapters": _adapters(cell),
         "layout": layout_text(cell),
         "teacher": _named("teacher", cell.teacher) if _off_default(cell, "teacher") else "",
         "variant": ", ".join(filter(None, (_off_default(cell, name) for name in VARIANTS))),
@@ -65,6 +66,12 @@ def cell_text(cell: Cell, *, without: Sequence[str] = ()) -> str:
 def _off_default(cell: Cell, axis: str) -> str:
     value = getattr(cell, axis)
     return "" if value == AXES[axis].default else str(value)
+
+
+def _adapters(cell: Cell) -> str:
+    """``on qv, drop 0.05``; nothing of a cell without adapters: both are at their defaults."""
+    names = [name for name in ("lora_targets", "lora_dropout") if _off_default(cell, name)]
+    return ", ".join(_named(name, getattr(cell, name)) for name in names)
 
 
 def _passes(cell: Cell) -> str:

@@ -16,6 +16,7 @@ from alignmeter.flops import Trained
 from alignmeter.peft.adapters import adapter_settings, counted_adapters, inject_adapters
 from alignmeter.peft.base import PeftMode
 from alignmeter.peft.nf4 import BLOCKSIZE, copied, nf4_settings, quantise
+from alignmeter.peft.targets import targets_misfit
 from alignmeter.records.record import VRAM
 
 _LEAST = "0.49.2"
@@ -43,12 +44,15 @@ class _Qlora(PeftMode):
         return None
 
     def misfit(self, cell: Cell) -> str | None:
-        """bitsandbytes 0.50 on a CPU begins each row with a new block when it decodes NF4, while
-        its quantiser packs rows without gaps: rows that are no whole blocks come out as other
-        weights. ``tests/bench/peft/test_nf4_rows.py`` says when a release has mended that.
+        """Its targets; and its rows, for bitsandbytes 0.50 on a CPU begins each row with a new
+        block when it decodes NF4, while its quantiser packs rows without gaps: rows that are no
+        whole blocks come out as other weights. ``tests/bench/peft/test_nf4_rows.py`` says when a
+        release has mended that.
         """
-        if cell.model == RANDOM or open_accelerator(cell.accelerator).memory_kind == VRAM:
-            return None
+        unfit = targets_misfit(cell)
+        on_gpu = open_accelerator(cell.accelerator).memory_kind == VRAM
+        if unfit is not None or cell.model == RANDOM or on_gpu:
+            return unfit
         skip = open_architecture(cell.architecture).nf4_skip
         for name, (_, columns) in find_checkpoint(cell.model).matrices.items():
             module, _, kind = name.rpartition(".")

@@ -61,11 +61,14 @@ def _is_whole(cell: Cell) -> bool:
 
 
 def checked_cell(cell: Cell) -> Cell:
-    """What the check runs: ``cell``, or the same at 256 tokens where its sequences are longer.
+    """What the check runs: ``cell`` without dropout, whose draws are a device's own, or the same at
+    256 tokens where its sequences are longer.
 
     Prompt and response are cut in proportion, but 16 tokens of a response stay if it has them: a
     loss over one token would check little.
     """
+    if cell.lora_dropout != "0":
+        cell = msgspec.structs.replace(cell, lora_dropout="0")
     if cell.seq_len <= _WHOLE_TOKENS:
         return cell
     response = cell.seq_len - cell.prompt_len

@@ -274,7 +274,9 @@ def test_what_goes_with_a_method_or_a_mode():
         "ppo_backward", "ppo_epochs", "ppo_minibatches", "ppo_topology", "dpo_loss",
         "rollout",
     }  # fmt: skip
-    assert goes_with("peft", "full", "lora") == ("ref", "precision", "lora_rank")
+    assert goes_with("peft", "full", "lora") == (
+        "ref", "precision", "lora_dropout", "lora_rank", "lora_targets",
+    )  # fmt: skip
     assert goes_with("peft", "lora", "qlora") == ("ref", "precision", "quantiser")
     assert goes_with("batch", "1", "2") == ()
     assert goes_with("method", "ppo", "a method of tomorrow")

@@ -8,6 +8,7 @@ __all__ = [
     "ACCELERATORS",
     "ARCHITECTURES",
     "DELTAS",
+    "LORA_TARGETS",
     "METHODS",
     "PEFT_MODES",
     "PLAN_ACCELERATOR",
@@ -29,90 +30,18 @@ __all__ = [
 ]
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeVar
 
 from alignmeter.errors import InputError, known
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """``path``: ``module:object``. ``default``: a cell that names none has this one."""
-
-    path: str
-    default: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MethodRow(Row):
-    """``axes``: those that only some methods have and that change what this one does.
-
-    ``layout``: those of them that decide what its figures are figures of, so that a row never
-    comes without them. ``idle``: (axis, value, other axis): at that value the other one changes
-    nothing. ``trained_models``: models with an optimizer, the policy and others.
-    ``rollouts``: it trains on responses that it samples itself. ``unpaired``: it trains on answers
-    that are judged one by one, besides pairs.
-    """
-
-    axes: tuple[str, ...] = ()
-    idle: tuple[tuple[str, object, str], ...] = ()
-    layout: tuple[str, ...] = ()
-    trained_models: int = 1
-    rollouts: bool = False
-    unpaired: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ArchitectureRow(Row):
-    """``state_space``: it carries a state from token to token where a Transformer attends.
-
-    ``packs``: rows that stand one after the other in a sequence, each from position 0 on, do not
-    see each other.
-    """
-
-    state_space: bool
-    packs: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PeftRow(Row):
-    """``adapters``: it trains adapters on a frozen base, which without them is the ref_model.
-
-    ``axes``: those that only some modes have and that change what this one does. ``libraries``:
-    packages beside torch and transformers whose code decides its losses. ``title``: how its paper
-    spells it, if not as it is named here.
-    """
-
-    adapters: bool
-    default_ref: str
-    axes: tuple[str, ...] = ()
-    libraries: tuple[str, ...] = ()
-    title: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AcceleratorRow(Row):
-    """``precision``: number format of a cell that names none; ``adapter_precision``: the same
-    where adapters train on a frozen base.
-    """
-
-    precision: str
-    adapter_precision: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RolloutRow(Row):
-    """``phases``: those that it adds to a step, before ``rollout``.
-
-    ``compiled``: a compiler makes its decoding step, whose buffers no plan knows. ``served``: it
-    samples in a process of its own, with weights, cache and memory that torch here knows not.
-    """
-
-    phases: tuple[str, ...] = ()
-    compiled: bool = False
-    served: bool = False
-
+from alignmeter.registry.rows import (
+    AcceleratorRow,
+    ArchitectureRow,
+    MethodRow,
+    PeftRow,
+    RolloutRow,
+    Row,
+)
 
 METHODS: dict[str, MethodRow] = {
     "sft": MethodRow(path="alignmeter.methods.sft:SFT"),
@@ -178,6 +107,18 @@ ARCHITECTURES: dict[str, ArchitectureRow] = {
     "mamba2": ArchitectureRow(path="alignmeter.architectures.mamba2:MAMBA2", state_space=True),
 }
 
+LORA_TARGETS: dict[str, tuple[str, ...]] = {
+    "all-linear": (),
+    "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
+    "qv": ("q_proj", "v_proj"),
+    "mlp": ("gate_proj", "up_proj", "down_proj"),
+}
+"""Preset -> last names of the layers that get adapters, those of them that a model has. Empty: all
+that its architecture says can be adapted. The first is what cells were before there were others.
+"""
+
+_ADAPTER_AXES = ("lora_rank", "lora_targets", "lora_dropout")
+
 PEFT_MODES: dict[str, PeftRow] = {
     "full": PeftRow(
         path="alignmeter.peft.full:FULL", adapters=False, default_ref="resident", default=True
@@ -186,7 +127,7 @@ PEFT_MODES: dict[str, PeftRow] = {
         path="alignmeter.peft.lora:LORA",
         adapters=True,
         default_ref="adapter-off",
-        axes=("lora_rank",),
+        axes=_ADAPTER_AXES,
         libraries=("peft",),
         title="LoRA",
     ),
@@ -194,7 +135,7 @@ PEFT_MODES: dict[str, PeftRow] = {
         path="alignmeter.peft.qlora:QLORA",
         adapters=True,
         default_ref="adapter-off",
-        axes=("lora_rank", "quantiser"),
+        axes=(*_ADAPTER_AXES, "quantiser"),
         libraries=("peft", "bitsandbytes"),
         title="QLoRA",
     ),
