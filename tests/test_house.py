@@ -16,6 +16,7 @@ from alignmeter.registry import (
     ACCELERATORS,
     ARCHITECTURES,
     METHODS,
+    OPTIMIZERS,
     PEFT_MODES,
     PRECISIONS,
     ROLLOUTS,
@@ -69,7 +70,9 @@ def test_files_and_functions_stay_small(path):
             assert node.end_lineno - node.lineno < 50, node.name
 
 
-@pytest.mark.parametrize("registry", [ACCELERATORS, ARCHITECTURES, METHODS, PEFT_MODES, ROLLOUTS])
+@pytest.mark.parametrize(
+    "registry", [ACCELERATORS, ARCHITECTURES, METHODS, OPTIMIZERS, PEFT_MODES, ROLLOUTS]
+)
 def test_every_row_loads_and_knows_its_name(registry):
     for name in registry:
         assert load(registry, name).name == name

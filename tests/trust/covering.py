@@ -27,10 +27,12 @@ _TURNS: Mapping[str, Sequence[AxisValue]] = {
     "reward": [name for name in AXES["reward"].choices if name != "model"],
     "lora_targets": AXES["lora_targets"].choices,
     "lora_dropout": ("0", "0.05"),
+    "optimizer": AXES["optimizer"].choices,
+    "optimizer_impl": AXES["optimizer_impl"].choices,
 }
 """Axes that say how something is computed, more than what is held: the cells take their values in
-turns, each method or PEFT mode that has the axis for itself. Functions as rewards take turns where
-a cell has one; a cell that cannot have the value whose turn it is stays as it is.
+turns, each method, PEFT mode or optimizer that has the axis for itself. Functions as rewards take
+turns where a cell has one; a cell that cannot have the value whose turn it is stays as it is.
 """
 _Row = tuple[int, ...]
 """Which value a cell has on each of `_AXES`."""
@@ -102,10 +104,11 @@ def _in_turns(cells: Sequence[Cell]) -> Iterator[Cell]:
     }
     for cell in cells:
         axes = cell.axes()
-        for user, axis in product((cell.method, cell.peft), _TURNS):
-            if (user, axis) in turns and axes[axis] != "model":
-                value = next(turns[user, axis])
-                changed = resolve_cell(axes | {axis: value})
+        for axis in _TURNS:
+            kinds = {str(axes[kind]) for kind in ("method", "peft", "optimizer")}
+            user = next((kind for kind in kinds if (kind, axis) in turns), None)
+            if user is not None and axes[axis] != "model":
+                changed = resolve_cell(axes | {axis: next(turns[user, axis])})
                 axes = axes if changed.unsupported else changed.cell.axes()
         yield resolve_cell(axes).cell
 

@@ -12,6 +12,7 @@ from alignmeter.registry import (
     ARCHITECTURES,
     LORA_TARGETS,
     METHODS,
+    OPTIMIZERS,
     PEFT_MODES,
     PRECISIONS,
     default_name,
@@ -127,7 +128,22 @@ _ROWS = (
         omitted="off",
         help="deterministic algorithms only: the same bits every time, also on a GPU",
     ),
-    Axis(name="optimizer", choices=("adamw",), default="adamw", omitted="adamw", help="optimizer"),
+    Axis(
+        name="optimizer",
+        choices=tuple(OPTIMIZERS),
+        default=default_name(OPTIMIZERS),
+        omitted="adamw",
+        help="what steps the weights: AdamW, the same with 8-bit states of bitsandbytes, on the "
+        "device or paged, Adafactor, or Muon on inner matrices and AdamW on all else",
+    ),
+    Axis(
+        name="optimizer_impl",
+        choices=("fused", "foreach", "single"),
+        default="fused",
+        omitted="fused",
+        help="how torch computes AdamW's step: all in one kernel, operator by operator on all "
+        "weights, or weight by weight",
+    ),
     Axis(
         name="lora_rank",
         slug="r{}",

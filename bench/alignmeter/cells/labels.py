@@ -13,7 +13,7 @@ from pathlib import Path
 from alignmeter.cells.axes import AXES, path_of
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.defaults import default_of
-from alignmeter.registry import METHODS, PEFT_MODES, VARIANTS, unused_axes
+from alignmeter.registry import METHODS, OPTIMIZERS, PEFT_MODES, VARIANTS, unused_axes
 
 
 def layout_text(cell: Cell) -> str:
@@ -50,6 +50,7 @@ def cell_text(cell: Cell, *, without: Sequence[str] = ()) -> str:
         "layout": layout_text(cell),
         "teacher": _named("teacher", cell.teacher) if _off_default(cell, "teacher") else "",
         "variant": ", ".join(filter(None, (_off_default(cell, name) for name in VARIANTS))),
+        "optimizer": _off_default(cell, "optimizer") or _off_default(cell, "optimizer_impl"),
         "group": f"G {cell.group}" if _off_default(cell, "group") else "",
         "epochs": _passes(cell),
         "kernels": _off_default(cell, "kernels"),
@@ -82,7 +83,7 @@ def _passes(cell: Cell) -> str:
 def axis_text(cell: Cell, name: str) -> str:
     """``ppo``, ``checkpointing on``, ``batch 4``; a dash for what changes nothing in the cell."""
     value = getattr(cell, name)
-    known = cell.method in METHODS and cell.peft in PEFT_MODES
+    known = cell.method in METHODS and cell.peft in PEFT_MODES and cell.optimizer in OPTIMIZERS
     if known and name in unused_axes(partial(getattr, cell)):
         return "-"
     return f"{name} {value}" if value in ("on", "off") or isinstance(value, int) else str(value)

@@ -10,6 +10,7 @@ __all__ = [
     "DELTAS",
     "LORA_TARGETS",
     "METHODS",
+    "OPTIMIZERS",
     "PEFT_MODES",
     "PLAN_ACCELERATOR",
     "PRECISIONS",
@@ -19,6 +20,7 @@ __all__ = [
     "AcceleratorRow",
     "ArchitectureRow",
     "MethodRow",
+    "OptimizerRow",
     "PeftRow",
     "RolloutRow",
     "Row",
@@ -38,6 +40,7 @@ from alignmeter.registry.rows import (
     AcceleratorRow,
     ArchitectureRow,
     MethodRow,
+    OptimizerRow,
     PeftRow,
     RolloutRow,
     Row,
@@ -141,6 +144,21 @@ PEFT_MODES: dict[str, PeftRow] = {
     ),
 }
 
+OPTIMIZERS: dict[str, OptimizerRow] = {
+    "adamw": OptimizerRow(
+        path="alignmeter.training.optimizers.adamw:ADAMW", axes=("optimizer_impl",), default=True
+    ),
+    "adamw-8bit": OptimizerRow(
+        path="alignmeter.training.optimizers.eight_bit:ADAMW_8BIT", libraries=("bitsandbytes",)
+    ),
+    "paged-adamw-8bit": OptimizerRow(
+        path="alignmeter.training.optimizers.eight_bit:PAGED_ADAMW_8BIT",
+        libraries=("bitsandbytes",),
+    ),
+    "adafactor": OptimizerRow(path="alignmeter.training.optimizers.adafactor:ADAFACTOR"),
+    "muon": OptimizerRow(path="alignmeter.training.optimizers.muon:MUON"),
+}
+
 ROLLOUTS: dict[str, RolloutRow] = {
     "eager": RolloutRow(path="alignmeter.training.engines.eager:EAGER", default=True),
     "static": RolloutRow(path="alignmeter.training.engines.static:STATIC"),
@@ -207,19 +225,29 @@ def default_name(rows: Mapping[str, Row]) -> str:
 
 
 def unused_axes(value_of: Callable[[str], object]) -> tuple[str, ...]:
-    """Axes that other methods, PEFT modes and values have and that change nothing in this cell.
+    """Axes that other methods, PEFT modes, optimizers and values have, and that change nothing in
+    this cell.
 
     ``value_of``: axis -> its value in the cell. Raises `InputError` for a name without a row.
     """
     method = row_of(METHODS, str(value_of("method")))
     idle = {other for axis, value, other in method.idle if value_of(axis) == value}
-    used = set(method.axes + row_of(PEFT_MODES, str(value_of("peft"))).axes) - idle
-    of_methods = (axis for row in METHODS.values() for axis in row.axes)
-    of_modes = (axis for row in PEFT_MODES.values() for axis in row.axes)
-    return tuple(axis for axis in dict.fromkeys((*of_methods, *of_modes)) if axis not in used)
+    rows = (
+        method,
+        row_of(PEFT_MODES, str(value_of("peft"))),
+        row_of(OPTIMIZERS, str(value_of("optimizer"))),
+    )
+    used = {axis for row in rows for axis in row.axes} - idle
+    every = (axis for row in _users().values() for axis in row.axes)
+    return tuple(axis for axis in dict.fromkeys(every) if axis not in used)
 
 
 def users_of(axis: str) -> tuple[str, ...]:
-    """Methods and PEFT modes in which the axis changes something; empty for one of every cell."""
-    rows: dict[str, MethodRow | PeftRow] = {**METHODS, **PEFT_MODES}
-    return tuple(name for name, row in rows.items() if axis in row.axes)
+    """Methods, PEFT modes and optimizers in which the axis changes something; empty for one of
+    every cell.
+    """
+    return tuple(name for name, row in _users().items() if axis in row.axes)
+
+
+def _users() -> dict[str, MethodRow | PeftRow | OptimizerRow]:
+    return {**METHODS, **PEFT_MODES, **OPTIMIZERS}

@@ -1,6 +1,14 @@
 """What a row of the registry says: where its object is, and what is asked without torch."""
 
-__all__ = ["AcceleratorRow", "ArchitectureRow", "MethodRow", "PeftRow", "RolloutRow", "Row"]
+__all__ = [
+    "AcceleratorRow",
+    "ArchitectureRow",
+    "MethodRow",
+    "OptimizerRow",
+    "PeftRow",
+    "RolloutRow",
+    "Row",
+]
 
 from dataclasses import dataclass
 
@@ -58,6 +66,17 @@ class PeftRow(Row):
     axes: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
     title: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerRow(Row):
+    """``axes``: those that only some optimizers have and that change what this one does.
+
+    ``libraries``: as of a `PeftRow`.
+    """
+
+    axes: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

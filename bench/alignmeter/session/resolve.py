@@ -30,6 +30,7 @@ from alignmeter.peft import open_peft
 from alignmeter.records.record import Reason
 from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES, unused_axes
 from alignmeter.training.engines import open_engine
+from alignmeter.training.optimizers import open_optimizer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -254,7 +255,7 @@ def _obstacle(cell: Cell) -> Reason | None:
     absent = missing_text(cell.accelerator)
     if absent is not None:
         return Reason(code="accelerator_missing", text=absent)
-    absent = open_peft(cell.peft).missing()
+    absent = open_peft(cell.peft).missing() or open_optimizer(cell.optimizer).missing(cell)
     if absent is None and cell.kernels == "vendor":
         vendor = open_architecture(cell.architecture).vendor
         absent = vendor_missing(vendor, cell.architecture, cell.accelerator)
