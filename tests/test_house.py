@@ -15,6 +15,7 @@ from alignmeter.cells.matrix import packaged_names, read_matrix
 from alignmeter.registry import (
     ACCELERATORS,
     ARCHITECTURES,
+    LOSS_HEADS,
     METHODS,
     OPTIMIZERS,
     PEFT_MODES,
@@ -71,7 +72,8 @@ def test_files_and_functions_stay_small(path):
 
 
 @pytest.mark.parametrize(
-    "registry", [ACCELERATORS, ARCHITECTURES, METHODS, OPTIMIZERS, PEFT_MODES, ROLLOUTS]
+    "registry",
+    [ACCELERATORS, ARCHITECTURES, LOSS_HEADS, METHODS, OPTIMIZERS, PEFT_MODES, ROLLOUTS],
 )
 def test_every_row_loads_and_knows_its_name(registry):
     for name in registry:

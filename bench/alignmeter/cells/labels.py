@@ -54,6 +54,7 @@ def cell_text(cell: Cell, *, without: Sequence[str] = ()) -> str:
         "group": f"G {cell.group}" if _off_default(cell, "group") else "",
         "epochs": _passes(cell),
         "kernels": _off_default(cell, "kernels"),
+        "head": _named("loss_head", cell.loss_head) if _off_default(cell, "loss_head") else "",
         "rollout": _off_default(cell, "rollout"),
         "checkpointing": "checkpointed" if cell.checkpointing == "on" else "",
         "seq_len": f"T {cell.seq_len}",

@@ -3,7 +3,7 @@
 __all__ = ["METHOD_AXES", "REWARDS", "SAME", "SIZES"]
 
 from alignmeter.cells.axis import Axis
-from alignmeter.registry import ROLLOUTS, VARIANTS, default_name
+from alignmeter.registry import LOSS_HEADS, ROLLOUTS, VARIANTS, default_name
 
 SAME = "same"
 """``teacher`` of a cell whose teacher has the student's own shape."""
@@ -11,6 +11,15 @@ SIZES = ("tiny", "130m", "370m", "1.4b", "2.8b", "8b")
 REWARDS = ("model", "length", "token-share", "exact-match")
 
 METHOD_AXES: tuple[Axis, ...] = (
+    Axis(
+        name="loss_head",
+        slug="head-{}",
+        choices=tuple(LOSS_HEADS),
+        default=default_name(LOSS_HEADS),
+        omitted="own",
+        help="how log-probs are computed: of response tokens alone, fused with custom kernels, or "
+        "from the logits of every token, kept at once as transformers keeps them",
+    ),
     Axis(
         name="ref",
         slug="ref-{}",

@@ -9,7 +9,7 @@ import torch
 from alignmeter.batches import Batch
 from alignmeter.batches.spans import at_responses, moved
 from alignmeter.cells.cell import Cell
-from alignmeter.flops import Tally, sequences
+from alignmeter.flops import Tally, logit_tokens, sequences
 from alignmeter.methods.losses.orpo import orpo_loss
 from alignmeter.methods.losses.sft import sft_loss
 from alignmeter.training.logprobs import head_logprobs, hidden_states
@@ -37,7 +37,10 @@ class OrpoStep(PolicyStep):
     def _every(self, batch: Batch) -> torch.Tensor:
         """Log-prob [2B, L-1] of every token but the first."""
         hidden = hidden_states(self.policy, batch.ids, batch.where)
-        return head_logprobs(self.policy, hidden, batch.ids, 1, kernels=self.setup.cell.kernels)
+        cell = self.setup.cell
+        return head_logprobs(
+            self.policy, hidden, batch.ids, 1, kernels=cell.kernels, head=cell.loss_head
+        )
 
     def run(self, batch: Batch, probe: Probe) -> Outcome:
         """One ORPO step on 2B rows.
@@ -73,7 +76,7 @@ def _real(batch: Batch) -> torch.Tensor:
 
 def _passes(cell: Cell, tally: Tally) -> None:
     length = cell.seq_len
-    tally.train(sequences(2 * cell.batch, length, logits=length - 1))
+    tally.train(sequences(2 * cell.batch, length, logits=logit_tokens(cell, length - 1)))
 
 
 ORPO = Method(

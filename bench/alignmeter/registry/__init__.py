@@ -9,6 +9,7 @@ __all__ = [
     "ARCHITECTURES",
     "DELTAS",
     "LORA_TARGETS",
+    "LOSS_HEADS",
     "METHODS",
     "OPTIMIZERS",
     "PEFT_MODES",
@@ -19,6 +20,7 @@ __all__ = [
     "VARIANTS",
     "AcceleratorRow",
     "ArchitectureRow",
+    "LossHeadRow",
     "MethodRow",
     "OptimizerRow",
     "PeftRow",
@@ -39,6 +41,7 @@ from alignmeter.errors import InputError, known
 from alignmeter.registry.rows import (
     AcceleratorRow,
     ArchitectureRow,
+    LossHeadRow,
     MethodRow,
     OptimizerRow,
     PeftRow,
@@ -47,33 +50,41 @@ from alignmeter.registry.rows import (
 )
 
 METHODS: dict[str, MethodRow] = {
-    "sft": MethodRow(path="alignmeter.methods.sft:SFT"),
+    "sft": MethodRow(path="alignmeter.methods.sft:SFT", axes=("loss_head",)),
     "rm": MethodRow(path="alignmeter.methods.rm:RM"),
     "dpo": MethodRow(
         path="alignmeter.methods.dpo:DPO",
-        axes=("ref", "dpo_loss"),
+        axes=("loss_head", "ref", "dpo_loss"),
         default=True,
     ),
-    "kto": MethodRow(path="alignmeter.methods.kto:KTO", axes=("ref",), unpaired=True),
-    "simpo": MethodRow(path="alignmeter.methods.simpo:SIMPO"),
-    "orpo": MethodRow(path="alignmeter.methods.orpo:ORPO"),
+    "kto": MethodRow(path="alignmeter.methods.kto:KTO", axes=("loss_head", "ref"), unpaired=True),
+    "simpo": MethodRow(path="alignmeter.methods.simpo:SIMPO", axes=("loss_head",)),
+    "orpo": MethodRow(path="alignmeter.methods.orpo:ORPO", axes=("loss_head",)),
     "ppo": MethodRow(
         path="alignmeter.methods.ppo:PPO",
-        axes=("ref", "ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches", "rollout"),
+        axes=(
+            "loss_head",
+            "ref",
+            "ppo_topology",
+            "ppo_backward",
+            "ppo_epochs",
+            "ppo_minibatches",
+            "rollout",
+        ),
         layout=("ppo_topology", "ppo_backward"),
         trained_models=2,
         rollouts=True,
     ),
     "grpo": MethodRow(
         path="alignmeter.methods.grpo:GRPO",
-        axes=("ref", "grpo_variant", "kl", "group", "reward", "rollout"),
+        axes=("loss_head", "ref", "grpo_variant", "kl", "group", "reward", "rollout"),
         layout=("kl", "reward"),
         idle=(("kl", "0", "ref"),),
         rollouts=True,
     ),
     "rloo": MethodRow(
         path="alignmeter.methods.rloo:RLOO",
-        axes=("ref", "group", "reward", "rollout"),
+        axes=("loss_head", "ref", "group", "reward", "rollout"),
         layout=("reward",),
         rollouts=True,
     ),
@@ -143,6 +154,12 @@ PEFT_MODES: dict[str, PeftRow] = {
         title="QLoRA",
     ),
 }
+
+LOSS_HEADS: dict[str, LossHeadRow] = {
+    "own": LossHeadRow(path="alignmeter.training.heads.own:OWN", default=True),
+    "logits": LossHeadRow(path="alignmeter.training.heads.logits:LOGITS", every_token=True),
+}
+"""How log-probs of tokens are computed from hidden states."""
 
 OPTIMIZERS: dict[str, OptimizerRow] = {
     "adamw": OptimizerRow(

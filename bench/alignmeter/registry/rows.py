@@ -3,6 +3,7 @@
 __all__ = [
     "AcceleratorRow",
     "ArchitectureRow",
+    "LossHeadRow",
     "MethodRow",
     "OptimizerRow",
     "PeftRow",
@@ -66,6 +67,13 @@ class PeftRow(Row):
     axes: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
     title: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossHeadRow(Row):
+    """``every_token``: it reads all tokens of a row, not those of its response alone."""
+
+    every_token: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

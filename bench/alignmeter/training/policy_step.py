@@ -37,7 +37,8 @@ class PolicyStep(TrainingStep):
 
     def logprobs(self, model: nn.Module, ids: torch.Tensor, where: Where) -> torch.Tensor:
         """Log-prob [R, N] of each response token of ``ids`` [R, L] under ``model``."""
-        return response_logprobs(model, ids, where, kernels=self.setup.cell.kernels)
+        cell = self.setup.cell
+        return response_logprobs(model, ids, where, kernels=cell.kernels, head=cell.loss_head)
 
     def response_sums(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Log-prob [R] of each whole response."""

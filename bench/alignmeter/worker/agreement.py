@@ -24,7 +24,7 @@ from alignmeter.batches import Batch, BatchSource, SharedRows
 from alignmeter.cells.cell import Cell, as_teacher
 from alignmeter.methods import Method, TrainingStep, open_method, open_setup
 from alignmeter.records.reference import Reference, Signals
-from alignmeter.registry import PEFT_MODES, ROLLOUTS, default_name
+from alignmeter.registry import LOSS_HEADS, PEFT_MODES, ROLLOUTS, default_name
 from alignmeter.training.step import SilentProbe
 from alignmeter.worker.gradients import GradientWatch
 from alignmeter.worker.inputs import reading_checkpoint, shared_batches
@@ -42,6 +42,7 @@ PLAIN_ROLLOUT = default_name(ROLLOUTS)
 """What samples a reference's tokens, which cells of every engine replay."""
 _PLAIN = {
     "accelerator": "cpu", "precision": REFERENCE, "kernels": "stock", "rollout": PLAIN_ROLLOUT,
+    "loss_head": default_name(LOSS_HEADS),
 }  # fmt: skip
 """Axes that decide how a reference is computed, and their values."""
 

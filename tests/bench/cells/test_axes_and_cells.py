@@ -92,7 +92,7 @@ def test_axes_of_methods_and_modes_that_are_not_the_cells_change_nothing():
         others = {*PPO, *GRPO, "dpo_loss", "teacher"}
         assert set(unused(method, "qlora")) == {*others, "ref", "rollout"}
     assert "optimizer_impl" in unused("ppo", "full", optimizer="muon")
-    assert set(unused("distill", "qlora")) == {*PPO, *GRPO, "dpo_loss", "ref"}
+    assert set(unused("distill", "qlora")) == {*PPO, *GRPO, "dpo_loss", "loss_head", "ref"}
     with pytest.raises(InputError, match="'of_tomorrow' is not a known name; known: sft, rm"):
         unused("of_tomorrow", "lora")
 
