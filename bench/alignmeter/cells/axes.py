@@ -177,6 +177,15 @@ _ROWS = (
         omitted="nf4-double-64",
         help="4-bit format of qlora: type, double quantisation, block size",
     ),
+    Axis(
+        name="embeddings",
+        slug="embeddings-{}",
+        choices=("base", "fp32"),
+        default="base",
+        omitted="base",
+        help="weights that qlora does not pack: in the base's number format, or in fp32, as "
+        "peft's prepare_model_for_kbit_training leaves them",
+    ),
     *METHOD_AXES,
     Axis(
         name="lane",

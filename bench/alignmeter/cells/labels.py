@@ -72,8 +72,9 @@ def _off_default(cell: Cell, axis: str) -> str:
 
 def _adapters(cell: Cell) -> str:
     """``on qv, drop 0.05``; nothing of a cell without adapters: both are at their defaults."""
-    names = [name for name in ("lora_targets", "lora_dropout") if _off_default(cell, name)]
-    return ", ".join(_named(name, getattr(cell, name)) for name in names)
+    names = ("lora_targets", "lora_dropout", "embeddings")
+    off = (name for name in names if _off_default(cell, name))
+    return ", ".join(_named(name, getattr(cell, name)) for name in off)
 
 
 def _passes(cell: Cell) -> str:

@@ -149,7 +149,7 @@ PEFT_MODES: dict[str, PeftRow] = {
         path="alignmeter.peft.qlora:QLORA",
         adapters=True,
         default_ref="adapter-off",
-        axes=(*_ADAPTER_AXES, "quantiser"),
+        axes=(*_ADAPTER_AXES, "quantiser", "embeddings"),
         libraries=("peft", "bitsandbytes"),
         title="QLoRA",
     ),

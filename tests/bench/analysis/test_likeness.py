@@ -277,7 +277,9 @@ def test_what_goes_with_a_method_or_a_mode():
     assert goes_with("peft", "full", "lora") == (
         "ref", "precision", "lora_dropout", "lora_rank", "lora_targets",
     )  # fmt: skip
-    assert goes_with("peft", "lora", "qlora") == ("ref", "precision", "quantiser")
+    assert goes_with("peft", "lora", "qlora") == (
+        "ref", "precision", "embeddings", "quantiser",
+    )  # fmt: skip
     assert goes_with("batch", "1", "2") == ()
     assert goes_with("method", "ppo", "a method of tomorrow")
 

@@ -86,7 +86,9 @@ GRPO = {"grpo_variant", "kl", *GROUPS}
 
 def test_axes_of_methods_and_modes_that_are_not_the_cells_change_nothing():
     assert set(unused("ppo", "qlora")) == {"dpo_loss", "teacher", *GRPO}
-    assert set(unused("dpo", "lora")) == {*PPO, *GRPO, "quantiser", "rollout", "teacher"}
+    assert set(unused("dpo", "lora")) == {
+        *PPO, *GRPO, "quantiser", "embeddings", "rollout", "teacher",
+    }  # fmt: skip
     assert set(unused("rloo", "qlora")) == {*PPO, *GRPO, "dpo_loss", "teacher"} - GROUPS
     for method in ("simpo", "orpo"):
         others = {*PPO, *GRPO, "dpo_loss", "teacher"}
