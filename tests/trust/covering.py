@@ -25,6 +25,7 @@ _TURNS: Mapping[str, Sequence[AxisValue]] = {
     "dpo_loss": AXES["dpo_loss"].choices,
     "grpo_variant": AXES["grpo_variant"].choices,
     "reward": [name for name in AXES["reward"].choices if name != "model"],
+    "microbatches": (1, 2),
     "embeddings": AXES["embeddings"].choices,
     "loss_head": AXES["loss_head"].choices,
     "lora_targets": AXES["lora_targets"].choices,

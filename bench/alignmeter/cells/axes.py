@@ -180,7 +180,7 @@ _ROWS = (
     Axis(
         name="embeddings",
         slug="embeddings-{}",
-        choices=("base", "fp32"),
+        choices=("base", "float32"),
         default="base",
         omitted="base",
         help="weights that qlora does not pack: in the base's number format, or in fp32, as "

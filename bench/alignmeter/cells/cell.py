@@ -66,6 +66,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     rollout: str = "eager"
     columns: str = AUTO
     teacher: str = SAME
+    microbatches: int = 1
     embeddings: str = "base"
     loss_head: str = "own"
     optimizer_impl: str = "fused"

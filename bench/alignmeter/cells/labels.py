@@ -59,6 +59,7 @@ def cell_text(cell: Cell, *, without: Sequence[str] = ()) -> str:
         "checkpointing": "checkpointed" if cell.checkpointing == "on" else "",
         "seq_len": f"T {cell.seq_len}",
         "batch": f"B {cell.batch}",
+        "microbatches": "" if cell.microbatches == 1 else f"in {cell.microbatches} passes",
         "batching": _off_default(cell, "batching"),
         "lane": _off_default(cell, "lane"),
     }

@@ -12,6 +12,14 @@ REWARDS = ("model", "length", "token-share", "exact-match")
 
 METHOD_AXES: tuple[Axis, ...] = (
     Axis(
+        name="microbatches",
+        slug="in{}",
+        integer=True,
+        default=1,
+        omitted=1,
+        help="passes in which a step's rows are computed before the optimizer steps",
+    ),
+    Axis(
         name="loss_head",
         slug="head-{}",
         choices=tuple(LOSS_HEADS),

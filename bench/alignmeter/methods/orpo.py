@@ -42,8 +42,19 @@ class OrpoStep(PolicyStep):
             self.policy, hidden, batch.ids, 1, kernels=cell.kernels, head=cell.loss_head
         )
 
-    def run(self, batch: Batch, probe: Probe) -> Outcome:
-        """One ORPO step on 2B rows.
+    def _likelihood(self, every: torch.Tensor, real: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Mean over real tokens of the chosen rows; of a part, what it counts in the whole's, which
+        is no mean over rows.
+        """
+        chosen = len(real) // 2
+        nll, whole = sft_loss(every[:chosen], real[:chosen]), self.whole(batch)
+        if whole is batch:
+            return nll
+        share = real[:chosen].sum() / _real(whole)[: len(whole.ids) // 2].sum()
+        return nll * share / self.row_share(batch)
+
+    def once(self, batch: Batch, probe: Probe) -> Outcome:
+        """One pass over chosen and rejected rows.
 
         The likelihood of chosen sequences counts their prompts too, as in the authors' code and in
         TRL: every token but the first is predicted.
@@ -54,9 +65,8 @@ class OrpoStep(PolicyStep):
                 every = self._every(batch)
             logprobs = at_responses(every, moved(batch.where, -1))
             real = _real(batch)
-            chosen = len(mask) // 2
             loss, accuracy = orpo_loss(
-                sft_loss(every[:chosen], real[:chosen]),
+                self._likelihood(every, real, batch),
                 logprobs,
                 mask,
                 weight=self.settings.weight,

@@ -76,7 +76,7 @@ class _Qlora(PeftMode):
             compute=precision_of(cell.precision).compute,
             kernels=cell.kernels,
         )
-        if cell.embeddings == "fp32":
+        if cell.embeddings == "float32":
             widen(packed)
         return packed
 
@@ -93,7 +93,7 @@ class _Qlora(PeftMode):
 
 
 def _wide_already(cell: Cell) -> str | None:
-    if cell.embeddings == "fp32" and precision_of(cell.precision).base == torch.float32:
+    if cell.embeddings == "float32" and precision_of(cell.precision).base == torch.float32:
         return f"what is not packed is fp32 with precision {cell.precision} anyway; use base"
     return None
 

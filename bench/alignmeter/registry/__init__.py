@@ -50,16 +50,16 @@ from alignmeter.registry.rows import (
 )
 
 METHODS: dict[str, MethodRow] = {
-    "sft": MethodRow(path="alignmeter.methods.sft:SFT", axes=("loss_head",)),
-    "rm": MethodRow(path="alignmeter.methods.rm:RM"),
+    "sft": MethodRow(path="alignmeter.methods.sft:SFT", axes=("loss_head", "microbatches")),
+    "rm": MethodRow(path="alignmeter.methods.rm:RM", axes=("microbatches",)),
     "dpo": MethodRow(
         path="alignmeter.methods.dpo:DPO",
-        axes=("loss_head", "ref", "dpo_loss"),
+        axes=("loss_head", "microbatches", "ref", "dpo_loss"),
         default=True,
     ),
     "kto": MethodRow(path="alignmeter.methods.kto:KTO", axes=("loss_head", "ref"), unpaired=True),
-    "simpo": MethodRow(path="alignmeter.methods.simpo:SIMPO", axes=("loss_head",)),
-    "orpo": MethodRow(path="alignmeter.methods.orpo:ORPO", axes=("loss_head",)),
+    "simpo": MethodRow(path="alignmeter.methods.simpo:SIMPO", axes=("loss_head", "microbatches")),
+    "orpo": MethodRow(path="alignmeter.methods.orpo:ORPO", axes=("loss_head", "microbatches")),
     "ppo": MethodRow(
         path="alignmeter.methods.ppo:PPO",
         axes=(

@@ -17,6 +17,7 @@ from alignmeter.architectures.checkpoint import (
 )
 from alignmeter.architectures.precision import without_frozen_base
 from alignmeter.batches import check_rows, data_digest, data_note, tokenizer_obstacle
+from alignmeter.batches.parts import units
 from alignmeter.cells.axes import AXES, SAME, AxisValue, path_of
 from alignmeter.cells.cell import Cell, as_teacher, make_cell
 from alignmeter.cells.columns import DROP
@@ -193,6 +194,7 @@ def _contradictions(cell: Cell) -> Iterator[str]:
         unfit = without_frozen_base(cell.precision, cell.peft)
         if unfit is not None:
             yield unfit
+    yield from _indivisible(cell)
     yield from _unpackable(cell)
     yield from _misfits(cell)
     if cell.model != RANDOM:
@@ -214,6 +216,16 @@ def _unwritten(cell: Cell) -> Iterator[str]:
         obstacle += "; use reward model"
     if obstacle is not None:
         yield obstacle
+
+
+def _indivisible(cell: Cell) -> Iterator[str]:
+    rows = open_method(cell.method).rows
+    most = units(cell.batch, rows)
+    if cell.microbatches > most:
+        yield (
+            f"{cell.microbatches} microbatches want more than the {most} "
+            f"{'pairs' if rows == 'pairs' else 'rows'} of a step; use {most} or fewer"
+        )
 
 
 def _unpackable(cell: Cell) -> Iterator[str]:

@@ -42,7 +42,7 @@ PLAIN_ROLLOUT = default_name(ROLLOUTS)
 """What samples a reference's tokens, which cells of every engine replay."""
 _PLAIN = {
     "accelerator": "cpu", "precision": REFERENCE, "kernels": "stock", "rollout": PLAIN_ROLLOUT,
-    "loss_head": default_name(LOSS_HEADS),
+    "loss_head": default_name(LOSS_HEADS), "microbatches": 1,
 }  # fmt: skip
 """Axes that decide how a reference is computed, and their values."""
 

@@ -12,7 +12,7 @@ from alignmeter.registry import ARCHITECTURES
 from alignmeter.session.resolve import resolve_cell
 
 pytest.importorskip("bitsandbytes")
-AXES = {"method": "sft", "peft": "qlora", "precision": "bf16-base", "embeddings": "fp32"}
+AXES = {"method": "sft", "peft": "qlora", "precision": "bf16-base", "embeddings": "float32"}
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -43,8 +43,8 @@ def test_a_plan_knows_wide_embeddings(architecture, kernels, make_cell, launcher
 
 
 def test_where_the_base_is_fp32_there_is_nothing_to_widen(make_cell):
-    planned = resolve_cell({"accelerator": "cpu", "peft": "qlora", "embeddings": "fp32"})
+    planned = resolve_cell({"accelerator": "cpu", "peft": "qlora", "embeddings": "float32"})
     assert planned.unsupported.text == (
         "what is not packed is fp32 with precision fp32 anyway; use base"
     )
-    assert make_cell(peft="lora", embeddings="fp32") == make_cell(peft="lora")
+    assert make_cell(peft="lora", embeddings="float32") == make_cell(peft="lora")
