@@ -2,7 +2,7 @@
 
 __all__ = ["RM", "RmSettings", "RmStep"]
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import nn
@@ -50,15 +50,9 @@ class RmStep(AccumulatingStep):
             scores = scores.gather(1, batch.last_token.unsqueeze(1)).squeeze(1)
             loss, accuracy = rm_loss(scores)
         share = self.row_share(batch)
-        return self.finished(
-            loss,
-            batch,
-            probe,
-            share=share,
-            metrics={"score": scores.detach().mean()},
-            metric_share=share,
-            accuracy=accuracy,
-        )
+        outcome = self.finished(loss, batch, probe, share=share, accuracy=accuracy)
+        score = scores.detach().mean()
+        return replace(outcome, metrics={"score": score if share == 1 else score * share})
 
 
 def _passes(cell: Cell, tally: Tally) -> None:
