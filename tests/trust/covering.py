@@ -26,6 +26,7 @@ _TURNS: Mapping[str, Sequence[AxisValue]] = {
     "grpo_variant": AXES["grpo_variant"].choices,
     "reward": [name for name in AXES["reward"].choices if name != "model"],
     "microbatches": (1, 2),
+    "rows": (0, 1, 3),
     "embeddings": AXES["embeddings"].choices,
     "loss_head": AXES["loss_head"].choices,
     "lora_targets": AXES["lora_targets"].choices,

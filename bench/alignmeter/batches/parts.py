@@ -12,9 +12,9 @@ from alignmeter.batches.batch import Batch, BatchRows
 Tensor = torch.Tensor
 
 
-def units(batch: int, rows: BatchRows) -> int:
-    """What a batch of ``batch`` pairs can be divided into: pairs, or rows of its own."""
-    return batch if rows == "pairs" else 2 * batch
+def units(count: int, rows: BatchRows) -> int:
+    """What a batch of ``count`` rows can be divided into: pairs, or its rows."""
+    return count // 2 if rows == "pairs" else count
 
 
 def parts(batch: Batch, count: int, rows: BatchRows) -> Iterator[Batch]:
@@ -23,7 +23,7 @@ def parts(batch: Batch, count: int, rows: BatchRows) -> Iterator[Batch]:
     Rows of their own lengths are cut to the longest of each part. ``real_tokens`` stays that of the
     whole: of some rows it is not known on the host.
     """
-    whole = len(batch.ids) // (2 if rows == "pairs" else 1)
+    whole = units(len(batch.ids), rows)
     for number in range(count):
         first, last = whole * number // count, whole * (number + 1) // count
         ranges = [slice(first, last)]

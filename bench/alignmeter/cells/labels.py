@@ -58,7 +58,7 @@ def cell_text(cell: Cell, *, without: Sequence[str] = ()) -> str:
         "rollout": _off_default(cell, "rollout"),
         "checkpointing": "checkpointed" if cell.checkpointing == "on" else "",
         "seq_len": f"T {cell.seq_len}",
-        "batch": f"B {cell.batch}",
+        "batch": f"{cell.rows} rows" if cell.rows else f"B {cell.batch}",
         "microbatches": "" if cell.microbatches == 1 else f"in {cell.microbatches} passes",
         "batching": _off_default(cell, "batching"),
         "lane": _off_default(cell, "lane"),

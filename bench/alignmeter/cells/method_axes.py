@@ -12,6 +12,15 @@ REWARDS = ("model", "length", "token-share", "exact-match")
 
 METHOD_AXES: tuple[Axis, ...] = (
     Axis(
+        name="rows",
+        slug="rows{}",
+        integer=True,
+        minimum=0,
+        default=0,
+        omitted=0,
+        help="rows of SFT per step, any number of them; 0: 2B, as many as --batch gives others",
+    ),
+    Axis(
         name="microbatches",
         slug="in{}",
         integer=True,

@@ -45,8 +45,8 @@ def decoding(rows: int, prompt: int, length: int) -> Work:
 
 
 def responses(cell: Cell) -> Work:
-    """The cell's 2B rows, the log-probs of their responses asked for."""
-    return sequences(2 * cell.batch, cell.seq_len, logits=logit_tokens(cell))
+    """The cell's rows, the log-probs of their responses asked for."""
+    return sequences(cell.step_rows, cell.seq_len, logits=logit_tokens(cell))
 
 
 def logit_tokens(cell: Cell, wanted: int | None = None) -> int:

@@ -50,7 +50,7 @@ from alignmeter.registry.rows import (
 )
 
 METHODS: dict[str, MethodRow] = {
-    "sft": MethodRow(path="alignmeter.methods.sft:SFT", axes=("loss_head", "microbatches")),
+    "sft": MethodRow(path="alignmeter.methods.sft:SFT", axes=("loss_head", "microbatches", "rows")),
     "rm": MethodRow(path="alignmeter.methods.rm:RM", axes=("microbatches",)),
     "dpo": MethodRow(
         path="alignmeter.methods.dpo:DPO",

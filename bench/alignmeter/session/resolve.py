@@ -69,6 +69,8 @@ def _filled(axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
     # What changes nothing here goes back to its default, so that cells stay unique.
     for name in unused_axes(full.__getitem__):
         full[name] = AXES[name].default
+    if full["rows"]:
+        full["batch"] = AXES["batch"].default
     filled = {
         name: default_of(name, full) if value is None else value for name, value in full.items()
     }
@@ -220,7 +222,7 @@ def _unwritten(cell: Cell) -> Iterator[str]:
 
 def _indivisible(cell: Cell) -> Iterator[str]:
     rows = open_method(cell.method).rows
-    most = units(cell.batch, rows)
+    most = units(cell.step_rows, rows)
     if cell.microbatches > most:
         yield (
             f"{cell.microbatches} microbatches want more than the {most} "

@@ -85,19 +85,19 @@ GRPO = {"grpo_variant", "kl", *GROUPS}
 
 
 def test_axes_of_methods_and_modes_that_are_not_the_cells_change_nothing():
-    assert set(unused("ppo", "qlora")) == {"dpo_loss", "microbatches", "teacher", *GRPO}
+    assert set(unused("ppo", "qlora")) == {"dpo_loss", "microbatches", "rows", "teacher", *GRPO}
     assert set(unused("dpo", "lora")) == {
-        *PPO, *GRPO, "quantiser", "embeddings", "rollout", "teacher",
+        *PPO, *GRPO, "quantiser", "embeddings", "rollout", "rows", "teacher",
     }  # fmt: skip
     assert set(unused("rloo", "qlora")) == {
-        *PPO, *GRPO, "dpo_loss", "microbatches", "teacher",
+        *PPO, *GRPO, "dpo_loss", "microbatches", "rows", "teacher",
     } - GROUPS  # fmt: skip
     for method in ("simpo", "orpo"):
-        others = {*PPO, *GRPO, "dpo_loss", "teacher"}
+        others = {*PPO, *GRPO, "dpo_loss", "rows", "teacher"}
         assert set(unused(method, "qlora")) == {*others, "ref", "rollout"}
     assert "optimizer_impl" in unused("ppo", "full", optimizer="muon")
     assert set(unused("distill", "qlora")) == {
-        *PPO, *GRPO, "dpo_loss", "loss_head", "microbatches", "ref",
+        *PPO, *GRPO, "dpo_loss", "loss_head", "microbatches", "rows", "ref",
     }  # fmt: skip
     with pytest.raises(InputError, match="'of_tomorrow' is not a known name; known: sft, rm"):
         unused("of_tomorrow", "lora")
