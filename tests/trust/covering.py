@@ -107,14 +107,25 @@ def _in_turns(cells: Sequence[Cell]) -> Iterator[Cell]:
         for user in users_of(axis) or METHODS
     }
     for cell in cells:
-        axes = cell.axes()
+        axes, wanted = cell.axes(), {}
         for axis in _TURNS:
-            kinds = {str(axes[kind]) for kind in ("method", "peft", "optimizer")}
+            kinds = [str((axes | wanted)[kind]) for kind in ("method", "peft", "optimizer")]
             user = next((kind for kind in kinds if (kind, axis) in turns), None)
             if user is not None and axes[axis] != "model":
-                changed = resolve_cell(axes | {axis: next(turns[user, axis])})
-                axes = axes if changed.unsupported else changed.cell.axes()
-        yield resolve_cell(axes).cell
+                wanted[axis] = next(turns[user, axis])
+        yield _taken(axes, wanted)
+
+
+def _taken(axes: Mapping[str, AxisValue], wanted: Mapping[str, AxisValue]) -> Cell:
+    """The cell with all of the ``wanted`` values, or with those that it can have."""
+    whole = resolve_cell({**axes, **wanted})
+    if whole.unsupported is None:
+        return whole.cell
+    cell = resolve_cell(axes).cell
+    for axis, value in wanted.items():
+        changed = resolve_cell(cell.axes() | {axis: value})
+        cell = cell if changed.unsupported else changed.cell
+    return cell
 
 
 def _one_of_each_model(starts: set[_Row]) -> list[_Row]:

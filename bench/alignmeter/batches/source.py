@@ -109,9 +109,8 @@ class BatchSource:
         """Pairs, or single rows of a file without pairs, behind the 2B rows of a batch."""
         if rows == "pairs" or (rows == "unpaired" and self.kind == PAIRS):
             return self.batch
-        if rows == "chosen":
-            return self.step_rows or 2 * self.batch
-        return 2 * self.batch // (self.group if rows == "groups" else 1)
+        whole = self.step_rows or 2 * self.batch  # only methods of chosen rows have the former
+        return whole // (self.group if rows == "groups" else 1)
 
     def _sides(self, index: Sequence[int], rows: BatchRows) -> list[Side]:
         """The rows of a batch of those pairs."""

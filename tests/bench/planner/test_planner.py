@@ -162,6 +162,8 @@ def test_the_covering_set_covers_and_is_the_same_every_time():
             untried = {"compiled", "vllm"} if axis == "rollout" else set()
             values = {getattr(c, axis) for c in chosen if c.method == method}
             assert values == set(AXES[axis].choices) - untried, (method, axis)
+    for axis, turns in covering._TURNS.items():
+        assert {getattr(cell, axis) for cell in chosen} >= set(turns), axis
 
 
 @pytest.mark.full
