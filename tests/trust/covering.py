@@ -109,6 +109,8 @@ def _in_turns(cells: Sequence[Cell]) -> Iterator[Cell]:
     for cell in cells:
         axes, wanted = cell.axes(), {}
         for axis in _TURNS:
+            if axis == "rows" and axes["batch"] != AXES["batch"].default:
+                continue  # it would take the place of a batch that the cell stands for
             kinds = [str((axes | wanted)[kind]) for kind in ("method", "peft", "optimizer")]
             user = next((kind for kind in kinds if (kind, axis) in turns), None)
             if user is not None and axes[axis] != "model":
