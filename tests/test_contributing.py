@@ -21,7 +21,7 @@ def extended(tmp_path_factory):
     copy = tmp_path_factory.mktemp("extended")
     for folder in ("bench", "kernels", "reports"):
         shutil.copytree(ROOT / folder, copy / folder)
-    registry = copy / "bench" / "alignmeter" / "registry.py"
+    registry = copy / "bench" / "alignmeter" / "registry" / "__init__.py"
     for place, text in BLOCKS:
         if place.startswith("a row of "):
             (head,) = re.findall(

@@ -15,7 +15,9 @@ from alignmeter.cells.matrix import packaged_names, read_matrix
 from alignmeter.registry import (
     ACCELERATORS,
     ARCHITECTURES,
+    LOSS_HEADS,
     METHODS,
+    OPTIMIZERS,
     PEFT_MODES,
     PRECISIONS,
     ROLLOUTS,
@@ -69,7 +71,10 @@ def test_files_and_functions_stay_small(path):
             assert node.end_lineno - node.lineno < 50, node.name
 
 
-@pytest.mark.parametrize("registry", [ACCELERATORS, ARCHITECTURES, METHODS, PEFT_MODES, ROLLOUTS])
+@pytest.mark.parametrize(
+    "registry",
+    [ACCELERATORS, ARCHITECTURES, LOSS_HEADS, METHODS, OPTIMIZERS, PEFT_MODES, ROLLOUTS],
+)
 def test_every_row_loads_and_knows_its_name(registry):
     for name in registry:
         assert load(registry, name).name == name
@@ -78,7 +83,7 @@ def test_every_row_loads_and_knows_its_name(registry):
 NAMES_ACCELERATORS = (
     "bench/alignmeter/accelerators/",
     "bench/alignmeter/telemetry/",
-    "bench/alignmeter/registry.py",
+    "bench/alignmeter/registry/__init__.py",
 )
 
 
@@ -212,7 +217,7 @@ def literals(path):
             yield node.lineno, node.value
 
 
-REGISTRY = "bench/alignmeter/registry.py"
+REGISTRY = "bench/alignmeter/registry/__init__.py"
 NAMED_IN = {
     "methods": (METHODS, "bench/alignmeter/methods/"),
     "architectures": (ARCHITECTURES, "bench/alignmeter/architectures/"),

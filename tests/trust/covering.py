@@ -25,9 +25,18 @@ _TURNS: Mapping[str, Sequence[AxisValue]] = {
     "dpo_loss": AXES["dpo_loss"].choices,
     "grpo_variant": AXES["grpo_variant"].choices,
     "reward": [name for name in AXES["reward"].choices if name != "model"],
+    "microbatches": (1, 2),
+    "rows": (0, 1, 3),
+    "embeddings": AXES["embeddings"].choices,
+    "loss_head": AXES["loss_head"].choices,
+    "lora_targets": AXES["lora_targets"].choices,
+    "lora_dropout": ("0", "0.05"),
+    "optimizer": AXES["optimizer"].choices,
+    "optimizer_impl": AXES["optimizer_impl"].choices,
 }
 """Axes that say how something is computed, more than what is held: the cells take their values in
-turns, each method for itself. Functions as rewards take turns where a cell has one.
+turns, each method, PEFT mode or optimizer that has the axis for itself. Functions as rewards take
+turns where a cell has one; a cell that cannot have the value whose turn it is stays as it is.
 """
 _Row = tuple[int, ...]
 """Which value a cell has on each of `_AXES`."""
@@ -93,18 +102,32 @@ def covering_cells() -> list[Cell]:
 
 def _in_turns(cells: Sequence[Cell]) -> Iterator[Cell]:
     turns = {
-        (method, axis): cycle(values)
+        (user, axis): cycle(values)
         for axis, values in _TURNS.items()
-        for method in users_of(axis)
+        for user in users_of(axis) or METHODS
     }
     for cell in cells:
-        axes = cell.axes()
+        axes, wanted = cell.axes(), {}
         for axis in _TURNS:
-            if (cell.method, axis) in turns and axes[axis] != "model":
-                value = next(turns[cell.method, axis])
-                changed = resolve_cell(axes | {axis: value})
-                axes = axes if changed.unsupported else changed.cell.axes()
-        yield resolve_cell(axes).cell
+            if axis == "rows" and axes["batch"] != AXES["batch"].default:
+                continue  # it would take the place of a batch that the cell stands for
+            kinds = [str((axes | wanted)[kind]) for kind in ("method", "peft", "optimizer")]
+            user = next((kind for kind in kinds if (kind, axis) in turns), None)
+            if user is not None and axes[axis] != "model":
+                wanted[axis] = next(turns[user, axis])
+        yield _taken(axes, wanted)
+
+
+def _taken(axes: Mapping[str, AxisValue], wanted: Mapping[str, AxisValue]) -> Cell:
+    """The cell with all of the ``wanted`` values, or with those that it can have."""
+    whole = resolve_cell({**axes, **wanted})
+    if whole.unsupported is None:
+        return whole.cell
+    cell = resolve_cell(axes).cell
+    for axis, value in wanted.items():
+        changed = resolve_cell(cell.axes() | {axis: value})
+        cell = cell if changed.unsupported else changed.cell
+    return cell
 
 
 def _one_of_each_model(starts: set[_Row]) -> list[_Row]:

@@ -60,11 +60,11 @@ def _block(shape: Mapping[str, Any]) -> Block:
     return Block(
         products=(
             Product(name="q_proj", inputs=width, outputs=head * heads, first=True),
-            Product(name="k_proj", inputs=width, outputs=keys, first=True),
-            Product(name="v_proj", inputs=width, outputs=keys, first=True),
+            Product(name="k_proj", inputs=width, outputs=keys, first=True, beside=True),
+            Product(name="v_proj", inputs=width, outputs=keys, first=True, beside=True),
             Product(name="o_proj", inputs=head * heads, outputs=width),
             Product(name="gate_proj", inputs=width, outputs=mlp),
-            Product(name="up_proj", inputs=width, outputs=mlp),
+            Product(name="up_proj", inputs=width, outputs=mlp, beside=True),
             Product(name="down_proj", inputs=mlp, outputs=width),
         ),
         attention=head * heads,

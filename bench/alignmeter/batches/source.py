@@ -47,7 +47,8 @@ class BatchSource:
     none), where rows have lengths of their own; else ``None``. batching: of the axis of that name.
     by_prompt: prompts alone are padded, since the step samples its responses. kind: of
     `Preferences.kind`. counts: what the record says of the data. layout: how the file holds its
-    pairs. pad: id that fills rows up. tokenizer: name of what made the ids.
+    pairs. step_rows: rows of a batch of chosen answers, which need not be even; 0: 2B. pad: id that
+    fills rows up. tokenizer: name of what made the ids.
     """
 
     rows: Rows
@@ -65,6 +66,7 @@ class BatchSource:
     batching: str = "fixed"
     by_prompt: bool = False
     kind: str = PAIRS
+    step_rows: int = 0
     _by_length: dict[BatchRows, Numbers] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -107,7 +109,8 @@ class BatchSource:
         """Pairs, or single rows of a file without pairs, behind the 2B rows of a batch."""
         if rows == "pairs" or (rows == "unpaired" and self.kind == PAIRS):
             return self.batch
-        return 2 * self.batch // (self.group if rows == "groups" else 1)
+        whole = self.step_rows or 2 * self.batch  # only methods of chosen rows have the former
+        return whole // (self.group if rows == "groups" else 1)
 
     def _sides(self, index: Sequence[int], rows: BatchRows) -> list[Side]:
         """The rows of a batch of those pairs."""
@@ -284,6 +287,7 @@ def _source(
         batching=cell.batching,
         by_prompt=METHODS[cell.method].rollouts,
         kind=kind,
+        step_rows=cell.rows,
     )
 
 

@@ -106,6 +106,8 @@ class _Search:
     def _changed(self, value: int) -> Planned:
         """The cell with its axis at ``value``."""
         axes = {**self.cell.axes(), self.axis: value}
+        if self.axis == "batch":
+            axes["rows"] = 0  # pairs are searched, whatever number of rows the cell has
         if self.axis == "seq_len":
             axes["prompt_len"] = value // 2 if self._half else value - self._response
         return resolve_cell(axes)

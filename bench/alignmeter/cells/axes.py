@@ -6,14 +6,15 @@ __all__ = [
 
 from alignmeter.cells.axis import Axis, AxisValue
 from alignmeter.cells.columns import AUTO
+from alignmeter.cells.method_axes import METHOD_AXES, REWARDS, SAME, SIZES
 from alignmeter.registry import (
     ACCELERATORS,
     ARCHITECTURES,
+    LORA_TARGETS,
     METHODS,
+    OPTIMIZERS,
     PEFT_MODES,
     PRECISIONS,
-    ROLLOUTS,
-    VARIANTS,
     default_name,
 )
 
@@ -21,17 +22,13 @@ HEAD = ("method", "architecture", "size", "peft", "accelerator")
 """Axes that every id begins with."""
 RANDOM = "random"
 """``model`` of a cell whose weights are drawn, not read."""
-SAME = "same"
-"""``teacher`` of a cell whose teacher has the student's own shape."""
-_SIZES = ("tiny", "130m", "370m", "1.4b", "2.8b", "8b")
-_REWARDS = ("model", "length", "token-share", "exact-match")
 LENGTHS = "lengths:"
 """``data`` that begins so is drawn at the lengths of a packaged table."""
 PATHS: dict[str, tuple[str, ...]] = {
     "data": ("packaged", "synthetic", f"{LENGTHS}hh"),
     "model": (RANDOM,),
-    "reward": _REWARDS,
-    "teacher": (SAME, *_SIZES),
+    "reward": REWARDS,
+    "teacher": (SAME, *SIZES),
 }
 """Axes that hold paths -> their words, which win over a file of that name (``./packaged``)."""
 
@@ -51,7 +48,7 @@ _ROWS = (
     ),
     Axis(
         name="size",
-        choices=_SIZES,
+        choices=SIZES,
         default="tiny",
         help="model size; within a size the parameter counts match within 2 %",
     ),
@@ -131,7 +128,22 @@ _ROWS = (
         omitted="off",
         help="deterministic algorithms only: the same bits every time, also on a GPU",
     ),
-    Axis(name="optimizer", choices=("adamw",), default="adamw", omitted="adamw", help="optimizer"),
+    Axis(
+        name="optimizer",
+        choices=tuple(OPTIMIZERS),
+        default=default_name(OPTIMIZERS),
+        omitted="adamw",
+        help="what steps the weights: AdamW, the same with 8-bit states of bitsandbytes, on the "
+        "device or paged, Adafactor, or Muon on inner matrices and AdamW on all else",
+    ),
+    Axis(
+        name="optimizer_impl",
+        choices=("fused", "foreach", "single"),
+        default="fused",
+        omitted="fused",
+        help="how torch computes AdamW's step: all in one kernel, operator by operator on all "
+        "weights, or weight by weight",
+    ),
     Axis(
         name="lora_rank",
         slug="r{}",
@@ -141,6 +153,24 @@ _ROWS = (
         help="rank of the adapters",
     ),
     Axis(
+        name="lora_targets",
+        slug="on-{}",
+        choices=tuple(LORA_TARGETS),
+        other="names of layers with + between them: q_proj+o_proj",
+        default="all-linear",
+        omitted="all-linear",
+        help="layers that get adapters: every linear one that can, attention's, its queries and "
+        "values, the MLP's, or NAME+NAME",
+    ),
+    Axis(
+        name="lora_dropout",
+        slug="drop-{}",
+        other="a share from 0 to below 1",
+        default="0",
+        omitted="0",
+        help="share of an adapter's inputs that training drops, from 0 to below 1",
+    ),
+    Axis(
         name="quantiser",
         choices=("nf4-double-64",),
         default="nf4-double-64",
@@ -148,101 +178,15 @@ _ROWS = (
         help="4-bit format of qlora: type, double quantisation, block size",
     ),
     Axis(
-        name="ref",
-        slug="ref-{}",
-        choices=("resident", "adapter-off", "precomputed"),
-        help="ref_model: a copy, the policy without its adapter, or log-probs computed once "
-        "(default by --peft)",
+        name="embeddings",
+        slug="embeddings-{}",
+        choices=("base", "float32"),
+        default="base",
+        omitted="base",
+        help="weights that qlora does not pack: in the base's number format, or in fp32, as "
+        "peft's prepare_model_for_kbit_training leaves them",
     ),
-    Axis(
-        name="dpo_loss",
-        choices=VARIANTS["dpo_loss"],
-        default=VARIANTS["dpo_loss"][0],
-        omitted=VARIANTS["dpo_loss"][0],
-        help="DPO's loss of a pair: logistic, IPO's square, APO-zero's two sigmoids, a hinge",
-    ),
-    Axis(
-        name="grpo_variant",
-        choices=VARIANTS["grpo_variant"],
-        default=VARIANTS["grpo_variant"][0],
-        omitted=VARIANTS["grpo_variant"][0],
-        help="how GRPO weights, clips and averages over tokens",
-    ),
-    Axis(
-        name="kl",
-        slug="kl-{}",
-        choices=("0", "k3"),
-        default="0",
-        omitted="0",
-        help="GRPO's KL term: none, and then no ref_model, or the k3 estimate",
-    ),
-    Axis(
-        name="group",
-        slug="g{}",
-        integer=True,
-        minimum=2,
-        default=2,
-        omitted=2,
-        help="answers per prompt, G: 2B / G prompts a step; at 2 those of DPO's and PPO's pairs",
-    ),
-    Axis(
-        name="reward",
-        slug="reward-{}",
-        choices=_REWARDS,
-        other="FILE.py:function",
-        default="model",
-        omitted="model",
-        help="what judges an answer of GRPO and RLOO: a reward model, a function of tokens, or "
-        "FILE.py:function, one of your own",
-    ),
-    Axis(
-        name="ppo_topology",
-        choices=("separate", "shared"),
-        default="separate",
-        omitted="separate",
-        help="reward and value models with backbones of their own, or on policy and ref_model",
-    ),
-    Axis(
-        name="ppo_backward",
-        choices=("sequential", "joint"),
-        default="sequential",
-        omitted="sequential",
-        help="policy then value model, or one summed loss",
-    ),
-    Axis(
-        name="ppo_epochs",
-        slug="e{}",
-        integer=True,
-        default=1,
-        omitted=1,
-        help="passes over one rollout",
-    ),
-    Axis(
-        name="ppo_minibatches",
-        slug="mb{}",
-        integer=True,
-        default=1,
-        omitted=1,
-        help="minibatches per pass",
-    ),
-    Axis(
-        name="rollout",
-        slug="rollout-{}",
-        choices=tuple(ROLLOUTS),
-        default=default_name(ROLLOUTS),
-        omitted="eager",
-        help="what samples responses: a plain loop, a cache of fixed size, that compiled, or vLLM",
-    ),
-    Axis(
-        name="teacher",
-        slug="teacher-{}",
-        choices=(SAME, *_SIZES),
-        other="a checkpoint: a folder or organisation/name",
-        default=SAME,
-        omitted=SAME,
-        help="whom distill learns from: a model of the student's own shape, one of another size, "
-        "or a checkpoint; of the same architecture and vocabulary",
-    ),
+    *METHOD_AXES,
     Axis(
         name="lane",
         slug="lane-{}",

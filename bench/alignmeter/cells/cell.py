@@ -66,8 +66,20 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     rollout: str = "eager"
     columns: str = AUTO
     teacher: str = SAME
+    rows: int = 0
+    microbatches: int = 1
+    embeddings: str = "base"
+    loss_head: str = "own"
+    optimizer_impl: str = "fused"
+    lora_targets: str = "all-linear"
+    lora_dropout: str = "0"
     reward_digest: str = ""
     teacher_digest: str = ""
+
+    @property
+    def step_rows(self) -> int:
+        """Rows of one step: 2B, or as many as ``rows`` says."""
+        return self.rows or 2 * self.batch
 
     def axes(self) -> dict[str, AxisValue]:
         """Axis name -> value, without id and digests."""

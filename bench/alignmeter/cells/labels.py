@@ -13,7 +13,7 @@ from pathlib import Path
 from alignmeter.cells.axes import AXES, path_of
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.defaults import default_of
-from alignmeter.registry import METHODS, PEFT_MODES, VARIANTS, unused_axes
+from alignmeter.registry import METHODS, OPTIMIZERS, PEFT_MODES, VARIANTS, unused_axes
 
 
 def layout_text(cell: Cell) -> str:
@@ -46,16 +46,20 @@ def cell_text(cell: Cell, *, without: Sequence[str] = ()) -> str:
         "architecture": cell.architecture,
         "size": cell.size,
         "peft": cell.peft,
+        "adapters": _adapters(cell),
         "layout": layout_text(cell),
         "teacher": _named("teacher", cell.teacher) if _off_default(cell, "teacher") else "",
         "variant": ", ".join(filter(None, (_off_default(cell, name) for name in VARIANTS))),
+        "optimizer": _off_default(cell, "optimizer") or _off_default(cell, "optimizer_impl"),
         "group": f"G {cell.group}" if _off_default(cell, "group") else "",
         "epochs": _passes(cell),
         "kernels": _off_default(cell, "kernels"),
+        "head": _named("loss_head", cell.loss_head) if _off_default(cell, "loss_head") else "",
         "rollout": _off_default(cell, "rollout"),
         "checkpointing": "checkpointed" if cell.checkpointing == "on" else "",
         "seq_len": f"T {cell.seq_len}",
-        "batch": f"B {cell.batch}",
+        "batch": f"{cell.rows} rows" if cell.rows else f"B {cell.batch}",
+        "microbatches": "" if cell.microbatches == 1 else f"in {cell.microbatches} passes",
         "batching": _off_default(cell, "batching"),
         "lane": _off_default(cell, "lane"),
     }
@@ -67,6 +71,13 @@ def _off_default(cell: Cell, axis: str) -> str:
     return "" if value == AXES[axis].default else str(value)
 
 
+def _adapters(cell: Cell) -> str:
+    """``on qv, drop 0.05``; nothing of a cell without adapters: both are at their defaults."""
+    names = ("lora_targets", "lora_dropout", "embeddings")
+    off = (name for name in names if _off_default(cell, name))
+    return ", ".join(_named(name, getattr(cell, name)) for name in off)
+
+
 def _passes(cell: Cell) -> str:
     once = (cell.ppo_epochs, cell.ppo_minibatches) == (1, 1)
     return "" if once else f"{cell.ppo_epochs} x {cell.ppo_minibatches} passes"
@@ -75,7 +86,7 @@ def _passes(cell: Cell) -> str:
 def axis_text(cell: Cell, name: str) -> str:
     """``ppo``, ``checkpointing on``, ``batch 4``; a dash for what changes nothing in the cell."""
     value = getattr(cell, name)
-    known = cell.method in METHODS and cell.peft in PEFT_MODES
+    known = cell.method in METHODS and cell.peft in PEFT_MODES and cell.optimizer in OPTIMIZERS
     if known and name in unused_axes(partial(getattr, cell)):
         return "-"
     return f"{name} {value}" if value in ("on", "off") or isinstance(value, int) else str(value)

@@ -2,6 +2,8 @@
 
 __all__ = ["check_value"]
 
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from alignmeter.cells.axes import AXES, LENGTHS, PATHS, Axis, AxisValue, path_of
@@ -12,6 +14,7 @@ from alignmeter.errors import InputError, known
 from alignmeter.text import plain, shortened
 
 _LONGEST_LANE = 60
+_LAYERS = re.compile(r"[A-Za-z]\w*(\+[A-Za-z]\w*)*")
 
 
 def _whole_number(axis: Axis, value: object, where: str) -> int:
@@ -31,10 +34,30 @@ def _whole_number(axis: Axis, value: object, where: str) -> int:
     return number
 
 
+def _share(axis: Axis, value: object, where: str) -> str:
+    """A number from 0 to below 1, as it is written shortest: one share is one cell."""
+    try:
+        number = -1.0 if isinstance(value, bool) else float(str(value))
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1:
+        raise InputError(
+            f"{where}: {shortened(repr(value), 40)} is not a value of {axis.name}; give "
+            f"{axis.other}, such as 0.05"
+        )
+    return f"{number:g}"
+
+
+_NUMBERS: Mapping[str, Callable[[Axis, object, str], AxisValue]] = {"lora_dropout": _share}
+"""Axis -> how its numbers are read, where they are no whole ones."""
+
+
 def _is_other(axis: Axis, value: str, folder: Path | None) -> bool:
     """Whether it is written as that axis's values are that are none of its words."""
     if axis.name == "reward":
         return all(split_reward(value))
+    if axis.name == "lora_targets":  # a lone word without _ is more likely a preset misspelt
+        return _LAYERS.fullmatch(value) is not None and ("_" in value or "+" in value)
     if axis.name == "teacher":  # a folder, or the hub's organisation/name
         return "/" in value or (folder or Path()).joinpath(value).is_dir()
     return False
@@ -64,8 +87,9 @@ def check_value(name: str, value: object, where: str, folder: Path | None = None
             f"{where}: {shortened(repr(name), 60)} is not an axis; {known(AXES, name)}"
         )
     axis = AXES[name]
-    if axis.integer:
-        return _whole_number(axis, value, where)
+    number = _whole_number if axis.integer else _NUMBERS.get(name)
+    if number is not None:
+        return number(axis, value, where)
     if not isinstance(value, str) or not value:
         raise InputError(f"{where}: {name} wants text, got {value!r}")
     path = path_of(name, value)
@@ -86,4 +110,11 @@ def check_value(name: str, value: object, where: str, folder: Path | None = None
             f"{where}: the lane {shortened(plain(value), 40)!r} is no name; give at most "
             f"{_LONGEST_LANE} printable characters"
         )
+    return _one_way(axis, value)
+
+
+def _one_way(axis: Axis, value: str) -> str:
+    """Names in any order are one value."""
+    if axis.name == "lora_targets" and value not in axis.choices:
+        return "+".join(sorted(set(value.split("+"))))
     return value

@@ -14,6 +14,7 @@ __all__ = [
     "Trained",
     "Work",
     "decoding",
+    "logit_tokens",
     "responses",
     "sequences",
 ]
@@ -21,4 +22,4 @@ __all__ = [
 from alignmeter.flops.blocks import Block, Mixing, Product
 from alignmeter.flops.network import Network, Trained
 from alignmeter.flops.tally import StepFlops, Tally
-from alignmeter.flops.work import Work, decoding, responses, sequences
+from alignmeter.flops.work import Work, decoding, logit_tokens, responses, sequences

@@ -17,12 +17,14 @@ class Product:
     """A linear layer ``y = W x`` with W [outputs, inputs]; ``name`` as in ``lora_targets``.
 
     ``first``: x is what enters the block, so nothing below it in the block needs a gradient.
+    ``beside``: x is what the product before it reads.
     """
 
     name: str
     inputs: int
     outputs: int
     first: bool = False
+    beside: bool = False
 
     @property
     def flops(self) -> int:

@@ -10,11 +10,7 @@ from alignmeter.flops.work import Work
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trained:
-    """``rank`` 0: every weight trains; else adapters of that rank on the products ``targets``.
-
-    Every block's ``first`` products are among the targets, so what comes after them needs
-    gradients in the first block too.
-    """
+    """``rank`` 0: every weight trains; else adapters of that rank on the products ``targets``."""
 
     rank: int = 0
     targets: tuple[str, ...] = ()
@@ -39,8 +35,8 @@ class Network:
 
         A product whose weight trains costs twice its forward: the gradients of its input and of
         its weight. A frozen one costs its forward once: the gradient of its input, which in the
-        first block nothing needs. Attention's products have two inputs and cost twice their
-        forward either way.
+        first block nothing needs up to the first adapter. Attention's products have two inputs and
+        cost twice their forward either way, whichever of queries, keys and values has an adapter.
         """
         attention = 2 * self._attention(work.pairs)
         if not self.trained.rank:
@@ -93,6 +89,27 @@ class Network:
         return 2 * self.width * (self.vocab * logits + scores)
 
     def _input_gradient(self, work: Work) -> int:
-        """Of the first products of one block: through the frozen weight and through A."""
-        first = [product for product in self.block.products if product.first]
-        return work.tokens * sum(p.flops + 2 * self.trained.rank * p.inputs for p in first)
+        """Of one block, back to what enters it from the first products that have adapters: through
+        their frozen weights, through each A, and through all that comes before them.
+        """
+        flops, rank = 0, self.trained.rank
+        for place, products in enumerate(self._stages()):
+            adapted = [product for product in products if self._adapter(product)]
+            flops += work.tokens * sum(product.flops for product in products)
+            flops += work.tokens * sum(2 * rank * product.inputs for product in adapted)
+            if adapted:
+                break
+            if place == 0:  # what mixes tokens comes after the first products
+                flops += work.tokens * self.block.mixing.backward_frozen
+                flops += 2 * 4 * self.block.attention * work.pairs
+        return flops
+
+    def _stages(self) -> list[list[Product]]:
+        """Products in order, those together that read the same."""
+        stages: list[list[Product]] = []
+        for product in self.block.products:
+            if product.beside:
+                stages[-1].append(product)
+            else:
+                stages.append([product])
+        return stages

@@ -5,6 +5,7 @@ __all__ = ["Work", "decoding", "responses", "sequences"]
 from dataclasses import dataclass
 
 from alignmeter.cells.cell import Cell
+from alignmeter.registry import LOSS_HEADS, row_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,5 +45,14 @@ def decoding(rows: int, prompt: int, length: int) -> Work:
 
 
 def responses(cell: Cell) -> Work:
-    """The cell's 2B rows, the log-probs of their responses asked for."""
-    return sequences(2 * cell.batch, cell.seq_len, logits=cell.seq_len - cell.prompt_len)
+    """The cell's rows, the log-probs of their responses asked for."""
+    return sequences(cell.step_rows, cell.seq_len, logits=logit_tokens(cell))
+
+
+def logit_tokens(cell: Cell, wanted: int | None = None) -> int:
+    """Tokens of a row that the LM head reads where log-probs of ``wanted`` are asked for, by
+    default of the response: all of them with some heads.
+    """
+    if row_of(LOSS_HEADS, cell.loss_head).every_token:
+        return cell.seq_len
+    return cell.seq_len - cell.prompt_len if wanted is None else wanted

@@ -54,8 +54,8 @@ class DpoStep(PolicyStep):
         with probe.phase("ref_forward"), self.setup.as_ref(self.policy, self.ref) as ref:
             return self.response_sums(ref, batch)
 
-    def run(self, batch: Batch, probe: Probe) -> Outcome:
-        """One DPO step on 2B rows."""
+    def once(self, batch: Batch, probe: Probe) -> Outcome:
+        """One pass over chosen and rejected rows."""
         ref_sums = self._ref_sums(batch, probe)
         with probe.phase("forward"):
             with self.setup.forward():

@@ -9,7 +9,7 @@ import torch
 from alignmeter.batches import Batch
 from alignmeter.batches.spans import at_responses, moved
 from alignmeter.cells.cell import Cell
-from alignmeter.flops import Tally, sequences
+from alignmeter.flops import Tally, logit_tokens, sequences
 from alignmeter.methods.losses.orpo import orpo_loss
 from alignmeter.methods.losses.sft import sft_loss
 from alignmeter.training.logprobs import head_logprobs, hidden_states
@@ -37,10 +37,24 @@ class OrpoStep(PolicyStep):
     def _every(self, batch: Batch) -> torch.Tensor:
         """Log-prob [2B, L-1] of every token but the first."""
         hidden = hidden_states(self.policy, batch.ids, batch.where)
-        return head_logprobs(self.policy, hidden, batch.ids, 1, kernels=self.setup.cell.kernels)
+        cell = self.setup.cell
+        return head_logprobs(
+            self.policy, hidden, batch.ids, 1, kernels=cell.kernels, head=cell.loss_head
+        )
 
-    def run(self, batch: Batch, probe: Probe) -> Outcome:
-        """One ORPO step on 2B rows.
+    def _likelihood(self, every: torch.Tensor, real: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Mean over real tokens of the chosen rows; of a part, what it counts in the whole's, which
+        is no mean over rows.
+        """
+        chosen = len(real) // 2
+        nll, whole = sft_loss(every[:chosen], real[:chosen]), self.whole(batch)
+        if whole is batch:
+            return nll
+        share = real[:chosen].sum() / _real(whole)[: len(whole.ids) // 2].sum()
+        return nll * share / self.row_share(batch)
+
+    def once(self, batch: Batch, probe: Probe) -> Outcome:
+        """One pass over chosen and rejected rows.
 
         The likelihood of chosen sequences counts their prompts too, as in the authors' code and in
         TRL: every token but the first is predicted.
@@ -51,9 +65,8 @@ class OrpoStep(PolicyStep):
                 every = self._every(batch)
             logprobs = at_responses(every, moved(batch.where, -1))
             real = _real(batch)
-            chosen = len(mask) // 2
             loss, accuracy = orpo_loss(
-                sft_loss(every[:chosen], real[:chosen]),
+                self._likelihood(every, real, batch),
                 logprobs,
                 mask,
                 weight=self.settings.weight,
@@ -73,7 +86,7 @@ def _real(batch: Batch) -> torch.Tensor:
 
 def _passes(cell: Cell, tally: Tally) -> None:
     length = cell.seq_len
-    tally.train(sequences(2 * cell.batch, length, logits=length - 1))
+    tally.train(sequences(2 * cell.batch, length, logits=logit_tokens(cell, length - 1)))
 
 
 ORPO = Method(

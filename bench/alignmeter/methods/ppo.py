@@ -11,7 +11,7 @@ from torch import nn
 from alignmeter.architectures.tracing import is_tracing
 from alignmeter.batches import Batch, BatchSource, Where
 from alignmeter.cells.cell import Cell
-from alignmeter.flops import Tally, decoding, responses, sequences
+from alignmeter.flops import Tally, decoding, logit_tokens, responses, sequences
 from alignmeter.methods.losses import gae, kl_rewards, ppo_policy_loss, ppo_value_loss, whiten
 from alignmeter.registry import PEFT_MODES
 from alignmeter.training.actors import open_actors
@@ -179,11 +179,11 @@ def _contradictions(cell: Cell) -> Iterator[str]:
 def _passes(cell: Cell, tally: Tally) -> None:
     """Minibatches share out the rows of a pass and change no sum."""
     rows, length = 2 * cell.batch, cell.seq_len
-    response = length - cell.prompt_len
+
     tally.infer("rollout", sequences(rows, cell.prompt_len, logits=1), adapted=True)
     tally.infer("rollout", decoding(rows, cell.prompt_len, length), adapted=True)
     policy, scalar = responses(cell), sequences(rows, length, scored=True)
-    both = sequences(rows, length, logits=response, scored=True)
+    both = sequences(rows, length, logits=logit_tokens(cell), scored=True)
     shared = cell.ppo_topology == "shared"
     one_backbone = shared and not PEFT_MODES[cell.peft].adapters
     if one_backbone:

@@ -2,7 +2,7 @@
 
 __all__ = ["RM", "RmSettings", "RmStep"]
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import nn
@@ -11,9 +11,10 @@ from alignmeter.batches import Batch
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Tally, sequences
 from alignmeter.methods.losses import rm_loss
+from alignmeter.training.accumulation import AccumulatingStep
 from alignmeter.training.logprobs import scored
 from alignmeter.training.setup import Setup
-from alignmeter.training.step import Method, Outcome, Probe, TrainingStep, descend
+from alignmeter.training.step import Method, Outcome, Probe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +24,7 @@ class RmSettings:
     learning_rate: float = 1e-5
 
 
-class RmStep(TrainingStep):
+class RmStep(AccumulatingStep):
     """The reward model of one cell, in training."""
 
     def __init__(self, setup: Setup, settings: RmSettings) -> None:
@@ -41,20 +42,17 @@ class RmStep(TrainingStep):
         """One."""
         return [self.optimizer]
 
-    def run(self, batch: Batch, probe: Probe) -> Outcome:
-        """One step on 2B rows: an answer's score is read at its last real token."""
+    def once(self, batch: Batch, probe: Probe) -> Outcome:
+        """One pass over chosen and rejected rows: a score is read at the last real token."""
         with probe.phase("forward"):
             with self.setup.forward():
                 scores = scored(self.reward, batch.ids, batch.where)
             scores = scores.gather(1, batch.last_token.unsqueeze(1)).squeeze(1)
             loss, accuracy = rm_loss(scores)
-        return Outcome(
-            loss=descend(loss, self.optimizers(), probe),
-            trained_tokens=batch.real_tokens,
-            padded_tokens=batch.padded_tokens,
-            metrics={"score": scores.detach().mean()},
-            accuracy=accuracy,
-        )
+        share = self.row_share(batch)
+        outcome = self.finished(loss, batch, probe, share=share, accuracy=accuracy)
+        score = scores.detach().mean()
+        return replace(outcome, metrics={"score": score if share == 1 else score * share})
 
 
 def _passes(cell: Cell, tally: Tally) -> None:

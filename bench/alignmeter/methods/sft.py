@@ -23,17 +23,19 @@ class SftSettings:
 class SftStep(PolicyStep):
     """The policy of one cell."""
 
+    rows = "chosen"
+
     def __init__(self, setup: Setup, settings: SftSettings) -> None:
         super().__init__(setup)
         self.train(settings.learning_rate)
 
-    def run(self, batch: Batch, probe: Probe) -> Outcome:
-        """One SFT step on 2B rows."""
+    def once(self, batch: Batch, probe: Probe) -> Outcome:
+        """One pass over rows of demonstrations."""
         with probe.phase("forward"):
             with self.setup.forward():
                 logprobs = self.logprobs(self.policy, batch.ids, batch.where)
             loss = sft_loss(logprobs, batch.response_mask)
-        return self.trained(loss, batch, probe)
+        return self.finished(loss, batch, probe, share=self.token_share(batch))
 
 
 def _passes(cell: Cell, tally: Tally) -> None:

@@ -32,8 +32,8 @@ class SimpoStep(PolicyStep):
         self.settings = settings
         self.train(settings.learning_rate)
 
-    def run(self, batch: Batch, probe: Probe) -> Outcome:
-        """One SimPO step on 2B rows."""
+    def once(self, batch: Batch, probe: Probe) -> Outcome:
+        """One pass over chosen and rejected rows."""
         with probe.phase("forward"):
             with self.setup.forward():
                 logprobs = self.logprobs(self.policy, batch.ids, batch.where)

@@ -27,7 +27,14 @@ from alignmeter.architectures.packing import Packed
 from alignmeter.architectures.precision import precision_of
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Trained
-from alignmeter.peft.tuner_layers import activate, active_adapter, disabled, tuner_layers
+from alignmeter.peft.targets import chosen_targets
+from alignmeter.peft.tuner_layers import (
+    activate,
+    active_adapter,
+    disabled,
+    drop_in_training,
+    tuner_layers,
+)
 
 POLICY = "default"
 """peft's name for the first adapter of a model: the one that the policy trains."""
@@ -38,19 +45,20 @@ Weights = Iterable[tuple[str, torch.Tensor]]
 def inject_adapters(
     model: nn.Module, architecture: Architecture, cell: Cell, *, seed: int
 ) -> nn.Module:
-    """Freeze ``model``, add LoRA (alpha = 2 rank, no dropout) and leave a scalar head trainable."""
+    """Freeze ``model``, add LoRA (alpha = 2 rank) and leave a scalar head trainable."""
     model.requires_grad_(False)
     return add_adapter(model, architecture, cell, name=POLICY, seed=seed, trains=True)
 
 
 def adapter_settings(cell: Cell) -> dict[str, float | int | str]:
     """Rank, alpha and dropout of the cell's adapters."""
-    return {"rank": cell.lora_rank, "alpha": 2 * cell.lora_rank, "dropout": 0.0}
+    dropout = float(cell.lora_dropout)
+    return {"rank": cell.lora_rank, "alpha": 2 * cell.lora_rank, "dropout": dropout}
 
 
 def counted_adapters(architecture: Architecture, cell: Cell) -> Trained:
     """What trains with them, for the count of FLOPs."""
-    return Trained(rank=cell.lora_rank, targets=architecture.lora_targets)
+    return Trained(rank=cell.lora_rank, targets=chosen_targets(architecture, cell))
 
 
 def add_adapter(
@@ -68,12 +76,13 @@ def add_adapter(
     config = LoraConfig(
         r=settings["rank"],
         lora_alpha=settings["alpha"],
-        lora_dropout=settings["dropout"],
-        target_modules=list(architecture.lora_targets),
+        target_modules=list(chosen_targets(architecture, cell)),
     )
     torch.manual_seed(seed)
     inject_adapter_in_model(config, model, adapter_name=name)
     activate(tuner_layers(model), POLICY)
+    if settings["dropout"] and trains:
+        drop_in_training(tuner_layers(model), name, settings["dropout"])
     dtype = precision_of(cell.precision).adapters
     for key, parameter in model.named_parameters():
         if key.startswith("score.") or (_is_adapter(key) and f".{name}." in key):

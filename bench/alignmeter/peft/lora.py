@@ -9,10 +9,14 @@ from alignmeter.cells.cell import Cell
 from alignmeter.flops import Trained
 from alignmeter.peft.adapters import adapter_settings, counted_adapters, inject_adapters
 from alignmeter.peft.base import PeftMode
+from alignmeter.peft.targets import targets_misfit
 
 
 class _Lora(PeftMode):
     name = "lora"
+
+    def misfit(self, cell: Cell) -> str | None:
+        return targets_misfit(cell)
 
     def settings(self, cell: Cell) -> dict[str, float | int | str]:
         return adapter_settings(cell)

@@ -1,6 +1,14 @@
 """NF4 weights through bitsandbytes, on the CPU too."""
 
-__all__ = ["BLOCKSIZE", "copied", "nf4_settings", "nf4_weight", "quantisation_tensors", "quantise"]
+__all__ = [
+    "BLOCKSIZE",
+    "copied",
+    "nf4_settings",
+    "nf4_weight",
+    "quantisation_tensors",
+    "quantise",
+    "widen",
+]
 
 import copy
 from collections.abc import Iterator
@@ -48,6 +56,20 @@ def quantise(
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, pack(module, compute, kernels))
     return model
+
+
+def widen(model: nn.Module) -> None:
+    """Bring weights that are not packed to fp32, in place: embeddings, norms, heads and what the
+    model reads without calling it (peft's ``prepare_model_for_kbit_training``).
+    """
+    packed = {id(m.weight) for m in model.modules() if getattr(m, "compute_dtype", None)}
+    wide: dict[int, nn.Parameter] = {}  # a tied weight stays one
+    for module in model.modules():
+        for name, weight in module.named_parameters(recurse=False):
+            if id(weight) not in packed:
+                if id(weight) not in wide:
+                    wide[id(weight)] = nn.Parameter(weight.data.float(), weight.requires_grad)
+                module.register_parameter(name, wide[id(weight)])
 
 
 def _packed(linear: nn.Linear, compute: torch.dtype, kernels: str) -> nn.Module:

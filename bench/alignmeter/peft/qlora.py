@@ -4,6 +4,7 @@ __all__ = ["QLORA"]
 
 from importlib.metadata import PackageNotFoundError, version
 
+import torch
 from torch import nn
 from torch.torch_version import TorchVersion
 
@@ -15,7 +16,8 @@ from alignmeter.cells.cell import Cell
 from alignmeter.flops import Trained
 from alignmeter.peft.adapters import adapter_settings, counted_adapters, inject_adapters
 from alignmeter.peft.base import PeftMode
-from alignmeter.peft.nf4 import BLOCKSIZE, copied, nf4_settings, quantise
+from alignmeter.peft.nf4 import BLOCKSIZE, copied, nf4_settings, quantise, widen
+from alignmeter.peft.targets import targets_misfit
 from alignmeter.records.record import VRAM
 
 _LEAST = "0.49.2"
@@ -43,12 +45,15 @@ class _Qlora(PeftMode):
         return None
 
     def misfit(self, cell: Cell) -> str | None:
-        """bitsandbytes 0.50 on a CPU begins each row with a new block when it decodes NF4, while
-        its quantiser packs rows without gaps: rows that are no whole blocks come out as other
-        weights. ``tests/bench/peft/test_nf4_rows.py`` says when a release has mended that.
+        """Its targets; and its rows, for bitsandbytes 0.50 on a CPU begins each row with a new
+        block when it decodes NF4, while its quantiser packs rows without gaps: rows that are no
+        whole blocks come out as other weights. ``tests/bench/peft/test_nf4_rows.py`` says when a
+        release has mended that.
         """
-        if cell.model == RANDOM or open_accelerator(cell.accelerator).memory_kind == VRAM:
-            return None
+        unfit = targets_misfit(cell) or _wide_already(cell)
+        on_gpu = open_accelerator(cell.accelerator).memory_kind == VRAM
+        if unfit is not None or cell.model == RANDOM or on_gpu:
+            return unfit
         skip = open_architecture(cell.architecture).nf4_skip
         for name, (_, columns) in find_checkpoint(cell.model).matrices.items():
             module, _, kind = name.rpartition(".")
@@ -65,12 +70,15 @@ class _Qlora(PeftMode):
         return {**adapter_settings(cell), **nf4_settings(cell)}
 
     def store(self, model: nn.Module, architecture: Architecture, cell: Cell) -> nn.Module:
-        return quantise(
+        packed = quantise(
             model,
             skip=architecture.nf4_skip,
             compute=precision_of(cell.precision).compute,
             kernels=cell.kernels,
         )
+        if cell.embeddings == "float32":
+            widen(packed)
+        return packed
 
     def copied(self, model: nn.Module) -> nn.Module:
         return copied(model)
@@ -82,6 +90,12 @@ class _Qlora(PeftMode):
 
     def trained(self, architecture: Architecture, cell: Cell) -> Trained:
         return counted_adapters(architecture, cell)
+
+
+def _wide_already(cell: Cell) -> str | None:
+    if cell.embeddings == "float32" and precision_of(cell.precision).base == torch.float32:
+        return f"what is not packed is fp32 with precision {cell.precision} anyway; use base"
+    return None
 
 
 QLORA = _Qlora()

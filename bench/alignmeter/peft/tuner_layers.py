@@ -4,12 +4,13 @@ Which adapter a layer computes with, or none. `tests/bench/peft/test_tuner_layer
 release of peft has changed.
 """
 
-__all__ = ["activate", "active_adapter", "disabled", "tuner_layers"]
+__all__ = ["activate", "active_adapter", "disabled", "drop_in_training", "tuner_layers"]
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 
@@ -28,6 +29,25 @@ def activate(layers: Iterable[Any], name: str) -> None:
     """
     for layer in layers:
         layer._active_adapter = [name]
+
+
+class _TrainingDropout(nn.Dropout):
+    """Drops in passes with a gradient only.
+
+    What scores without one (log-probs before an update, KTO's KL, a shared reward model) is of the
+    model as it is: otherwise a first ratio would not be 1.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As `nn.Dropout`, of any shape."""
+        return super().forward(x) if torch.is_grad_enabled() else x
+
+
+def drop_in_training(layers: Iterable[Any], name: str, share: float) -> None:
+    """Let the adapter ``name`` of ``layers`` drop that share of its inputs in training passes."""
+    for layer in layers:
+        if name in layer.lora_dropout:
+            layer.lora_dropout[name] = _TrainingDropout(share)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from alignmeter.worker.memory.torch_internals import (
     FakeTensorMode,
     applied_to_copies,
     generator_states,
+    native_dropout,
 )
 from alignmeter_kernels.planning import own_tables
 
@@ -28,7 +29,7 @@ def without_data(accelerator: str) -> Iterator[FakeTensorMode]:
         one_sequence_per_row(),
         own_tables(),
         tracing(),
-        _states_of_no_generator() if accelerator == "cpu" else contextlib.nullcontext(),
+        _states_of_no_generator() if accelerator == "cpu" else native_dropout(),
         FakeTensorMode(allow_non_fake_inputs=True) as mode,
     ):
         yield mode

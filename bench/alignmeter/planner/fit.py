@@ -68,11 +68,11 @@ def fits(prediction: Prediction, chips: Mapping[str, Peak]) -> dict[str, Fit]:
 def largest_batch(cell: Cell, memory_bytes: int, plan: Plan) -> int:
     """The most pairs per step that fit, by a line through two plans and one that verifies it."""
     first, second = cell.batch, 2 * cell.batch
-    low, high = plan({}).peak_bytes, plan({"batch": second}).peak_bytes
+    low, high = (plan({"batch": pairs, "rows": 0}).peak_bytes for pairs in (first, second))
     slope = (high - low) / (second - first)
     room = _room(memory_bytes) - (low - slope * first)
     guess = _MOST if slope <= 0 else min(_MOST, int(room // slope))
-    return _verified(guess, 1, memory_bytes, lambda batch: plan({"batch": batch}))
+    return _verified(guess, 1, memory_bytes, lambda batch: plan({"batch": batch, "rows": 0}))
 
 
 def largest_seq_len(cell: Cell, memory_bytes: int, plan: Plan) -> int:

@@ -126,7 +126,7 @@ def _source(cell: Cell, vocabulary: int, seed: int) -> BatchSource:
 
 def _batch(cell: Cell, source: BatchSource, kind: BatchRows, device: torch.device) -> Batch:
     """A batch of the cell's shape: without padding, or of the longest rows there are."""
-    rows, seq_len = 2 * cell.batch, cell.seq_len
+    rows, seq_len = cell.step_rows, cell.seq_len
     count = source.pairs_of_step(kind)
     if cell.batching == "fixed":
         return Batch(

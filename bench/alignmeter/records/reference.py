@@ -23,15 +23,16 @@ from alignmeter.cells.axes import AxisValue
 from alignmeter.cells.cell import Cell, digest
 from alignmeter.cells.names import named_axes, portable_axes
 from alignmeter.records.document import decode_versioned
-from alignmeter.registry import PEFT_MODES, row_of
+from alignmeter.registry import OPTIMIZERS, PEFT_MODES, row_of
 
 SCHEMA_VERSION = 1
 Signals = dict[str, list[float]]
 """Name -> its value in each agreement step: ``loss``, ``grad_norm`` and the method's metrics."""
 
 _NO_EFFECT = (
-    "accelerator", "kernels", "precision", "checkpointing", "deterministic", "optimizer", "ref",
-    "ppo_backward", "rollout", "lane", "data", "columns", "model",
+    "accelerator", "kernels", "precision", "checkpointing", "deterministic",
+    "loss_head", "microbatches", "optimizer_impl", "ref", "ppo_backward", "rollout", "lane",
+    "data", "columns", "model",
 )  # fmt: skip
 """Axes of a cell that change how a loss is computed but not what it is, and paths."""
 _LIBRARIES = ("torch", "transformers")
@@ -94,7 +95,8 @@ def reference_key(
     """
     named = {n: value for n, value in named_axes(cell.axes()) if n not in _NO_EFFECT}
     fields: dict[str, AxisValue] = {**dict(portable_axes(named)), **cell.digests()}
-    libraries = (*_LIBRARIES, *row_of(PEFT_MODES, cell.peft).libraries)
+    rows = row_of(PEFT_MODES, cell.peft), row_of(OPTIMIZERS, cell.optimizer)
+    libraries = (*_LIBRARIES, *(name for row in rows for name in row.libraries))
     versions = {name: _PACKAGED if packaged else _version(name) for name in libraries}
     return digest([fields, dict(hyperparameters), seed, layers, rounded, versions])
 

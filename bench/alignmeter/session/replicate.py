@@ -132,7 +132,7 @@ class Replicate:
         if whole:
             found.observed = self._call("agreement", replay)
         found.layers = layers
-        found.seq_len = None if checked == cell else checked.seq_len
+        found.seq_len = None if checked.seq_len == cell.seq_len else checked.seq_len
 
     def step(self) -> StepReport:
         """One timed step."""

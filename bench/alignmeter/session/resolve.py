@@ -17,6 +17,7 @@ from alignmeter.architectures.checkpoint import (
 )
 from alignmeter.architectures.precision import without_frozen_base
 from alignmeter.batches import check_rows, data_digest, data_note, tokenizer_obstacle
+from alignmeter.batches.parts import units
 from alignmeter.cells.axes import AXES, SAME, AxisValue, path_of
 from alignmeter.cells.cell import Cell, as_teacher, make_cell
 from alignmeter.cells.columns import DROP
@@ -30,6 +31,7 @@ from alignmeter.peft import open_peft
 from alignmeter.records.record import Reason
 from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES, unused_axes
 from alignmeter.training.engines import open_engine
+from alignmeter.training.optimizers import open_optimizer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +69,8 @@ def _filled(axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
     # What changes nothing here goes back to its default, so that cells stay unique.
     for name in unused_axes(full.__getitem__):
         full[name] = AXES[name].default
+    if full["rows"]:
+        full["batch"] = AXES["batch"].default
     filled = {
         name: default_of(name, full) if value is None else value for name, value in full.items()
     }
@@ -192,6 +196,7 @@ def _contradictions(cell: Cell) -> Iterator[str]:
         unfit = without_frozen_base(cell.precision, cell.peft)
         if unfit is not None:
             yield unfit
+    yield from _indivisible(cell)
     yield from _unpackable(cell)
     yield from _misfits(cell)
     if cell.model != RANDOM:
@@ -213,6 +218,16 @@ def _unwritten(cell: Cell) -> Iterator[str]:
         obstacle += "; use reward model"
     if obstacle is not None:
         yield obstacle
+
+
+def _indivisible(cell: Cell) -> Iterator[str]:
+    rows = open_method(cell.method).rows
+    most = units(cell.step_rows, rows)
+    if cell.microbatches > most:
+        yield (
+            f"{cell.microbatches} microbatches want more than the {most} "
+            f"{'pairs' if rows == 'pairs' else 'rows'} of a step; use {most} or fewer"
+        )
 
 
 def _unpackable(cell: Cell) -> Iterator[str]:
@@ -254,7 +269,7 @@ def _obstacle(cell: Cell) -> Reason | None:
     absent = missing_text(cell.accelerator)
     if absent is not None:
         return Reason(code="accelerator_missing", text=absent)
-    absent = open_peft(cell.peft).missing()
+    absent = open_peft(cell.peft).missing() or open_optimizer(cell.optimizer).missing(cell)
     if absent is None and cell.kernels == "vendor":
         vendor = open_architecture(cell.architecture).vendor
         absent = vendor_missing(vendor, cell.architecture, cell.accelerator)

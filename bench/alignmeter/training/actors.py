@@ -100,7 +100,8 @@ class Actors:
             return self._logprobs_of(self.policy, ids, where)
 
     def _logprobs_of(self, model: nn.Module, ids: torch.Tensor, where: Where) -> torch.Tensor:
-        return response_logprobs(model, ids, where, kernels=self.setup.cell.kernels)
+        cell = self.setup.cell
+        return response_logprobs(model, ids, where, kernels=cell.kernels, head=cell.loss_head)
 
     def values(self, ids: torch.Tensor, where: Where) -> torch.Tensor:
         """[R, N]: the value of a state is read at the token before the action."""
@@ -171,8 +172,10 @@ class OneBackbone(Actors):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probs [R, N], and the scalar model's word [R, T]."""
         hidden = hidden_states(model, ids, where)
-        kernels = self.setup.cell.kernels
-        logprobs = head_logprobs(model, hidden, ids, where, kernels=kernels)
+        cell = self.setup.cell
+        logprobs = head_logprobs(
+            model, hidden, ids, where, kernels=cell.kernels, head=cell.loss_head
+        )
         return logprobs, scalar.score_of(hidden)
 
     @torch.no_grad()

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from alignmeter.architectures.packing import last_hidden
-from alignmeter.batches.spans import Where, at_responses, packed_of
-from alignmeter_kernels import linear_logprob, token_logprob
+from alignmeter.batches.spans import Where, packed_of
+from alignmeter.training.heads import open_head
 
 
 def hidden_states(model: Any, ids: torch.Tensor, where: Where = 0) -> torch.Tensor:
@@ -21,36 +21,35 @@ def hidden_states(model: Any, ids: torch.Tensor, where: Where = 0) -> torch.Tens
 
 
 def head_logprobs(
-    model: Any, hidden: torch.Tensor, ids: torch.Tensor, where: Where, *, kernels: str
+    model: Any,
+    hidden: torch.Tensor,
+    ids: torch.Tensor,
+    where: Where,
+    *,
+    kernels: str,
+    head: str = "own",
 ) -> torch.Tensor:
-    """Log-prob [rows, N] of each token of the responses in ``ids`` [rows, L].
+    """Log-prob [rows, N] of each token of the responses in ``ids`` [rows, L], by the head of that
+    name.
 
     ``where`` they lie: P tokens of prompt in each row, N the T-P others; or at places of their own,
-    N the longest response. Only those N logits are computed, from the last prompt token on; with
-    ``kernels = custom`` a few at a time. Raises `ValueError` if the custom kernel does not know the
-    model's output head.
+    N the longest response. Raises `ValueError` if the custom kernel does not know the model's
+    output head.
     """
-    head, labels = model.get_output_embeddings(), at_responses(ids, where)
-    states = at_responses(hidden, where, shift=-1)
-    if kernels != "custom":
-        return token_logprob(head(states.to(head.weight.dtype)), labels)
-    if type(head) is not nn.Linear or head.bias is not None:
-        raise ValueError(f"linear_logprob knows a plain linear head without bias, not {head}")
-    dtype = _product_dtype(head.weight)
-    return linear_logprob(states.to(dtype), head.weight.to(dtype), labels)[0]
-
-
-def _product_dtype(weight: torch.Tensor) -> torch.dtype:
-    """What a matrix product with ``weight`` is computed in here: autocast's choice, if it is on."""
-    device = weight.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+    return open_head(head).logprobs(model, hidden, ids, where, kernels=kernels)
 
 
 def response_logprobs(
-    model: nn.Module, ids: torch.Tensor, where: Where, *, kernels: str = "custom"
+    model: nn.Module,
+    ids: torch.Tensor,
+    where: Where,
+    *,
+    kernels: str = "custom",
+    head: str = "own",
 ) -> torch.Tensor:
     """`head_logprobs` of the model's own hidden states."""
-    return head_logprobs(model, hidden_states(model, ids, where), ids, where, kernels=kernels)
+    hidden = hidden_states(model, ids, where)
+    return head_logprobs(model, hidden, ids, where, kernels=kernels, head=head)
 
 
 def scored(scalar: nn.Module, ids: torch.Tensor, where: Where) -> torch.Tensor:

@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 from alignmeter.batches import Batch, Where
+from alignmeter.training.accumulation import AccumulatingStep
 from alignmeter.training.logprobs import response_logprobs
 from alignmeter.training.setup import Setup
-from alignmeter.training.step import Outcome, Probe, TrainingStep, descend
+from alignmeter.training.step import Outcome, Probe
 
 
-class PolicyStep(TrainingStep):
+class PolicyStep(AccumulatingStep):
     """The policy of one cell. A method builds what stands beside it, then calls `train`."""
 
     ref: nn.Module | None = None
@@ -37,7 +38,8 @@ class PolicyStep(TrainingStep):
 
     def logprobs(self, model: nn.Module, ids: torch.Tensor, where: Where) -> torch.Tensor:
         """Log-prob [R, N] of each response token of ``ids`` [R, L] under ``model``."""
-        return response_logprobs(model, ids, where, kernels=self.setup.cell.kernels)
+        cell = self.setup.cell
+        return response_logprobs(model, ids, where, kernels=cell.kernels, head=cell.loss_head)
 
     def response_sums(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Log-prob [R] of each whole response."""
@@ -53,11 +55,17 @@ class PolicyStep(TrainingStep):
         metrics: Mapping[str, torch.Tensor] | None = None,
         accuracy: torch.Tensor | None = None,
     ) -> Outcome:
-        """Backward pass and step of ``loss`` over the rows of ``batch``."""
-        return Outcome(
-            loss=descend(loss, self.optimizers(), probe),
-            trained_tokens=batch.real_tokens,
-            padded_tokens=batch.padded_tokens,
-            metrics=metrics or {},
+        """Backward pass and step of ``loss``, a mean over the rows of ``batch``.
+
+        ``metrics`` are means over its response tokens.
+        """
+        share = self.row_share(batch)
+        return self.finished(
+            loss,
+            batch,
+            probe,
+            share=share,
+            metrics=metrics,
+            metric_share=self.token_share(batch),
             accuracy=accuracy,
         )

@@ -5,7 +5,7 @@ __all__ = ["Setup", "open_setup", "vocabulary"]
 import contextlib
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from alignmeter.cells.cell import Cell
 from alignmeter.peft import PeftMode, adapters_off, open_peft
 from alignmeter.peft.adapters import AdapterView, add_adapter, recomputation
 from alignmeter.training.backbones import Backbones
-from alignmeter.training.optimizer import open_optimizer
+from alignmeter.training.optimizers import Stepped, inner_matrices, open_optimizer
 
 _REWARD_SEED, _VALUE_SEED, _ADAPTER_SEED, _TEACHER_SEED = 1, 2, 3, 5
 """Added to the replicate's seed: these backbones must differ from the policy's. 4 is sampling's."""
@@ -83,6 +83,8 @@ class Setup:
     precision: Precision
     backbones: Backbones
     teachers: Backbones
+    _inner: set[int] = field(default_factory=set, init=False, repr=False)
+    """Ids of the inner matrices of what trains: they live as long as the models that were made."""
 
     @property
     def vocab_size(self) -> int:
@@ -139,7 +141,9 @@ class Setup:
     def _adapter(self, model: nn.Module, name: str, seed: int, *, trains: bool) -> AdapterView:
         scalar = self._head(model, seed, trains=trains)
         add_adapter(scalar, self.architecture, self.cell, name=name, seed=seed, trains=trains)
-        return AdapterView(scalar.to(self.device), name)
+        scalar = scalar.to(self.device)
+        self._inner.update(map(id, inner_matrices(scalar)))
+        return AdapterView(scalar, name)
 
     def _scalar(self, seed: int) -> nn.Module:
         backbone = self.backbones.take(seed)
@@ -152,6 +156,7 @@ class Setup:
         if self.cell.checkpointing == "on":
             backbone: Any = model.backbone if isinstance(model, ScalarModel) else model
             _enable_checkpointing(backbone)
+        self._inner.update(map(id, inner_matrices(model)))
         return model.train()
 
     def optimizer(
@@ -159,7 +164,10 @@ class Setup:
     ) -> torch.optim.Optimizer:
         """The cell's optimizer on those that train: the models are made by then."""
         self.backbones.forget()
-        return open_optimizer(self.cell.optimizer, parameters, learning_rate=learning_rate)
+        trained = [p for p in parameters if p.requires_grad]
+        stepped = Stepped(parameters=trained, inner=[p for p in trained if id(p) in self._inner])
+        kind = open_optimizer(self.cell.optimizer)
+        return kind.make(stepped, learning_rate=learning_rate, cell=self.cell)
 
     def forward(self) -> AbstractContextManager[object]:
         """The context of every forward pass: the cell's autocast."""

@@ -7,6 +7,7 @@ __all__ = [
     "SilentProbe",
     "TrainingStep",
     "descend",
+    "stepped",
 ]
 
 import contextlib
@@ -118,11 +119,16 @@ def descend(
     """Backward pass and steps, in their phases, gradients released; the loss without its graph."""
     with probe.phase("backward"):
         loss.backward()
+    stepped(optimizers, probe)
+    return loss.detach()
+
+
+def stepped(optimizers: Iterable[torch.optim.Optimizer], probe: Probe) -> None:
+    """Their steps on the gradients that are there, in their phase, and these released."""
     with probe.phase("optimizer"):
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-    return loss.detach()
 
 
 def _no_contradictions(_: Cell) -> tuple[str, ...]:

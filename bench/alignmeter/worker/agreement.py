@@ -24,7 +24,7 @@ from alignmeter.batches import Batch, BatchSource, SharedRows
 from alignmeter.cells.cell import Cell, as_teacher
 from alignmeter.methods import Method, TrainingStep, open_method, open_setup
 from alignmeter.records.reference import Reference, Signals
-from alignmeter.registry import PEFT_MODES, ROLLOUTS, default_name
+from alignmeter.registry import LOSS_HEADS, PEFT_MODES, ROLLOUTS, default_name
 from alignmeter.training.step import SilentProbe
 from alignmeter.worker.gradients import GradientWatch
 from alignmeter.worker.inputs import reading_checkpoint, shared_batches
@@ -42,6 +42,7 @@ PLAIN_ROLLOUT = default_name(ROLLOUTS)
 """What samples a reference's tokens, which cells of every engine replay."""
 _PLAIN = {
     "accelerator": "cpu", "precision": REFERENCE, "kernels": "stock", "rollout": PLAIN_ROLLOUT,
+    "loss_head": default_name(LOSS_HEADS), "microbatches": 1,
 }  # fmt: skip
 """Axes that decide how a reference is computed, and their values."""
 
@@ -61,11 +62,14 @@ def _is_whole(cell: Cell) -> bool:
 
 
 def checked_cell(cell: Cell) -> Cell:
-    """What the check runs: ``cell``, or the same at 256 tokens where its sequences are longer.
+    """What the check runs: ``cell`` without dropout, whose draws are a device's own, or the same at
+    256 tokens where its sequences are longer.
 
     Prompt and response are cut in proportion, but 16 tokens of a response stay if it has them: a
     loss over one token would check little.
     """
+    if cell.lora_dropout != "0":
+        cell = msgspec.structs.replace(cell, lora_dropout="0")
     if cell.seq_len <= _WHOLE_TOKENS:
         return cell
     response = cell.seq_len - cell.prompt_len

@@ -18,6 +18,7 @@ from alignmeter.architectures.operators import others_run
 from alignmeter.batches import Batch, BatchSource, SharedRows
 from alignmeter.cells.cell import Cell
 from alignmeter.methods import Outcome, Probe, open_method, open_setup
+from alignmeter.peft.targets import chosen_targets
 from alignmeter.records.record import Provenance, Reason
 from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES
 from alignmeter.telemetry.linux.host import peak_rss_bytes, reset_peak_rss
@@ -218,7 +219,7 @@ class Workload:
         architecture, adapters = self.setup.architecture, PEFT_MODES[self.cell.peft].adapters
         more = {
             "hyperparameters": dict(self.method.hyperparameters),
-            "lora_targets": list(architecture.lora_targets) if adapters else [],
+            "lora_targets": list(chosen_targets(architecture, self.cell)) if adapters else [],
             "peft": self.setup.peft.settings(self.cell),
             "tokenizer": self.batches.tokenizer,
             "data": dict(self.batches.counts),

@@ -272,10 +272,14 @@ def test_a_prompt_of_half_the_sequence_stays_half():
 def test_what_goes_with_a_method_or_a_mode():
     assert set(goes_with("method", "ppo", "dpo")) == {
         "ppo_backward", "ppo_epochs", "ppo_minibatches", "ppo_topology", "dpo_loss",
-        "rollout",
+        "microbatches", "rollout",
     }  # fmt: skip
-    assert goes_with("peft", "full", "lora") == ("ref", "precision", "lora_rank")
-    assert goes_with("peft", "lora", "qlora") == ("ref", "precision", "quantiser")
+    assert goes_with("peft", "full", "lora") == (
+        "ref", "precision", "lora_dropout", "lora_rank", "lora_targets",
+    )  # fmt: skip
+    assert goes_with("peft", "lora", "qlora") == (
+        "ref", "precision", "embeddings", "quantiser",
+    )  # fmt: skip
     assert goes_with("batch", "1", "2") == ()
     assert goes_with("method", "ppo", "a method of tomorrow")
 

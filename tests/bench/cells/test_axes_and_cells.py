@@ -75,7 +75,8 @@ def test_an_axis_of_a_new_method_has_no_effect_on_the_others(monkeypatch):
 
 
 def unused(method, peft, **axes):
-    return unused_axes({"method": method, "peft": peft, "kl": "0", **axes}.__getitem__)
+    others = {"optimizer": "adamw", "kl": "0"}
+    return unused_axes({"method": method, "peft": peft, **others, **axes}.__getitem__)
 
 
 PPO = {"ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches"}
@@ -84,13 +85,20 @@ GRPO = {"grpo_variant", "kl", *GROUPS}
 
 
 def test_axes_of_methods_and_modes_that_are_not_the_cells_change_nothing():
-    assert set(unused("ppo", "qlora")) == {"dpo_loss", "teacher", *GRPO}
-    assert set(unused("dpo", "lora")) == {*PPO, *GRPO, "quantiser", "rollout", "teacher"}
-    assert set(unused("rloo", "qlora")) == {*PPO, *GRPO, "dpo_loss", "teacher"} - GROUPS
+    assert set(unused("ppo", "qlora")) == {"dpo_loss", "microbatches", "rows", "teacher", *GRPO}
+    assert set(unused("dpo", "lora")) == {
+        *PPO, *GRPO, "quantiser", "embeddings", "rollout", "rows", "teacher",
+    }  # fmt: skip
+    assert set(unused("rloo", "qlora")) == {
+        *PPO, *GRPO, "dpo_loss", "microbatches", "rows", "teacher",
+    } - GROUPS  # fmt: skip
     for method in ("simpo", "orpo"):
-        others = {*PPO, *GRPO, "dpo_loss", "teacher"}
+        others = {*PPO, *GRPO, "dpo_loss", "rows", "teacher"}
         assert set(unused(method, "qlora")) == {*others, "ref", "rollout"}
-    assert set(unused("distill", "qlora")) == {*PPO, *GRPO, "dpo_loss", "ref"}
+    assert "optimizer_impl" in unused("ppo", "full", optimizer="muon")
+    assert set(unused("distill", "qlora")) == {
+        *PPO, *GRPO, "dpo_loss", "loss_head", "microbatches", "rows", "ref",
+    }  # fmt: skip
     with pytest.raises(InputError, match="'of_tomorrow' is not a known name; known: sft, rm"):
         unused("of_tomorrow", "lora")
 

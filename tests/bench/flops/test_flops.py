@@ -73,6 +73,18 @@ def test_llama_with_adapters_by_hand(make_cell):
     assert found.backward == whole - 3 * 1_179_648 - 3 * 98_304
 
 
+def test_llama_with_adapters_on_its_mlp_by_hand(make_cell):
+    """In the first layer nothing before the MLP needs a gradient, nor do the MLP's inputs: of its
+    products only down's, no attention, and of gate's and up's A 98 304 less each.
+    """
+    found = step_flops(make_cell(method="sft", batch=1, seq_len=8, peft="lora", lora_targets="mlp"))
+    products, adapters, attention = 4 * 1_179_648 + 3 * 1_966_080, 3 * 262_144, 2 * 49_152
+    assert found.trained == 3 * (products + adapters + attention) + 1_572_864
+    whole = 3 * (products + 2 * adapters + 2 * attention) + 1_572_864
+    first = 4 * 1_179_648 + 2 * attention + 2 * 1_966_080 + 2 * 98_304
+    assert found.backward == whole - first
+
+
 def test_mamba_by_hand(make_cell):
     """tiny: 4 layers of width 192, inner 384, state 16, rank 12, kernel 4. 16 tokens.
 

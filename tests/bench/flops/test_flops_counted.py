@@ -94,6 +94,26 @@ def test_every_phase_of_llama_is_what_the_counter_sees(axes, peft, make_cell):
     assert counted(cell) == expected(cell)
 
 
+@pytest.mark.parametrize(
+    "targets",
+    ["attention", "mlp", "o_proj", "up_proj+down_proj", "down_proj", "gate_proj+q_proj+k_proj"],
+)
+@pytest.mark.parametrize("checkpointing", ["off", "on"])
+def test_adapters_on_some_layers_are_what_the_counter_sees(targets, checkpointing, make_cell):
+    """Nothing before the first adapter of the first block needs a gradient, unless it is
+    checkpointed. Values without an adapter need none there either, which only plain products spare.
+    """
+    cell = make_cell(method="dpo", peft="lora", lora_targets=targets, checkpointing=checkpointing)
+    spared = 0
+    if checkpointing == "off" and "q_proj" in targets:
+        setup = open_setup(cell, CPU, seed=0)
+        shape = setup.architecture.shape(cell.size)
+        spared = 2 * 2 * cell.batch * cell.seq_len**2 * shape["hidden_size"]
+    found, wanted = counted(cell), expected(cell)
+    assert wanted.pop("backward") - found.pop("backward") == spared
+    assert found == wanted
+
+
 @pytest.mark.parametrize("peft", ["full", "lora"])
 @pytest.mark.parametrize("checkpointing", ["off", "on"])
 @pytest.mark.parametrize("architecture", ["mamba", "mamba2"])

@@ -24,6 +24,7 @@ from alignmeter.planner.fake_tensors import without_data
 from alignmeter.planner.workspace import cpu_workspace, gpu_workspace
 from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES, VARIANTS
 from alignmeter.training import rollout
+from alignmeter.worker.memory.allocations import AllocationLog
 from alignmeter.worker.memory.cpu_events import record_events
 from alignmeter.worker.workload import Workload
 from alignmeter_kernels.nf4_linear import portable
@@ -46,6 +47,11 @@ CELLS = (
     {"method": "rloo", "architecture": "mamba", "peft": "lora", "reward": "length"},
     {"method": "distill", "kernels": "custom"},
     {"method": "distill", "architecture": "mamba2", "peft": "lora"},
+    {"method": "sft", "peft": "lora", "lora_targets": "qv"},
+    {"method": "dpo", "peft": "qlora", "kernels": "custom", "lora_targets": "mlp",
+     "lora_dropout": "0.1"},
+    {"method": "ppo", "peft": "lora", "ppo_topology": "shared", "lora_dropout": "0.05",
+     "checkpointing": "on"},
 )  # fmt: skip
 """Every method, architecture, PEFT mode and both kernels."""
 EXACT = (
@@ -107,6 +113,18 @@ def test_a_plan_calls_no_reward_of_a_users(tmp_path, make_cell, launcher):
     assert plan.ledger == length.ledger
 
 
+@pytest.mark.parametrize(("accelerator", "mask"), [("cpu", 2), ("cuda", 1)])
+def test_a_dropped_value_costs_itself_and_its_mask(accelerator, mask):
+    """Of 1000 bf16 values: a CPU keeps a factor for each of their dtype, a GPU a byte."""
+    with without_data(accelerator):
+        log = AllocationLog(torch.device("cpu"), markers=False)
+        x = torch.empty(1000, dtype=torch.bfloat16, requires_grad=True)
+        with log:
+            kept = nn.Dropout(0.1)(x)
+        assert log.live_bytes() == 1000 * (2 + mask)
+        assert kept.grad_fn is not None
+
+
 def test_the_same_cell_has_the_same_plan(make_cell):
     cell = make_cell(method="ppo", architecture="mamba2", peft="qlora")
     assert predict(cell) == predict(cell)
@@ -144,6 +162,8 @@ def test_the_covering_set_covers_and_is_the_same_every_time():
             untried = {"compiled", "vllm"} if axis == "rollout" else set()
             values = {getattr(c, axis) for c in chosen if c.method == method}
             assert values == set(AXES[axis].choices) - untried, (method, axis)
+    for axis, turns in covering._TURNS.items():
+        assert {getattr(cell, axis) for cell in chosen} >= set(turns), axis
 
 
 @pytest.mark.full

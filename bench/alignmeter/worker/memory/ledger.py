@@ -143,8 +143,10 @@ def own_residents(log: AllocationLog, step: TrainingStep, batch: Batch) -> None:
 
 
 def _state_tensors(optimizer: torch.optim.Optimizer) -> Iterator[torch.Tensor]:
+    """All but what bitsandbytes pages: that is no memory of the device's allocator."""
     for state in optimizer.state.values():
-        yield from (value for value in state.values() if isinstance(value, torch.Tensor))
+        tensors = (value for value in state.values() if isinstance(value, torch.Tensor))
+        yield from (tensor for tensor in tensors if not getattr(tensor, "is_paged", False))
 
 
 def _live_tensors() -> list[torch.Tensor]:

@@ -12,6 +12,7 @@ __all__ = [
     "generator_states",
     "has_onednn_bf16",
     "modes_off",
+    "native_dropout",
     "recorded_memory",
     "storage_key",
     "tree_leaves",
@@ -106,6 +107,24 @@ def generator_states(
     """
     given = {"get_rng_state": read} | ({} if restore is None else {"set_rng_state": restore})
     with _replaced(torch, given):
+        yield
+
+
+@contextlib.contextmanager
+def native_dropout() -> Iterator[None]:
+    """Within the context dropout is a GPU's operator, which keeps a byte for each value: a CPU
+    keeps a factor for each, in the values' dtype.
+    """
+
+    def dropout(
+        input: torch.Tensor,  # noqa: A002 - torch's name
+        p: float = 0.5,
+        training: bool = True,
+        inplace: bool = False,  # noqa: ARG001 - nothing here drops in place
+    ) -> torch.Tensor:
+        return torch.native_dropout(input, p, True)[0] if training and p else input
+
+    with _replaced(nn.functional, {"dropout": dropout}):
         yield
 
 

@@ -8,7 +8,10 @@ __all__ = [
     "ACCELERATORS",
     "ARCHITECTURES",
     "DELTAS",
+    "LORA_TARGETS",
+    "LOSS_HEADS",
     "METHODS",
+    "OPTIMIZERS",
     "PEFT_MODES",
     "PLAN_ACCELERATOR",
     "PRECISIONS",
@@ -17,7 +20,9 @@ __all__ = [
     "VARIANTS",
     "AcceleratorRow",
     "ArchitectureRow",
+    "LossHeadRow",
     "MethodRow",
+    "OptimizerRow",
     "PeftRow",
     "RolloutRow",
     "Row",
@@ -29,119 +34,57 @@ __all__ = [
 ]
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeVar
 
 from alignmeter.errors import InputError, known
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """``path``: ``module:object``. ``default``: a cell that names none has this one."""
-
-    path: str
-    default: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MethodRow(Row):
-    """``axes``: those that only some methods have and that change what this one does.
-
-    ``layout``: those of them that decide what its figures are figures of, so that a row never
-    comes without them. ``idle``: (axis, value, other axis): at that value the other one changes
-    nothing. ``trained_models``: models with an optimizer, the policy and others.
-    ``rollouts``: it trains on responses that it samples itself. ``unpaired``: it trains on answers
-    that are judged one by one, besides pairs.
-    """
-
-    axes: tuple[str, ...] = ()
-    idle: tuple[tuple[str, object, str], ...] = ()
-    layout: tuple[str, ...] = ()
-    trained_models: int = 1
-    rollouts: bool = False
-    unpaired: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ArchitectureRow(Row):
-    """``state_space``: it carries a state from token to token where a Transformer attends.
-
-    ``packs``: rows that stand one after the other in a sequence, each from position 0 on, do not
-    see each other.
-    """
-
-    state_space: bool
-    packs: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PeftRow(Row):
-    """``adapters``: it trains adapters on a frozen base, which without them is the ref_model.
-
-    ``axes``: those that only some modes have and that change what this one does. ``libraries``:
-    packages beside torch and transformers whose code decides its losses. ``title``: how its paper
-    spells it, if not as it is named here.
-    """
-
-    adapters: bool
-    default_ref: str
-    axes: tuple[str, ...] = ()
-    libraries: tuple[str, ...] = ()
-    title: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AcceleratorRow(Row):
-    """``precision``: number format of a cell that names none; ``adapter_precision``: the same
-    where adapters train on a frozen base.
-    """
-
-    precision: str
-    adapter_precision: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RolloutRow(Row):
-    """``phases``: those that it adds to a step, before ``rollout``.
-
-    ``compiled``: a compiler makes its decoding step, whose buffers no plan knows. ``served``: it
-    samples in a process of its own, with weights, cache and memory that torch here knows not.
-    """
-
-    phases: tuple[str, ...] = ()
-    compiled: bool = False
-    served: bool = False
-
+from alignmeter.registry.rows import (
+    AcceleratorRow,
+    ArchitectureRow,
+    LossHeadRow,
+    MethodRow,
+    OptimizerRow,
+    PeftRow,
+    RolloutRow,
+    Row,
+)
 
 METHODS: dict[str, MethodRow] = {
-    "sft": MethodRow(path="alignmeter.methods.sft:SFT"),
-    "rm": MethodRow(path="alignmeter.methods.rm:RM"),
+    "sft": MethodRow(path="alignmeter.methods.sft:SFT", axes=("loss_head", "microbatches", "rows")),
+    "rm": MethodRow(path="alignmeter.methods.rm:RM", axes=("microbatches",)),
     "dpo": MethodRow(
         path="alignmeter.methods.dpo:DPO",
-        axes=("ref", "dpo_loss"),
+        axes=("loss_head", "microbatches", "ref", "dpo_loss"),
         default=True,
     ),
-    "kto": MethodRow(path="alignmeter.methods.kto:KTO", axes=("ref",), unpaired=True),
-    "simpo": MethodRow(path="alignmeter.methods.simpo:SIMPO"),
-    "orpo": MethodRow(path="alignmeter.methods.orpo:ORPO"),
+    "kto": MethodRow(path="alignmeter.methods.kto:KTO", axes=("loss_head", "ref"), unpaired=True),
+    "simpo": MethodRow(path="alignmeter.methods.simpo:SIMPO", axes=("loss_head", "microbatches")),
+    "orpo": MethodRow(path="alignmeter.methods.orpo:ORPO", axes=("loss_head", "microbatches")),
     "ppo": MethodRow(
         path="alignmeter.methods.ppo:PPO",
-        axes=("ref", "ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches", "rollout"),
+        axes=(
+            "loss_head",
+            "ref",
+            "ppo_topology",
+            "ppo_backward",
+            "ppo_epochs",
+            "ppo_minibatches",
+            "rollout",
+        ),
         layout=("ppo_topology", "ppo_backward"),
         trained_models=2,
         rollouts=True,
     ),
     "grpo": MethodRow(
         path="alignmeter.methods.grpo:GRPO",
-        axes=("ref", "grpo_variant", "kl", "group", "reward", "rollout"),
+        axes=("loss_head", "ref", "grpo_variant", "kl", "group", "reward", "rollout"),
         layout=("kl", "reward"),
         idle=(("kl", "0", "ref"),),
         rollouts=True,
     ),
     "rloo": MethodRow(
         path="alignmeter.methods.rloo:RLOO",
-        axes=("ref", "group", "reward", "rollout"),
+        axes=("loss_head", "ref", "group", "reward", "rollout"),
         layout=("reward",),
         rollouts=True,
     ),
@@ -178,6 +121,18 @@ ARCHITECTURES: dict[str, ArchitectureRow] = {
     "mamba2": ArchitectureRow(path="alignmeter.architectures.mamba2:MAMBA2", state_space=True),
 }
 
+LORA_TARGETS: dict[str, tuple[str, ...]] = {
+    "all-linear": (),
+    "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
+    "qv": ("q_proj", "v_proj"),
+    "mlp": ("gate_proj", "up_proj", "down_proj"),
+}
+"""Preset -> last names of the layers that get adapters, those of them that a model has. Empty: all
+that its architecture says can be adapted. The first is what cells were before there were others.
+"""
+
+_ADAPTER_AXES = ("lora_rank", "lora_targets", "lora_dropout")
+
 PEFT_MODES: dict[str, PeftRow] = {
     "full": PeftRow(
         path="alignmeter.peft.full:FULL", adapters=False, default_ref="resident", default=True
@@ -186,7 +141,7 @@ PEFT_MODES: dict[str, PeftRow] = {
         path="alignmeter.peft.lora:LORA",
         adapters=True,
         default_ref="adapter-off",
-        axes=("lora_rank",),
+        axes=_ADAPTER_AXES,
         libraries=("peft",),
         title="LoRA",
     ),
@@ -194,10 +149,31 @@ PEFT_MODES: dict[str, PeftRow] = {
         path="alignmeter.peft.qlora:QLORA",
         adapters=True,
         default_ref="adapter-off",
-        axes=("lora_rank", "quantiser"),
+        axes=(*_ADAPTER_AXES, "quantiser", "embeddings"),
         libraries=("peft", "bitsandbytes"),
         title="QLoRA",
     ),
+}
+
+LOSS_HEADS: dict[str, LossHeadRow] = {
+    "own": LossHeadRow(path="alignmeter.training.heads.own:OWN", default=True),
+    "logits": LossHeadRow(path="alignmeter.training.heads.logits:LOGITS", every_token=True),
+}
+"""How log-probs of tokens are computed from hidden states."""
+
+OPTIMIZERS: dict[str, OptimizerRow] = {
+    "adamw": OptimizerRow(
+        path="alignmeter.training.optimizers.adamw:ADAMW", axes=("optimizer_impl",), default=True
+    ),
+    "adamw-8bit": OptimizerRow(
+        path="alignmeter.training.optimizers.eight_bit:ADAMW_8BIT", libraries=("bitsandbytes",)
+    ),
+    "paged-adamw-8bit": OptimizerRow(
+        path="alignmeter.training.optimizers.eight_bit:PAGED_ADAMW_8BIT",
+        libraries=("bitsandbytes",),
+    ),
+    "adafactor": OptimizerRow(path="alignmeter.training.optimizers.adafactor:ADAFACTOR"),
+    "muon": OptimizerRow(path="alignmeter.training.optimizers.muon:MUON"),
 }
 
 ROLLOUTS: dict[str, RolloutRow] = {
@@ -266,19 +242,29 @@ def default_name(rows: Mapping[str, Row]) -> str:
 
 
 def unused_axes(value_of: Callable[[str], object]) -> tuple[str, ...]:
-    """Axes that other methods, PEFT modes and values have and that change nothing in this cell.
+    """Axes that other methods, PEFT modes, optimizers and values have, and that change nothing in
+    this cell.
 
     ``value_of``: axis -> its value in the cell. Raises `InputError` for a name without a row.
     """
     method = row_of(METHODS, str(value_of("method")))
     idle = {other for axis, value, other in method.idle if value_of(axis) == value}
-    used = set(method.axes + row_of(PEFT_MODES, str(value_of("peft"))).axes) - idle
-    of_methods = (axis for row in METHODS.values() for axis in row.axes)
-    of_modes = (axis for row in PEFT_MODES.values() for axis in row.axes)
-    return tuple(axis for axis in dict.fromkeys((*of_methods, *of_modes)) if axis not in used)
+    rows = (
+        method,
+        row_of(PEFT_MODES, str(value_of("peft"))),
+        row_of(OPTIMIZERS, str(value_of("optimizer"))),
+    )
+    used = {axis for row in rows for axis in row.axes} - idle
+    every = (axis for row in _users().values() for axis in row.axes)
+    return tuple(axis for axis in dict.fromkeys(every) if axis not in used)
 
 
 def users_of(axis: str) -> tuple[str, ...]:
-    """Methods and PEFT modes in which the axis changes something; empty for one of every cell."""
-    rows: dict[str, MethodRow | PeftRow] = {**METHODS, **PEFT_MODES}
-    return tuple(name for name, row in rows.items() if axis in row.axes)
+    """Methods, PEFT modes and optimizers in which the axis changes something; empty for one of
+    every cell.
+    """
+    return tuple(name for name, row in _users().items() if axis in row.axes)
+
+
+def _users() -> dict[str, MethodRow | PeftRow | OptimizerRow]:
+    return {**METHODS, **PEFT_MODES, **OPTIMIZERS}

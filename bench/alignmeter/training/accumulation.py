@@ -1,0 +1,113 @@
+"""Gradient accumulation: one step of the optimizers on a batch computed in several passes."""
+
+__all__ = ["AccumulatingStep"]
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from alignmeter.batches import Batch, BatchRows
+from alignmeter.batches.parts import parts
+from alignmeter.training.setup import Setup
+from alignmeter.training.step import Outcome, Probe, TrainingStep, descend, stepped
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Pass:
+    """One of several. ``whole``: the batch that it is a part of; ``last``: no other follows."""
+
+    whole: Batch
+    last: bool
+
+
+class AccumulatingStep(TrainingStep):
+    """A step whose loss is a mean over rows or over tokens, so that passes over parts add up to it.
+
+    ``rows``: of its method's batches.
+    """
+
+    setup: Setup
+    rows: BatchRows = "pairs"
+    _pass: _Pass | None = None
+
+    def once(self, batch: Batch, probe: Probe) -> Outcome:
+        """One pass over ``batch``, ended by `finished`: the whole of it, or a part."""
+        raise NotImplementedError
+
+    def run(self, batch: Batch, probe: Probe) -> Outcome:
+        """One step in as many passes as the cell has ``microbatches``."""
+        count = self.setup.cell.microbatches
+        if count == 1:
+            return self.once(batch, probe)
+        found = []
+        for number, part in enumerate(parts(batch, count, self.rows)):
+            self._pass = _Pass(whole=batch, last=number == count - 1)
+            found.append(self.once(part, probe))
+        self._pass = None
+        names = found[0].metrics
+        accuracies = [one.accuracy for one in found if one.accuracy is not None]
+        return Outcome(
+            loss=_sum(one.loss for one in found),
+            trained_tokens=batch.real_tokens,
+            padded_tokens=batch.padded_tokens,
+            metrics={name: _sum(one.metrics[name] for one in found) for name in names},
+            accuracy=_sum(accuracies) if accuracies else None,
+        )
+
+    def token_share(self, batch: Batch) -> torch.Tensor | float:
+        """Of the whole batch's real response tokens, those of ``batch``; scalar."""
+        if self._pass is None:
+            return 1.0
+        return batch.response_mask.sum() / self._pass.whole.response_mask.sum()
+
+    def row_share(self, batch: Batch) -> float:
+        """Of the whole batch's rows, those of ``batch``."""
+        return 1.0 if self._pass is None else len(batch.ids) / len(self._pass.whole.ids)
+
+    def whole(self, batch: Batch) -> Batch:
+        """The batch that ``batch`` is a part of, or itself."""
+        return batch if self._pass is None else self._pass.whole
+
+    def finished(
+        self,
+        loss: torch.Tensor,
+        batch: Batch,
+        probe: Probe,
+        *,
+        share: torch.Tensor | float,
+        metrics: Mapping[str, torch.Tensor] | None = None,
+        metric_share: torch.Tensor | float = 1.0,
+        accuracy: torch.Tensor | None = None,
+    ) -> Outcome:
+        """Backward pass of ``loss`` over the rows of ``batch``, and after the last part the step.
+
+        ``share``: how much of the whole batch's loss, a mean, is that of this part. ``metrics``
+        are means too, and ``metric_share`` what this part counts in them; ``accuracy`` is a mean
+        over rows.
+        """
+        if self._pass is None:
+            return Outcome(
+                loss=descend(loss, self.optimizers(), probe),
+                trained_tokens=batch.real_tokens,
+                padded_tokens=batch.padded_tokens,
+                metrics=metrics or {},
+                accuracy=accuracy,
+            )
+        with probe.phase("backward"):
+            loss = loss * share
+            loss.backward()
+        if self._pass.last:
+            stepped(self.optimizers(), probe)
+        found = metrics or {}
+        return Outcome(
+            loss=loss.detach(),
+            trained_tokens=0,
+            padded_tokens=0,
+            metrics={name: value * metric_share for name, value in found.items()},
+            accuracy=None if accuracy is None else accuracy * self.row_share(batch),
+        )
+
+
+def _sum(values: Iterable[torch.Tensor]) -> torch.Tensor:
+    return torch.stack(list(values)).sum()

@@ -1,0 +1,28 @@
+"""What computes log-probs of tokens from what the output head of a model reads."""
+
+__all__ = ["LossHead"]
+
+from typing import Any, Protocol
+
+import torch
+
+from alignmeter.batches.spans import Where
+
+
+class LossHead(Protocol):
+    """One way from hidden states to log-probs.
+
+    What is asked of it where torch is not loaded stands in its row of `registry.LOSS_HEADS`.
+    """
+
+    name: str
+
+    def logprobs(
+        self, model: Any, hidden: torch.Tensor, ids: torch.Tensor, where: Where, *, kernels: str
+    ) -> torch.Tensor:
+        """Log-prob [rows, N] of each token of the responses in ``ids`` [rows, L].
+
+        ``where`` they lie: P tokens of prompt in each row, N the T-P others; or at places of their
+        own, N the longest response. ``hidden``: the model's last states [rows, L, D].
+        """
+        ...

@@ -1,0 +1,41 @@
+"""This project's own head: of the tokens of responses alone, fused with custom kernels."""
+
+__all__ = ["OWN"]
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from alignmeter.batches.spans import Where, at_responses
+from alignmeter.training.heads.base import LossHead
+from alignmeter_kernels import linear_logprob, token_logprob
+
+
+class _Own(LossHead):
+    name = "own"
+
+    def logprobs(
+        self, model: Any, hidden: torch.Tensor, ids: torch.Tensor, where: Where, *, kernels: str
+    ) -> torch.Tensor:
+        """Only those N logits are computed, from the last prompt token on; with ``kernels =
+        custom`` a few at a time. Raises `ValueError` if the custom kernel does not know the model's
+        output head.
+        """
+        head, labels = model.get_output_embeddings(), at_responses(ids, where)
+        states = at_responses(hidden, where, shift=-1)
+        if kernels != "custom":
+            return token_logprob(head(states.to(head.weight.dtype)), labels)
+        if type(head) is not nn.Linear or head.bias is not None:
+            raise ValueError(f"linear_logprob knows a plain linear head without bias, not {head}")
+        dtype = _product_dtype(head.weight)
+        return linear_logprob(states.to(dtype), head.weight.to(dtype), labels)[0]
+
+
+def _product_dtype(weight: torch.Tensor) -> torch.dtype:
+    """What a matrix product with ``weight`` is computed in here: autocast's choice, if it is on."""
+    device = weight.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+
+
+OWN = _Own()
