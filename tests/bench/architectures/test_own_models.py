@@ -241,6 +241,8 @@ def test_logits_that_nobody_repeats_are_refused(tmp_path, monkeypatch):
 def test_a_config_that_makes_no_model_is_refused(tmp_path):
     for family, fields in (
         ("OLMo-2", {"num_hidden_layers": 5000}),
+        ("Bamba", {"num_hidden_layers": 10**9}),
+        ("GPT-2", {"n_layer": 10**9}),
         ("Jamba", {"num_attention_heads": 0}),
         ("Gemma 3", {"layer_types": ["dragon", "dragon"]}),
         ("Mixtral", {"hidden_size": 2**30}),

@@ -27,7 +27,7 @@ from alignmeter.architectures.checkpoint.files import element_count, read_header
 from alignmeter.architectures.checkpoint.fit import check_depth, check_fit, check_made, made_within
 from alignmeter.architectures.checkpoint.place import Place, find_place, is_there
 from alignmeter.architectures.checkpoint.ranges import check_raw
-from alignmeter.architectures.checkpoint.refusal import refused
+from alignmeter.architectures.checkpoint.refusal import refused, said
 from alignmeter.architectures.checkpoint.weights import load_weights
 from alignmeter.architectures.drawing import draw
 from alignmeter.architectures.tracing import is_tracing
@@ -44,6 +44,8 @@ _CPU = torch.device("cpu")
 _SAMPLES, _SAMPLE_BYTES = 64, 65536
 _MOST_LAYERS = 1024
 """More than any model has: of as many as a config likes, one would take for ever to make."""
+_LAYERS = "num_hidden_layers", "n_layer", "n_layers", "num_layers"
+"""What families call their number."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -242,14 +244,19 @@ def _counts(
     """
     names = "vocab_size", "num_hidden_layers"
     if not known:
+        for key in _LAYERS:  # before transformers makes lists as long
+            _check_layers(key, config.get(key), model)
         opened = other_config(path, model)
         config = {key: getattr(opened, key, None) for key in names}
     vocab, layers = (positive(config, key, model) for key in names)
-    if layers > _MOST_LAYERS and not (held and known):
-        raise refused(
-            model, f"config.json: num_hidden_layers is {layers}; want at most {_MOST_LAYERS}"
-        )
+    if not (held and known):
+        _check_layers("num_hidden_layers", layers, model)
     return vocab, layers
+
+
+def _check_layers(field: str, value: object, model: str) -> None:
+    if isinstance(value, int) and value > _MOST_LAYERS:
+        raise refused(model, f"config.json: {field} is {said(value)}; want at most {_MOST_LAYERS}")
 
 
 def _made(path: Path, name: str, model: str) -> tuple[nn.Module, Architecture]:
