@@ -4,6 +4,7 @@ __all__ = [
     "EOS_TOKEN",
     "PAD_TOKEN",
     "SPECIAL_TOKENS",
+    "WHOLE_PARAMETERS",
     "WHOLE_SIZES",
     "Architecture",
     "Shape",
@@ -33,6 +34,8 @@ WHOLE_SIZES = ("tiny", "130m", "370m")
 """Sizes whose whole models are checked against a reference on a CPU, where it draws them in time:
 on every device their weights are drawn on the CPU. Of others a reference checks the first layers.
 """
+WHOLE_PARAMETERS = 500_000_000
+"""The same of a model that has a config of its own."""
 _ORIGINAL: dict[tuple[str, str], Callable[..., Any]] = {}
 """(Modelling module, function) -> what it held when it was imported."""
 Shape = Mapping[str, int | bool]
@@ -61,6 +64,8 @@ class Architecture:
     ``weight`` without calling them.
     ``block(shape)``: one block, for the count of FLOPs, at the keys of a config, a checkpoint's
     too; ``None`` where nobody has counted it, and records say so.
+    ``no_adapters``, ``no_nf4``, ``stock_only``: why it cannot be adapted, quantised, or run with
+    ``kernels = custom``, in words.
     """
 
     name: str
@@ -74,6 +79,9 @@ class Architecture:
     operators: Mapping[str, Operator] = field(default_factory=dict)
     vendor: Vendor | None = None
     block: Callable[[Mapping[str, Any]], Block] | None = None
+    no_adapters: str | None = None
+    no_nf4: str | None = None
+    stock_only: str | None = None
 
     def shape(self, size: str) -> Shape:
         """The config of ``size``. Raises `InputError` listing the known sizes."""

@@ -3,7 +3,15 @@
 `tests/bench/architectures/test_transformers_internals.py` says which one a release has changed.
 """
 
-__all__ = ["Behind", "behind", "initialise", "one_sequence_per_row", "tie"]
+__all__ = [
+    "Behind",
+    "behind",
+    "causal_lms",
+    "initialise",
+    "masked_lms",
+    "one_sequence_per_row",
+    "tie",
+]
 
 import contextlib
 import inspect
@@ -15,6 +23,7 @@ from typing import Any
 import torch
 from torch import nn
 
+_AUTO = "transformers.models.auto.modeling_auto"
 _FINDS_SEQUENCES = "find_packed_sequence_indices"
 _RUNS, _WRAPPED = "implementation", "func"
 """What the closures call it: of `use_kernel_func_from_hub_with_fallback`, and of `kernels`."""
@@ -54,6 +63,21 @@ def behind(function: Callable[..., Any]) -> Behind:
 
 def _closure(function: Callable[..., Any]) -> Mapping[str, Any]:
     found: Mapping[str, Any] = inspect.getclosurevars(function).nonlocals
+    return found
+
+
+def causal_lms() -> Mapping[str, str]:
+    """``model_type`` -> class, of all that ``AutoModelForCausalLM`` makes."""
+    return _automatic("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES")
+
+
+def masked_lms() -> Mapping[str, str]:
+    """The same of ``AutoModelForMaskedLM``, whose tokens see those after them."""
+    return _automatic("MODEL_FOR_MASKED_LM_MAPPING_NAMES")
+
+
+def _automatic(name: str) -> Mapping[str, str]:
+    found: Mapping[str, str] = getattr(import_module(_AUTO), name)
     return found
 
 

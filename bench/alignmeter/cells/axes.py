@@ -55,7 +55,8 @@ _ROWS = (
     Axis(
         name="model",
         default=RANDOM,
-        help="random weights at --size, or a checkpoint: a folder or a hub id (safetensors only)",
+        help="random weights at --size, or a model: a folder or hub id (safetensors only), or a "
+        "config.json alone, whose weights are drawn",
     ),
     Axis(
         name="peft",

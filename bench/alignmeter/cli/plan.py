@@ -4,7 +4,7 @@ __all__ = ["plan"]
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -18,6 +18,9 @@ from alignmeter.records.prediction import Fit, NotPlanned, Prediction, encode_pr
 from alignmeter.records.record import Reason
 from alignmeter.registry import PLAN_ACCELERATOR
 from alignmeter.streams import tell
+
+if TYPE_CHECKING:
+    from alignmeter.session.resolve import Planned
 
 
 @click.command()
@@ -36,36 +39,21 @@ def plan(
     """Predict the peak memory of every cell of MATRIX, and where it fits.
 
     Nothing runs and no GPU is needed: the step itself is traced on tensors
-    without data. Cells are planned for NVIDIA (--accelerator cuda) unless you
-    say otherwise. Without MATRIX: 4 methods, 3 architectures, 3 PEFT modes
-    at 8b.
+    without data. Of a --model its config.json is enough. Cells are planned
+    for NVIDIA (--accelerator cuda) unless you say otherwise. Without MATRIX:
+    4 methods, 3 architectures, 3 PEFT modes at 8b.
     """
     chosen = read_matrix(matrix)
     overrides = read_overrides({**axes, "accelerator": axes.get("accelerator") or PLAN_ACCELERATOR})
     rows = _chips(chips)
-    from alignmeter.cli.progress import counted
-    from alignmeter.planner import NotPlannedError
+    from alignmeter.architectures.checkpoint import configs_alone
     from alignmeter.session import plan_matrix
-    from alignmeter.terminal.plan import plan_parts
-    from alignmeter.terminal.tables import print_parts
 
-    found: list[Prediction] = []
-    not_planned: list[NotPlanned] = []
     if out is not None:
         check_writable(out / PLAN_FILE)
-    cells = plan_matrix(chosen, overrides, note, bad_rows=bad_rows)
-    with counted("planned", len(cells)) as advance:
-        for planned in cells:
-            try:
-                _refuse(planned.unsupported)
-                found.append(_predicted(planned.cell, rows, largest))
-            except NotPlannedError as error:
-                not_planned.append(NotPlanned(cell=planned.cell, reason=str(error)))
-                tell(f"{planned.cell.id}: not planned: {error}")
-            else:
-                if not as_json:
-                    print_parts(plan_parts(found[-1]))
-            advance()
+    with configs_alone():
+        cells = plan_matrix(chosen, overrides, note, bad_rows=bad_rows)
+        found, not_planned = _each(cells, rows, largest=largest, shows=not as_json)
     document = encode_predictions(found, not_planned)
     if out is not None:
         write_bytes(out / PLAN_FILE, document)
@@ -76,6 +64,32 @@ def plan(
     if not found:
         tell("Nothing could be planned.")
         raise click.exceptions.Exit(3)
+
+
+def _each(
+    cells: "Sequence[Planned]", rows: Mapping[str, Peak], *, largest: bool, shows: bool
+) -> tuple[list[Prediction], list[NotPlanned]]:
+    """A plan of each cell, or why there is none; ``shows``: they are told as they come."""
+    from alignmeter.cli.progress import counted
+    from alignmeter.planner import NotPlannedError
+    from alignmeter.terminal.plan import plan_parts
+    from alignmeter.terminal.tables import print_parts
+
+    found: list[Prediction] = []
+    not_planned: list[NotPlanned] = []
+    with counted("planned", len(cells)) as advance:
+        for planned in cells:
+            try:
+                _refuse(planned.unsupported)
+                found.append(_predicted(planned.cell, rows, largest))
+            except NotPlannedError as error:
+                not_planned.append(NotPlanned(cell=planned.cell, reason=str(error)))
+                tell(f"{planned.cell.id}: not planned: {error}")
+            else:
+                if shows:
+                    print_parts(plan_parts(found[-1]))
+            advance()
+    return found, not_planned
 
 
 def _conclude(found: Sequence[Prediction], chips: Mapping[str, Peak]) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
+from alignmeter.architectures.logits import final_logits
 from alignmeter.batches import Batch, Where
 from alignmeter.batches.spans import at_responses
 from alignmeter.batches.tokenizer import same_tokens
@@ -74,15 +75,18 @@ def _head(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
     linear = model.get_output_embeddings()
 
     def logits(states: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = linear(states.to(linear.weight.dtype))
-        return found
+        return final_logits(model, linear(states.to(linear.weight.dtype)))
 
     return logits
 
 
+def _draws(cell: Cell) -> bool:
+    return cell.model == RANDOM or find_checkpoint(cell.model).drawn
+
+
 def _contradictions(cell: Cell) -> Iterator[str]:
     taught = as_teacher(cell)
-    if cell.model != RANDOM and (taught is cell or taught.model == RANDOM):
+    if not _draws(cell) and (taught is cell or _draws(taught)):
         yield (
             "the teacher's weights are drawn, and a checkpoint's would learn nothing of them; "
             "give a checkpoint as teacher too, or measure distill with random weights"

@@ -9,7 +9,7 @@ from torch import nn
 from torch.torch_version import TorchVersion
 
 from alignmeter.accelerators import open_accelerator
-from alignmeter.architectures import Architecture, open_architecture
+from alignmeter.architectures import Architecture, architecture_of
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.architectures.precision import precision_of
 from alignmeter.cells.cell import Cell
@@ -54,7 +54,7 @@ class _Qlora(PeftMode):
         on_gpu = open_accelerator(cell.accelerator).memory_kind == VRAM
         if unfit is not None or cell.model == RANDOM or on_gpu:
             return unfit
-        skip = open_architecture(cell.architecture).nf4_skip
+        skip = architecture_of(cell).nf4_skip
         for name, (_, columns) in find_checkpoint(cell.model).matrices.items():
             module, _, kind = name.rpartition(".")
             layer = module.rpartition(".")[2]

@@ -2,7 +2,7 @@
 
 __all__ = ["chosen_targets", "targets_misfit"]
 
-from alignmeter.architectures import Architecture, open_architecture
+from alignmeter.architectures import Architecture, architecture_of
 from alignmeter.cells.cell import Cell
 from alignmeter.registry import LORA_TARGETS
 
@@ -21,7 +21,7 @@ def targets_misfit(cell: Cell) -> str | None:
 
     A preset is what a model has of it; a name that is spelt out has to be there.
     """
-    architecture = open_architecture(cell.architecture)
+    architecture = architecture_of(cell)
     have = architecture.lora_targets
     preset = cell.lora_targets in LORA_TARGETS
     missing = [] if preset else [name for name in _named(cell) if name not in have]

@@ -16,6 +16,7 @@ from alignmeter.worker.memory.torch_internals import (
     FakeTensorMode,
     applied_to_copies,
     generator_states,
+    grouped_products,
     native_dropout,
 )
 from alignmeter_kernels.planning import own_tables
@@ -26,6 +27,7 @@ def without_data(accelerator: str) -> Iterator[FakeTensorMode]:
     """Within the context models are built and steps run without data and without memory."""
     with (
         applied_to_copies(),
+        grouped_products(),
         one_sequence_per_row(),
         own_tables(),
         tracing(),

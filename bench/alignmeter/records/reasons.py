@@ -154,6 +154,12 @@ class Code(StrEnum):
         "overflow, so that losses are not finite or no gradient passes",
         "take a checkpoint from before it diverged; look at the tensor that the text names",
     )
+    WEIGHTS_DRAWN = (
+        "weights_drawn",
+        "the model came as a config without weights, and random ones were drawn: time and memory "
+        "are those of its shape, losses are those of no trained model",
+        "nothing; give the checkpoint's own folder to measure its weights",
+    )
     MODEL_AT_FAULT = (
         "model_at_fault",
         "stock operators in fp32 on a CPU show the same: its weights or its config.json cause it",

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from alignmeter.accelerators import available, devices_hidden, missing_text, passed_over
-from alignmeter.architectures import open_architecture, vendor_missing
+from alignmeter.architectures import architecture_of, open_architecture, vendor_missing
 from alignmeter.architectures.checkpoint import (
     RANDOM,
     beyond_positions,
     find_checkpoint,
     without_dropout,
+    without_weights,
 )
 from alignmeter.architectures.precision import without_frozen_base
 from alignmeter.batches import check_rows, data_digest, data_note, tokenizer_obstacle
@@ -30,6 +31,7 @@ from alignmeter.methods import open_method
 from alignmeter.peft import open_peft
 from alignmeter.records.record import Reason
 from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES, unused_axes
+from alignmeter.session.own_models import of_its_model, unknown_layers
 from alignmeter.training.engines import open_engine
 from alignmeter.training.optimizers import open_optimizer
 
@@ -64,8 +66,11 @@ def _filled(axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
         full["accelerator"] = _best_accelerator()
     if full["model"] != RANDOM:
         full["size"] = "checkpoint"
+        family = find_checkpoint(str(full["model"])).family
         if "architecture" not in axes:
-            full["architecture"] = find_checkpoint(str(full["model"])).architecture
+            full["architecture"] = family.name
+        if "kernels" not in axes and family.stock_only is not None:
+            full["kernels"] = "stock"
     # What changes nothing here goes back to its default, so that cells stay unique.
     for name in unused_axes(full.__getitem__):
         full[name] = AXES[name].default
@@ -105,7 +110,7 @@ def plan_matrix(
     Raises `InputError` as `resolve_plan`.
     """
     choices = expand(matrix, overrides)
-    resolved = [_resolved(choice, bad_rows) for choice in choices]
+    resolved = [_resolved(of_its_model(choice, overrides), bad_rows) for choice in choices]
     pairs = [(c, planned.cell) for c, planned in zip(choices, resolved, strict=True)]
     for sentence in without_effect(matrix, overrides, pairs, _best_accelerator()):
         note(sentence)
@@ -154,6 +159,7 @@ def _notes(cell: Cell) -> Iterator[str | None]:
             checkpoint = find_checkpoint(model)
             yield beyond_positions(model, checkpoint.shape(), cell.seq_len)
             yield without_dropout(model, checkpoint.dropout)
+            yield without_weights(model, checkpoint)
 
 
 def resolve_cell(axes: Mapping[str, AxisValue], *, bad_rows: str = DROP) -> Planned:
@@ -203,6 +209,8 @@ def _contradictions(cell: Cell) -> Iterator[str]:
         family = find_checkpoint(cell.model).architecture
         if cell.architecture != family:
             yield f"{cell.model} is a {family}, not a {cell.architecture}"
+        else:
+            yield from unknown_layers(cell)
         yield from _unwritten(cell)
     yield from open_method(cell.method).contradictions(cell)
 
@@ -234,7 +242,9 @@ def _unpackable(cell: Cell) -> Iterator[str]:
     """Why rows of the cell cannot stand one after the other in one sequence."""
     if cell.batching != "packed":
         return
-    if not ARCHITECTURES[cell.architecture].packs:
+    if cell.architecture not in ARCHITECTURES:
+        yield f"packed rows are tried with llama only, not {cell.architecture}; use bucketed"
+    elif not ARCHITECTURES[cell.architecture].packs:
         yield (
             f"a packed row of {cell.architecture} would carry one answer's state into the next "
             "(transformers ignores seq_idx without fused kernels); use bucketed or padded"
@@ -271,7 +281,7 @@ def _obstacle(cell: Cell) -> Reason | None:
         return Reason(code="accelerator_missing", text=absent)
     absent = open_peft(cell.peft).missing() or open_optimizer(cell.optimizer).missing(cell)
     if absent is None and cell.kernels == "vendor":
-        vendor = open_architecture(cell.architecture).vendor
+        vendor = architecture_of(cell).vendor
         absent = vendor_missing(vendor, cell.architecture, cell.accelerator)
     if absent is None and METHODS[cell.method].rollouts:
         absent = open_engine(cell.rollout).missing(cell)

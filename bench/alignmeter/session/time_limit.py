@@ -39,9 +39,9 @@ def _compile_s(cell: Cell) -> float:
     """What a rollout engine that compiles takes for the model's blocks, one after the other."""
     if not (METHODS[cell.method].rollouts and ROLLOUTS[cell.rollout].compiled):
         return 0.0
-    random = cell.model == RANDOM
-    family = open_architecture(cell.architecture)
-    shape = family.shape(cell.size) if random else find_checkpoint(cell.model).shape()
+    if cell.model != RANDOM:
+        return _COMPILED_BLOCK_S * find_checkpoint(cell.model).layers
+    shape = open_architecture(cell.architecture).shape(cell.size)
     return _COMPILED_BLOCK_S * int(shape["num_hidden_layers"])
 
 
@@ -54,13 +54,19 @@ def _build_s(cell: Cell) -> float:
 
 
 def _weights_s(cell: Cell, layers: int | None) -> float:
+    device = open_accelerator(cell.accelerator)
     if cell.model != RANDOM:
-        files = find_checkpoint(cell.model).files
+        found = find_checkpoint(cell.model)
+        if found.drawn:
+            whole = found.drawing_device(layers=None, device_type=device.device_type) == "cpu"
+            share = (layers or 0) / found.layers + whole
+            return _BACKBONES * share * found.parameters / _DRAWN_PER_S
+        files = found.files
         reads = 1 if layers is None else 2
         return reads * sum(file.stat().st_size for file in files) / _READ_PER_S
     if layers is None:
         return 0.0
-    family, device = open_architecture(cell.architecture), open_accelerator(cell.accelerator)
+    family = open_architecture(cell.architecture)
     drawn = family.parameters(cell.size, layers)
     if drawing_device(cell.size, layers=None, device_type=device.device_type) == "cpu":
         drawn += family.parameters(cell.size)

@@ -43,10 +43,17 @@ class Backbones:
 
     @property
     def drawn_on(self) -> str:
-        """Type of the device whose generator draws the weights; empty for a checkpoint's."""
+        """Type of the device whose generator draws the weights; empty where they are read."""
         if self.cell.model != RANDOM:
-            return ""
+            return find_checkpoint(self.cell.model).drawing_device(
+                layers=self.layers, device_type=self.device.type
+            )
         return drawing_device(self.cell.size, layers=self.layers, device_type=self.device.type)
+
+    @property
+    def _draws(self) -> bool:
+        """Whether another seed has other weights."""
+        return self.cell.model == RANDOM or find_checkpoint(self.cell.model).drawn
 
     def of_teacher(self) -> "Backbones":
         """Those of the cell's teacher; these themselves where it has the student's own shape."""
@@ -59,7 +66,7 @@ class Backbones:
         ``more``: further ones of the same weights may be wanted, which are copied where this one
         lies; it has to stay as it is until `forget`, but for adapters.
         """
-        key = seed if self.cell.model == RANDOM else 0
+        key = seed if self._draws else 0
         if key in self._frames:
             return self._patched(self.peft.copied(self._frames[key]))
         model = self._made(seed)
@@ -74,13 +81,19 @@ class Backbones:
 
     def _made(self, seed: int) -> nn.Module:
         first = self.precision.base if self.rounded is None else self.rounded
-        if self.cell.model != RANDOM:
+        where = self.drawn_on
+        if self.cell.model != RANDOM and where in ("", "cpu"):
             # A mode that packs weights would have the device hold them unpacked.
-            where = _CPU if self.peft.packs or self.device.type == "cpu" else self.device
+            place = _CPU if self.peft.packs or self.device.type == "cpu" else self.device
             checkpoint = find_checkpoint(self.cell.model)
-            model = checkpoint.build(dtype=first, layers=self.layers, device=where)
-            self._look(model)
-        elif self.drawn_on != "cpu":
+            model = checkpoint.build(dtype=first, layers=self.layers, device=place, seed=seed)
+            if not checkpoint.drawn:
+                self._look(model)
+        elif self.cell.model != RANDOM:
+            return find_checkpoint(self.cell.model).build_there(
+                seed=seed, dtype=first, device=self.device, store=self._stored
+            )
+        elif where != "cpu":
             return self.architecture.build_there(
                 self.cell.size, seed=seed, dtype=first, device=self.device, store=self._stored
             )

@@ -82,9 +82,21 @@ def _skipped(cache: Any, ids: torch.Tensor, new_tokens: int) -> torch.Tensor:
     more = new_tokens - 3
     for layer in cache.layers:
         if getattr(layer, "keys", None) is not None:  # state-space models' states do not grow
-            layer.keys = _longer(layer.keys, more, -2)
-            layer.values = _longer(layer.values, more, -2)
+            window = layer.sliding_window if getattr(layer, "is_sliding", False) else None
+            layer.keys = _grown(layer.keys, more, window)
+            layer.values = _grown(layer.values, more, window)
+            if window is not None:
+                layer.cumulative_length += more
     return _longer(ids, more, 1)
+
+
+def _grown(keys: torch.Tensor, more: int, window: int | None) -> torch.Tensor:
+    """Those of ``more`` tokens more; of a window W the last W - 1, in a storage of W once it is
+    full: transformers' ``DynamicSlidingWindowLayer`` joins and then cuts.
+    """
+    if window is None or keys.shape[-2] + more < window:
+        return _longer(keys, more, -2)
+    return _longer(keys, window - keys.shape[-2], -2)[..., 1:, :]
 
 
 def _longer(tensor: torch.Tensor, more: int, dim: int) -> torch.Tensor:

@@ -12,7 +12,12 @@ import torch
 from torch import nn
 
 from alignmeter.accelerators import open_accelerator
-from alignmeter.architectures import Architecture, ScalarModel, open_architecture
+from alignmeter.architectures import (
+    Architecture,
+    ScalarModel,
+    architecture_of,
+    open_architecture,
+)
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.architectures.precision import Precision, precision_of
 from alignmeter.cells.cell import Cell
@@ -38,10 +43,10 @@ def open_setup(
     For the agreement check: ``layers`` cuts every backbone to its first layers; ``rounded`` makes
     weights pass through that dtype, as a cell that stores them in it has them.
     """
-    open_architecture(cell.architecture).use_kernels(
+    architecture, peft = architecture_of(cell), open_peft(cell.peft)
+    architecture.use_kernels(
         cell.kernels, packages=open_accelerator(cell.accelerator).vendor_kernels
     )
-    architecture, peft = open_architecture(cell.architecture), open_peft(cell.peft)
     precision = precision_of(cell.precision)
     backbones = Backbones(
         cell=cell,

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import msgspec
 import torch
 
-from alignmeter.architectures.base import WHOLE_SIZES
+from alignmeter.architectures.base import WHOLE_PARAMETERS, WHOLE_SIZES
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.architectures.precision import REFERENCE, precision_of
 from alignmeter.batches import Batch, BatchSource, SharedRows
@@ -33,7 +33,6 @@ from alignmeter.worker.messages import Observed
 AGREEMENT_STEPS = 2
 """The first sees the weights as they were drawn, the second what the first made of them."""
 
-_WHOLE_PARAMETERS = 500_000_000
 _SLICE_LAYERS = 2
 _WHOLE_TOKENS = 256
 """Stock Mamba loops over tokens in Python: 8192 of them would take the reference minutes."""
@@ -58,7 +57,7 @@ def sliced_layers(cell: Cell) -> int | None:
 def _is_whole(cell: Cell) -> bool:
     if cell.model == RANDOM:
         return cell.size in WHOLE_SIZES
-    return find_checkpoint(cell.model).parameters <= _WHOLE_PARAMETERS
+    return find_checkpoint(cell.model).parameters <= WHOLE_PARAMETERS
 
 
 def checked_cell(cell: Cell) -> Cell:

@@ -9,6 +9,7 @@ from alignmeter.architectures.checkpoint import (
     beyond_positions,
     find_checkpoint,
     without_dropout,
+    without_weights,
 )
 from alignmeter.cells.cell import Cell
 from alignmeter.records.reasons import Code, Reason
@@ -31,6 +32,7 @@ def notes_of(
             cell.model, checkpoint.shape(), cell.seq_len
         ),
         Code.DROPOUT_OFF: without_dropout(cell.model, checkpoint.dropout),
+        Code.WEIGHTS_DRAWN: without_weights(cell.model, checkpoint),
         Code.WEIGHTS_ZERO: _of(zero_weights, "all zeros", cell.model),
         Code.WEIGHTS_HUGE: _of(huge_weights, "beyond 65504", cell.model),
     }

@@ -173,7 +173,8 @@ class Workload:
         profile = profile_step(self.step_object, batch, self.accelerator, self.device)
         if ragged:
             profile = replace(profile, seq_len=self._row_len(batch))
-        if not ARCHITECTURES[self.cell.architecture].state_space:
+        row = ARCHITECTURES.get(self.cell.architecture)
+        if profile.attention is not None or (row is not None and not row.state_space):
             note("attention", profile.attention or PLAIN)
         return profile
 

@@ -182,7 +182,7 @@ def test_quantised_weights_are_named(quantisation, words, saved, tmp_path, capfd
         ({"num_hidden_layers": 4}, "num_hidden_layers is 4"),
         ({"num_hidden_layers": 2}, "model.layers.2."),
         ({"num_attention_heads": 6}, "config.json makes no model: The hidden size (64) is not a"),
-        ({"model_type": None}, "no model_type; known: llama"),
+        ({"model_type": None}, "no model_type, which names its family"),
         ({"model_type": ["llama"]}, "model_type is ['llama']"),
         ({"vocab_size": None}, "vocab_size is None"),
         ({"transformers_weights": "other.safetensors"}, "transformers_weights"),

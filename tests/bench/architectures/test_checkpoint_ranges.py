@@ -149,7 +149,7 @@ def test_layers_are_counted_before_a_model_is_made(saved, tmp_path):
 
 def test_dropout_is_off_and_known(saved, tmp_path):
     checkpoint = find_checkpoint(str(copied(saved, tmp_path, attention_dropout=0.5)))
-    assert checkpoint.dropout == 0.5
+    assert checkpoint.dropout == {"attention_dropout": 0.5}
     assert open_config(checkpoint.folder).attention_dropout == 0.0
     model = checkpoint.build(dtype=torch.float32).train()
     assert {layer.self_attn.attention_dropout for layer in model.model.layers} == {0.0}

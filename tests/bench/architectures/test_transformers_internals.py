@@ -11,7 +11,9 @@ from alignmeter.architectures import open_architecture
 from alignmeter.architectures.operators import TORCH_CODE, Operator, others_run
 from alignmeter.architectures.transformers_internals import (
     behind,
+    causal_lms,
     initialise,
+    masked_lms,
     one_sequence_per_row,
     tie,
 )
@@ -30,6 +32,13 @@ def test_transformers_looks_for_several_sequences_in_a_row_by_this_name():
     with one_sequence_per_row():
         assert getattr(masking_utils, NAME)(position_ids=None) is None
     assert getattr(masking_utils, NAME) is before
+
+
+def test_causal_lms_and_those_that_see_what_comes_are_known():
+    assert causal_lms()["llama"] == "LlamaForCausalLM"
+    assert "t5" not in causal_lms()
+    assert "bert" in masked_lms()
+    assert not {"llama", "gpt_neox", "mamba"} & {*masked_lms()}
 
 
 def test_a_version_that_does_not_look_is_left_alone(monkeypatch):

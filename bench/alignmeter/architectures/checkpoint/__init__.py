@@ -1,4 +1,6 @@
-"""Real checkpoints: a folder or a hub id, safetensors only, no code from the checkpoint is run.
+"""Models of one's own: a folder, a config.json or a hub id, and no code of theirs is run.
+
+Weights are read from safetensors only. Where there is a config alone they are drawn.
 
 All that can be known without reading weights is checked before a worker starts; the load itself
 fails where it does not find what was checked.
@@ -9,9 +11,11 @@ __all__ = [
     "Checkpoint",
     "beyond_positions",
     "check_unchanged",
+    "configs_alone",
     "find_checkpoint",
     "trained_positions",
     "without_dropout",
+    "without_weights",
 ]
 
 from alignmeter.architectures.checkpoint.config import (
@@ -24,4 +28,6 @@ from alignmeter.architectures.checkpoint.found import (
     Checkpoint,
     check_unchanged,
     find_checkpoint,
+    without_weights,
 )
+from alignmeter.architectures.checkpoint.place import configs_alone

@@ -1,6 +1,7 @@
-"""A checkpoint's config.json: read, refused where it asks for what is not done, and opened."""
+"""A model's config.json: read, refused where it asks for what is not done, and opened."""
 
 __all__ = [
+    "dropout_of",
     "family_of",
     "made",
     "open_config",
@@ -17,6 +18,7 @@ import codecs
 import json
 import sys
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from torch import nn
 
 from alignmeter.accelerators import devices_hidden
 from alignmeter.architectures.checkpoint.refusal import one_line, refused, said
-from alignmeter.errors import known
+from alignmeter.architectures.transformers_internals import causal_lms
 from alignmeter.registry import ARCHITECTURES, load
 from alignmeter.streams import quiet
 
@@ -67,21 +69,22 @@ def read_json(path: Path, model: str) -> dict[str, Any]:
     return value
 
 
-def read_config(folder: Path, model: str) -> dict[str, Any]:
-    """config.json of a whole, unquantised model.
+def read_config(path: Path, model: str, folder: Path | None) -> dict[str, Any]:
+    """The JSON file at ``path``, of a whole, unquantised model; ``folder``: what is that model's.
 
     Raises `InputError` for anything else: packed weights, an adapter beside the model (transformers
     would merge it for some PEFT modes and others would drop it), weights under another name.
     """
-    config = read_json(folder / "config.json", model)
+    config = read_json(path, model)
     for field in _QUANTISED:
         if config.get(field) is not None:
             raise refused(
                 model,
                 f"config.json: {field} says {_method(config[field])}: quantised weights are not "
-                "read; give the unquantised checkpoint, and choose the PEFT mode that quantises",
+                "read; give the unquantised checkpoint, or for a plan a copy without that field, "
+                "and choose the PEFT mode that quantises",
             )
-    if (folder / "adapter_config.json").exists():
+    if folder is not None and (folder / "adapter_config.json").exists():
         raise refused(
             model,
             "adapter_config.json lies beside the model; merge the adapter (merge_and_unload, "
@@ -102,14 +105,24 @@ def _method(value: object) -> str:
 
 
 def family_of(config: Mapping[str, Any], model: str) -> str:
-    """The registry's name of its family. Raises `InputError` for a missing or unknown one."""
+    """The registry's name of its family, or else its ``model_type``.
+
+    Raises `InputError` for a missing one, and one of which transformers has no causal LM.
+    """
     types = {kind: name for name in ARCHITECTURES for kind in load(ARCHITECTURES, name).checkpoints}
     model_type = config.get("model_type")
     if model_type is None:
-        raise refused(model, f"config.json has no model_type; {known(types)}")
-    if not isinstance(model_type, str) or model_type not in types:
-        raise refused(model, f"config.json: model_type is {said(model_type)}; {known(types)}")
-    return types[model_type]
+        raise refused(model, "config.json has no model_type, which names its family: llama, gemma2")
+    if isinstance(model_type, str) and model_type in types:
+        return types[model_type]
+    transformers_there()
+    if not isinstance(model_type, str) or model_type not in causal_lms():
+        raise refused(
+            model,
+            f"config.json: model_type is {said(model_type)}, of which transformers "
+            f"{metadata.version('transformers')} has no causal LM; docs/models.md lists families",
+        )
+    return model_type
 
 
 def positive(config: Mapping[str, Any], key: str, model: str) -> int:
@@ -120,8 +133,28 @@ def positive(config: Mapping[str, Any], key: str, model: str) -> int:
     return value
 
 
-def open_config(folder: Path, layers: int | None = None) -> Any:
-    """transformers' config of the checkpoint; ``layers`` keeps only the first ones.
+_DROPS = "dropout", "pdrop", "layerdrop", "jitter"
+"""What fields are called that make a training step random."""
+_KINDS = "layer_types", "layers_block_type", "mlp_layer_types"
+_AT = "attn_layer_indices", "hybrid_layer_ids"
+"""Lists beside the number of layers: the kind of each, and the places of those of one kind."""
+
+
+def dropout_of(config: Mapping[str, Any]) -> dict[str, float]:
+    """Field -> value of each that makes a training step random."""
+    return {
+        field: value
+        for field, value in config.items()
+        if any(word in field for word in _DROPS) and _is_number(value) and value > 0
+    }
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def open_config(path: Path, layers: int | None = None) -> Any:
+    """transformers' config in a folder or JSON file; ``layers`` keeps only the first ones.
 
     Its dropout is off, as in trainers for alignment (``disable_dropout`` of TRL's ``DPOConfig``):
     policy and ref_model would differ by chance, and no reference could agree. `without_dropout`
@@ -131,13 +164,17 @@ def open_config(folder: Path, layers: int | None = None) -> Any:
     from transformers import AutoConfig
 
     with quiet():
-        config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    if getattr(config, "attention_dropout", None):
-        config.attention_dropout = 0.0
+        config: Any = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    for field in dropout_of(vars(config)):
+        setattr(config, field, 0.0)
     if layers is not None:
         config.num_hidden_layers = layers
-        if vars(config).get("layer_types"):  # a list beside the count; Mamba derives it
-            config.layer_types = config.layer_types[:layers]
+        for field in _KINDS:  # Mamba derives its own
+            if vars(config).get(field):
+                setattr(config, field, getattr(config, field)[:layers])
+        for field in _AT:
+            if vars(config).get(field):
+                setattr(config, field, [at for at in getattr(config, field) if at < layers])
     return config
 
 
@@ -152,11 +189,14 @@ def made(config: Any, **options: Any) -> nn.Module:
     return model
 
 
-def without_dropout(model: str, dropout: float) -> str | None:
-    """A sentence where the config of ``model`` asks for dropout, which `open_config` leaves out."""
-    if not dropout:
-        return None
-    return f"attention_dropout is {dropout:g} in config.json of {model}; steps run without dropout"
+def without_dropout(model: str, dropout: Mapping[str, float]) -> str | None:
+    """A sentence where the config of ``model`` asks for dropout, which `open_config` leaves out.
+
+    ``dropout``: as `dropout_of` has it.
+    """
+    for field, value in dropout.items():
+        return f"{field} is {value:g} in config.json of {model}; steps run without dropout"
+    return None
 
 
 def beyond_positions(model: str, shape: Mapping[str, Any], seq_len: int) -> str | None:

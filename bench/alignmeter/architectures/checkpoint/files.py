@@ -16,6 +16,7 @@ from alignmeter.architectures.checkpoint.refusal import named, one_line, refused
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 """The names that transformers looks for, in this order."""
 _PICKLED = ("*.bin", "*.pt", "*.pth")
+_OTHERS = ("*.gguf", "*.h5", "*.msgpack", "*.onnx", "*.ckpt*", "*.npz")
 _ROWS = 1024
 """Rows of two matrices that are compared at a time."""
 
@@ -32,7 +33,8 @@ class Tensor:
 def weight_files(folder: Path, model: str) -> tuple[list[Path], dict[str, str]]:
     """The files that hold the weights, and tensor -> file of the index; empty without one.
 
-    Raises `InputError` if there are none, or a shard is not there.
+    No files where the folder holds no weights of any kind. Raises `InputError` if what it holds is
+    in another format, or a shard is not there.
     """
     if (folder / _WHOLE).is_file():
         return [folder / _WHOLE], {}
@@ -55,7 +57,10 @@ def weight_files(folder: Path, model: str) -> tuple[list[Path], dict[str, str]]:
                 f"shards that {_INDEX} names are no files); fetch the checkpoint again",
             )
         return [folder / name for name in names], index
-    raise refused(model, _without_weights(folder))
+    text = _without_weights(folder)
+    if text is not None:
+        raise refused(model, text)
+    return [], {}
 
 
 def _is_name(value: object) -> bool:
@@ -71,7 +76,7 @@ def _state(path: Path) -> str:
     return "is a folder" if path.is_dir() else "is no regular file"
 
 
-def _without_weights(folder: Path) -> str:
+def _without_weights(folder: Path) -> str | None:
     for name in (_WHOLE, _INDEX):
         if os.path.lexists(folder / name):
             return f"{name} {_state(folder / name)}; want a file: fetch the checkpoint again"
@@ -88,7 +93,10 @@ def _without_weights(folder: Path) -> str:
             "they are loaded and are not read; save them with "
             "save_pretrained(safe_serialization=True)"
         )
-    return "no *.safetensors file; other formats can run code when they are loaded and are not read"
+    others = sorted(path.name for kind in _OTHERS for path in folder.glob(kind))
+    if others:
+        return f"no *.safetensors file, only {named(others[0])}, a format that is not read"
+    return None
 
 
 def read_headers(files: Sequence[Path], index: Mapping[str, str], model: str) -> dict[str, Tensor]:

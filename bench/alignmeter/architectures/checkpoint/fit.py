@@ -4,7 +4,7 @@ transformers itself takes the headers for weights on torch's meta device, so tha
 which names are the same, which are tied and which extras it ignores.
 """
 
-__all__ = ["check_depth", "check_fit", "loading_options"]
+__all__ = ["check_depth", "check_fit", "check_made", "loading_options", "made_within"]
 
 import re
 from collections import Counter
@@ -51,23 +51,33 @@ def check_depth(layers: int, tensors: Mapping[str, Tensor], model: str) -> None:
         )
 
 
-def check_fit(
-    folder: Path, tensors: Mapping[str, Tensor], model: str, activations: Sequence[str] = ()
-) -> None:
-    """Raise `InputError` for the first tensor that is missing, extra or of a wrong shape or dtype.
+def made_within(path: Path, model: str, activations: Sequence[str]) -> nn.Module:
+    """The model of a config.json on torch's meta device. ``activations``: as for `check_ranges`.
 
-    Also for a config.json that makes no model, or one that cannot run, and one that ties what the
-    file has apart. ``activations``: as for `check_ranges`.
+    Raises `InputError` for a field out of its range, and a config that makes no model.
     """
     try:
-        config = open_config(folder)
+        config = open_config(path)
         check_ranges(config, activations, model)
         with torch.device("meta"):
-            built = made(config)
+            return made(config)
     except InputError:
         raise
     except Exception as error:  # whatever a config can make transformers and torch stumble over
         raise refused(model, f"config.json makes no model: {one_line(error)}") from error
+
+
+def check_made(built: Any, path: Path, model: str) -> None:
+    """Raise `InputError` for a config.json whose model cannot run."""
+    check_positions(built, built.config, model)
+    check_runs(path, model)
+
+
+def check_fit(built: Any, tensors: Mapping[str, Tensor], model: str) -> None:
+    """Raise `InputError` for the first tensor that is missing, extra or of a wrong shape or dtype,
+    and for a config.json that ties what the file has apart.
+    """
+    config = built.config
     missing, extra, misshapen = _load(built, config, tensors, model)
     if missing or extra:
         raise refused(model, _unlike(missing, extra, tensors, config))
@@ -81,8 +91,6 @@ def check_fit(
                 f"{named(name)} in {named(tensor.file.name)} is {tensor.dtype}; want F32, F16 or "
                 "BF16: quantised and other weights are not read",
             )
-    check_positions(built, config, model)
-    check_runs(folder, model)
     _check_tie(built, tensors, model)
 
 

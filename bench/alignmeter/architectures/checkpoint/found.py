@@ -1,9 +1,9 @@
-"""A checkpoint on this machine: found, checked at the door, built."""
+"""A model on this machine: found, checked at the door, built."""
 
-__all__ = ["RANDOM", "Checkpoint", "check_unchanged", "find_checkpoint"]
+__all__ = ["RANDOM", "Checkpoint", "check_unchanged", "find_checkpoint", "without_weights"]
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,23 +12,29 @@ from typing import Any
 import torch
 from torch import nn
 
+from alignmeter.architectures.base import WHOLE_PARAMETERS, Architecture
 from alignmeter.architectures.checkpoint.config import (
+    dropout_of,
     family_of,
     made,
     open_config,
     positive,
     read_config,
+    read_json,
 )
+from alignmeter.architectures.checkpoint.family import other_config, other_family
 from alignmeter.architectures.checkpoint.files import element_count, read_headers, weight_files
-from alignmeter.architectures.checkpoint.fit import check_depth, check_fit
+from alignmeter.architectures.checkpoint.fit import check_depth, check_fit, check_made, made_within
+from alignmeter.architectures.checkpoint.place import Place, find_place, is_there
 from alignmeter.architectures.checkpoint.ranges import check_raw
-from alignmeter.architectures.checkpoint.refusal import one_line, refused
+from alignmeter.architectures.checkpoint.refusal import refused, said
 from alignmeter.architectures.checkpoint.weights import load_weights
+from alignmeter.architectures.drawing import draw
 from alignmeter.architectures.tracing import is_tracing
-from alignmeter.cells.places import adopt_places, place_of
+from alignmeter.cells.cell import digest as digest_of
+from alignmeter.cells.places import place_of
 from alignmeter.errors import CellError, InputError
 from alignmeter.registry import ARCHITECTURES, load
-from alignmeter.streams import quiet
 from alignmeter.text import shown_path
 
 RANDOM = "random"
@@ -36,36 +42,65 @@ RANDOM = "random"
 
 _CPU = torch.device("cpu")
 _SAMPLES, _SAMPLE_BYTES = 64, 65536
-_WANTED = ["*.json", "*.safetensors", "tokenizer*", "*.model", "vocab*", "merges*"]
+_MOST_LAYERS = 1024
+"""More than any model has: of as many as a config likes, one would take for ever to make."""
+_LAYERS = "num_hidden_layers", "n_layer", "n_layers", "num_layers"
+"""What families call their number."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
-    """A checked checkpoint on this machine. ``architecture`` is the registry's name for it.
+    """A checked model on this machine. ``config``: its JSON file.
 
-    ``files``: those that hold its weights. ``dropout``: what its config asks for. ``matrices``:
-    name of each with two dimensions -> shape.
+    ``files``: those that hold its weights; none where they are drawn. ``dropout``: field -> value
+    of what its config asks for. ``matrices``: name of each with two dimensions -> shape.
     """
 
-    folder: Path
+    config: Path
     files: tuple[Path, ...]
-    architecture: str
+    family: Architecture
     vocab_size: int
     layers: int
     parameters: int
-    dropout: float
+    dropout: Mapping[str, float]
     digest: str
     matrices: Mapping[str, tuple[int, int]]
 
     @property
+    def architecture(self) -> str:
+        """The registry's name of its family, or its ``model_type`` where that has none."""
+        return self.family.name
+
+    @property
+    def folder(self) -> Path:
+        """Where its config lies."""
+        return self.config.parent
+
+    @property
+    def drawn(self) -> bool:
+        """Whether it has no weights of its own, only a config."""
+        return not self.files
+
+    @property
     def has_tokenizer(self) -> bool:
         """Whether it brings the vocabulary that its ids mean."""
-        return any(self.folder.glob("tokenizer*"))
+        whole = self.config.name == "config.json"
+        return whole and any(self.folder.glob("tokenizer*"))
 
     def shape(self) -> Mapping[str, Any]:
         """Keys of the transformers config, those that config.json leaves out at their defaults."""
-        shape: dict[str, Any] = open_config(self.folder).to_dict()
+        shape: dict[str, Any] = open_config(self.config).to_dict()
         return shape
+
+    def drawing_device(self, *, layers: int | None, device_type: str) -> str:
+        """Type of the device that draws its weights; a CPU those that references are computed of.
+
+        Empty where they are read.
+        """
+        if not self.drawn:
+            return ""
+        whole = layers is not None or self.parameters <= WHOLE_PARAMETERS
+        return "cpu" if whole else device_type
 
     def build(
         self,
@@ -73,47 +108,73 @@ class Checkpoint:
         dtype: torch.dtype,
         layers: int | None = None,
         device: torch.device = _CPU,
+        seed: int = 0,
     ) -> nn.Module:
         """The causal LM in ``dtype``; ``layers`` keeps only the first ones.
 
         Its files are mapped, and each tensor goes to ``device`` by itself: the host never holds
-        the model. Without data it is made from its config alone: a file's tensors are real ones,
-        each use of which would count as a tensor of its own. Raises `CellError` if the files are
-        not what they were.
+        the model. Without files it is drawn from ``seed`` on the CPU, in fp32, and then cast.
+        Without data it is made from its config alone: a file's tensors are real ones, each use of
+        which would count as a tensor of its own. Raises `CellError` if the files are not what they
+        were.
         """
-        config = open_config(self.folder, layers)
+        config = open_config(self.config, layers)
+        if self.drawn:
+            torch.manual_seed(seed)
+            return made(config, dtype=torch.float32).to(dtype)
         if is_tracing():
             return made(config, dtype=dtype)
         return load_weights(self.folder, config, dtype=dtype, device=device, cut=layers is not None)
 
+    def build_there(
+        self,
+        *,
+        seed: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        store: Callable[[nn.Module], nn.Module],
+    ) -> nn.Module:
+        """A causal LM drawn on ``device``, as `Architecture.build_there`."""
+        config = open_config(self.config)
+        return draw(
+            lambda: made(config, dtype=dtype), seed=seed, dtype=dtype, device=device, store=store
+        )
+
 
 @cache
 def find_checkpoint(model: str) -> Checkpoint:
-    """The checkpoint in folder ``model``, or with that hub id, fetched where that is needed.
+    """The model in folder or JSON file ``model``, or with that hub id, fetched where it has to be.
 
-    Its headers are read and held against its model, its weights are not. Raises `InputError` if it
-    is not there, is no whole safetensors checkpoint, of no known family, or does not fit its
-    config.json.
+    Headers of weights are read and held against the model, the weights are not; where there is a
+    config.json alone, they will be drawn. Raises `InputError` if it is not there, is no whole
+    safetensors checkpoint, of a family that no step could take, or does not fit its config.json.
     """
-    place = Path(place_of(model))
-    folder = place if _is_folder(place) else _fetched(model)
-    config = read_config(folder, model)
-    architecture = family_of(config, model)
-    files, index = weight_files(folder, model)
+    place = find_place(model)
+    config = read_config(place.config, model, place.folder)
+    name = family_of(config, model)
+    files, index = ([], {}) if place.folder is None else weight_files(place.folder, model)
+    if not files:
+        return _drawn(place, config, name, model)
     tensors = read_headers(files, index, model)
-    vocab, layers = (positive(config, key, model) for key in ("vocab_size", "num_hidden_layers"))
-    check_raw(config, max((max(t.shape, default=0) for t in tensors.values()), default=0), model)
-    check_depth(layers, tensors, model)
-    check_fit(folder, tensors, model, load(ARCHITECTURES, architecture).activations)
+    known = name in ARCHITECTURES
+    vocab, layers = _counts(config, place.config, model, known=known, held=True)
+    widest = max((max(t.shape, default=0) for t in tensors.values()), default=0)
+    check_raw(config, widest if known else None, model)
+    if known:  # others call their layers as they like
+        check_depth(layers, tensors, model)
+    built, family = _made(place.config, name, model)
+    check_fit(built, tensors, model)
+    if known:
+        check_made(built, place.config, model)
     return Checkpoint(
-        folder=folder,
+        config=place.config,
         files=tuple(files),
-        architecture=architecture,
+        family=family,
         vocab_size=vocab,
         layers=layers,
         parameters=element_count(tensors),
-        dropout=config.get("attention_dropout") or 0.0,
-        digest=_digest(folder / "config.json", files),
+        dropout=dropout_of(config),
+        digest=_identity(place.config, files, model),
         matrices={n: (t.shape[0], t.shape[1]) for n, t in tensors.items() if len(t.shape) == 2},
     )
 
@@ -125,10 +186,11 @@ def check_unchanged(model: str, digest: str) -> None:
     give figures under another checkpoint's name.
     """
     try:
-        if not _is_folder(Path(place_of(model))):  # not one to fetch: those have their place, too
+        # Not one to fetch: those have their place, too.
+        if not is_there(Path(place_of(model))):
             raise refused(model, "the folder is gone")
         found = find_checkpoint(model)
-        if _digest(found.folder / "config.json", found.files) == digest:
+        if _identity(found.config, found.files, model) == digest:
             return
         text = f"--model {shown_path(model)}: its files are others than before the run"
     except InputError as error:
@@ -138,46 +200,77 @@ def check_unchanged(model: str, digest: str) -> None:
     raise CellError("crashed", "checkpoint_changed", text)
 
 
-def _is_folder(place: Path) -> bool:
-    try:
-        return place.is_dir()
-    except OSError:  # a name that no file system takes
-        return False
+def _identity(config: Path, files: Sequence[Path], model: str) -> str:
+    """Of a config alone, whose weights are drawn, another one than any checkpoint's."""
+    if files:
+        return _digest(config, files)
+    return digest_of(["drawn", read_json(config, model)])
 
 
-def _fetched(model: str) -> Path:
-    """The folder with that hub id, for this process and its workers.
-
-    They ask nobody again: the hub may have another revision by then, or be out of reach.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        with quiet():  # it draws a bar
-            folder = snapshot_download(model, allow_patterns=_WANTED)
-    except HFValidationError as error:
-        raise refused(model, "neither a folder nor a hub id such as organisation/name") from error
-    except Exception as error:  # the hub client raises errors of many libraries
-        raise refused(model, f"no such folder, and {_refusal(error, model)}") from error
-    adopt_places({model: folder})
-    return Path(folder)
-
-
-def _refusal(error: Exception, model: str) -> str:
-    """Why the hub did not give it, and what helps. Its client's own words fill a page."""
-    from huggingface_hub import errors
-
-    if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
-        return (
-            "the hub cannot be reached from here; give a folder, or fetch it first where it can: "
-            f"hf download {shown_path(model, 60)}"
+def _drawn(place: Place, config: Mapping[str, Any], name: str, model: str) -> Checkpoint:
+    """Of a config alone, whose digest is no checkpoint's."""
+    if not place.drawn:
+        raise refused(
+            model,
+            "the hub's copy on this machine has a config.json and no weights; fetch them, or give "
+            "that config.json, and its weights are drawn",
         )
-    if isinstance(error, errors.GatedRepoError):
-        return "the hub gives it to those who accepted its terms; do so, and log in: hf auth login"
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return "the hub has none of that name, or a private one: hf auth login"
-    return f"the hub did not give it ({type(error).__name__}: {one_line(error)})"
+    known = name in ARCHITECTURES
+    vocab, layers = _counts(config, place.config, model, known=known, held=False)
+    check_raw(config, None, model)
+    built, family = _made(place.config, name, model)
+    if known:
+        check_made(built, place.config, model)
+    shapes = {key: tuple(weight.shape) for key, weight in built.named_parameters()}
+    return Checkpoint(
+        config=place.config,
+        files=(),
+        family=family,
+        vocab_size=vocab,
+        layers=layers,
+        parameters=sum(weight.numel() for weight in built.parameters()),
+        dropout=dropout_of(config),
+        digest=_identity(place.config, (), model),
+        matrices={key: (s[0], s[1]) for key, s in shapes.items() if len(s) == 2},
+    )
+
+
+def _counts(
+    config: Mapping[str, Any], path: Path, model: str, *, known: bool, held: bool
+) -> tuple[int, int]:
+    """Token ids and layers. Other families have fields of other names, which transformers maps.
+
+    ``held``: there are files, which `check_depth` counts the layers of.
+    """
+    names = "vocab_size", "num_hidden_layers"
+    if not known:
+        for key in _LAYERS:  # before transformers makes lists as long
+            _check_layers(key, config.get(key), model)
+        opened = other_config(path, model)
+        config = {key: getattr(opened, key, None) for key in names}
+    vocab, layers = (positive(config, key, model) for key in names)
+    if not (held and known):
+        _check_layers("num_hidden_layers", layers, model)
+    return vocab, layers
+
+
+def _check_layers(field: str, value: object, model: str) -> None:
+    if isinstance(value, int) and value > _MOST_LAYERS:
+        raise refused(model, f"config.json: {field} is {said(value)}; want at most {_MOST_LAYERS}")
+
+
+def _made(path: Path, name: str, model: str) -> tuple[nn.Module, Architecture]:
+    if name not in ARCHITECTURES:
+        return other_family(other_config(path, model), model)
+    family: Architecture = load(ARCHITECTURES, name)
+    return made_within(path, model, family.activations), family
+
+
+def without_weights(model: str, checkpoint: Checkpoint) -> str | None:
+    """A sentence where the weights of ``model`` are drawn, and no figure is of a real model's."""
+    if not checkpoint.drawn:
+        return None
+    return f"{model} is a config without weights; random ones are drawn, not those of its model"
 
 
 def _digest(config: Path, files: Sequence[Path]) -> str:

@@ -91,20 +91,26 @@ of some and goes on.
 """
 
 
-def check_raw(config: Mapping[str, Any], widest: int, model: str) -> None:
+_WIDEST = 2**20
+"""Nothing in a config without weights is wider: without data a model of it is made in no time."""
+
+
+def check_raw(config: Mapping[str, Any], widest: int | None, model: str) -> None:
     """Raise `InputError` for a field of config.json that is not what it must be.
 
     Before transformers sees them: it divides by some, and fills tables as long as others. A field
     that is null or missing has transformers' default. ``widest``: the longest side of a tensor in
-    the files.
+    the files; ``None`` without files.
     """
+    limit = _WIDEST if widest is None else widest
+    held = "the limit is" if widest is None else "no tensor in the files is wider than"
     for field, row in _FIELDS.items():
         value = config.get(field)
         if value is None:
             continue
         _check(field, value, row, model)
-        if row.side and value > widest:
-            text = f"{field} is {said(value)}, and no tensor in the files is wider than {widest}"
+        if row.side and value > limit:
+            text = f"{field} is {said(value)}, and {held} {limit}"
             raise refused(model, f"config.json: {text}")
     for whole, part in _MULTIPLES:
         many, few = config.get(whole), config.get(part)

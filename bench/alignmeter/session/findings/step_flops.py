@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from alignmeter.architectures import open_architecture
+from alignmeter.architectures import architecture_of, open_architecture
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.cells.cell import Cell, as_teacher
 from alignmeter.flops import Network, StepFlops, Tally
@@ -30,7 +30,7 @@ def uncounted(cell: Cell) -> str | None:
     """Why nobody has counted the FLOPs of this cell, or ``None``."""
     if cell.batching != "fixed":
         return f"the FLOPs of rows of their own lengths (batching {cell.batching}) are not counted"
-    architecture = open_architecture(cell.architecture)
+    architecture = architecture_of(cell)
     for axis, counted in (
         ("method", open_method(cell.method).passes),
         ("architecture", architecture.block),
@@ -51,7 +51,7 @@ def network_of(cell: Cell) -> Network:
 
     Raises `ValueError` if `uncounted` gives a reason.
     """
-    shape, architecture = shape_of(cell), open_architecture(cell.architecture)
+    shape, architecture = shape_of(cell), architecture_of(cell)
     trained = open_peft(cell.peft).trained(architecture, cell)
     if architecture.block is None or trained is None:
         raise ValueError(uncounted(cell))

@@ -27,12 +27,17 @@ others have the shapes of the second."""
 
 def attention_misfit(cell: Cell) -> str | None:
     """Why attention cannot read such a cache in this cell, in words."""
-    if cell.kernels == "vendor" and not ARCHITECTURES[cell.architecture].state_space:
+    if cell.kernels == "vendor" and _attends(cell):
         return (
             f"flash-attn takes no mask over the unused part of rollout = {cell.rollout}'s cache; "
             "use kernels = custom or stock, or rollout = eager"
         )
     return None
+
+
+def _attends(cell: Cell) -> bool:
+    row = ARCHITECTURES.get(cell.architecture)
+    return row is not None and not row.state_space
 
 
 def aligned(positions: int) -> int:
@@ -51,7 +56,7 @@ class StaticSampler(Sampler):
 
     def __init__(self, cell: Cell) -> None:
         self._positions = aligned(cell.seq_len - 1)  # nobody reads the last token
-        self._attends = not ARCHITECTURES[cell.architecture].state_space
+        self._attends = _attends(cell)
 
     def prepare(self, policy: nn.Module, prompts: torch.Tensor, probe: Probe) -> None:
         """A first pass: transformers marks the tensors of such a cache for torch's compiler, and

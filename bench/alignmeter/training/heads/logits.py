@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from alignmeter.architectures.logits import final_logits
 from alignmeter.batches.spans import Where, at_responses
 from alignmeter.training.heads.base import LossHead
 
@@ -23,7 +24,7 @@ class _Logits(LossHead):
     ) -> torch.Tensor:
         """Of the last token's logits nothing is asked: its label is the first id there is."""
         head = model.get_output_embeddings()
-        logits = head(hidden.to(head.weight.dtype))
+        logits = final_logits(model, head(hidden.to(head.weight.dtype)))
         wide = logits.float()
         labels = F.pad(ids, (0, 1))[..., 1:].contiguous()
         losses = F.cross_entropy(wide.view(-1, wide.shape[-1]), labels.view(-1), reduction="none")

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from alignmeter.architectures.logits import final_logits, scaled_states
 from alignmeter.batches.spans import Where, at_responses
 from alignmeter.training.heads.base import LossHead
 from alignmeter_kernels import linear_logprob, token_logprob
@@ -25,9 +26,11 @@ class _Own(LossHead):
         head, labels = model.get_output_embeddings(), at_responses(ids, where)
         states = at_responses(hidden, where, shift=-1)
         if kernels != "custom":
-            return token_logprob(head(states.to(head.weight.dtype)), labels)
+            logits = final_logits(model, head(states.to(head.weight.dtype)))
+            return token_logprob(logits, labels)
         if type(head) is not nn.Linear or head.bias is not None:
             raise ValueError(f"linear_logprob knows a plain linear head without bias, not {head}")
+        states = scaled_states(model, states)
         dtype = _product_dtype(head.weight)
         return linear_logprob(states.to(dtype), head.weight.to(dtype), labels)[0]
 

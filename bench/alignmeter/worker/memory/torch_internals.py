@@ -10,6 +10,7 @@ __all__ = [
     "applied_to_copies",
     "forget_library_workspaces",
     "generator_states",
+    "grouped_products",
     "has_onednn_bf16",
     "modes_off",
     "native_dropout",
@@ -25,6 +26,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses import fake_impls
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
@@ -126,6 +128,41 @@ def native_dropout() -> Iterator[None]:
 
     with _replaced(nn.functional, {"dropout": dropout}):
         yield
+
+
+@contextlib.contextmanager
+def grouped_products() -> Iterator[None]:
+    """Within the context products of experts have a shape without data in every dtype.
+
+    torch's own shape function knows bf16 only, as the kernel for GPUs did (torch 2.13,
+    ``_meta_registrations.py``); the CPU's kernel and later ones take others.
+    """
+    operator = torch.ops.aten._grouped_mm.default
+    fake_impls.op_implementations_dict[operator] = _grouped_product
+    try:
+        yield
+    finally:
+        del fake_impls.op_implementations_dict[operator]
+
+
+def _grouped_product(
+    mode: Any,
+    _: Any,
+    a: torch.Tensor,
+    b: torch.Tensor,
+    offs: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,  # noqa: ARG001 - no dtype has one yet
+    out_dtype: torch.dtype | None = None,
+) -> torch.Tensor:
+    """Rows in groups of E, which ``offs`` [E] ends: [S, K] x [E, K, N] is [S, N], and of the
+    backward pass [M, S] x [S, N] is [E, M, N].
+    """
+    size = [a.shape[-2], b.shape[-1]]
+    if a.dim() == b.dim():
+        groups = a.shape[0] if offs is None else offs.shape[0]
+        size = [groups, *size]
+    with mode:
+        return a.new_empty(size, dtype=out_dtype or a.dtype)
 
 
 @contextlib.contextmanager
