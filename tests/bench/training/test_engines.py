@@ -156,6 +156,7 @@ def test_a_compiled_step_gives_the_same_tokens(architecture, make_cell, traced_o
 
 
 @pytest.mark.full
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated")  # Inductor's own
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_what_the_compiler_makes_gives_the_same_tokens(architecture, make_cell):
     cell = make_cell(method="grpo", architecture=architecture, seq_len=64)
