@@ -1,6 +1,7 @@
 """What several files of tests share: cells, a forkserver, vendors' libraries on a script."""
 
 import pytest
+import torch
 from amd_stub import AmdMachine, build_amd
 from covering import saved_kinds
 from hypothesis import HealthCheck, settings
@@ -9,6 +10,7 @@ from nvml_stub import build_nvml, playing
 from alignmeter.registry import ARCHITECTURES
 from alignmeter.session.launcher import Launcher
 from alignmeter.session.resolve import resolve_cell
+from alignmeter.training.engines import compiled
 
 # Shared machines stall now and then; speed is measured in benchmarks, never in a test.
 settings.register_profile("alignmeter", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -28,6 +30,19 @@ def make_cell():
         return resolve_cell({**defaults, **axes}).cell
 
     return make
+
+
+@pytest.fixture
+def traced_only(monkeypatch):
+    """Dynamo's part of compiling, in a second or two; Inductor's C++ takes half a minute."""
+
+    def compile_(policy, *, graphs):
+        assert not graphs
+        return torch.compile(policy, dynamic=False, backend="eager")
+
+    monkeypatch.setattr(compiled, "_compile", compile_)
+    yield
+    torch.compiler.reset()
 
 
 @pytest.fixture(scope="session")

@@ -97,7 +97,8 @@ def covering_cells() -> list[Cell]:
             fixed = dict(pair)
             numbers = [[fixed[i]] if i in fixed else every for i, every in enumerate(_numbers())]
             chosen.append(next(_rows(numbers, starts.__contains__)))
-    return list(_in_turns(sorted((cells[row] for row in chosen), key=lambda cell: cell.id)))
+    ordered = sorted((cells[row] for row in chosen), key=lambda cell: cell.id)
+    return list(dict.fromkeys(_in_turns(ordered)))
 
 
 def _in_turns(cells: Sequence[Cell]) -> Iterator[Cell]:

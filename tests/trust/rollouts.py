@@ -25,6 +25,7 @@ from alignmeter.analysis.intervals import Estimate, paired_ratio
 from alignmeter.cells.cell import Cell
 from alignmeter.session.resolve import resolve_cell
 from alignmeter.training.engines import open_engine
+from alignmeter.training.rollout import Asked
 from alignmeter.training.setup import open_setup
 from alignmeter.training.step import SilentProbe
 
@@ -74,13 +75,12 @@ def _sampler(cell: Cell, policy: nn.Module, prompts: torch.Tensor, name: str) ->
     sampler.prepare(policy, prompts, SilentProbe())
 
     def sample() -> torch.Tensor:
-        return sampler.sample(
-            policy,
-            prompts,
+        asked = Asked(
+            prompts=prompts,
             new_tokens=cell.seq_len - cell.prompt_len,
             generator=torch.Generator().manual_seed(0),
-            probe=SilentProbe(),
-        ).ids
+        )
+        return sampler.sample(policy, asked, SilentProbe()).ids
 
     return sample
 

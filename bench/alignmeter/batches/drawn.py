@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from alignmeter.batches.tokenizer import FIRST_BYTE
-from alignmeter.cells.axes import LENGTHS, PATHS
-from alignmeter.errors import InputError, known
+from alignmeter.cells.axes import LENGTHS, PATHS, no_table
+from alignmeter.errors import InputError
 
 SYNTHETIC = "synthetic"
 """Data of rows of T tokens."""
@@ -37,8 +37,7 @@ def recipe(data: str) -> list[str | int]:
 
 def _bytes_of(data: str) -> bytes:
     if data not in PATHS["data"]:
-        tables = [word for word in PATHS["data"] if word.startswith(LENGTHS)]
-        raise InputError(f"{data!r} is no table of lengths; {known(tables)}")
+        raise InputError(no_table(data))
     name = f"lengths_{data.removeprefix(LENGTHS)}.csv"
     return (resources.files("alignmeter.batches") / name).read_bytes()
 

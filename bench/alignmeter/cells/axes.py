@@ -1,12 +1,14 @@
 """The axes a cell is chosen on: one row each, with its values, its default and its help text."""
 
 __all__ = [
-    "AXES", "HEAD", "LENGTHS", "PATHS", "RANDOM", "SAME", "Axis", "AxisValue", "path_of",
+    "AXES", "HEAD", "LENGTHS", "PATHS", "RANDOM", "SAME", "Axis", "AxisValue", "no_table",
+    "path_of",
 ]  # fmt: skip
 
 from alignmeter.cells.axis import Axis, AxisValue
 from alignmeter.cells.columns import AUTO
 from alignmeter.cells.method_axes import METHOD_AXES, REWARDS, SAME, SIZES
+from alignmeter.errors import known
 from alignmeter.registry import (
     ACCELERATORS,
     ARCHITECTURES,
@@ -17,6 +19,7 @@ from alignmeter.registry import (
     PRECISIONS,
     default_name,
 )
+from alignmeter.text import shortened
 
 HEAD = ("method", "architecture", "size", "peft", "accelerator")
 """Axes that every id begins with."""
@@ -213,6 +216,12 @@ _ROWS = (
 )
 
 AXES: dict[str, Axis] = {axis.name: axis for axis in _ROWS}
+
+
+def no_table(data: str) -> str:
+    """The words that say so of ``data`` that begin as those of a table of lengths."""
+    tables = [word for word in PATHS["data"] if word.startswith(LENGTHS)]
+    return f"{shortened(data, 60)!r} is no table of lengths; {known(tables)}"
 
 
 def path_of(name: str, value: AxisValue) -> str | None:

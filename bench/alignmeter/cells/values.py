@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from alignmeter.cells.axes import AXES, LENGTHS, PATHS, Axis, AxisValue, path_of
+from alignmeter.cells.axes import AXES, LENGTHS, Axis, AxisValue, no_table, path_of
 from alignmeter.cells.columns import parse_columns
 from alignmeter.cells.places import check_data_place, check_path, check_reward_place
 from alignmeter.cells.reward_file import split_reward
@@ -69,10 +69,7 @@ def _check_file(name: str, path: str, where: str, folder: Path | None) -> None:
         check_reward_place(path, where, folder)
     elif name == "data":
         if path.startswith(LENGTHS):
-            tables = [word for word in PATHS["data"] if word.startswith(LENGTHS)]
-            raise InputError(
-                f"{where}: {shortened(path, 60)!r} is no table of lengths; {known(tables)}"
-            )
+            raise InputError(f"{where}: {no_table(path)}")
         check_data_place(path, where, folder)
 
 

@@ -11,10 +11,11 @@ from torch import nn
 from alignmeter.architectures.tracing import is_tracing
 from alignmeter.batches import Batch, BatchSource, Where
 from alignmeter.cells.cell import Cell
-from alignmeter.flops import Tally, decoding, logit_tokens, responses, sequences
+from alignmeter.flops import Tally, logit_tokens, responses, sequences
 from alignmeter.methods.losses import gae, kl_rewards, ppo_policy_loss, ppo_value_loss, whiten
 from alignmeter.registry import PEFT_MODES
 from alignmeter.training.actors import open_actors
+from alignmeter.training.grouped import fresh_tokens, sampled
 from alignmeter.training.sampling import Sampling, sampled_outcome
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Method, Outcome, Probe, TrainingStep, descend
@@ -167,11 +168,7 @@ class PpoStep(TrainingStep):
 
 
 def _contradictions(cell: Cell) -> Iterator[str]:
-    if cell.ref == "precomputed":
-        yield (
-            "PPO's tokens are new in every step, their ref log-probs cannot be precomputed; use "
-            "resident or adapter-off"
-        )
+    yield from fresh_tokens(cell)
     if cell.ppo_minibatches > 2 * cell.batch:
         yield f"{cell.ppo_minibatches} minibatches want more than the {2 * cell.batch} rollouts"
 
@@ -179,9 +176,7 @@ def _contradictions(cell: Cell) -> Iterator[str]:
 def _passes(cell: Cell, tally: Tally) -> None:
     """Minibatches share out the rows of a pass and change no sum."""
     rows, length = 2 * cell.batch, cell.seq_len
-
-    tally.infer("rollout", sequences(rows, cell.prompt_len, logits=1), adapted=True)
-    tally.infer("rollout", decoding(rows, cell.prompt_len, length), adapted=True)
+    sampled(cell, tally)
     policy, scalar = responses(cell), sequences(rows, length, scored=True)
     both = sequences(rows, length, logits=logit_tokens(cell), scored=True)
     shared = cell.ppo_topology == "shared"

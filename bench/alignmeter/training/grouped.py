@@ -1,6 +1,6 @@
-"""Methods that sample groups of answers: what their axes contradict, and what their passes cost."""
+"""Methods that sample answers: what their axes contradict, and what their passes cost."""
 
-__all__ = ["contradictions", "judging", "sampled"]
+__all__ = ["contradictions", "fresh_tokens", "judging", "sampled"]
 
 from collections.abc import Iterator
 
@@ -12,6 +12,11 @@ def contradictions(cell: Cell) -> Iterator[str]:
     """Of the axes of GRPO and RLOO."""
     if (2 * cell.batch) % cell.group:
         yield f"{2 * cell.batch} sequences a step are no whole number of groups of {cell.group}"
+    yield from fresh_tokens(cell)
+
+
+def fresh_tokens(cell: Cell) -> Iterator[str]:
+    """Of the ref_model of a method that samples."""
     if cell.ref == "precomputed":
         yield (
             f"{cell.method.upper()}'s tokens are new in every step, their ref log-probs cannot be "

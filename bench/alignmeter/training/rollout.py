@@ -1,6 +1,14 @@
 """The one rollout of every method: sampled, cached, of fixed length."""
 
-__all__ = ["CACHES", "Given", "cache_tensors", "decoding_cache", "layer_tensors", "rollout"]
+__all__ = [
+    "CACHES",
+    "Asked",
+    "Given",
+    "cache_tensors",
+    "decoding_cache",
+    "layer_tensors",
+    "rollout",
+]
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,33 +42,39 @@ class Given:
         return torch.where(self.mask[:, at], self.tokens[:, at], sampled)
 
 
-def rollout(
-    policy: nn.Module,
-    prompts: torch.Tensor,
-    *,
-    new_tokens: int,
-    generator: torch.Generator,
-    probe: Probe,
-    given: Given | None = None,
-) -> torch.Tensor:
-    """``prompts`` [R, P] followed by ``new_tokens`` tokens sampled at temperature 1: [R, P+N].
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """One rollout: ``new_tokens`` tokens at temperature 1 after each of ``prompts`` [R, P].
 
-    ``given``: what rows whose prompts are longer take in place of their first sampled tokens. It is
-    exact for every architecture, as padding on the left is not. No early stop: every row gets the
-    same number of tokens, so that shapes are those of the cell. Without data, tokens between the
-    first and the last are not decoded; the cache grows as if they were.
+    ``generator``: what they are drawn with. ``given``: what rows whose prompts are longer take in
+    place of their first sampled tokens; ``None`` where all have one length.
     """
-    ids = prompts
+
+    prompts: torch.Tensor
+    new_tokens: int
+    generator: torch.Generator
+    given: Given | None = None
+
+
+def rollout(policy: nn.Module, asked: Asked, probe: Probe) -> torch.Tensor:
+    """The prompts [R, P] followed by the sampled tokens: [R, P+N].
+
+    Tokens given in place of sampled ones are exact for every architecture, as padding on the left
+    is not. No early stop: every row gets the same number of tokens, so that shapes are those of the
+    cell. Without data, tokens between the first and the last are not decoded; the cache grows as if
+    they were.
+    """
+    ids, new_tokens = asked.prompts, asked.new_tokens
     model: Any = policy.eval()
-    output = model(input_ids=prompts, use_cache=True, logits_to_keep=1)
+    output = model(input_ids=ids, use_cache=True, logits_to_keep=1)
     step = 0
     while step < new_tokens:
         argument, cache = decoding_cache(output)
         probe.owns("rollout_cache", cache_tensors(cache))
         probabilities = output.logits[:, -1].float().softmax(-1)
-        token = torch.multinomial(probabilities, 1, generator=generator)
-        if given is not None:
-            token = given.instead_of(token, step)
+        token = torch.multinomial(probabilities, 1, generator=asked.generator)
+        if asked.given is not None:
+            token = asked.given.instead_of(token, step)
         ids = torch.cat([ids, token], dim=1)
         if step + 1 < new_tokens:
             output = model(

@@ -9,7 +9,7 @@ from torch import nn
 
 from alignmeter.batches import Batch, Where
 from alignmeter.training.engines import open_engine
-from alignmeter.training.rollout import Given
+from alignmeter.training.rollout import Asked, Given
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Outcome, Probe
 
@@ -44,14 +44,13 @@ class Sampling:
             if batch.rollout is not None:
                 return batch.rollout
             with torch.no_grad(), self._setup.forward():
-                sampled = self._sampler.sample(
-                    policy,
-                    batch.prompts,
+                asked = Asked(
+                    prompts=batch.prompts,
                     new_tokens=cell.seq_len - cell.prompt_len + _spread(batch),
                     generator=self._generator,
-                    probe=probe,
                     given=_given(batch),
                 )
+                sampled = self._sampler.sample(policy, asked, probe)
         self._logprobs = sampled.logprobs
         return sampled.ids
 

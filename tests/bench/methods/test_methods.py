@@ -15,7 +15,7 @@ from alignmeter.methods.ppo import PpoSettings, PpoStep
 from alignmeter.methods.rm import RmSettings, RmStep
 from alignmeter.methods.sft import SftSettings, SftStep
 from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES
-from alignmeter.training.rollout import rollout
+from alignmeter.training.rollout import Asked, rollout
 from alignmeter.training.step import SilentProbe
 
 CPU = torch.device("cpu")
@@ -269,10 +269,9 @@ def test_rollout_samples_from_the_policy(make_cell):
         policy.get_output_embeddings().weight.zero_()
         policy.model.norm.weight.zero_()
     prompts = torch.full((64, 4), 9)
-    ids = rollout(
-        policy, prompts, new_tokens=8,
-        generator=torch.Generator().manual_seed(0), probe=SilentProbe(),
-    )  # fmt: skip
+    generator = torch.Generator().manual_seed(0)
+    asked = Asked(prompts=prompts, new_tokens=8, generator=generator)
+    ids = rollout(policy, asked, SilentProbe())
     assert ids.shape == (64, 12)
     assert torch.equal(ids[:, :4], prompts)
     # All logits are 0: 512 draws, uniform over 512 tokens, hold about 512 (1 - 1/e) = 324 values.

@@ -10,7 +10,7 @@ from alignmeter.methods.kto import mismatched
 from alignmeter.registry import ARCHITECTURES, METHODS
 from alignmeter.session.resolve import resolve_cell
 from alignmeter.training.logprobs import response_logprobs, scored
-from alignmeter.training.rollout import rollout
+from alignmeter.training.rollout import Asked, rollout
 from alignmeter.training.sampling import sampled_outcome
 from alignmeter.training.step import SilentProbe
 
@@ -183,10 +183,11 @@ def test_a_rollout_of_several_prompts_is_that_of_each_alone(architecture):
     ids = step._sampling.sample(policy, batch, SilentProbe())
     assert ids.shape[1] == max(batch.spans.prompts) + N
     for row, prompt in enumerate(batch.spans.prompts):
-        alone = rollout(
-            policy, batch.ids[row : row + 1, :prompt], new_tokens=N,
-            generator=torch.Generator().manual_seed(0), probe=SilentProbe(),
+        asked = Asked(
+            prompts=batch.ids[row : row + 1, :prompt], new_tokens=N,
+            generator=torch.Generator().manual_seed(0),
         )  # fmt: skip
+        alone = rollout(policy, asked, SilentProbe())
         assert ids[row, : prompt + N].tolist() == alone[0].tolist()
 
 

@@ -4,33 +4,19 @@ import gc
 
 import msgspec
 import pytest
-import torch
 
 from alignmeter.accelerators import open_accelerator
 from alignmeter.planner.engines import unplanned_peak
 from alignmeter.planner.trace import NotPlannedError, predict
-from alignmeter.training.engines import compiled
+from alignmeter.worker.memory.ledger import live_tensors
+from alignmeter.worker.memory.torch_internals import storage_key
 from alignmeter.worker.workload import Workload
-
-
-@pytest.fixture
-def traced_only(monkeypatch):
-    """Dynamo's part of compiling alone."""
-
-    def compile_(policy, *, graphs):
-        assert not graphs
-        return torch.compile(policy, dynamic=False, backend="eager")
-
-    monkeypatch.setattr(compiled, "_compile", compile_)
-    yield
-    torch.compiler.reset()
 
 
 def alive_bytes():
     """Of the tensors with data in this process, whosever they are."""
     gc.collect()
-    tensors = [o for o in gc.get_objects() if type(o) in (torch.Tensor, torch.nn.Parameter)]
-    storages = {s.data_ptr(): s.nbytes() for s in (t.untyped_storage() for t in tensors)}
+    storages = {storage_key(s): s.nbytes() for s in (t.untyped_storage() for t in live_tensors())}
     return sum(storages.values())
 
 

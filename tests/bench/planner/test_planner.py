@@ -88,7 +88,10 @@ def test_a_plan_knows_a_teacher_twice_as_wide(architecture, peft, tmp_path, make
         assert plan.ledger[f"{owner}_bytes"] == measured.ledger[f"{owner}_bytes"], owner
     same = predict(make_cell(**axes))
     for owner in EXACT:
-        if owner != "teacher_weights":
+        if owner == "quantisation_state":  # of packed weights, the teacher's among them
+            more = plan.ledger[f"{owner}_bytes"] > same.ledger[f"{owner}_bytes"]
+            assert more == (peft == "qlora")
+        elif owner != "teacher_weights":
             assert plan.ledger[f"{owner}_bytes"] == same.ledger[f"{owner}_bytes"], owner
     if peft != "qlora":
         parameters = find_checkpoint(cell.teacher).parameters

@@ -16,6 +16,7 @@ from alignmeter.registry import ARCHITECTURES, PEFT_MODES, PRECISIONS, ROLLOUTS
 from alignmeter.session.resolve import resolve_cell
 from alignmeter.session.time_limit import time_limit_s
 from alignmeter.training.engines import compiled, open_engine, static
+from alignmeter.training.rollout import Asked
 from alignmeter.training.step import SilentProbe
 from alignmeter.worker.memory.allocations import AllocationLog
 from alignmeter.worker.workload import Workload
@@ -25,34 +26,21 @@ ROUNDING = 1e-4
 """Relative: what two ways to compute a probability in fp32 are apart, at the most."""
 
 
-@pytest.fixture
-def traced_only(monkeypatch):
-    """Dynamo's part of compiling, in a second or two; Inductor's C++ takes half a minute."""
-
-    def compile_(policy, *, graphs):
-        assert not graphs
-        return torch.compile(policy, dynamic=False, backend="eager")
-
-    monkeypatch.setattr(compiled, "_compile", compile_)
-    yield
-    torch.compiler.reset()
-
-
 @torch.no_grad()
 def sampled(cell, policy, prompts, engine=None, rounds=1, new_tokens=None):
     """The tokens of ``rounds`` rollouts of one engine, each from the seed of its number."""
     sampler = open_engine(engine or cell.rollout).open(cell)
     sampler.prepare(policy, torch.zeros_like(prompts), SilentProbe())
+    new_tokens = new_tokens or cell.seq_len - cell.prompt_len
     return [
-        sampler.sample(
-            policy,
-            prompts,
-            new_tokens=new_tokens or cell.seq_len - cell.prompt_len,
-            generator=torch.Generator().manual_seed(number),
-            probe=SilentProbe(),
-        ).ids
+        sampler.sample(policy, asked(prompts, new_tokens, number), SilentProbe()).ids
         for number in range(rounds)
     ]
+
+
+def asked(prompts, new_tokens, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return Asked(prompts=prompts, new_tokens=new_tokens, generator=generator)
 
 
 @torch.no_grad()
@@ -156,6 +144,7 @@ def test_a_compiled_step_gives_the_same_tokens(architecture, make_cell, traced_o
 
 
 @pytest.mark.full
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated")  # Inductor's own
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_what_the_compiler_makes_gives_the_same_tokens(architecture, make_cell):
     cell = make_cell(method="grpo", architecture=architecture, seq_len=64)
@@ -183,13 +172,7 @@ def test_no_step_compiles_again(make_cell, traced_only):
     with torch.no_grad():
         sampler.prepare(policy, prompts, SilentProbe())
         with torch.enable_grad(), pytest.raises(RuntimeError, match="fail_on_recompile"):
-            sampler.sample(
-                policy,
-                prompts,
-                new_tokens=4,
-                generator=torch.Generator(),
-                probe=SilentProbe(),
-            )
+            sampler.sample(policy, asked(prompts, 4), SilentProbe())
 
 
 @pytest.mark.parametrize("tokens", [1, 2])
@@ -249,13 +232,7 @@ def test_what_a_cache_reserves_and_uses(seq_len, make_cell):
         policy, prompts = policy_and_prompts(cell)
         sampler, log = open_engine(engine).open(cell), AllocationLog(CPU, markers=False)
         with torch.no_grad(), log:
-            sampler.sample(
-                policy,
-                prompts,
-                new_tokens=seq_len - cell.prompt_len,
-                generator=torch.Generator(),
-                probe=log,
-            )
+            sampler.sample(policy, asked(prompts, seq_len - cell.prompt_len), log)
         assert log.used["rollout_cache"] == (seq_len - 1) * per_token + counters
         assert max(log.live_curve("rollout_cache")) == positions * per_token + counters
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from alignmeter.cells.cell import Cell
-from alignmeter.training.rollout import Given
+from alignmeter.training.rollout import Asked
 from alignmeter.training.step import Probe
 
 
@@ -40,21 +40,10 @@ class Sampler(Protocol):
         """Give the engine the weights of now, in phases of its own; by default it reads them."""
         return
 
-    def sample(
-        self,
-        policy: nn.Module,
-        prompts: torch.Tensor,
-        *,
-        new_tokens: int,
-        generator: torch.Generator,
-        probe: Probe,
-        given: Given | None = None,
-    ) -> Sampled:
-        """``new_tokens`` tokens at temperature 1 after each of ``prompts`` [R, P].
-
-        ``given``: what longer prompts have beyond the shortest one; only where the engine's
-        ``ragged`` says so. No early stop. The probe is told the tensors of the cache, and how much
-        of them is used.
+    def sample(self, policy: nn.Module, asked: Asked, probe: Probe) -> Sampled:
+        """The rollout that is asked, without an early stop; ``asked.given`` only where the engine's
+        ``ragged`` says so. The probe is told the tensors of the cache, and how much of them is
+        used.
         """
         ...
 

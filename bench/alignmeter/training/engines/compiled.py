@@ -21,7 +21,7 @@ from alignmeter.training.engines.static import (
     attention_misfit,
     static_cache,
 )
-from alignmeter.training.rollout import Given, cache_tensors
+from alignmeter.training.rollout import Asked, cache_tensors
 from alignmeter.training.step import Probe
 from alignmeter_kernels.compile_time import compile_seconds, spent
 
@@ -70,21 +70,10 @@ class CompiledSampler(StaticSampler):
         spent(time.perf_counter() - start - (compile_seconds() or 0.0) + before)
         policy.train()
 
-    def sample(
-        self,
-        policy: nn.Module,
-        prompts: torch.Tensor,
-        *,
-        new_tokens: int,
-        generator: torch.Generator,
-        probe: Probe,
-        given: Given | None = None,
-    ) -> Sampled:
+    def sample(self, policy: nn.Module, asked: Asked, probe: Probe) -> Sampled:
         """As the protocol's."""
         with torch.compiler.set_stance("fail_on_recompile"):
-            return super().sample(
-                policy, prompts, new_tokens=new_tokens, generator=generator, probe=probe
-            )
+            return super().sample(policy, asked, probe)
 
     def held(self) -> Iterable[torch.Tensor]:
         """The cache."""

@@ -2,32 +2,19 @@
 
 __all__ = ["EAGER", "EagerSampler"]
 
-import torch
 from torch import nn
 
 from alignmeter.training.engines.base import RolloutEngine, Sampled, Sampler
-from alignmeter.training.rollout import Given, rollout
+from alignmeter.training.rollout import Asked, rollout
 from alignmeter.training.step import Probe
 
 
 class EagerSampler(Sampler):
     """The plain loop of `training.rollout`."""
 
-    def sample(
-        self,
-        policy: nn.Module,
-        prompts: torch.Tensor,
-        *,
-        new_tokens: int,
-        generator: torch.Generator,
-        probe: Probe,
-        given: Given | None = None,
-    ) -> Sampled:
+    def sample(self, policy: nn.Module, asked: Asked, probe: Probe) -> Sampled:
         """As the protocol's."""
-        ids = rollout(
-            policy, prompts, new_tokens=new_tokens, generator=generator, probe=probe, given=given
-        )
-        return Sampled(ids=ids)
+        return Sampled(ids=rollout(policy, asked, probe))
 
 
 EAGER = RolloutEngine(name="eager", ragged=True, open=lambda _: EagerSampler())

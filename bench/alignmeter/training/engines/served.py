@@ -9,7 +9,7 @@ from torch import nn
 
 from alignmeter.peft.adapters import Weights, merged_weights
 from alignmeter.training.engines.base import Sampled, Sampler
-from alignmeter.training.rollout import Given
+from alignmeter.training.rollout import Asked
 from alignmeter.training.step import Probe
 
 _SEEDS = 2**31
@@ -67,19 +67,11 @@ class ServedSampler(Sampler):
         with probe.phase("weight_sync"):
             self._server.load(merged_weights(policy))
 
-    def sample(
-        self,
-        policy: nn.Module,
-        prompts: torch.Tensor,
-        *,
-        new_tokens: int,
-        generator: torch.Generator,
-        probe: Probe,
-        given: Given | None = None,
-    ) -> Sampled:
+    def sample(self, policy: nn.Module, asked: Asked, probe: Probe) -> Sampled:
         """As the protocol's, with the server's log-probs."""
+        prompts, generator = asked.prompts, asked.generator
         seed = int(torch.randint(_SEEDS, (), generator=generator, device=generator.device))
-        tokens, logprobs = self._server.sample(prompts, new_tokens=new_tokens, seed=seed)
+        tokens, logprobs = self._server.sample(prompts, new_tokens=asked.new_tokens, seed=seed)
         reserved, used = self._server.cache_bytes()
         probe.uses("rollout_cache", (used,), beside=reserved)
         return Sampled(ids=torch.cat([prompts, tokens], dim=1), logprobs=logprobs)

@@ -14,7 +14,7 @@ from alignmeter.cells.cell import Cell
 from alignmeter.errors import CellError
 from alignmeter.registry import ARCHITECTURES
 from alignmeter.training.engines.base import RolloutEngine, Sampled, Sampler
-from alignmeter.training.rollout import CACHES, Given, cache_tensors, layer_tensors
+from alignmeter.training.rollout import CACHES, Asked, cache_tensors, layer_tensors
 from alignmeter.training.step import Probe
 
 _ALIGNED = 8
@@ -66,17 +66,9 @@ class StaticSampler(Sampler):
         policy(input_ids=prompts, **self._given(policy))
         policy.train()
 
-    def sample(
-        self,
-        policy: nn.Module,
-        prompts: torch.Tensor,
-        *,
-        new_tokens: int,
-        generator: torch.Generator,
-        probe: Probe,
-        given: Given | None = None,
-    ) -> Sampled:
+    def sample(self, policy: nn.Module, asked: Asked, probe: Probe) -> Sampled:
         """As the protocol's."""
+        prompts, new_tokens = asked.prompts, asked.new_tokens
         rows, prompt_len = prompts.shape
         ids = prompts.new_empty(rows, prompt_len + new_tokens)
         ids[:, :prompt_len] = prompts
@@ -87,7 +79,7 @@ class StaticSampler(Sampler):
         probe.owns("rollout_cache", cache_tensors(cache))
         for step in range(min(new_tokens, _TRACED) if is_tracing() else new_tokens):
             probabilities = output.logits[:, -1].float().softmax(-1)
-            token = torch.multinomial(probabilities, 1, generator=generator)
+            token = torch.multinomial(probabilities, 1, generator=asked.generator)
             ids[:, prompt_len + step] = token[:, 0]
             if step + 1 < new_tokens:
                 output = self._decoded(policy, token, options, prompt_len + step, probe)

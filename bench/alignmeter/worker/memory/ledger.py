@@ -1,6 +1,13 @@
 """The memory step: one untimed step with every byte at its peak given an owner."""
 
-__all__ = ["default_owner", "logged", "own_residents", "profile_step", "rows"]
+__all__ = [
+    "default_owner",
+    "live_tensors",
+    "logged",
+    "own_residents",
+    "profile_step",
+    "rows",
+]
 
 import contextlib
 import gc
@@ -38,7 +45,7 @@ def profile_step(
         return _on_accelerator(step, batch, accelerator, device)
     log = AllocationLog(device, markers=True)
     own_residents(log, step, batch)
-    log.own("unattributed", _live_tensors())
+    log.own("unattributed", live_tensors())
     base = log.live_bytes()
     with record_events() as events, _generator_states_seen(log):
         logged(log, lambda: step.run(batch, log), step)
@@ -149,7 +156,7 @@ def _state_tensors(optimizer: torch.optim.Optimizer) -> Iterator[torch.Tensor]:
         yield from (tensor for tensor in tensors if not getattr(tensor, "is_paged", False))
 
 
-def _live_tensors() -> list[torch.Tensor]:
+def live_tensors() -> list[torch.Tensor]:
     """Every tensor that Python can reach; ``type`` because ``isinstance`` wakes lazy proxies.
 
     A compiler's graphs keep tensors without data, which say that they are on the device.
