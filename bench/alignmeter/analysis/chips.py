@@ -3,7 +3,7 @@
 ``python -m alignmeter.analysis.chips`` prints the table as Markdown, which is docs/peaks.md.
 """
 
-__all__ = ["Peak", "chip_of", "peak", "peaks", "peaks_markdown"]
+__all__ = ["Peak", "chip_of", "chips_named", "peak", "peaks", "peaks_markdown"]
 
 import datetime
 import re
@@ -17,6 +17,7 @@ from typing import Literal
 import msgspec
 
 from alignmeter.errors import InputError, known
+from alignmeter.text import shortened
 
 _SAME_MEMORY = 0.1
 """Drivers keep some memory to themselves (up to 2 %); a slice or a stack has half or less."""
@@ -68,6 +69,23 @@ def peak(chip: str) -> Peak:
     if chip not in rows:
         raise InputError(f"{chip!r} is not a known chip; {known(rows, chip)}")
     return rows[chip]
+
+
+def chips_named(text: str) -> tuple[str, ...]:
+    """The chip of that name, else all whose names begin so: ``H100`` is three of them.
+
+    Upper and lower case are alike. Raises `InputError` if there is none, with the nearest.
+    """
+    wanted = text.casefold()
+    names = {name.casefold(): name for name in peaks()}
+    if wanted in names:
+        return (names[wanted],)
+    found = tuple(name for folded, name in names.items() if folded.startswith(wanted))
+    if not found or not wanted:
+        raise InputError(
+            f"{shortened(text, 60)!r} is not a known chip; {known(names.values(), text)}"
+        )
+    return found
 
 
 def chip_of(

@@ -11,7 +11,7 @@ import click
 
 from alignmeter.cells.axes import AXES, Axis
 from alignmeter.cells.columns import BAD_ROWS, DROP
-from alignmeter.cells.matrix import Matrix
+from alignmeter.cells.matrix import Matrix, read_matrix
 from alignmeter.cells.settings import SETTINGS, default_words, kind_of
 from alignmeter.streams import tell
 
@@ -19,10 +19,31 @@ Command = Callable[..., Any]
 _IN_MATRIX = {field.name for field in dataclasses.fields(Matrix)}
 
 
-def _help(axis: Axis) -> str:
+class _AxisOption(click.Option):
+    """An axis, whose help names the values that the command's own matrix gives it."""
+
+    def __init__(self, *names: Any, axis: Axis, **attributes: Any) -> None:
+        super().__init__(*names, help=axis.help, **attributes)
+        self._axis = axis
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        return record and (record[0], f"{record[1]}{_values(self._axis, ctx.command)}")
+
+
+def _values(axis: Axis, command: click.Command) -> str:
     known = f" [{', '.join(axis.choices)}]" if axis.choices else ""
-    default = f" (default {axis.default}, or the matrix's)" if axis.default is not None else ""
-    return axis.help + known + default
+    place = next((p.default for p in command.params if p.name == "matrix"), None)
+    if place is None:  # of a command for one cell
+        return known + (f" (default {axis.default})" if axis.default is not None else "")
+    matrix = read_matrix(str(place))
+    given = [grid.get(axis.name, matrix.defaults.get(axis.name, ())) for grid in matrix.grids]
+    named = dict.fromkeys(str(value) for values in given for value in values)
+    if named:
+        return f"{known} (default {', '.join(named)}, or the matrix's)"
+    return known + (
+        f" (default {axis.default}, or the matrix's)" if axis.default is not None else ""
+    )
 
 
 def note(sentence: str) -> None:
@@ -34,7 +55,9 @@ def axis_options(command: Command) -> Command:
     """One option per axis, its values separated by commas."""
     for axis in reversed(AXES.values()):
         metavar = "N" if axis.integer else "NAME" if axis.several else "MAP"
-        command = click.option(axis.flag, axis.name, metavar=metavar, help=_help(axis))(command)
+        command = click.option(axis.flag, axis.name, cls=_AxisOption, axis=axis, metavar=metavar)(
+            command
+        )
     return command
 
 

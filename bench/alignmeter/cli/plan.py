@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from alignmeter.analysis.chips import Peak, peak, peaks
+from alignmeter.analysis.chips import Peak, chips_named, peak, peaks
 from alignmeter.cells.matrix import read_matrix, read_overrides
 from alignmeter.cli.options import axis_options, data_options, note
 from alignmeter.errors import InputError
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 @click.argument("matrix", default="plan")
 @axis_options
 @data_options
-@click.option("--for", "chips", metavar="CHIPS", help="H100-SXM,MI300X: chips (default: all).")
+@click.option("--for", "chips", metavar="CHIPS",
+              help="Chips, or how their names begin: H100,MI300X (default: all).")  # fmt: skip
 @click.option("--largest", is_flag=True, help="Also the largest batch and sequence that fit.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
@@ -117,7 +118,7 @@ def _chips(names: str | None) -> Mapping[str, Peak]:
     wanted = [part for part in map(str.strip, names.split(",")) if part]
     if not wanted:
         raise InputError("--for names no chip; give one such as H100-SXM, or leave it out for all")
-    return {name: peak(name) for name in wanted}
+    return {name: peak(name) for part in wanted for name in chips_named(part)}
 
 
 def _predicted(cell: Any, rows: Mapping[str, Peak], largest: bool) -> Prediction:

@@ -47,11 +47,13 @@ def on_chip(prediction: Prediction, chip: str | None) -> Prediction:
         return prediction
     row = "library_workspace_bytes"
     more = library_workspace_bytes(chip) - prediction.ledger[row]
+    reserved = prediction.reserved_bytes
     return msgspec.structs.replace(
         prediction,
         peak_bytes=prediction.peak_bytes + more,
         phases={name: count + more for name, count in prediction.phases.items()},
         ledger={**prediction.ledger, row: prediction.ledger[row] + more},
+        reserved_bytes=None if reserved is None else reserved + more,
     )
 
 

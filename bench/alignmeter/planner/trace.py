@@ -22,6 +22,7 @@ from alignmeter.errors import AlignmeterError, InputError
 from alignmeter.methods import TrainingStep, open_method, open_setup
 from alignmeter.planner.engines import unplanned, unplanned_peak
 from alignmeter.planner.fake_tensors import without_data
+from alignmeter.planner.segments import reserved_peak
 from alignmeter.planner.workspace import cpu_workspace, gpu_workspace
 from alignmeter.records.prediction import Prediction
 from alignmeter.text import shortened
@@ -203,7 +204,9 @@ class _PlanLog(AllocationLog):
 
 def _prediction(cell: Cell, log: AllocationLog, step: TrainingStep) -> Prediction:
     """The largest moment of the log: what was live when an operator began, and what it made."""
-    library = library_workspace_bytes(open_accelerator(cell.accelerator).planned_chip)
+    accelerator = open_accelerator(cell.accelerator)
+    library = library_workspace_bytes(accelerator.planned_chip)
+    cached = accelerator.planned_chip is not None
     curve = log.live_curve()
     made = [0] * len(log.operators)
     for storage in log.storages:
@@ -231,4 +234,5 @@ def _prediction(cell: Cell, log: AllocationLog, step: TrainingStep) -> Predictio
         phases=phases,
         ledger=rows(ledger),
         trained_parameters=sum(p.numel() for p in trained),
+        reserved_bytes=reserved_peak(log.storages, [library]) if cached else None,
     )

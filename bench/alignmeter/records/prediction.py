@@ -40,6 +40,8 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``phases``: phase -> bytes. ``ledger``: rows as in a record; they sum to ``peak_bytes``.
 
+    ``reserved_bytes``: segments that torch's caching allocator holds once such steps repeat;
+    ``None`` where there is no such allocator, and in plans made before it was asked.
     ``fits``: key of the peaks table -> whether it fits there, allowance included.
     """
 
@@ -50,6 +52,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     phases: dict[str, int]
     ledger: dict[str, int]
     trained_parameters: int
+    reserved_bytes: int | None = None
     fits: dict[str, Fit] = {}
 
 

@@ -32,6 +32,7 @@ def plan_parts(prediction: Prediction) -> Iterator[Part]:
     rows: list[tuple[str, str | Paragraph]] = [
         ("peak", plain(f"{bytes_text(prediction.peak_bytes)}{where}")),
         ("ledger", ", ".join(ledger)),
+        *_reserved(prediction),
         ("fits", Paragraph(", ".join(fitting) or "nowhere", "green" if fitting else "")),
     ]
     if missing:
@@ -39,6 +40,11 @@ def plan_parts(prediction: Prediction) -> Iterator[Part]:
     yield Paragraph(plain(prediction.cell.id), "bold", hang=2)
     yield fields(rows, indent=2)
     yield Paragraph("")
+
+
+def _reserved(prediction: Prediction) -> Iterator[tuple[str, str]]:
+    if prediction.reserved_bytes is not None:
+        yield "reserved", f"{bytes_text(prediction.reserved_bytes)} in the allocator's segments"
 
 
 def _fit_text(name: str, fit: Fit) -> str:

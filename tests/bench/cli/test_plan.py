@@ -1,6 +1,7 @@
 """`alignmeter plan`, where plans fit, and the store of plans."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 from made_records import make_record
 
 from alignmeter import __version__
-from alignmeter.analysis.chips import peaks
+from alignmeter.analysis.chips import chips_named, peaks
 from alignmeter.cli import cli, main
 from alignmeter.errors import CellError, InputError
 from alignmeter.methods.sft import SftStep
@@ -103,13 +104,38 @@ def test_json_has_what_the_design_says():
     assert entry["fits"]["MI300X"]["spare_bytes"] == memory - needed
 
 
-def test_an_unknown_chip_lists_the_known_ones(tmp_path):
+def test_chips_are_named_by_how_their_names_begin():
+    """A name in full is one chip, whatever others begin so too."""
+    assert chips_named("h100") == ("H100-SXM", "H100-PCIe", "H100-NVL")
+    assert chips_named("Max-1550") == ("Max-1550",)
+    done = run_plan(*TINY, "--for", "h100,MI300X", "--json")
+    (entry,) = json.loads(done.stdout)["predictions"]
+    assert list(entry["fits"]) == ["H100-SXM", "H100-PCIe", "H100-NVL", "MI300X"]
+
+
+@pytest.mark.parametrize(("given", "nearest"), [("H10O", "H100-"), ("MI30O", "MI300")])
+def test_an_unknown_chip_lists_the_nearest(tmp_path, given, nearest):
     done = subprocess.run(
-        [Path(sys.executable).with_name("alignmeter"), "plan", *TINY, "--for", "H100"],
+        [Path(sys.executable).with_name("alignmeter"), "plan", *TINY, "--for", given],
         capture_output=True, text=True, cwd=tmp_path, check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    assert "'H100' is not a known chip; nearest of 24 known: H100-" in done.stderr
+    assert f"'{given}' is not a known chip; nearest of 24 known: {nearest}" in done.stderr
+
+
+def test_the_help_states_the_defaults_of_its_own_matrix():
+    """Those of `plan` are 8b models at T 1024, of `run` tiny ones at T 64."""
+
+    def default(command, flag):
+        text = " ".join(CliRunner().invoke(cli, [command, "--help"]).output.split())
+        return re.search(rf" {flag} [A-Z]+ .*?\(default ([^)]*), or the matrix's\)", text)[1]
+
+    assert default("plan", "--size") == "8b"
+    assert default("plan", "--seq-len") == "1024"
+    assert default("plan", "--method") == "sft, rm, dpo, ppo"
+    assert default("plan", "--accelerator") == "cuda"
+    assert default("run", "--size") == "tiny"
+    assert default("run", "--accelerator") == "auto"
 
 
 def test_a_plan_file_is_read_by_reports(tmp_path):
