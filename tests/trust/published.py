@@ -27,8 +27,8 @@ from alignmeter.records.prediction import Prediction
 from alignmeter.session.resolve import resolve_cell
 
 ROWS = Path(__file__).with_name("published.toml")
-COMMON = {"method": "sft", "accelerator": "cuda", "data": "synthetic"}
-"""Axes of every row; its own win."""
+COMMON = {"method": "sft", "accelerator": "cuda", "data": "synthetic", "prompt_len": 1}
+"""Axes of every row; its own win. Packed text is all response."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,6 +3,7 @@
 __all__ = [
     "BF16",
     "BF16_BASE",
+    "BF16_BASE_MIXED",
     "BF16_MIXED",
     "FP32",
     "REFERENCE",
@@ -77,6 +78,18 @@ BF16_BASE = Precision(
     first_loss_band=_BF16_FIRST_LOSS,
     frozen_base=True,
 )
+BF16_BASE_MIXED = Precision(
+    base=torch.bfloat16,
+    adapters=torch.float32,
+    autocast=torch.bfloat16,
+    band=_BF16_BAND,
+    first_loss_band=_BF16_FIRST_LOSS,
+    frozen_base=True,
+)
+"""What peft's adapters on a model that was loaded in bf16 are under a Trainer with ``bf16=True``:
+their own fp32, and their products autocast (transformers 5.23 ``training_args.py``, peft 0.21
+``autocast_adapter_dtype``).
+"""
 BF16 = Precision(
     base=torch.bfloat16,
     adapters=torch.bfloat16,

@@ -22,8 +22,8 @@ _IN_MATRIX = {field.name for field in dataclasses.fields(Matrix)}
 class _AxisOption(click.Option):
     """An axis, whose help names the values that the command's own matrix gives it."""
 
-    def __init__(self, *names: Any, axis: Axis, **attributes: Any) -> None:
-        super().__init__(*names, help=axis.help, **attributes)
+    def __init__(self, names: Any, *, axis: Axis, **attributes: Any) -> None:
+        super().__init__(names, help=axis.help, **attributes)
         self._axis = axis
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:

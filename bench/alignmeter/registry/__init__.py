@@ -190,6 +190,7 @@ PRECISIONS: dict[str, Row] = {
     "fp32": Row(path="alignmeter.architectures.precision:FP32"),
     "bf16-mixed": Row(path="alignmeter.architectures.precision:BF16_MIXED"),
     "bf16-base": Row(path="alignmeter.architectures.precision:BF16_BASE"),
+    "bf16-base-mixed": Row(path="alignmeter.architectures.precision:BF16_BASE_MIXED"),
     "bf16": Row(path="alignmeter.architectures.precision:BF16"),
 }
 

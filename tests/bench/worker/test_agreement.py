@@ -67,7 +67,8 @@ def test_a_reference_of_other_weights_serves_nobody(make_cell):
 
 LOWER = [
     ("full", "bf16-mixed"), ("full", "bf16"), ("lora", "bf16-base"), ("lora", "bf16"),
-    ("lora", "bf16-mixed"), ("qlora", "bf16-base"),
+    ("lora", "bf16-mixed"), ("lora", "bf16-base-mixed"), ("qlora", "bf16-base"),
+    ("qlora", "bf16-base-mixed"),
 ]  # fmt: skip
 
 
