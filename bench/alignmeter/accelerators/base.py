@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from alignmeter.analysis.roofline import MeasuredCeilings
 from alignmeter.telemetry.base import Telemetry
 from alignmeter.telemetry.visibility import Named, Visible
 
@@ -64,7 +65,7 @@ class Accelerator(ABC):
     out multiples of this. ``library_workspaces``: chip, by how its name begins -> bytes that the
     library of matrix products keeps for each thread that multiplies. ``vendor_kernels``: the
     packages of ``kernels = vendor`` are built for it. ``records_graphs``: torch can record what is
-    launched on it once and replay it.
+    launched on it once and replay it. ``measures_ceilings``: its peaks are in no table.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Accelerator(ABC):
     hiding: Mapping[str, str] = field(default_factory=dict)
     vendor_kernels: bool = False
     records_graphs: bool = False
+    measures_ceilings: bool = False
 
     @abstractmethod
     def ruled_out(self) -> str | None:
@@ -131,6 +133,12 @@ class Accelerator(ABC):
     @abstractmethod
     def peaks(self, *, reset: bool) -> Peaks | None:
         """Allocator peaks, or ``None`` where the backend keeps none."""
+
+    def own_ceilings(self) -> MeasuredCeilings | None:
+        """What it reaches, measured now in a process that does nothing else; ``None`` where the
+        table of chips says it.
+        """
+        return None
 
     @abstractmethod
     def release(self) -> None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import psutil
 
 from alignmeter.accelerators.base import Accelerator, Device, Mark, Peaks
+from alignmeter.accelerators.cpu_ceilings import measured_ceilings
+from alignmeter.analysis.roofline import MeasuredCeilings
 from alignmeter.telemetry.linux.host import open_cpu
 from alignmeter.telemetry.linux.limits import MemoryLimit, cpus, memory_limit
 from alignmeter.telemetry.visibility import all_visible
@@ -104,6 +106,10 @@ class Cpu(Accelerator):
         """``None``: torch keeps no statistics for the CPU; the memory step measures instead."""
         return None
 
+    def own_ceilings(self) -> MeasuredCeilings:
+        """At the thread count of a worker; torch's own number is 1 afterwards."""
+        return measured_ceilings(host_threads())
+
     def release(self) -> None:
         """The CPU allocator frees at once."""
 
@@ -126,4 +132,5 @@ CPU = Cpu(
     visible_variables=(),
     planned_chip=None,
     block_bytes=1,
+    measures_ceilings=True,
 )

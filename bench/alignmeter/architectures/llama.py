@@ -68,6 +68,7 @@ def _block(shape: Mapping[str, Any]) -> Block:
             Product(name="down_proj", inputs=mlp, outputs=width),
         ),
         attention=head * heads,
+        keys=keys,
     )
 
 

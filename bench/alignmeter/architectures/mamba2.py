@@ -104,6 +104,7 @@ def _block(shape: Mapping[str, Any]) -> Block:
             Product(name="out_proj", inputs=inner, outputs=width),
         ),
         mixing=convolution_mixing(convolved, shape["conv_kernel"]) + _scan_mixing(inner, state),
+        state=inner * state,
     )
 
 

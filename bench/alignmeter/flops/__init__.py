@@ -1,4 +1,4 @@
-"""FLOPs of a step, counted from the model's shape: what is counted, and the tally.
+"""FLOPs and bytes of a step, counted from the model's shape: what is counted, and the tally.
 
 Each architecture brings its block, each PEFT mode what trains, each method its passes.
 docs/flops.md has the formulas in one place.
@@ -10,6 +10,7 @@ __all__ = [
     "Network",
     "Product",
     "StepFlops",
+    "Storage",
     "Tally",
     "Trained",
     "Work",
@@ -21,5 +22,6 @@ __all__ = [
 
 from alignmeter.flops.blocks import Block, Mixing, Product
 from alignmeter.flops.network import Network, Trained
+from alignmeter.flops.storage import Storage
 from alignmeter.flops.tally import StepFlops, Tally
 from alignmeter.flops.work import Work, decoding, logit_tokens, responses, sequences

@@ -27,9 +27,14 @@ class Product:
     beside: bool = False
 
     @property
+    def weights(self) -> int:
+        """Values of W."""
+        return self.inputs * self.outputs
+
+    @property
     def flops(self) -> int:
         """FLOPs per token: a multiplication and an addition for each weight."""
-        return 2 * self.inputs * self.outputs
+        return 2 * self.weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +61,12 @@ class Block:
     """``products`` in the order of the forward pass, so that the block's last one comes last.
 
     ``attention``: heads x head size; a query and a key cost four times that, two products of 2.
+    ``keys``: heads that have keys of their own x head size: a cache holds that many values of keys,
+    and of values, for each token. ``state``: values of the state that a row carries instead.
     """
 
     products: tuple[Product, ...]
     attention: int = 0
     mixing: Mixing = Mixing()
+    keys: int = 0
+    state: int = 0

@@ -18,13 +18,17 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Network:
-    """A causal LM or scalar model of ``layers`` blocks, ``width`` channels, ``vocab`` token ids."""
+    """A causal LM or scalar model of ``layers`` blocks, ``width`` channels, ``vocab`` token ids.
+
+    ``tied``: its LM head is its table of embeddings.
+    """
 
     block: Block
     layers: int
     width: int
     vocab: int
     trained: Trained = Trained()
+    tied: bool = True
 
     def forward(self, work: Work, *, adapted: bool = True) -> int:
         """FLOPs of a forward pass, with the adapters or without them."""
@@ -93,7 +97,7 @@ class Network:
         their frozen weights, through each A, and through all that comes before them.
         """
         flops, rank = 0, self.trained.rank
-        for place, products in enumerate(self._stages()):
+        for place, products in enumerate(self.stages()):
             adapted = [product for product in products if self._adapter(product)]
             flops += work.tokens * sum(product.flops for product in products)
             flops += work.tokens * sum(2 * rank * product.inputs for product in adapted)
@@ -104,8 +108,8 @@ class Network:
                 flops += 2 * 4 * self.block.attention * work.pairs
         return flops
 
-    def _stages(self) -> list[list[Product]]:
-        """Products in order, those together that read the same."""
+    def stages(self) -> list[list[Product]]:
+        """Products of a block in order, those together that read the same."""
         stages: list[list[Product]] = []
         for product in self.block.products:
             if product.beside:

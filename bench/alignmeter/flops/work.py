@@ -2,7 +2,7 @@
 
 __all__ = ["Work", "decoding", "responses", "sequences"]
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alignmeter.cells.cell import Cell
 from alignmeter.registry import LOSS_HEADS, row_of
@@ -14,6 +14,8 @@ class Work:
 
     ``masked``: those of them whose key comes after its query, which the causal mask throws away.
     ``logits``: tokens that the LM head reads. ``scores``: tokens that a scalar head reads.
+    ``calls``: of the model, one after the other; ``cached``: each reads what a cache holds of the
+    tokens before.
     """
 
     tokens: int
@@ -21,6 +23,13 @@ class Work:
     masked: int = 0
     logits: int = 0
     scores: int = 0
+    calls: int = 1
+    cached: bool = False
+
+    @property
+    def causal(self) -> "Work":
+        """The same without the pairs that are masked: what a kernel cannot leave out."""
+        return replace(self, pairs=self.pairs - self.masked, masked=0)
 
 
 def sequences(rows: int, length: int, *, logits: int = 0, scored: bool = False) -> Work:
@@ -41,7 +50,13 @@ def decoding(rows: int, prompt: int, length: int) -> Work:
     """Tokens fed one by one to a model that keeps a cache: the last one sampled never is."""
     fed = range(prompt, length - 1)
     pairs = sum(position + 1 for position in fed)
-    return Work(tokens=rows * len(fed), pairs=rows * pairs, logits=rows * len(fed))
+    return Work(
+        tokens=rows * len(fed),
+        pairs=rows * pairs,
+        logits=rows * len(fed),
+        calls=len(fed),
+        cached=True,
+    )
 
 
 def responses(cell: Cell) -> Work:

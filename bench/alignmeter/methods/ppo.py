@@ -174,7 +174,7 @@ def _contradictions(cell: Cell) -> Iterator[str]:
 
 
 def _passes(cell: Cell, tally: Tally) -> None:
-    """Minibatches share out the rows of a pass and change no sum."""
+    """Minibatches share out the rows of a pass and change no sum of FLOPs."""
     rows, length = 2 * cell.batch, cell.seq_len
     sampled(cell, tally)
     policy, scalar = responses(cell), sequences(rows, length, scored=True)
@@ -189,11 +189,12 @@ def _passes(cell: Cell, tally: Tally) -> None:
         tally.infer("scoring", policy, adapted=False)  # ref
         tally.infer("scoring", scalar, adapted=shared)  # reward
         tally.infer("scoring", scalar, adapted=True)  # value
+    epochs, parts = cell.ppo_epochs, len(range(0, rows, -(-rows // cell.ppo_minibatches)))
     if one_backbone and cell.ppo_backward == "joint":
-        tally.train(both, cell.ppo_epochs)
+        tally.train(both, epochs, parts=parts)
     else:
-        tally.train(policy, cell.ppo_epochs)
-        tally.train(scalar, cell.ppo_epochs)
+        tally.train(policy, epochs, parts=parts)
+        tally.train(scalar, epochs, parts=parts, steps=not one_backbone)
 
 
 PPO = Method(

@@ -41,6 +41,12 @@ class PeftMode(Protocol):
         """
         return model
 
+    def packed_bytes(self, values: int) -> int:
+        """Bytes of a matrix of so many values that `store` has packed, for a bound of a step's
+        time; by default nobody has counted them: 0.
+        """
+        return 0
+
     def copied(self, model: nn.Module) -> nn.Module:
         """An independent copy of a model as `store` left it."""
         # Python would copy buffers by their storages, and not every device can make one so.

@@ -5,6 +5,7 @@ __all__ = [
     "copied",
     "nf4_settings",
     "nf4_weight",
+    "packed_bytes",
     "quantisation_tensors",
     "quantise",
     "widen",
@@ -27,6 +28,8 @@ from alignmeter_kernels.nf4_linear import Nf4Weight, nf4_linear
 
 BLOCKSIZE = 64
 """bitsandbytes' default has been 128 on CDNA and 64 elsewhere, depending on the version."""
+_NESTED = 256
+"""Blocks whose scales share a scale."""
 
 
 def nf4_settings(cell: Cell) -> dict[str, float | int | str]:
@@ -38,6 +41,14 @@ def nf4_settings(cell: Cell) -> dict[str, float | int | str]:
         "double_quantisation": "on",
         "compute_dtype": compute,
     }
+
+
+def packed_bytes(values: int) -> int:
+    """Of a matrix of so many values: half a byte each, a byte for each block of 64, a float for
+    each 256 blocks.
+    """
+    blocks = -(-values // BLOCKSIZE)
+    return -(-values // 2) + blocks + 4 * -(-blocks // _NESTED)
 
 
 def quantise(
@@ -150,8 +161,8 @@ def _quant_state(shape: torch.Size, dtype: torch.dtype) -> Any:
 
     blocks = -(-shape.numel() // BLOCKSIZE)
     nested = QuantState(
-        absmax=torch.empty(-(-blocks // 256)),
-        blocksize=256,
+        absmax=torch.empty(-(-blocks // _NESTED)),
+        blocksize=_NESTED,
         code=torch.empty(256),
         dtype=torch.float32,
     )

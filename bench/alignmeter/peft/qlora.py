@@ -16,7 +16,7 @@ from alignmeter.cells.cell import Cell
 from alignmeter.flops import Trained
 from alignmeter.peft.adapters import adapter_settings, counted_adapters, inject_adapters
 from alignmeter.peft.base import PeftMode
-from alignmeter.peft.nf4 import BLOCKSIZE, copied, nf4_settings, quantise, widen
+from alignmeter.peft.nf4 import BLOCKSIZE, copied, nf4_settings, packed_bytes, quantise, widen
 from alignmeter.peft.targets import targets_misfit
 from alignmeter.records.record import VRAM
 
@@ -79,6 +79,9 @@ class _Qlora(PeftMode):
         if cell.embeddings == "float32":
             widen(packed)
         return packed
+
+    def packed_bytes(self, values: int) -> int:
+        return packed_bytes(values)
 
     def copied(self, model: nn.Module) -> nn.Module:
         return copied(model)

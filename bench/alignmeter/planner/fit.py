@@ -9,6 +9,7 @@ import msgspec
 
 from alignmeter.accelerators import library_workspace_bytes
 from alignmeter.analysis.chips import Peak
+from alignmeter.analysis.roofline import bound_of, ceilings_of
 from alignmeter.cells.cell import Cell
 from alignmeter.records.prediction import Fit, Prediction
 from alignmeter.units import GIB
@@ -58,13 +59,25 @@ def on_chip(prediction: Prediction, chip: str | None) -> Prediction:
 
 
 def fits(prediction: Prediction, chips: Mapping[str, Peak]) -> dict[str, Fit]:
-    """Chip -> whether the prediction fits, for those whose memory is known."""
+    """Chip -> whether the prediction fits, for those whose memory is known, and how long its step
+    takes there at least.
+    """
     spare = {
         name: chip.memory_bytes - ALLOWANCE.needed_bytes(on_chip(prediction, chip.arch).peak_bytes)
         for name, chip in chips.items()
         if chip.memory_bytes is not None
     }
-    return {name: Fit(ok=left >= 0, spare_bytes=left) for name, left in spare.items()}
+    return {
+        name: Fit(ok=left >= 0, spare_bytes=left, bound_s=_bound_s(prediction, chips[name]))
+        for name, left in spare.items()
+    }
+
+
+def _bound_s(prediction: Prediction, chip: Peak) -> float | None:
+    ceilings = ceilings_of(chip)
+    if ceilings is None or not prediction.demand:
+        return None
+    return bound_of(prediction.demand, ceilings).seconds
 
 
 def largest_batch(cell: Cell, memory_bytes: int, plan: Plan) -> int:

@@ -18,7 +18,7 @@ from alignmeter.planner.trace import predict
 from alignmeter.records.folder import write_bytes
 from alignmeter.records.prediction import Prediction
 
-_VERSION = 3
+_VERSION = 4
 """Of the planner: a change of what it counts makes earlier plans void."""
 
 

@@ -25,6 +25,7 @@ from alignmeter.planner.fake_tensors import without_data
 from alignmeter.planner.segments import reserved_peak
 from alignmeter.planner.workspace import cpu_workspace, gpu_workspace
 from alignmeter.records.prediction import Prediction
+from alignmeter.session.findings.step_flops import step_demand, unbounded
 from alignmeter.text import shortened
 from alignmeter.training.step import SilentProbe
 from alignmeter.worker.memory.allocations import AllocationLog, Storage
@@ -54,7 +55,9 @@ def predict(cell: Cell, *, seed: int = 0) -> Prediction:
     with _refusing(log):
         prediction = _traced(cell, seed, log, accelerator, device)
     _raise_for(unplanned_peak(prediction))
-    return prediction
+    reason = unbounded(cell)
+    demand = step_demand(cell) if reason is None else {}
+    return msgspec.structs.replace(prediction, demand=demand, demand_reason=reason)
 
 
 def _raise_for(reason: str | None) -> None:

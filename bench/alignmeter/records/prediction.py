@@ -18,6 +18,7 @@ import msgspec
 from alignmeter import __version__
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import InputError
+from alignmeter.records.demand import Demand
 from alignmeter.records.document import decode_versioned, encode_document
 from alignmeter.records.migrations import plan_of_list
 
@@ -28,13 +29,15 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """One chip: ``spare_bytes`` is what is left of its memory, negative by what it misses.
 
     ``batch``, ``seq_len``: the largest that fit, everything else equal; 0 if none does, ``None`` if
-    they were not looked for.
+    they were not looked for. ``bound_s``: the step takes at least as long there, in s; ``None``
+    where the prediction has no ``demand``, or the chip lacks a peak.
     """
 
     ok: bool
     spare_bytes: int
     batch: int | None = None
     seq_len: int | None = None
+    bound_s: float | None = None
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,6 +46,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ``reserved_bytes``: segments that torch's caching allocator holds once such steps repeat;
     ``None`` where there is no such allocator, and in plans made before it was asked.
     ``fits``: key of the peaks table -> whether it fits there, allowance included.
+    ``demand``: phase -> what a step asks of a device at least; empty where nobody has counted it,
+    and ``demand_reason`` says why, and in plans made before it was asked.
     """
 
     cell: Cell
@@ -54,6 +59,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     trained_parameters: int
     reserved_bytes: int | None = None
     fits: dict[str, Fit] = {}
+    demand: dict[str, Demand] = {}
+    demand_reason: str | None = None
 
 
 class NotPlanned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

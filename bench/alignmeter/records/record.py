@@ -36,6 +36,7 @@ from alignmeter.records.energy import Energy
 from alignmeter.records.migrations import RECORD_STEPS
 from alignmeter.records.reasons import Reason
 from alignmeter.records.rollout import Rollout
+from alignmeter.records.throughput import Throughput
 
 SCHEMA_VERSION = 2
 Status = Literal["ok", "oom", "unsupported", "timeout", "crashed", "predicted_oom"]
@@ -80,10 +81,16 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One phase of the step: median over the timed steps in s, peak of the memory step in bytes."""
+    """One phase of the step: median over the timed steps in s, peak of the memory step in bytes.
+
+    ``bound_s``: it takes at least as long on this device, in s; ``bound_share``: that over
+    ``median_s``. ``None`` where `Throughput` says why.
+    """
 
     median_s: float | None = None
     peak_bytes: int | None = None
+    bound_s: float | None = None
+    bound_share: float | None = None
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,26 +127,6 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     longest_gap_s: float | None = None
     cpu_share: float | None = None
     missing: dict[str, str] = {}
-
-
-class Throughput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Tokens per s of the median step; trained tokens enter the loss's forward and backward.
-
-    ``flops``: phase -> model FLOPs of one step, from `alignmeter.flops`; empty where nobody has
-    counted them. ``masked_flops``: what of them attention's causal mask throws away.
-    ``recomputed_flops``: what checkpointing adds, in none of them. ``mfu``: the sum of ``flops``
-    over the median step's time and the chip's dense BF16 peak, a share of 1; ``mfu_reason``: why
-    there is none.
-    """
-
-    trained_tokens_per_s: float | None = None
-    generated_tokens_per_s: float | None = None
-    padded_tokens_per_s: float | None = None
-    flops: dict[str, int] = {}
-    masked_flops: int | None = None
-    recomputed_flops: int | None = None
-    mfu: float | None = None
-    mfu_reason: str | None = None
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

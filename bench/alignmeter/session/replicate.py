@@ -16,6 +16,7 @@ from alignmeter.errors import CellError, InputError
 from alignmeter.records.reasons import Code
 from alignmeter.records.record import Provenance, Reason, Record
 from alignmeter.records.timeline import Timeline
+from alignmeter.session.ceilings import obtain_ceilings
 from alignmeter.session.findings.assemble import Findings, assemble
 from alignmeter.session.findings.numerics import blame_failure
 from alignmeter.session.findings.warmup import MOST_EXTRA, is_settled
@@ -158,6 +159,10 @@ class Replicate:
         self._blame()
         if self._found.provenance is None:
             self._found.provenance = _provenance_without_worker(self.planned)
+        elif self._found.failure is None:  # when nothing is left to be disturbed
+            self._found.own_ceilings = obtain_ceilings(
+                self.planned.cell.accelerator, self._found.provenance, self.launcher
+            )
         return Finished(record=assemble(self._found), timeline=self._timeline())
 
     def _blame(self) -> None:

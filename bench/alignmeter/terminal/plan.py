@@ -4,13 +4,14 @@ __all__ = ["allowance_text", "plan_parts", "plans_parts"]
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from alignmeter.analysis.chips import Peak
+from alignmeter.analysis.chips import Peak, peak
+from alignmeter.analysis.roofline import bound_of, ceilings_of
 from alignmeter.cells.axes import AXES
 from alignmeter.cells.labels import axis_text, varied
 from alignmeter.records.prediction import Fit, Prediction
 from alignmeter.terminal.tables import Column, Grid, Paragraph, Part, Row, fields, figure
 from alignmeter.text import plain
-from alignmeter.units import bytes_text
+from alignmeter.units import bytes_text, seconds_text
 
 _OWNERS_SHOWN = 5
 _NAMING = tuple(name for name in AXES if name not in ("accelerator", "data"))
@@ -23,7 +24,7 @@ def plan_parts(prediction: Prediction) -> Iterator[Part]:
     where = f" in {prediction.peak_phase} ({prediction.peak_operator})"
     owners = sorted(prediction.ledger.items(), key=lambda row: -row[1])[:_OWNERS_SHOWN]
     ledger = (
-        f"{name.removesuffix('_bytes').replace('_', ' ')} {bytes_text(count)}".replace(" ", _GLUE)
+        _glued(f"{name.removesuffix('_bytes').replace('_', ' ')} {bytes_text(count)}")
         for name, count in owners
         if count
     )
@@ -37,9 +38,33 @@ def plan_parts(prediction: Prediction) -> Iterator[Part]:
     ]
     if missing:
         rows.append(("misses", Paragraph(", ".join(missing), "red")))
+    rows.append(("at least", _bound_text(prediction)))
     yield Paragraph(plain(prediction.cell.id), "bold", hang=2)
     yield fields(rows, indent=2)
     yield Paragraph("")
+
+
+def _bound_text(prediction: Prediction) -> str:
+    """Seconds of a step on the chips that hold it, the shortest first, by what takes longest."""
+    if not prediction.demand:
+        return plain(f"no bound: {prediction.demand_reason}")
+    chips: dict[tuple[str, str], list[str]] = {}
+    found = [(fit.bound_s, name) for name, fit in prediction.fits.items() if fit.ok and fit.bound_s]
+    for seconds, name in sorted(found):
+        ceilings = ceilings_of(peak(name))
+        if ceilings is not None:
+            longest = bound_of(prediction.demand, ceilings).longest
+            chips.setdefault(longest, []).append(_glued(f"{name} {seconds_text(seconds)}"))
+    said = (
+        f"{', '.join(names)} {_glued(f'({phase} by {limit})')}"
+        for (phase, limit), names in chips.items()
+    )
+    return "; ".join(said) or "no bound: no chip that holds it has both peaks"
+
+
+def _glued(text: str) -> str:
+    """Never broken over two lines."""
+    return text.replace(" ", _GLUE)
 
 
 def _reserved(prediction: Prediction) -> Iterator[tuple[str, str]]:
@@ -52,7 +77,7 @@ def _fit_text(name: str, fit: Fit) -> str:
     text = f"{name} {sign}{bytes_text(abs(fit.spare_bytes))}"
     if fit.batch is not None:
         text += f" (batch {fit.batch} or {fit.seq_len} tokens)"
-    return text.replace(" ", _GLUE)
+    return _glued(text)
 
 
 def plans_parts(predictions: Sequence[Prediction], chips: Mapping[str, Peak]) -> Iterator[Part]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-from alignmeter.accelerators import broken_by_fork
+from alignmeter.accelerators import broken_by_fork, open_accelerator
 from alignmeter.cells.places import adopt_places
 from alignmeter.children import die_with_parent
 from alignmeter.worker.failures import classified
@@ -50,6 +50,8 @@ def serve(
                 from alignmeter.worker.agreement import make_reference
 
                 result = make_reference(*arguments)
+            elif verb == "ceilings":
+                result = open_accelerator(*arguments).own_ceilings()
             else:
                 result = getattr(workload, verb)(*arguments)
             answer: tuple[object, ...] = ("ok", result)

@@ -4,6 +4,7 @@ import pytest
 
 from alignmeter.accelerators import device_or_host
 from alignmeter.accelerators.provenance import collect
+from alignmeter.session.findings.least_time import LeastTime
 from alignmeter.session.findings.throughput import throughput, typical
 from alignmeter.session.resolve import resolve_cell
 from alignmeter.worker.messages import StepReport, StepSpans
@@ -30,7 +31,7 @@ STEPS = [step(1.0, 100, 0), step(2.0, 120, 60), step(6.0, 140, 210)]
 )
 def test_rates(batching, seconds, trained, padded):
     cell = resolve_cell({"accelerator": "cpu", "data": "synthetic", "batching": batching}).cell
-    found = throughput(cell, STEPS, collect(device_or_host("cpu"), None))
+    found = throughput(cell, STEPS, collect(device_or_host("cpu"), None), LeastTime())
     assert typical(cell, [report.seconds for report in STEPS]) == seconds
     assert (found.trained_tokens_per_s, found.padded_tokens_per_s) == (trained, padded)
     assert found.generated_tokens_per_s is None
@@ -42,6 +43,6 @@ def test_rates(batching, seconds, trained, padded):
 @pytest.mark.parametrize("batching", ["fixed", "padded"])
 def test_of_no_steps_there_is_none(batching):
     cell = resolve_cell({"accelerator": "cpu", "data": "synthetic", "batching": batching}).cell
-    found = throughput(cell, [], collect(device_or_host("cpu"), None))
+    found = throughput(cell, [], collect(device_or_host("cpu"), None), LeastTime())
     assert typical(cell, []) is None
     assert (found.trained_tokens_per_s, found.padded_tokens_per_s) == (None, None)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from alignmeter.accelerators import open_accelerator
+from alignmeter.analysis.roofline import MeasuredCeilings
 from alignmeter.cells.cell import Cell
 from alignmeter.records.record import (
     SCHEMA_VERSION,
@@ -26,9 +27,10 @@ from alignmeter.records.reference import Reference
 from alignmeter.session.findings.bands import compare
 from alignmeter.session.findings.disturbances import Timed
 from alignmeter.session.findings.energy import settle
+from alignmeter.session.findings.least_time import LeastTime, least_time
 from alignmeter.session.findings.median import median
 from alignmeter.session.findings.rollout import COMPILE, rollout_found, step_phases
-from alignmeter.session.findings.throughput import throughput, typical
+from alignmeter.session.findings.throughput import share_of, throughput, typical
 from alignmeter.session.findings.validity import judge
 from alignmeter.session.sampling import Readings, Sampling
 from alignmeter.worker.messages import (
@@ -79,6 +81,7 @@ class Findings:
     peaks: ProcessPeaks | None = None
     window: EnergyWindow | None = None
     provenance: Provenance | None = None
+    own_ceilings: MeasuredCeilings | None = None
     load_after: float | None = None
     kernel_path: dict[str, str] = field(default_factory=dict)
     notes: list[Reason] = field(default_factory=list)
@@ -94,6 +97,7 @@ def assemble(found: Findings) -> Record:
         energy = settle(found.window, found.target, found.sampling.samples)
     readings = found.sampling.during([report.spans for report in found.steps])
     provenance = _provenance(found, readings)
+    least = least_time(found.cell, provenance, found.own_ceilings)
     kind = open_accelerator(found.cell.accelerator).memory_kind
     return msgspec.convert(
         {
@@ -104,12 +108,12 @@ def assemble(found: Findings) -> Record:
             "seed": found.seed,
             "cell": found.cell,
             "timing": _timing(found),
-            "phases": _phases(found),
+            "phases": _phases(found, least),
             "memory": _memory(found, kind, readings),
             "ledger": {} if found.profile is None else found.profile.ledger,
             "energy": energy,
             "telemetry": found.sampling.telemetry(),
-            "throughput": throughput(found.cell, found.steps, provenance),
+            "throughput": throughput(found.cell, found.steps, provenance, least),
             "numerics": numerics,
             "validity": _validity(found, numerics, energy, kind, readings),
             "provenance": provenance,
@@ -240,17 +244,22 @@ def _timing(found: Findings) -> Timing:
     )
 
 
-def _phases(found: Findings) -> dict[str, Phase]:
+def _phases(found: Findings, least: LeastTime) -> dict[str, Phase]:
     peaks = {} if found.profile is None else found.profile.phase_peaks
     seen = {name for report in found.steps for name in report.phases}
-    phases = {
-        name: Phase(
-            median_s=typical(found.cell, (r.phases[name] for r in found.steps if name in r.phases)),
+    phases = {}
+    for name in step_phases(found.cell):
+        if seen and name not in seen:
+            continue
+        times = (r.phases[name] for r in found.steps if name in r.phases)
+        median_s = typical(found.cell, times)
+        bound_s = None if median_s is None else least.of_phase(name)
+        phases[name] = Phase(
+            median_s=median_s,
             peak_bytes=peaks.get(name),
+            bound_s=bound_s,
+            bound_share=share_of(bound_s, median_s),
         )
-        for name in step_phases(found.cell)
-        if name in seen or not seen
-    }
     prepared = {name: s for name, s in found.prepared.items() if name != COMPILE}
     return {name: Phase(median_s=s) for name, s in prepared.items()} | phases
 

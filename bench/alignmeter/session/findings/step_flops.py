@@ -1,17 +1,23 @@
-"""FLOPs of a cell's step: the passes of its method through its models."""
+"""FLOPs and bytes of a cell's step: the passes of its method through its models."""
 
-__all__ = ["network_of", "shape_of", "step_flops", "uncounted"]
+__all__ = ["network_of", "shape_of", "step_demand", "step_flops", "unbounded", "uncounted"]
 
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import torch
+
 from alignmeter.architectures import architecture_of, open_architecture
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
+from alignmeter.architectures.precision import precision_of
 from alignmeter.cells.cell import Cell, as_teacher
-from alignmeter.flops import Network, StepFlops, Tally
+from alignmeter.flops import Network, StepFlops, Storage, Tally
 from alignmeter.methods import open_method
 from alignmeter.peft import open_peft
+from alignmeter.records.demand import Demand
+from alignmeter.registry import METHODS, ROLLOUTS, row_of
+from alignmeter.training.optimizers import open_optimizer
 
 
 def shape_of(cell: Cell) -> Mapping[str, Any]:
@@ -61,7 +67,15 @@ def network_of(cell: Cell) -> Network:
         width=shape["hidden_size"],
         vocab=shape["vocab_size"],
         trained=trained,
+        tied=bool(shape.get("tie_word_embeddings", True)),
     )
+
+
+def unbounded(cell: Cell) -> str | None:
+    """Why a step of this cell has no least time, or ``None``."""
+    if row_of(METHODS, cell.method).rollouts and row_of(ROLLOUTS, cell.rollout).served:
+        return f"what rollout = {cell.rollout} computes and moves is its own"
+    return uncounted(cell)
 
 
 def step_flops(cell: Cell) -> StepFlops:
@@ -69,13 +83,44 @@ def step_flops(cell: Cell) -> StepFlops:
 
     Raises `ValueError` if `uncounted` gives a reason.
     """
+    return _tally(cell).result()
+
+
+def step_demand(cell: Cell) -> dict[str, Demand]:
+    """Phase -> what one step of ``cell`` asks of a device at least, from its axes alone.
+
+    Raises `ValueError` if `unbounded` gives a reason.
+    """
+    reason = unbounded(cell)
+    if reason is not None:
+        raise ValueError(reason)
+    return _tally(cell).demand()
+
+
+def _tally(cell: Cell) -> Tally:
     passes = open_method(cell.method).passes
     if passes is None:
         raise ValueError(uncounted(cell))
     tally = Tally(
         network_of(cell),
+        storage=_storage(cell),
         checkpointing=cell.checkpointing == "on",
+        microbatches=cell.microbatches,
         teacher=network_of(as_teacher(cell)),
     )
     passes(cell, tally)
-    return tally.result()
+    return tally
+
+
+def _storage(cell: Cell) -> Storage:
+    precision, peft = precision_of(cell.precision), open_peft(cell.peft)
+    wide = peft.packs and cell.embeddings == "float32"
+    return Storage(
+        base=torch.float32.itemsize if wide else precision.base.itemsize,
+        adapters=precision.adapters.itemsize,
+        compute=precision.compute.itemsize,
+        cast=precision.autocast is not None,
+        packed=peft.packed_bytes if peft.packs else None,
+        loose=architecture_of(cell).nf4_skip,
+        state=open_optimizer(cell.optimizer).state_bytes,
+    )

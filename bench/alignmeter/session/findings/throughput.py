@@ -1,12 +1,13 @@
 """What a replicate's timed steps come to: seconds of one, tokens per s, utilisation."""
 
-__all__ = ["throughput", "typical"]
+__all__ = ["share_of", "throughput", "typical"]
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 
 from alignmeter.cells.cell import Cell
 from alignmeter.records.record import Provenance, Throughput
+from alignmeter.session.findings.least_time import LeastTime
 from alignmeter.session.findings.median import median
 from alignmeter.session.findings.utilisation import utilisation
 from alignmeter.worker.messages import StepReport
@@ -22,9 +23,16 @@ def typical(cell: Cell, seconds: Iterable[float]) -> float | None:
     return statistics.fmean(listed)
 
 
-def throughput(cell: Cell, steps: Sequence[StepReport], provenance: Provenance) -> Throughput:
-    """Tokens per s and utilisation of the timed ``steps`` of one replicate."""
-    used = utilisation(cell, typical(cell, (report.seconds for report in steps)), provenance)
+def throughput(
+    cell: Cell, steps: Sequence[StepReport], provenance: Provenance, least: LeastTime
+) -> Throughput:
+    """Tokens per s and utilisation of the timed ``steps`` of one replicate.
+
+    ``least``: what a step takes at least on this device.
+    """
+    step_s = typical(cell, (report.seconds for report in steps))
+    used = utilisation(cell, step_s, provenance)
+    bound_s = None if step_s is None or least.bound is None else least.bound.seconds
     samples = any(report.generated_tokens for report in steps)
     return Throughput(
         trained_tokens_per_s=_rate(cell, steps, lambda report: report.trained_tokens),
@@ -37,7 +45,15 @@ def throughput(cell: Cell, steps: Sequence[StepReport], provenance: Provenance) 
         recomputed_flops=None if used.flops is None else used.flops.recomputed,
         mfu=used.mfu,
         mfu_reason=used.reason,
+        bound_s=bound_s,
+        bound_share=share_of(bound_s, step_s),
+        bound_reason=least.reason if step_s is not None else used.reason,
     )
+
+
+def share_of(bound_s: float | None, seconds: float | None) -> float | None:
+    """How much of the measured time the bound explains; ``None`` where one of them is missing."""
+    return bound_s / seconds if bound_s is not None and seconds else None
 
 
 def _rate(

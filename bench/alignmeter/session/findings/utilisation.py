@@ -1,12 +1,12 @@
 """MFU: the model FLOPs of a step over what the chip could have done in its time."""
 
-__all__ = ["Utilisation", "utilisation"]
+__all__ = ["Utilisation", "chip_at", "utilisation"]
 
 from dataclasses import dataclass
 
 import torch
 
-from alignmeter.analysis.chips import chip_of, peak
+from alignmeter.analysis.chips import Peak, chip_of, peak
 from alignmeter.architectures.precision import precision_of
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import StepFlops
@@ -41,14 +41,15 @@ def utilisation(cell: Cell, step_s: float | None, provenance: Provenance) -> Uti
     if precision_of(cell.precision).compute is not torch.bfloat16:
         text = f"the products of {cell.precision} are not what the BF16 peak is for"
         return Utilisation(flops=flops, reason=text)
-    flops_per_s = _bf16_peak(provenance)
+    chip = chip_at(provenance)
+    flops_per_s = None if chip is None else chip.bf16_flops_per_s
     if flops_per_s is None:
         return Utilisation(flops=flops, reason=f"no BF16 peak is known for {provenance.device!r}")
     return Utilisation(flops=flops, mfu=flops.total / (step_s * flops_per_s))
 
 
-def _bf16_peak(place: Provenance) -> int | None:
-    """Dense, in FLOP/s, or ``None`` for a device that is not one known chip."""
+def chip_at(place: Provenance) -> Peak | None:
+    """The row of the device's chip, or ``None`` if it is not one known chip."""
     chip = chip_of(
         place.device,
         place.form_factor,
@@ -56,4 +57,4 @@ def _bf16_peak(place: Provenance) -> int | None:
         place.device_memory_bytes,
         place.partition,
     )
-    return None if chip is None else peak(chip).bf16_flops_per_s
+    return None if chip is None else peak(chip)

@@ -34,5 +34,9 @@ class _AdamW(OptimizerKind):
     def make(self, stepped: Stepped, *, learning_rate: float, cell: Cell) -> torch.optim.Optimizer:
         return adamw(stepped.parameters, learning_rate, cell.optimizer_impl)
 
+    def state_bytes(self, values: int, itemsize: int, inner: bool) -> int:
+        """Both moments, in the weight's dtype."""
+        return 2 * values * itemsize
+
 
 ADAMW = _AdamW()

@@ -36,6 +36,14 @@ class OptimizerKind(Protocol):
         """The optimizer of ``stepped`` in the cell, on real tensors and on some without data."""
         ...
 
+    def state_bytes(self, values: int, itemsize: int, inner: bool) -> int:
+        """Bytes that it keeps of a matrix of so many values, for a bound of a step's time.
+
+        ``itemsize``: of one of them in bytes. ``inner``: it is one of `inner_matrices`. By default
+        nobody has counted them: 0.
+        """
+        return 0
+
 
 def inner_matrices(model: nn.Module) -> Iterator[nn.Parameter]:
     """Weights of the linear layers and adapters within ``model``: matrices, and neither embeddings

@@ -63,6 +63,12 @@ class _EightBit(OptimizerKind):
         made: torch.optim.Optimizer = kind(stepped.parameters, lr=learning_rate, weight_decay=0.0)
         return made
 
+    def state_bytes(self, values: int, itemsize: int, inner: bool) -> int:
+        """Two bytes a value and two floats a block; of small matrices two floats a value."""
+        if values < _LEAST_VALUES:
+            return 2 * 4 * values
+        return 2 * values + 2 * 4 * -(-values // _BLOCK)
+
 
 def _on_device(cell: Cell) -> bool:
     """Whether the cell's accelerator has memory of its own."""

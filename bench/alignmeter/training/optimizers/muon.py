@@ -62,5 +62,9 @@ class _Muon(OptimizerKind):
             )
         return _Together(parts)
 
+    def state_bytes(self, values: int, itemsize: int, inner: bool) -> int:
+        """One moment of inner matrices, AdamW's two of all else."""
+        return (1 if inner else 2) * values * itemsize
+
 
 MUON = _Muon()
