@@ -65,6 +65,7 @@ class CellRow:
     trained_per_s: float | None
     generated_per_s: float | None
     mfu: float | None
+    bound_share: float | None
     energy_j: float | None
     energy_reason: str
     agrees: str
@@ -149,6 +150,7 @@ def _cell_row(alike: Group, anchor: str) -> CellRow:
         trained_per_s=_mean([r.throughput.trained_tokens_per_s for r in good]),
         generated_per_s=_mean([r.throughput.generated_tokens_per_s for r in good]),
         mfu=_mean([r.throughput.mfu for r in good]),
+        bound_share=_mean([r.throughput.bound_share for r in good]),
         energy_j=_mean([r.energy.per_step_j for r in good]),
         energy_reason=last.energy.reason.text if last.energy.reason else "",
         agrees=_agreement(good),

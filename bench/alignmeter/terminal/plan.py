@@ -38,28 +38,29 @@ def plan_parts(prediction: Prediction) -> Iterator[Part]:
     ]
     if missing:
         rows.append(("misses", Paragraph(", ".join(missing), "red")))
-    rows.append(("at least", _bound_text(prediction)))
+    rows.extend(_bound(prediction))
     yield Paragraph(plain(prediction.cell.id), "bold", hang=2)
     yield fields(rows, indent=2)
     yield Paragraph("")
 
 
-def _bound_text(prediction: Prediction) -> str:
+def _bound(prediction: Prediction) -> Iterator[tuple[str, str]]:
     """Seconds of a step on the chips that hold it, the shortest first, by what takes longest."""
-    if not prediction.demand:
-        return plain(f"no bound: {prediction.demand_reason}")
+    if prediction.demand_reason is not None:
+        yield "bound", plain(f"none: {prediction.demand_reason}")
     chips: dict[tuple[str, str], list[str]] = {}
     found = [(fit.bound_s, name) for name, fit in prediction.fits.items() if fit.ok and fit.bound_s]
     for seconds, name in sorted(found):
         ceilings = ceilings_of(peak(name))
         if ceilings is not None:
             longest = bound_of(prediction.demand, ceilings).longest
-            chips.setdefault(longest, []).append(_glued(f"{name} {seconds_text(seconds)}"))
-    said = (
-        f"{', '.join(names)} {_glued(f'({phase} by {limit})')}"
-        for (phase, limit), names in chips.items()
+            chips.setdefault(longest, []).append(_glued(f"{seconds_text(seconds)} on {name}"))
+    groups = (
+        f"{', '.join(texts)} {_glued(plain(f'({phase} by {limit})'))}"
+        for (phase, limit), texts in chips.items()
     )
-    return "; ".join(said) or "no bound: no chip that holds it has both peaks"
+    if chips:
+        yield "bound", f"at least {'; '.join(groups)}"
 
 
 def _glued(text: str) -> str:

@@ -8,13 +8,15 @@ import msgspec
 import pytest
 from transformers import MistralConfig
 
+from alignmeter.analysis.chips import peak
+from alignmeter.analysis.roofline import MeasuredCeilings, bound_of, ceilings_of
 from alignmeter.architectures import open_architecture
 from alignmeter.methods import open_method
 from alignmeter.peft import PeftMode, open_peft
 from alignmeter.records.record import Provenance
 from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES, load
 from alignmeter.session.findings.assemble import Findings, assemble
-from alignmeter.session.findings.step_flops import shape_of, step_flops, uncounted
+from alignmeter.session.findings.step_flops import shape_of, step_demand, step_flops, uncounted
 from alignmeter.session.findings.utilisation import utilisation
 from alignmeter.session.sampling import Sampling
 from alignmeter.worker.messages import StepReport, StepSpans
@@ -286,3 +288,34 @@ def test_the_record_holds_them(make_cell):
     assert throughput.recomputed_flops == flops.recomputed > 0
     assert throughput.mfu == pytest.approx(flops.total / (0.5 * 989.4e12))
     assert throughput.mfu_reason is None
+
+
+def test_the_record_holds_the_share_of_its_bound(make_cell):
+    """On an H100 of a step of 0.5 s, its forward pass 0.1 s; without peaks a reason."""
+    report = StepReport(
+        seconds=0.5, phases={"forward": 0.1}, spans=StepSpans(start_s=0.0, end_s=0.5, phases=[]),
+        loss=0.7, trained_tokens=10, padded_tokens=0, generated_tokens=0, others_share=0.0,
+    )  # fmt: skip
+    cell = make_cell(method="sft", precision="bf16")
+    found = Findings(cell=cell, replicate=0, seed=0, sampling=Sampling(0.0), provenance=H100)
+    assert assemble(found).throughput.bound_reason == "no step was timed"
+    found.steps = [report]
+    record, bound = assemble(found), bound_of(step_demand(cell), ceilings_of(peak("H100-SXM")))
+    assert record.throughput.bound_s == pytest.approx(bound.seconds)
+    assert record.throughput.bound_share == pytest.approx(bound.seconds / 0.5)
+    assert record.throughput.bound_reason is None
+    forward = record.phases["forward"]
+    assert forward.bound_s == bound.phases["forward"].seconds
+    assert forward.bound_share == pytest.approx(forward.bound_s / 0.1)
+    found.provenance = Provenance(device="Some CPU")
+    unknown = assemble(found)
+    assert unknown.throughput.bound_s is unknown.throughput.bound_share is None
+    assert unknown.phases["forward"].bound_s is unknown.phases["forward"].bound_share is None
+    assert unknown.throughput.bound_reason == "the peaks of 'Some CPU' were not measured"
+    found.own_ceilings = MeasuredCeilings(
+        fp32_flops_per_s=1e9, bf16_flops_per_s=2e9, bytes_per_s={0: 1e9}
+    )
+    flops = step_demand(cell)["forward"].flops
+    assert assemble(found).phases["forward"].bound_s == pytest.approx(flops / 2e9)
+    found.cell = make_cell(method="sft", precision="fp32")
+    assert assemble(found).phases["forward"].bound_s == pytest.approx(flops / 1e9)

@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from alignmeter.analysis.chips import peaks
 from alignmeter.analysis.compare import compare, failures
 from alignmeter.analysis.history import history, series
+from alignmeter.records.demand import Demand
 from alignmeter.records.prediction import Fit, Prediction
 from alignmeter.records.record import Reason, Verdict
 from alignmeter.terminal.agreement import agreement_parts
@@ -96,14 +97,16 @@ def of_portability():
 
 
 def of_plan():
-    fits = {name: Fit(ok=bool(n % 3), spare_bytes=n * GIB, batch=n, seq_len=64 * n)
+    fits = {name: Fit(ok=bool(n % 3), spare_bytes=n * GIB, batch=n, seq_len=64 * n, bound_s=n / 7)
             for n, name in enumerate(peaks())}  # fmt: skip
+    demand = {HOSTILE: Demand(flops=10**15, moved_bytes=10**12, call_bytes=10**9)}
     cell = pair()[0].cell
     found = [
         Prediction(
             cell=msgspec.structs.replace(cell, id=HOSTILE, lane=lane), peak_bytes=3 * GIB,
             peak_phase="backward", peak_operator=HOSTILE, phases={}, trained_parameters=7,
             ledger={"policy_weights_bytes": 2 * GIB, "activations_bytes": GIB}, fits=fits,
+            demand=demand,
         )
         for lane in (HOSTILE, "out-of-box")
     ]  # fmt: skip
