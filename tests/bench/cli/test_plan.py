@@ -71,6 +71,9 @@ def test_the_text_names_peak_ledger_and_chips_in_80_columns():
     (fitting,) = [line for line in lines if line.startswith("  fits   ")]
     assert "H100-SXM +78." in fitting
     assert "MI300X +" in fitting
+    (bound,) = [line for line in lines if line.startswith("  bound  ")]
+    assert "at least" in bound
+    assert " on MI300X, " in bound  # the larger peak comes first
     assert "not yet with a GPU's" in " ".join(lines[-3:])
 
 
@@ -97,6 +100,8 @@ def test_json_has_what_the_design_says():
     assert set(entry["phases"]) == {"forward", "backward", "optimizer"}
     assert sum(entry["ledger"].values()) == entry["peak_bytes"] == max(entry["phases"].values())
     assert entry["fits"]["MI300X"]["ok"] is True
+    backward = entry["demand"]["backward"]
+    assert 0 < backward["flops"] / 1.3074e15 < entry["fits"]["MI300X"]["bound_s"]
     memory = peaks()["MI300X"].memory_bytes
     # Two threads keep 32 MiB each where it was planned, and 128 + 76 each there.
     assert entry["ledger"]["library_workspace_bytes"] == 2 * 32 * MIB

@@ -1,5 +1,7 @@
 """Bytes and FLOPs that a step asks for at least, against counts by hand."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
@@ -195,6 +197,17 @@ def test_a_teacher_has_weights_of_its_own_size(make_cell):
     found = moved(cell)
     assert found["teacher_forward"] == 4 * blocks
     assert found["forward"] == 4 * (network.width * network.vocab + MODEL)
+
+
+def test_the_docs_table_is_what_is_counted(make_cell):
+    text = (Path(__file__).parents[3] / "docs" / "flops.md").read_text()
+    axes = {"size": "8b", "seq_len": 1024, "batch": 1, "precision": "bf16"}
+    demand = step_demand(make_cell(method="ppo", peft="lora", **axes))
+    bound = bound_of(demand, ceilings_of(peaks()["H100-SXM"]))
+    for phase, asked in demand.items():
+        least = bound.phases[phase]
+        row = f"| {phase} | {asked.flops / 1e12:.1f} | {asked.moved_bytes / 1e9:.1f} | "
+        assert f"{row}{least.seconds * 1e3:.1f} ms, by {least.limit} |" in text
 
 
 def test_a_served_engine_has_no_bound(make_cell):
