@@ -84,12 +84,31 @@ def test_the_matrix(files):
         section(files, "matrix").split(record.cell.id)[1] for record in (records()[0], records()[3])
     )
     assert dpo.startswith(
-        " ok x3 - bf16-mixed custom 100 ms 100 ms to 100 ms 3 MiB - - 2560 - - 2 J 7.81 J unchecked"
+        " ok x3 - bf16-mixed custom 100 ms 100 ms to 100 ms 3 MiB - - 2560 - - - 2 J 7.81 J "
+        "unchecked"
     )
     assert ppo.startswith(
         " ok x3 separate, sequential bf16-mixed custom 250 ms 250 ms to 250 ms 4 MiB - - 1024 - - "
-        "8 J 31.2 J unchecked"
+        "- 8 J 31.2 J unchecked"
     )
+
+
+def test_how_much_of_its_bound_a_step_reached_stands_beside_mfu(tmp_path):
+    """0.2 and 0.3 of a step's time: the geometric mean, 0.245."""
+    found = [
+        msgspec.structs.replace(
+            record,
+            throughput=msgspec.structs.replace(
+                record.throughput, mfu=0.125, bound_s=0.1 * share, bound_share=share
+            ),
+        )
+        for record, share in zip(records(), (0.2, 0.3), strict=False)
+    ]
+    write_report(Loaded(records=found, refused=[]), tmp_path / "r.html", tmp_path / "r.csv")
+    assert " 2560 - 12.5 % 24.5 % 2 J" in section(tmp_path, "matrix")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text())))
+    assert [row["bound_share"] for row in rows] == ["0.2", "0.3"]
+    assert [float(row["bound_s"]) for row in rows] == pytest.approx([0.02, 0.03])
 
 
 def test_the_cost(files):
