@@ -65,6 +65,12 @@ class Network:
         again = self._blocks(work, adapted=True) - self.layers * spared * work.tokens
         return again + (self._input_gradient(work) if self.trained.rank else 0)
 
+    def frozen_head(self, work: Work) -> int:
+        """FLOPs within `backward` of the gradient through a frozen LM head: of a log-prob it can be
+        found in the forward pass, as `alignmeter_kernels.linear_logprob` does on a CPU.
+        """
+        return self._heads(work.logits, 0) if self.trained.rank else 0
+
     def masked(self, work: Work, *, trains: bool) -> int:
         """FLOPs within `forward`, and `backward` if it ``trains``, of pairs that are masked."""
         return (3 if trains else 1) * self._attention(work.masked)

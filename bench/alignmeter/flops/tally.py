@@ -79,12 +79,13 @@ class Tally:
         self._recomputed += times * again(work)
         causal = work.causal
         self._flops["forward"] += times * network.forward(causal)
-        self._flops["backward"] += times * (network.backward(causal) + again(causal))
+        backward = network.backward(causal) - network.frozen_head(causal) + again(causal)
+        self._flops["backward"] += times * backward
         traffic = Traffic(network=network, storage=self._storage)
         calls = times * parts * self._microbatches
-        backward = traffic.backward(work, recomputes=self._checkpointing)
+        moved = traffic.backward(work, recomputes=self._checkpointing)
         self._move("forward", calls * traffic.forward(work, adapted=True), calls)
-        self._move("backward", calls * backward, calls)
+        self._move("backward", calls * moved, calls)
         if steps:
             self._move("optimizer", times * parts * traffic.step(work), times * parts)
 

@@ -7,7 +7,7 @@ a vector is left out, and so is looking up embeddings. docs/flops.md says what t
 __all__ = ["Traffic"]
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alignmeter.flops.blocks import Product
 from alignmeter.flops.network import Network
@@ -36,14 +36,16 @@ class Traffic:
         return read + self.network.layers * compute * cached
 
     def backward(self, work: Work, *, recomputes: bool) -> int:
-        """Every weight through which a gradient passes is read once, and the gradient of each that
-        trains is written.
+        """Every weight through which a gradient passes is read once, but for a frozen LM head
+        (`Network.frozen_head`), and the gradient of each that trains is written.
 
         What a block that is computed again reads may still be in a cache when its gradients follow,
         so it counts once. ``recomputes``: the first block too, whose input nobody asks for else.
         """
-        read = self._weights(work, adapted=True, again=True)
-        if self.network.trained.rank and not recomputes:
+        adapters = self.network.trained.rank > 0
+        passed = replace(work, logits=0) if adapters else work
+        read = self._weights(passed, adapted=True, again=True)
+        if adapters and not recomputes:
             read -= self._idle()
         return read + sum(values * itemsize for values, itemsize, _ in self._trained(work))
 

@@ -101,20 +101,27 @@ def test_keys_that_heads_share_are_cached_once(make_cell):
 
 
 def test_adapters_by_hand(make_cell):
-    """No gradient passes through q, k and v of the first layer, nor through the A beside them."""
-    idle = 3 * 192 * 192 + 3 * 16 * 192
+    """No gradient passes through q, k and v of the first layer, nor through the A beside them; one
+    through the frozen head may be found in the forward pass.
+    """
+    idle, blocks = 3 * 192 * 192 + 3 * 16 * 192, 3 * LAYER
     assert ADAPTERS == 147_456
     assert moved(make_cell(method="sft", peft="lora")) == {
         "forward": 4 * (MODEL + ADAPTERS),
-        "backward": 4 * (MODEL + ADAPTERS - idle) + 4 * ADAPTERS,
+        "backward": 4 * (blocks + ADAPTERS - idle) + 4 * ADAPTERS,
         "optimizer": 28 * ADAPTERS,
     }
     checkpointed = moved(make_cell(method="sft", peft="lora", checkpointing="on"))
-    assert checkpointed["backward"] == 4 * (MODEL + 2 * ADAPTERS)
+    assert checkpointed["backward"] == 4 * (blocks + 2 * ADAPTERS)
     mlp = moved(make_cell(method="sft", peft="lora", lora_targets="mlp"))
     adapters = 3 * 3 * 16 * (192 + 320)
     idle = 4 * 192 * 192 + 2 * 192 * 320 + 2 * 16 * 192
-    assert mlp["backward"] == 4 * (MODEL + 2 * adapters - idle)
+    assert mlp["backward"] == 4 * (blocks + 2 * adapters - idle)
+    # 2 x 2 x 8 tokens of answers on the head, one product of 2 x 192 x 512 each.
+    cell = make_cell(method="sft", batch=2, peft="lora")
+    masked = 3 * 4 * 192 * 4 * 120
+    flops = step_flops(cell).backward - 2 * masked - 4 * 8 * 2 * HEAD
+    assert step_demand(cell)["backward"].flops == flops
     dpo = moved(make_cell(method="dpo", peft="lora"))
     assert dpo["ref_forward"] == 4 * MODEL
     assert moved(make_cell(method="dpo", peft="lora", ref="resident")) == dpo

@@ -112,6 +112,7 @@ CELLS = (
     {"method": "ppo", "seq_len": 64, "architecture": "mamba2", "precision": "bf16-mixed"},
     {"method": "grpo", "seq_len": 64, "peft": "qlora", "rollout": "static"},
     {"method": "sft", "seq_len": 32, "size": "130m", "precision": "bf16"},
+    {"method": "sft", "seq_len": 64, "size": "130m", "precision": "bf16", "peft": "lora"},
     {"method": "grpo", "seq_len": 32, "size": "130m", "precision": "bf16"},
 )  # fmt: skip
 
