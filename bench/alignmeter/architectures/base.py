@@ -25,7 +25,7 @@ from alignmeter.architectures.transformers_internals import behind
 from alignmeter.architectures.vendor import Vendor
 from alignmeter.cells.cell import digest
 from alignmeter.errors import InputError, known
-from alignmeter.flops import Block
+from alignmeter.flops import Blocks
 
 PAD_TOKEN, EOS_TOKEN = 0, 2
 SPECIAL_TOKENS = {"pad_token_id": PAD_TOKEN, "bos_token_id": 1, "eos_token_id": EOS_TOKEN}
@@ -62,8 +62,8 @@ class Architecture:
     ``lora_targets``: modules that get adapters on every backend, by last name.
     ``nf4_skip``: linear modules that stay unquantised, by last name, because the model reads their
     ``weight`` without calling them.
-    ``block(shape)``: one block, for the count of FLOPs, at the keys of a config, a checkpoint's
-    too; ``None`` where nobody has counted it, and records say so.
+    ``blocks(shape)``: its blocks, for the count of FLOPs, at the keys of a config, a checkpoint's
+    too; ``None`` where nobody has counted them, and records say so.
     ``no_adapters``, ``no_nf4``, ``stock_only``: why it cannot be adapted, quantised, or run with
     ``kernels = custom``, in words.
     """
@@ -78,7 +78,7 @@ class Architecture:
     activations: tuple[str, ...] = ()
     operators: Mapping[str, Operator] = field(default_factory=dict)
     vendor: Vendor | None = None
-    block: Callable[[Mapping[str, Any]], Block] | None = None
+    blocks: Callable[[Mapping[str, Any]], Blocks] | None = None
     no_adapters: str | None = None
     no_nf4: str | None = None
     stock_only: str | None = None

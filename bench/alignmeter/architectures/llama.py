@@ -9,7 +9,7 @@ from torch import nn
 
 from alignmeter.architectures.base import SPECIAL_TOKENS, Architecture, Shape
 from alignmeter.architectures.vendor import Vendor
-from alignmeter.flops import Block, Product
+from alignmeter.flops import Block, Blocks, Product
 
 
 def _shape(vocab: int, layers: int, width: int, heads: int, kv_heads: int, mlp: int) -> Shape:
@@ -51,13 +51,13 @@ def _use_vendor(model: Any) -> None:
     model.set_attn_implementation("flash_attention_2")
 
 
-def _block(shape: Mapping[str, Any]) -> Block:
+def _blocks(shape: Mapping[str, Any]) -> Blocks:
     """Attention with grouped keys and a gated MLP."""
     width, mlp = shape["hidden_size"], shape["intermediate_size"]
     heads = shape["num_attention_heads"]
     head = shape.get("head_dim") or width // heads
     keys = head * shape["num_key_value_heads"]
-    return Block(
+    block = Block(
         products=(
             Product(name="q_proj", inputs=width, outputs=head * heads, first=True),
             Product(name="k_proj", inputs=width, outputs=keys, first=True, beside=True),
@@ -70,6 +70,7 @@ def _block(shape: Mapping[str, Any]) -> Block:
         attention=head * heads,
         keys=keys,
     )
+    return ((block, shape["num_hidden_layers"]),)
 
 
 LLAMA = Architecture(
@@ -95,7 +96,7 @@ LLAMA = Architecture(
         "down_proj",
     ),
     nf4_skip=("lm_head", "score"),
-    block=_block,
+    blocks=_blocks,
     vendor=Vendor(
         packages={"flash_attn": "flash-attn", "liger_kernel": "liger-kernel"},
         operators={"attention": "flash_attn", "rms_norm": "liger_kernel", "mlp": "liger_kernel"},

@@ -13,7 +13,7 @@ from alignmeter.architectures.base import SPECIAL_TOKENS, Architecture, Shape
 from alignmeter.architectures.convolution import ACTIVATIONS, convolution, convolution_mixing
 from alignmeter.architectures.operators import Operator, not_fused
 from alignmeter.architectures.vendor import Vendor
-from alignmeter.flops import Block, Mixing, Product
+from alignmeter.flops import Block, Blocks, Mixing, Product
 from alignmeter_kernels import ssd_scan
 
 
@@ -92,13 +92,13 @@ def _scan_mixing(channels: int, state: int) -> Mixing:
     return Mixing(forward=5 * states, backward=11 * states, backward_frozen=11 * states)
 
 
-def _block(shape: Mapping[str, Any]) -> Block:
+def _blocks(shape: Mapping[str, Any]) -> Blocks:
     """One input projection for gate, x, B, C and dt; the convolution runs over x, B and C."""
     width, state = shape["hidden_size"], shape["state_size"]
     inner = int(shape["expand"] * width)
     convolved = inner + 2 * shape["n_groups"] * state
     joined = inner + convolved + shape["num_heads"]
-    return Block(
+    block = Block(
         products=(
             Product(name="in_proj", inputs=width, outputs=joined, first=True),
             Product(name="out_proj", inputs=inner, outputs=width),
@@ -106,6 +106,7 @@ def _block(shape: Mapping[str, Any]) -> Block:
         mixing=convolution_mixing(convolved, shape["conv_kernel"]) + _scan_mixing(inner, state),
         state=inner * state,
     )
+    return ((block, shape["num_hidden_layers"]),)
 
 
 MAMBA2 = Architecture(
@@ -141,5 +142,5 @@ MAMBA2 = Architecture(
         "causal_conv1d_fn": Operator(names=("causal_conv1d",), custom=convolution),
         "causal_conv1d_update": Operator(names=("convolution_update",)),
     },
-    block=_block,
+    blocks=_blocks,
 )

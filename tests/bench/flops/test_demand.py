@@ -81,7 +81,7 @@ def test_a_state_is_read_and_written_by_each_token(make_cell):
     """Mamba tiny: 4 layers, inner 384, state 16; 2 rows of 3 tokens that are fed one by one."""
     for architecture, state in (("mamba", 16), ("mamba2", 64)):
         cell = make_cell(method="ppo", batch=1, seq_len=8, architecture=architecture)
-        block = network_of(cell).block
+        ((block, _),) = network_of(cell).blocks
         model = 4 * sum(p.inputs * p.outputs for p in block.products) + HEAD
         states = 4 * 2 * 384 * state * 2 * 3
         assert step_demand(cell)["rollout"].moved_bytes == 4 * (4 * model + states)
@@ -200,7 +200,7 @@ def test_one_backbone_steps_once_for_both_losses(make_cell):
 def test_a_teacher_has_weights_of_its_own_size(make_cell):
     cell = make_cell(method="distill", teacher="130m")
     network = network_of(as_teacher(cell))
-    blocks = network.layers * sum(p.inputs * p.outputs for p in network.block.products)
+    blocks = sum(n * p.inputs * p.outputs for b, n in network.blocks for p in b.products)
     found = moved(cell)
     assert found["teacher_forward"] == 4 * blocks
     assert found["forward"] == 4 * (network.width * network.vocab + MODEL)

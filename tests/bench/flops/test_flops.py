@@ -36,7 +36,8 @@ def test_everything_that_can_be_chosen_is_counted(make_cell):
         architecture = open_architecture(name)
         for mode in PEFT_MODES:
             assert open_peft(mode).trained(architecture, make_cell(peft=mode)) is not None
-        products = architecture.block(architecture.shape("tiny")).products
+        blocks = architecture.blocks(architecture.shape("tiny"))
+        products = [product for block, _ in blocks for product in block.products]
         first = {product.name for product in products if product.first}
         assert first <= set(architecture.lora_targets) <= {product.name for product in products}
 
@@ -244,7 +245,7 @@ def test_what_nobody_counted_says_so(make_cell, monkeypatch, tmp_path):
     replace, cell = msgspec.structs.replace, make_cell()
     for axis, rows, left_out in (
         ("method", METHODS, {"passes": None}),
-        ("architecture", ARCHITECTURES, {"block": None}),
+        ("architecture", ARCHITECTURES, {"blocks": None}),
     ):
         name = getattr(cell, axis)
         uncounted_one = dataclasses.replace(load(rows, name), **left_out)

@@ -123,7 +123,10 @@ def test_products_of_a_state_space_model_are_what_the_counter_sees(
     """All but the recurrence and the convolution, which are counted below."""
     family = open_architecture(architecture)
     unmixed = dataclasses.replace(
-        family, block=lambda shape: dataclasses.replace(family.block(shape), mixing=Mixing())
+        family,
+        blocks=lambda shape: tuple(
+            (dataclasses.replace(block, mixing=Mixing()), n) for block, n in family.blocks(shape)
+        ),
     )
     monkeypatch.setattr(ARCHITECTURES[architecture].path.replace(":", "."), unmixed)
     cell = make_cell(
@@ -148,7 +151,7 @@ def test_a_checkpoint_is_counted_by_its_own_shape(tmp_path, make_cell):
     )  # fmt: skip
     Qwen3ForCausalLM(config).save_pretrained(tmp_path)
     cell = make_cell(method="dpo", peft="lora", model=str(tmp_path))
-    assert network_of(cell).block.attention == 4 * 32
+    assert [(b.attention, n) for b, n in network_of(cell).blocks] == [(4 * 32, 2)]
     assert counted(cell) == expected(cell)
 
 
