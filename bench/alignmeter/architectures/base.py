@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from alignmeter.architectures.drawing import draw
+from alignmeter.architectures.layers import ATTENDING, cut_places
 from alignmeter.architectures.operators import Operator, forget_runs
 from alignmeter.architectures.transformers_internals import behind
 from alignmeter.architectures.vendor import Vendor
@@ -38,8 +39,8 @@ WHOLE_PARAMETERS = 500_000_000
 """The same of a model that has a config of its own."""
 _ORIGINAL: dict[tuple[str, str], Callable[..., Any]] = {}
 """(Modelling module, function) -> what it held when it was imported."""
-Shape = Mapping[str, int | bool]
-"""Keyword arguments of the transformers config."""
+Shape = Mapping[str, Any]
+"""Keyword arguments of the transformers config: numbers, and of layers of two kinds places."""
 
 
 def drawing_device(size: str, *, layers: int | None, device_type: str) -> str:
@@ -59,6 +60,7 @@ class Architecture:
     ``vendor``: what it takes from other projects with ``kernels = vendor``.
     ``checkpoints``: the ``model_type`` of checkpoints that count as this family.
     ``activations``: what ``hidden_act`` of its checkpoints may be; empty: all of transformers'.
+    ``turns_part``: rotary positions may turn a part of each head.
     ``lora_targets``: modules that get adapters on every backend, by last name.
     ``nf4_skip``: linear modules that stay unquantised, by last name, because the model reads their
     ``weight`` without calling them.
@@ -76,6 +78,7 @@ class Architecture:
     lora_targets: tuple[str, ...]
     nf4_skip: tuple[str, ...]
     activations: tuple[str, ...] = ()
+    turns_part: bool = False
     operators: Mapping[str, Operator] = field(default_factory=dict)
     vendor: Vendor | None = None
     blocks: Callable[[Mapping[str, Any]], Blocks] | None = None
@@ -114,7 +117,7 @@ class Architecture:
     def parameters(self, size: str, layers: int | None = None) -> int:
         """Number of weights of ``size``, tied ones once; nothing is allocated.
 
-        ``layers`` replaces the number of layers.
+        ``layers`` keeps as many, as `kept_layers`.
         """
         with torch.device("meta"):
             model = self.make(self._cut(size, layers))
@@ -122,7 +125,10 @@ class Architecture:
 
     def _cut(self, size: str, layers: int | None) -> Shape:
         shape = self.shape(size)
-        return shape if layers is None else {**shape, "num_hidden_layers": layers}
+        if layers is None:
+            return shape
+        cut = {**shape, "num_hidden_layers": layers}
+        return cut | {ATTENDING: cut_places(shape[ATTENDING], layers)} if ATTENDING in cut else cut
 
     def digest(self, size: str) -> str:
         """Identity of the randomly initialised model: its family and shape."""
@@ -134,7 +140,7 @@ class Architecture:
         """A causal LM on the CPU, the same weights for one seed on every machine.
 
         It is initialised in fp32 on the CPU whatever the device, then cast to ``dtype``.
-        ``layers`` replaces the number of layers.
+        ``layers`` keeps as many, as `kept_layers`.
         """
         torch.manual_seed(seed)
         return self.make(self._cut(size, layers)).to(dtype)

@@ -87,6 +87,27 @@ def test_a_state_is_read_and_written_by_each_token(make_cell):
         assert step_demand(cell)["rollout"].moved_bytes == 4 * (4 * model + states)
 
 
+def test_layers_of_two_kinds_by_hand(make_cell):
+    """Hybrid tiny: Mamba-2, attention, Mamba-2, each with an MLP of 192; 4 prompt tokens, 3 fed.
+
+    With adapters on attention alone no gradient passes through the first layer, nor through q, k
+    and v of the second.
+    """
+    cell = make_cell(method="ppo", batch=1, seq_len=8, architecture="hybrid")
+    mlp, attention = 3 * 192 * 192, 4 * 192 * 192
+    mixer = 192 * (2 * 384 + 2 * 64 + 12) + 384 * 192
+    blocks = 2 * mixer + attention + 3 * mlp
+    states, keys = 2 * 2 * 384 * 64 * 2 * 3, 2 * 192 * 2 * (5 + 6 + 7)
+    found = step_demand(cell)["rollout"].moved_bytes
+    assert found == 4 * (4 * (blocks + 192 * 512) + states + keys)
+    sft = moved(
+        make_cell(method="sft", architecture="hybrid", peft="lora", lora_targets="attention")
+    )
+    adapters = 4 * 16 * (192 + 192)
+    idle = mixer + mlp + 3 * 192 * 192 + 3 * 16 * 192
+    assert sft["backward"] == 4 * (blocks + 2 * adapters - idle)
+
+
 def test_keys_that_heads_share_are_cached_once(make_cell):
     """Llama-3-8B: 8 of 32 heads have keys, 128 values each; its table of ids is not its head."""
     cell = make_cell(method="ppo", batch=1, seq_len=8, size="8b", precision="bf16")
