@@ -78,8 +78,12 @@ OURS = {
     "llama": {"linear_logprob"},
     "mamba": {"linear_logprob", "selective_scan", "causal_conv1d"},
     "mamba2": {"linear_logprob", "ssd_scan", "causal_conv1d"},
+    "hybrid": {"linear_logprob", "ssd_scan", "causal_conv1d"},
 }
-CELLS = {"llama": ("dpo,ppo", "full,lora"), "mamba": ("dpo", "lora"), "mamba2": ("dpo", "lora")}
+CELLS = {
+    "llama": ("dpo,ppo", "full,lora"), "mamba": ("dpo", "lora"), "mamba2": ("dpo", "lora"),
+    "hybrid": ("dpo", "lora"),
+}  # fmt: skip
 """Methods and PEFT modes: a scan takes the interpreter a minute."""
 
 

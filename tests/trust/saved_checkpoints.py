@@ -6,6 +6,7 @@ import struct
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    BambaConfig,
     LlamaConfig,
     Mamba2Config,
     MambaConfig,
@@ -21,6 +22,10 @@ from alignmeter.streams import quiet
 SMALL = {"vocab_size": 300, "hidden_size": 64, "num_hidden_layers": 3, "pad_token_id": 0}
 ATTENTION = {"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 128}
 STATES = {"state_size": 8, "head_dim": 16, "num_heads": 8, "n_groups": 1, "chunk_size": 8}
+BOTH = {
+    "attn_layer_indices": [2], "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 8,
+    "mamba_chunk_size": 8,
+}  # fmt: skip
 BIASED = {"attention_bias": True, "mlp_bias": True}
 CONFIGS = {
     "llama": lambda **more: LlamaConfig(**SMALL, **ATTENTION, **more),
@@ -30,6 +35,7 @@ CONFIGS = {
     "qwen3": lambda **more: Qwen3Config(**SMALL, **ATTENTION, head_dim=16, **more),
     "mamba": lambda **more: MambaConfig(**SMALL, state_size=8, **more),
     "mamba2": lambda **more: Mamba2Config(**SMALL, **STATES, **more),
+    "bamba": lambda **more: BambaConfig(**SMALL, **ATTENTION, **BOTH, **more),
 }
 
 

@@ -13,6 +13,7 @@ _WIDE = {
     "llama": ("hidden_size", "intermediate_size"),
     "mamba": ("hidden_size", "time_step_rank"),
     "mamba2": ("hidden_size", "num_heads"),
+    "hybrid": ("hidden_size", "intermediate_size", "mamba_n_heads"),
 }
 """Architecture -> keys of its config that double with the width."""
 

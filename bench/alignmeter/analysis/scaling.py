@@ -30,7 +30,7 @@ from alignmeter.analysis.intervals import Estimate, estimate, mean
 from alignmeter.analysis.likeness import Group, groups, newest_first
 from alignmeter.cells.cell import Cell
 from alignmeter.records.record import Record
-from alignmeter.registry import ARCHITECTURES
+from alignmeter.registry import ARCHITECTURES, ArchitectureRow
 
 _LEAST_LENGTHS = 3
 """A line through two points fits always and shows nothing."""
@@ -80,10 +80,9 @@ class Ladder:
         return self.cell.name("method", "architecture", "seq_len")
 
     @property
-    def state_space(self) -> bool | None:
-        """Whether its architecture carries a state; ``None`` if this version does not know it."""
-        row = ARCHITECTURES.get(self.cell.architecture)
-        return None if row is None else row.state_space
+    def row(self) -> ArchitectureRow | None:
+        """What is known of its architecture; ``None`` if this version does not know it."""
+        return ARCHITECTURES.get(self.cell.architecture)
 
     def lengths_of(self, quantity: Quantity) -> list[int]:
         """Lengths at which at least one replicate has it."""
@@ -234,12 +233,15 @@ class Crossing:
 
 
 def crossings(found: Sequence[Ladder]) -> list[Crossing]:
-    """Each state-space model against each Transformer, in time and in peak memory of a step."""
+    """Each model that carries a state, hybrids too, against each Transformer, in time and in peak
+    memory of a step.
+    """
     pairs = [
         (base, other)
         for base in found
         for other in found
-        if base.state_space is False and other.state_space and base.where == other.where
+        if base.row is not None and other.row is not None and base.where == other.where
+        if other.row.state_space and not base.row.state_space
     ]
     rows = [_crossing(*pair, quantity) for pair in pairs for quantity in (STEP_TIME, STEP_MEMORY)]
     return [row for row in rows if row is not None]

@@ -20,12 +20,13 @@ import torch
 from torch import nn
 
 from alignmeter.architectures.drawing import draw
+from alignmeter.architectures.layers import ATTENDING, cut_places
 from alignmeter.architectures.operators import Operator, forget_runs
 from alignmeter.architectures.transformers_internals import behind
 from alignmeter.architectures.vendor import Vendor
 from alignmeter.cells.cell import digest
 from alignmeter.errors import InputError, known
-from alignmeter.flops import Block
+from alignmeter.flops import Blocks
 
 PAD_TOKEN, EOS_TOKEN = 0, 2
 SPECIAL_TOKENS = {"pad_token_id": PAD_TOKEN, "bos_token_id": 1, "eos_token_id": EOS_TOKEN}
@@ -38,8 +39,8 @@ WHOLE_PARAMETERS = 500_000_000
 """The same of a model that has a config of its own."""
 _ORIGINAL: dict[tuple[str, str], Callable[..., Any]] = {}
 """(Modelling module, function) -> what it held when it was imported."""
-Shape = Mapping[str, int | bool]
-"""Keyword arguments of the transformers config."""
+Shape = Mapping[str, Any]
+"""Keyword arguments of the transformers config: numbers, and of layers of two kinds places."""
 
 
 def drawing_device(size: str, *, layers: int | None, device_type: str) -> str:
@@ -59,11 +60,12 @@ class Architecture:
     ``vendor``: what it takes from other projects with ``kernels = vendor``.
     ``checkpoints``: the ``model_type`` of checkpoints that count as this family.
     ``activations``: what ``hidden_act`` of its checkpoints may be; empty: all of transformers'.
+    ``turns_part``: rotary positions may turn a part of each head.
     ``lora_targets``: modules that get adapters on every backend, by last name.
     ``nf4_skip``: linear modules that stay unquantised, by last name, because the model reads their
     ``weight`` without calling them.
-    ``block(shape)``: one block, for the count of FLOPs, at the keys of a config, a checkpoint's
-    too; ``None`` where nobody has counted it, and records say so.
+    ``blocks(shape)``: its blocks, for the count of FLOPs, at the keys of a config, a checkpoint's
+    too; ``None`` where nobody has counted them, and records say so.
     ``no_adapters``, ``no_nf4``, ``stock_only``: why it cannot be adapted, quantised, or run with
     ``kernels = custom``, in words.
     """
@@ -76,9 +78,10 @@ class Architecture:
     lora_targets: tuple[str, ...]
     nf4_skip: tuple[str, ...]
     activations: tuple[str, ...] = ()
+    turns_part: bool = False
     operators: Mapping[str, Operator] = field(default_factory=dict)
     vendor: Vendor | None = None
-    block: Callable[[Mapping[str, Any]], Block] | None = None
+    blocks: Callable[[Mapping[str, Any]], Blocks] | None = None
     no_adapters: str | None = None
     no_nf4: str | None = None
     stock_only: str | None = None
@@ -114,7 +117,7 @@ class Architecture:
     def parameters(self, size: str, layers: int | None = None) -> int:
         """Number of weights of ``size``, tied ones once; nothing is allocated.
 
-        ``layers`` replaces the number of layers.
+        ``layers`` keeps as many, as `kept_layers`.
         """
         with torch.device("meta"):
             model = self.make(self._cut(size, layers))
@@ -122,7 +125,10 @@ class Architecture:
 
     def _cut(self, size: str, layers: int | None) -> Shape:
         shape = self.shape(size)
-        return shape if layers is None else {**shape, "num_hidden_layers": layers}
+        if layers is None:
+            return shape
+        cut = {**shape, "num_hidden_layers": layers}
+        return cut | {ATTENDING: cut_places(shape[ATTENDING], layers)} if ATTENDING in cut else cut
 
     def digest(self, size: str) -> str:
         """Identity of the randomly initialised model: its family and shape."""
@@ -134,7 +140,7 @@ class Architecture:
         """A causal LM on the CPU, the same weights for one seed on every machine.
 
         It is initialised in fp32 on the CPU whatever the device, then cast to ``dtype``.
-        ``layers`` replaces the number of layers.
+        ``layers`` keeps as many, as `kept_layers`.
         """
         torch.manual_seed(seed)
         return self.make(self._cut(size, layers)).to(dtype)

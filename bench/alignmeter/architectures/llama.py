@@ -3,13 +3,20 @@
 __all__ = ["LLAMA"]
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from alignmeter.architectures.base import SPECIAL_TOKENS, Architecture, Shape
+from alignmeter.architectures.transformer import (
+    ATTENTION_TARGETS,
+    MLP_TARGETS,
+    attention,
+    gated_mlp,
+)
 from alignmeter.architectures.vendor import Vendor
-from alignmeter.flops import Block, Product
+from alignmeter.flops import Blocks
 
 
 def _shape(vocab: int, layers: int, width: int, heads: int, kv_heads: int, mlp: int) -> Shape:
@@ -51,25 +58,10 @@ def _use_vendor(model: Any) -> None:
     model.set_attn_implementation("flash_attention_2")
 
 
-def _block(shape: Mapping[str, Any]) -> Block:
-    """Attention with grouped keys and a gated MLP."""
-    width, mlp = shape["hidden_size"], shape["intermediate_size"]
-    heads = shape["num_attention_heads"]
-    head = shape.get("head_dim") or width // heads
-    keys = head * shape["num_key_value_heads"]
-    return Block(
-        products=(
-            Product(name="q_proj", inputs=width, outputs=head * heads, first=True),
-            Product(name="k_proj", inputs=width, outputs=keys, first=True, beside=True),
-            Product(name="v_proj", inputs=width, outputs=keys, first=True, beside=True),
-            Product(name="o_proj", inputs=head * heads, outputs=width),
-            Product(name="gate_proj", inputs=width, outputs=mlp),
-            Product(name="up_proj", inputs=width, outputs=mlp, beside=True),
-            Product(name="down_proj", inputs=mlp, outputs=width),
-        ),
-        attention=head * heads,
-        keys=keys,
-    )
+def _blocks(shape: Mapping[str, Any]) -> Blocks:
+    mixer = attention(shape)
+    block = replace(mixer, products=(*mixer.products, *gated_mlp(shape)))
+    return ((block, shape["num_hidden_layers"]),)
 
 
 LLAMA = Architecture(
@@ -85,17 +77,9 @@ LLAMA = Architecture(
     make=_make,
     modeling="transformers.models.llama.modeling_llama",
     checkpoints=("llama", "mistral", "qwen2", "qwen3"),
-    lora_targets=(
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "o_proj",
-        "gate_proj",
-        "up_proj",
-        "down_proj",
-    ),
+    lora_targets=(*ATTENTION_TARGETS, *MLP_TARGETS),
     nf4_skip=("lm_head", "score"),
-    block=_block,
+    blocks=_blocks,
     vendor=Vendor(
         packages={"flash_attn": "flash-attn", "liger_kernel": "liger-kernel"},
         operators={"attention": "flash_attn", "rms_norm": "liger_kernel", "mlp": "liger_kernel"},

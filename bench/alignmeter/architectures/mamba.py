@@ -12,7 +12,7 @@ from alignmeter.architectures.base import SPECIAL_TOKENS, Architecture, Shape
 from alignmeter.architectures.convolution import ACTIVATIONS, convolution, convolution_mixing
 from alignmeter.architectures.operators import Operator, not_fused
 from alignmeter.architectures.vendor import Vendor
-from alignmeter.flops import Block, Mixing, Product
+from alignmeter.flops import Block, Blocks, Mixing, Product
 from alignmeter_kernels import selective_scan
 
 
@@ -73,11 +73,11 @@ def _scan_mixing(channels: int, state: int) -> Mixing:
     return Mixing(forward=7 * states, backward=15 * states, backward_frozen=13 * states)
 
 
-def _block(shape: Mapping[str, Any]) -> Block:
+def _blocks(shape: Mapping[str, Any]) -> Blocks:
     """Input, selection, step size and output projections around convolution and scan."""
     width, state, rank = shape["hidden_size"], shape["state_size"], shape["time_step_rank"]
     inner = int(shape["expand"] * width)
-    return Block(
+    block = Block(
         products=(
             Product(name="in_proj", inputs=width, outputs=2 * inner, first=True),
             Product(name="x_proj", inputs=inner, outputs=rank + 2 * state),
@@ -87,6 +87,7 @@ def _block(shape: Mapping[str, Any]) -> Block:
         mixing=convolution_mixing(inner, shape["conv_kernel"]) + _scan_mixing(inner, state),
         state=inner * state,
     )
+    return ((block, shape["num_hidden_layers"]),)
 
 
 MAMBA = Architecture(
@@ -121,5 +122,5 @@ MAMBA = Architecture(
         "causal_conv1d_fn": Operator(names=("causal_conv1d",), custom=convolution),
         "causal_conv1d_update": Operator(names=("convolution_update",)),
     },
-    block=_block,
+    blocks=_blocks,
 )

@@ -7,7 +7,7 @@ recurrence. Not counted: whatever is as large as the activations only (norms, ga
 angles, biases, residuals), and looking up embeddings.
 """
 
-__all__ = ["Block", "Mixing", "Product"]
+__all__ = ["Block", "Blocks", "Mixing", "Product"]
 
 from dataclasses import dataclass
 
@@ -70,3 +70,17 @@ class Block:
     mixing: Mixing = Mixing()
     keys: int = 0
     state: int = 0
+
+    def stages(self) -> list[list[Product]]:
+        """Its products in order, those together that read the same."""
+        stages: list[list[Product]] = []
+        for product in self.products:
+            if product.beside:
+                stages[-1].append(product)
+            else:
+                stages.append([product])
+        return stages
+
+
+Blocks = tuple[tuple[Block, int], ...]
+"""(Block, how many of it stand one after the other), in the order of the forward pass."""

@@ -9,7 +9,7 @@ __all__ = ["Traffic"]
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from alignmeter.flops.blocks import Product
+from alignmeter.flops.blocks import Block, Product
 from alignmeter.flops.network import Network
 from alignmeter.flops.storage import Storage
 from alignmeter.flops.work import Work
@@ -28,12 +28,14 @@ class Traffic:
         A token reads the keys and values before it and writes its own, together one for each pair;
         a state is read and written.
         """
-        block, compute = self.network.block, self.storage.compute
         read = work.calls * self._weights(work, adapted=adapted, again=work.cached)
         if not work.cached:
             return read
-        cached = 2 * block.keys * work.pairs + 2 * block.state * work.tokens
-        return read + self.network.layers * compute * cached
+        cached = sum(
+            count * (2 * block.keys * work.pairs + 2 * block.state * work.tokens)
+            for block, count in self.network.blocks
+        )
+        return read + self.storage.compute * cached
 
     def backward(self, work: Work, *, recomputes: bool) -> int:
         """Every weight through which a gradient passes is read once, but for a frozen LM head
@@ -61,25 +63,36 @@ class Traffic:
     def _weights(self, work: Work, *, adapted: bool, again: bool) -> int:
         """Of all blocks where tokens enter them, and of the LM head where it reads some."""
         storage, network = self.storage, self.network
-        block = sum(storage.of_weight(p, again=again) for p in network.block.products)
-        if adapted:
-            values = sum(sum(self._adapter(p)) for p in network.block.products)
-            block += storage.of_adapters(values, again=again)
-        head = storage.of_weight(self._head, again=again) if work.logits else 0
-        return (network.layers * block if work.tokens else 0) + head
+        read = storage.of_weight(self._head, again=again) if work.logits else 0
+        for block, count in network.blocks if work.tokens else ():
+            read += count * sum(storage.of_weight(p, again=again) for p in block.products)
+            if adapted:
+                values = sum(sum(self._adapter(p)) for p in block.products)
+                read += count * storage.of_adapters(values, again=again)
+        return read
 
     def _idle(self) -> int:
-        """Of the first block, what no gradient passes through: products up to the first ones that
-        have adapters, and their A.
+        """What no gradient passes through: products up to the first ones of the model that have
+        adapters, and their A.
         """
         read = 0
-        for products in self.network.stages():
+        for block, count in self.network.blocks:
+            idle, reached = self._idle_of(block)
+            if reached:
+                return read + idle
+            read += count * idle
+        return read
+
+    def _idle_of(self, block: Block) -> tuple[int, bool]:
+        """Of one block, and whether it has an adapter."""
+        read = 0
+        for products in block.stages():
             first = [self._adapter(product)[0] for product in products]
             read += sum(self.storage.of_weight(product, again=True) for product in products)
             read += self.storage.of_adapters(sum(first), again=True)
             if any(first):
-                break
-        return read
+                return read, True
+        return read, False
 
     def _trained(self, work: Work) -> Iterator[tuple[int, int, bool]]:
         """Values, bytes of each, and whether it lies within a block: of every matrix that trains.
@@ -87,13 +100,14 @@ class Traffic:
         The gradient of a table of embeddings has a row for each of its ids.
         """
         network, storage = self.network, self.storage
-        for product in network.block.products:
-            if network.trained.rank:
-                adapter = self._adapter(product)
-                matrices = [(values, storage.adapters, True) for values in adapter if values]
-            else:
-                matrices = [(product.weights, storage.base, True)]
-            yield from matrices * network.layers
+        for block, count in network.blocks:
+            for product in block.products:
+                if network.trained.rank:
+                    adapter = self._adapter(product)
+                    matrices = [(values, storage.adapters, True) for values in adapter if values]
+                else:
+                    matrices = [(product.weights, storage.base, True)]
+                yield from matrices * count
         if network.trained.rank:
             return
         yield self._head.weights, storage.base, False  # the embeddings, as large

@@ -115,10 +115,21 @@ RECIPES: tuple[tuple[str, ...], ...] = (("sft", "dpo"), ("sft", "rm", "ppo"), ("
 
 ARCHITECTURES: dict[str, ArchitectureRow] = {
     "llama": ArchitectureRow(
-        path="alignmeter.architectures.llama:LLAMA", state_space=False, packs=True, default=True
+        path="alignmeter.architectures.llama:LLAMA",
+        state_space=False,
+        attends=True,
+        packs=True,
+        default=True,
     ),
-    "mamba": ArchitectureRow(path="alignmeter.architectures.mamba:MAMBA", state_space=True),
-    "mamba2": ArchitectureRow(path="alignmeter.architectures.mamba2:MAMBA2", state_space=True),
+    "mamba": ArchitectureRow(
+        path="alignmeter.architectures.mamba:MAMBA", state_space=True, attends=False
+    ),
+    "mamba2": ArchitectureRow(
+        path="alignmeter.architectures.mamba2:MAMBA2", state_space=True, attends=False
+    ),
+    "hybrid": ArchitectureRow(
+        path="alignmeter.architectures.hybrid:HYBRID", state_space=True, attends=True
+    ),
 }
 
 LORA_TARGETS: dict[str, tuple[str, ...]] = {

@@ -43,14 +43,21 @@ class MethodRow(Row):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArchitectureRow(Row):
-    """``state_space``: it carries a state from token to token where a Transformer attends.
+    """``state_space``: it has layers that carry a state from token to token. ``attends``: it has
+    layers in which tokens attend to those before them.
 
     ``packs``: rows that stand one after the other in a sequence, each from position 0 on, do not
     see each other.
     """
 
     state_space: bool
+    attends: bool
     packs: bool = False
+
+    @property
+    def hybrid(self) -> bool:
+        """Whether it has layers of both kinds."""
+        return self.state_space and self.attends
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from alignmeter.architectures.positions import decoding_positions
 from alignmeter.architectures.tracing import is_tracing
 from alignmeter.training.step import Probe
 
@@ -82,6 +83,7 @@ def rollout(policy: nn.Module, asked: Asked, probe: Probe) -> torch.Tensor:
                 use_cache=True,
                 logits_to_keep=1,
                 **{argument: cache},
+                **decoding_positions(model, token, ids.shape[1] - 1),
             )
         step += 1
         if is_tracing() and step == 1 and new_tokens > _LEAST_SKIPPED:

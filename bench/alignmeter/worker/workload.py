@@ -174,7 +174,7 @@ class Workload:
         if ragged:
             profile = replace(profile, seq_len=self._row_len(batch))
         row = ARCHITECTURES.get(self.cell.architecture)
-        if profile.attention is not None or (row is not None and not row.state_space):
+        if profile.attention is not None or (row is not None and row.attends):
             note("attention", profile.attention or PLAIN)
         return profile
 

@@ -145,6 +145,14 @@ def test_crossings_pair_like_ladders():
     assert memory.text == "not within the range measured: mamba is cheaper at every length"
 
 
+def test_a_hybrid_may_cross_a_transformer_and_no_mamba():
+    slopes = {"llama": (1e-6, 2.0), "hybrid": (1e-3, 1.0), "mamba2": (5e-4, 1.0)}
+    records = [r for name, line in slopes.items() for r in power(*line, architecture=name)]
+    found = crossings(ladders(records))
+    pairs = {(c.base.cell.architecture, c.other.cell.architecture) for c in found}
+    assert pairs == {("llama", "hybrid"), ("llama", "mamba2")}
+
+
 def test_ladders_that_differ_in_more_than_architecture_are_not_held_against_each_other():
     records = power(1e-6, 2.0) + power(1e-3, 1.0, architecture="mamba", batch=4)
     assert len(ladders(records)) == 2

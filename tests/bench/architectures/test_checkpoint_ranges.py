@@ -87,6 +87,13 @@ WRONG = [
     ("mamba2", {"time_step_limit": [1.0, 0.5]}, "time_step_limit is [1.0, 0.5]; want two numbers"),
     ("mamba2", {"time_step_limit": [0.0, 0.0]}, "time_step_limit is [0.0, 0.0]; want two numbers"),
     ("mamba2", {"time_step_limit": [0.1]}, "time_step_limit is [0.1]; want two numbers"),
+    ("bamba", {"mamba_d_state": 0}, "mamba_d_state is 0; want a whole number"),
+    ("bamba", {"mamba_chunk_size": -1}, "mamba_chunk_size is -1; want a whole number"),
+    ("bamba", {"mamba_n_groups": 3}, "mamba_n_heads is 8; want a multiple of mamba_n_groups"),
+    ("bamba", {"mamba_d_head": 0}, "Mamba head state do not match"),
+    ("bamba", {"time_step_limit": [1.0, 0.5]}, "time_step_limit is (1.0, 0.5); want two numbers"),
+    ("bamba", {"hidden_act": "gelu"}, "hidden_act is 'gelu'; want silu or swish"),
+    ("bamba", {"attn_layer_indices": [1]}, "model.layers.1."),
     ("mistral", {"sliding_window": 0}, "sliding_window is 0; want a whole number from 1 on, or"),
     ("mistral", {"sliding_window": -4}, "sliding_window is -4; want a whole number from 1 on, or"),
     ("qwen2", {"use_sliding_window": True, "sliding_window": 0}, "sliding_window is 0; want"),
@@ -129,6 +136,7 @@ RIGHT = [
     ("mamba", {"hidden_act": "swish", "time_step_rank": "auto"}),
     ("mamba2", {"time_step_limit": [0.0, {"__float__": "Infinity"}]}),
     ("mamba2", {"time_step_limit": [0.001, 0.1], "chunk_size": 1}),
+    ("bamba", {"time_step_limit": [0.001, 0.1], "mamba_d_head": "auto"}),
 ]  # fmt: skip
 
 

@@ -12,13 +12,14 @@ from alignmeter.architectures.checkpoint import find_checkpoint
 from alignmeter.batches import open_batches
 from alignmeter.errors import CellError, InputError
 from alignmeter.methods import open_method, open_setup
+from alignmeter.registry import ARCHITECTURES
 from alignmeter.session.resolve import resolve_cell
 from alignmeter.training.step import SilentProbe
 
 CPU = torch.device("cpu")
 FAMILIES = {
     "llama": "llama", "mistral": "llama", "qwen2": "llama", "qwen3": "llama", "mamba": "mamba",
-    "mamba2": "mamba2",
+    "mamba2": "mamba2", "bamba": "hybrid",
 }  # fmt: skip
 """Kind of checkpoint -> the architecture that it counts as."""
 
@@ -64,12 +65,30 @@ def test_the_weights_are_the_checkpoints(saved):
 
 
 def test_a_slice_keeps_the_first_layers(saved):
-    for kind in FAMILIES:
+    for kind in [kind for kind, name in FAMILIES.items() if not ARCHITECTURES[name].hybrid]:
         whole = AutoModelForCausalLM.from_pretrained(saved(kind)).state_dict()
         part = find_checkpoint(str(saved(kind))).build(dtype=torch.float32, layers=2).state_dict()
         assert len(part) < len(whole)
         for name, tensor in part.items():
             assert torch.equal(tensor, whole[name]), name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_slice_of_a_hybrid_keeps_one_layer_of_each_kind(dtype, saved):
+    """The third attends: it is the second of two, with its own weights, from one file or more."""
+    for folder in (saved("bamba"), saved("bamba", shard="30KB")):
+        found = find_checkpoint(str(folder))
+        whole, part = (found.build(dtype=dtype, layers=n) for n in (None, 2))
+        assert [hasattr(layer, "self_attn") for layer in part.model.layers] == [False, True]
+        kept = {
+            name.replace(".layers.2.", ".layers.1."): tensor
+            for name, tensor in whole.state_dict().items()
+            if ".layers.1." not in name
+        }
+        assert kept.keys() == part.state_dict().keys()
+        for name, tensor in part.state_dict().items():
+            assert tensor.dtype == dtype
+            assert torch.equal(tensor, kept[name]), name
 
 
 def test_the_id_follows_the_weights_not_the_path(saved, tmp_path):

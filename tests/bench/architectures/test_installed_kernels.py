@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 PACKAGES = Path(__file__).parents[2] / "stubs" / "vendor_kernels"
-MAMBAS = ("mamba", "mamba2")
+MAMBAS = ("mamba", "mamba2", "hybrid")
 METHODS = ("dpo", "ppo")
-SCAN = {"mamba": "selective_scan", "mamba2": "ssd_scan"}
+SCAN = {"mamba": "selective_scan", "mamba2": "ssd_scan", "hybrid": "ssd_scan"}
 MAMBA_SSM, CAUSAL_CONV1D, TORCH = "mamba-ssm 2.3.0", "causal-conv1d 1.6.0", "transformers torch"
 CODE = f"""
 import json
@@ -90,10 +90,11 @@ def test_stock_calls_none_on_a_device_that_they_are_not_built_for(found, archite
 
 @pytest.mark.parametrize("architecture", MAMBAS)
 def test_stock_names_what_it_ran_elsewhere(found, architecture):
-    fused = {"mamba": "mamba_inner_fn", "mamba2": "mamba_split_conv1d_scan_combined"}
-    scans = {"mamba": "selective_scan_fn", "mamba2": "mamba_chunk_scan_combined"}
+    fused = {"selective_scan": "mamba_inner_fn", "ssd_scan": "mamba_split_conv1d_scan_combined"}
+    scans = {"selective_scan": "selective_scan_fn", "ssd_scan": "mamba_chunk_scan_combined"}
+    kernel = SCAN[architecture]
     calls, paths = found[f"stock where they are built {architecture} ppo"]
     updates = ["causal_conv1d_update", "selective_state_update"]
-    assert calls == sorted(["causal_conv1d_fn", fused[architecture], scans[architecture], *updates])
+    assert calls == sorted(["causal_conv1d_fn", fused[kernel], scans[kernel], *updates])
     assert paths["fused_block"] == paths[SCAN[architecture]] == paths["state_update"] == MAMBA_SSM
     assert paths["causal_conv1d"] == paths["convolution_update"] == CAUSAL_CONV1D

@@ -81,10 +81,31 @@ def test_a_state_is_read_and_written_by_each_token(make_cell):
     """Mamba tiny: 4 layers, inner 384, state 16; 2 rows of 3 tokens that are fed one by one."""
     for architecture, state in (("mamba", 16), ("mamba2", 64)):
         cell = make_cell(method="ppo", batch=1, seq_len=8, architecture=architecture)
-        block = network_of(cell).block
+        ((block, _),) = network_of(cell).blocks
         model = 4 * sum(p.inputs * p.outputs for p in block.products) + HEAD
         states = 4 * 2 * 384 * state * 2 * 3
         assert step_demand(cell)["rollout"].moved_bytes == 4 * (4 * model + states)
+
+
+def test_layers_of_two_kinds_by_hand(make_cell):
+    """Hybrid tiny: Mamba-2, attention, Mamba-2, each with an MLP of 192; 4 prompt tokens, 3 fed.
+
+    With adapters on attention alone no gradient passes through the first layer, nor through q, k
+    and v of the second.
+    """
+    cell = make_cell(method="ppo", batch=1, seq_len=8, architecture="hybrid")
+    mlp, attention = 3 * 192 * 192, 4 * 192 * 192
+    mixer = 192 * (2 * 384 + 2 * 64 + 12) + 384 * 192
+    blocks = 2 * mixer + attention + 3 * mlp
+    states, keys = 2 * 2 * 384 * 64 * 2 * 3, 2 * 192 * 2 * (5 + 6 + 7)
+    found = step_demand(cell)["rollout"].moved_bytes
+    assert found == 4 * (4 * (blocks + 192 * 512) + states + keys)
+    sft = moved(
+        make_cell(method="sft", architecture="hybrid", peft="lora", lora_targets="attention")
+    )
+    adapters = 4 * 16 * (192 + 192)
+    idle = mixer + mlp + 3 * 192 * 192 + 3 * 16 * 192
+    assert sft["backward"] == 4 * (blocks + 2 * adapters - idle)
 
 
 def test_keys_that_heads_share_are_cached_once(make_cell):
@@ -200,7 +221,7 @@ def test_one_backbone_steps_once_for_both_losses(make_cell):
 def test_a_teacher_has_weights_of_its_own_size(make_cell):
     cell = make_cell(method="distill", teacher="130m")
     network = network_of(as_teacher(cell))
-    blocks = network.layers * sum(p.inputs * p.outputs for p in network.block.products)
+    blocks = sum(n * p.inputs * p.outputs for b, n in network.blocks for p in b.products)
     found = moved(cell)
     assert found["teacher_forward"] == 4 * blocks
     assert found["forward"] == 4 * (network.width * network.vocab + MODEL)

@@ -16,7 +16,13 @@ from alignmeter.peft import PeftMode, open_peft
 from alignmeter.records.record import Provenance
 from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES, load
 from alignmeter.session.findings.assemble import Findings, assemble
-from alignmeter.session.findings.step_flops import shape_of, step_demand, step_flops, uncounted
+from alignmeter.session.findings.step_flops import (
+    network_of,
+    shape_of,
+    step_demand,
+    step_flops,
+    uncounted,
+)
 from alignmeter.session.findings.utilisation import utilisation
 from alignmeter.session.sampling import Sampling
 from alignmeter.worker.messages import StepReport, StepSpans
@@ -36,7 +42,8 @@ def test_everything_that_can_be_chosen_is_counted(make_cell):
         architecture = open_architecture(name)
         for mode in PEFT_MODES:
             assert open_peft(mode).trained(architecture, make_cell(peft=mode)) is not None
-        products = architecture.block(architecture.shape("tiny")).products
+        blocks = architecture.blocks(architecture.shape("tiny"))
+        products = [product for block, _ in blocks for product in block.products]
         first = {product.name for product in products if product.first}
         assert first <= set(architecture.lora_targets) <= {product.name for product in products}
 
@@ -135,6 +142,26 @@ def test_mamba2_by_hand(make_cell):
     assert found.backward == whole - 5_578_752 - 98_304  # no input gradient in the first layer
 
 
+def test_hybrid_by_hand(make_cell):
+    """tiny: two layers of the numbers of mamba2's above and between them one of llama's, each with
+    an MLP of 192: gate, up, down 2 x 16 x 192 x 192 = 1 179 648 each.
+    """
+    cell = make_cell(method="sft", batch=1, seq_len=8, architecture="hybrid")
+    mlp, attention = 3 * 1_179_648, 2 * 49_152
+    scanning = 5_578_752 + 2_359_296 + 65_536 + mlp  # what costs twice as much backward
+    attending = 4 * 1_179_648 + attention + mlp
+    found = step_flops(cell)
+    assert found.trained == 2 * (scanning + 1_966_080) + attending + 1_572_864
+    scan_backward = 11 * 16 * 384 * 64
+    whole = 2 * (2 * scanning + scan_backward) + 2 * attending + 2 * 1_572_864
+    assert found.backward == whole
+    assert found.masked == 3 * attention * 28 // 64
+    assert [count for _, count in network_of(cell).blocks] == [1, 1, 1]
+    bamba = make_cell(method="sft", size="8b", architecture="hybrid")
+    runs = [(block.attention > 0, count) for block, count in network_of(bamba).blocks]
+    assert runs == [(False, 9), (True, 1), (False, 8), (True, 1), (False, 8), (True, 1), (False, 4)]
+
+
 def test_a_rollout_by_hand(make_cell):
     """2 rows, 4 prompt tokens, 8 in all: 4 + 3 tokens are fed, 4 reach the head.
 
@@ -193,6 +220,8 @@ def test_only_attention_grows_faster_than_the_sequence(make_cell):
     for architecture in ("mamba", "mamba2"):
         assert per_token(architecture, 4096) == per_token(architecture, 64)
     assert per_token("llama", 4096) > 2 * per_token("llama", 64)
+    more, one_of_three = (per_token(a, 4096) - per_token(a, 64) for a in ("llama", "hybrid"))
+    assert more == 3 * one_of_three
 
 
 def test_the_docs_table_is_what_is_counted(make_cell):
@@ -244,7 +273,7 @@ def test_what_nobody_counted_says_so(make_cell, monkeypatch, tmp_path):
     replace, cell = msgspec.structs.replace, make_cell()
     for axis, rows, left_out in (
         ("method", METHODS, {"passes": None}),
-        ("architecture", ARCHITECTURES, {"block": None}),
+        ("architecture", ARCHITECTURES, {"blocks": None}),
     ):
         name = getattr(cell, axis)
         uncounted_one = dataclasses.replace(load(rows, name), **left_out)

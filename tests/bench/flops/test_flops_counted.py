@@ -40,7 +40,7 @@ def counted(cell):
     setup = open_setup(cell, CPU, seed=0)
     method = open_method(cell.method)
     step = method.build(setup)
-    if cell.architecture == "llama":
+    if ARCHITECTURES[cell.architecture].attends:
         for model in step.models().values():
             for part in model.modules():
                 if isinstance(part, PreTrainedModel):
@@ -114,21 +114,49 @@ def test_adapters_on_some_layers_are_what_the_counter_sees(targets, checkpointin
     assert found == wanted
 
 
+@pytest.fixture
+def unmixed(monkeypatch):
+    """A function that leaves recurrence and convolution out of an architecture's count."""
+
+    def leave_out(architecture):
+        family = open_architecture(architecture)
+        without = dataclasses.replace(
+            family,
+            blocks=lambda shape: tuple(
+                (dataclasses.replace(block, mixing=Mixing()), n)
+                for block, n in family.blocks(shape)
+            ),
+        )
+        monkeypatch.setattr(ARCHITECTURES[architecture].path.replace(":", "."), without)
+
+    return leave_out
+
+
 @pytest.mark.parametrize("peft", ["full", "lora"])
 @pytest.mark.parametrize("checkpointing", ["off", "on"])
-@pytest.mark.parametrize("architecture", ["mamba", "mamba2"])
+@pytest.mark.parametrize("architecture", [n for n, row in ARCHITECTURES.items() if row.state_space])
 def test_products_of_a_state_space_model_are_what_the_counter_sees(
-    architecture, checkpointing, peft, make_cell, monkeypatch
+    architecture, checkpointing, peft, make_cell, unmixed
 ):
     """All but the recurrence and the convolution, which are counted below."""
-    family = open_architecture(architecture)
-    unmixed = dataclasses.replace(
-        family, block=lambda shape: dataclasses.replace(family.block(shape), mixing=Mixing())
-    )
-    monkeypatch.setattr(ARCHITECTURES[architecture].path.replace(":", "."), unmixed)
+    unmixed(architecture)
     cell = make_cell(
         method="dpo", architecture=architecture, peft=peft, checkpointing=checkpointing
     )
+    assert counted(cell) == expected(cell)
+
+
+@pytest.mark.parametrize("targets", ["attention", "mlp", "in_proj", "o_proj", "in_proj+o_proj"])
+@pytest.mark.parametrize("checkpointing", ["off", "on"])
+def test_layers_of_two_kinds_are_what_the_counter_sees(targets, checkpointing, make_cell, unmixed):
+    """Of a hybrid's three layers the second attends: with adapters on attention alone nothing of
+    the first needs a gradient, and nothing of the third is spared.
+    """
+    unmixed("hybrid")
+    cell = make_cell(
+        method="dpo", architecture="hybrid", peft="lora", lora_targets=targets,
+        checkpointing=checkpointing,
+    )  # fmt: skip
     assert counted(cell) == expected(cell)
 
 
@@ -148,7 +176,7 @@ def test_a_checkpoint_is_counted_by_its_own_shape(tmp_path, make_cell):
     )  # fmt: skip
     Qwen3ForCausalLM(config).save_pretrained(tmp_path)
     cell = make_cell(method="dpo", peft="lora", model=str(tmp_path))
-    assert network_of(cell).block.attention == 4 * 32
+    assert [(b.attention, n) for b, n in network_of(cell).blocks] == [(4 * 32, 2)]
     assert counted(cell) == expected(cell)
 
 

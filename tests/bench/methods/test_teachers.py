@@ -41,7 +41,7 @@ def wide(tmp_path_factory):
 
 @pytest.mark.parametrize("kernels", ["stock", "custom"])
 @pytest.mark.parametrize(
-    ("architecture", "left"), [("llama", 0.5), ("mamba", 0.95), ("mamba2", 0.95)]
+    ("architecture", "left"), [("llama", 0.5), ("mamba", 0.95), ("mamba2", 0.95), ("hybrid", 0.8)]
 )
 def test_a_student_comes_nearer_to_a_wider_teacher(architecture, left, kernels, wide):
     """On text that neither wrote; a random Mamba is far from another one and comes slowly."""

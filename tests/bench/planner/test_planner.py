@@ -54,6 +54,8 @@ CELLS = (
      "checkpointing": "on"},
 )  # fmt: skip
 """Every method, architecture, PEFT mode and both kernels."""
+HYBRIDS = {("dpo", "full", "stock"), ("ppo", "lora", "custom"), ("dpo", "qlora", "custom")}
+"""Those of a model with layers of two kinds that take part every time."""
 EXACT = (
     "policy_weights", "ref_weights", "reward_weights", "value_weights", "teacher_weights",
     "adapters", "quantisation_state", "optimizer_state", "rollout_cache", "batch",
@@ -71,6 +73,23 @@ def test_a_plan_is_within_one_per_cent_of_the_allocators_peak(axes, make_cell, l
     for owner in EXACT:
         assert plan.ledger[f"{owner}_bytes"] == measured.ledger[f"{owner}_bytes"], owner
     assert plan.phases == pytest.approx(measured.phase_peaks, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("method", "peft", "kernels"),
+    [
+        pytest.param(*row, marks=() if row in HYBRIDS else pytest.mark.full)
+        for row in product(("dpo", "ppo"), PEFT_MODES, ("stock", "custom"))
+    ],
+)
+def test_a_plan_knows_layers_of_both_kinds(method, peft, kernels, make_cell, launcher):
+    cell = make_cell(architecture="hybrid", method=method, peft=peft, kernels=kernels, seq_len=40)
+    plan, measured = predict(cell), check.measure(cell, launcher)
+    assert plan.peak_bytes == pytest.approx(measured.peak_bytes, rel=0.01)
+    assert plan.peak_phase == measured.phase
+    assert plan.ledger["unattributed_bytes"] == 0
+    for owner in EXACT:
+        assert plan.ledger[f"{owner}_bytes"] == measured.ledger[f"{owner}_bytes"], owner
 
 
 @pytest.mark.parametrize(
@@ -219,7 +238,10 @@ def test_nf4_has_its_exact_storage():
 
 @pytest.mark.parametrize(
     "architecture",
-    ["llama", *(pytest.param(name, marks=pytest.mark.full) for name in ("mamba", "mamba2"))],
+    [
+        pytest.param(name, marks=() if name == "llama" else pytest.mark.full)
+        for name in ARCHITECTURES
+    ],
 )
 def test_the_first_and_the_last_token_stand_for_all(architecture, make_cell, monkeypatch):
     """The same peaks and the same largest cache as when every token is traced."""

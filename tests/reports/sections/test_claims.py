@@ -189,6 +189,12 @@ def test_growth(architecture, exponent, verdict):
     assert found.evidence[0].figure.value == pytest.approx(exponent)
 
 
+def test_a_hybrid_is_evidence_of_neither():
+    records = ladder(1.0, architecture="hybrid", agrees=True)
+    for name in ("mamba-linear", "transformer-quadratic", "attention-quadratic", "dpo-on-ssm"):
+        assert not finding(records, name).evidence
+
+
 def test_growth_needs_replicates_and_a_narrow_interval():
     few = finding(ladder(1.0, count=2, architecture="mamba"), "mamba-linear")
     wide = finding(ladder(1.0, spread=0.2, architecture="mamba"), "mamba-linear")

@@ -23,8 +23,8 @@ def grows(
 ) -> list[Evidence]:
     """The exponent of a step's time, or of that in a family of its ``operators``.
 
-    Of architectures that are state-space models, or of those that are not. It holds if the whole
-    interval is within the bounds, and fails if the whole interval is outside.
+    Of state-space models, or of Transformers; a hybrid is neither. It holds if the whole interval
+    is within the bounds, and fails if the whole interval is outside.
     """
     quantity = STEP_TIME
     if operators:
@@ -38,7 +38,8 @@ def grows(
     rows = [
         _exponent(ladder, fits, quantity, stance)
         for ladder, fits in material.ladders
-        if ladder.state_space is state_space
+        if ladder.row is not None and not ladder.row.hybrid
+        if ladder.row.state_space is state_space
     ]
     return [row for row in rows if row is not None]
 
@@ -75,7 +76,9 @@ def agrees_on_state_spaces(material: Material, *, method: str) -> list[Evidence]
     for group in current(material.groups):
         ran = [record for record in group.records if record.status == "ok"]
         row = ARCHITECTURES.get(group.cell.architecture)
-        if group.cell.method != method or not ran or row is None or not row.state_space:
+        if group.cell.method != method or not ran:
+            continue
+        if row is None or row.hybrid or not row.state_space:
             continue
         said = {record.numerics.agrees for record in ran}
         stance: Stance = "fails" if False in said else "holds" if said == {True} else "open"

@@ -26,6 +26,7 @@ from torch import nn
 
 from alignmeter.accelerators import devices_hidden
 from alignmeter.architectures.checkpoint.refusal import one_line, refused, said
+from alignmeter.architectures.layers import ATTENDING, cut_places
 from alignmeter.architectures.transformers_internals import causal_lms
 from alignmeter.registry import ARCHITECTURES, load
 from alignmeter.streams import quiet
@@ -136,7 +137,7 @@ def positive(config: Mapping[str, Any], key: str, model: str) -> int:
 _DROPS = "dropout", "pdrop", "layerdrop", "jitter"
 """What fields are called that make a training step random."""
 _KINDS = "layer_types", "layers_block_type", "mlp_layer_types"
-_AT = "attn_layer_indices", "hybrid_layer_ids"
+_AT = "hybrid_layer_ids"
 """Lists beside the number of layers: the kind of each, and the places of those of one kind."""
 
 
@@ -154,7 +155,8 @@ def _is_number(value: object) -> bool:
 
 
 def open_config(path: Path, layers: int | None = None) -> Any:
-    """transformers' config in a folder or JSON file; ``layers`` keeps only the first ones.
+    """transformers' config in a folder or JSON file; ``layers`` keeps as many, the first ones, or
+    `kept_layers` where the places of those that attend are given.
 
     Its dropout is off, as in trainers for alignment (``disable_dropout`` of TRL's ``DPOConfig``):
     policy and ref_model would differ by chance, and no reference could agree. `without_dropout`
@@ -172,9 +174,10 @@ def open_config(path: Path, layers: int | None = None) -> Any:
         for field in _KINDS:  # Mamba derives its own
             if vars(config).get(field):
                 setattr(config, field, getattr(config, field)[:layers])
-        for field in _AT:
-            if vars(config).get(field):
-                setattr(config, field, [at for at in getattr(config, field) if at < layers])
+        if vars(config).get(_AT):
+            setattr(config, _AT, [at for at in getattr(config, _AT) if at < layers])
+        if vars(config).get(ATTENDING):
+            setattr(config, ATTENDING, cut_places(getattr(config, ATTENDING), layers))
     return config
 
 

@@ -75,7 +75,7 @@ def _family(built: Any, trial: Trial) -> Architecture:
     linear = {name for name, _ in _linear(built)}
     module = sys.modules[type(built).__module__]
     rows = [load(ARCHITECTURES, name) for name in ARCHITECTURES]
-    known = [row for row in rows if row.operators and _scan(row) <= set(dir(module))]
+    known = [row for row in rows if _scan(row) and _scan(row) <= set(dir(module))]
     return Architecture(
         name=kind,
         shapes={},

@@ -4,7 +4,7 @@ transformers itself takes the headers for weights on torch's meta device, so tha
 which names are the same, which are tied and which extras it ignores.
 """
 
-__all__ = ["check_depth", "check_fit", "check_made", "loading_options", "made_within"]
+__all__ = ["LAYER", "check_depth", "check_fit", "check_made", "loading_options", "made_within"]
 
 import re
 from collections import Counter
@@ -28,7 +28,8 @@ _FLOATS = frozenset(("F32", "F16", "BF16"))
 _WRAPPERS = ("base_model.model.", "module.", "_orig_mod.", "model.", "policy.", "actor.")
 """What peft, DataParallel, torch.compile and trainers put before the names of a model they wrap."""
 _HEADS = re.compile(r"(^|\.)(score|v_head|value_head|classifier|reward_head|regression_head)\b")
-_LAYER = re.compile(r"(?:^|\.)layers\.(\d{1,9})\.")
+LAYER = re.compile(r"(?:^|\.)layers\.(\d{1,9})\.")
+"""Finds the number of the layer that a tensor is of in its name."""
 
 
 def loading_options() -> dict[str, Any]:
@@ -41,7 +42,7 @@ def check_depth(layers: int, tensors: Mapping[str, Tensor], model: str) -> None:
 
     A model of as many as it likes would take for ever, without data too.
     """
-    held = {int(found[1]) for name in tensors if (found := _LAYER.search(name))}
+    held = {int(found[1]) for name in tensors if (found := LAYER.search(name))}
     if layers > len(held):
         lost = next(layer for layer in range(layers) if layer not in held)
         raise refused(
@@ -67,9 +68,9 @@ def made_within(path: Path, model: str, activations: Sequence[str]) -> nn.Module
         raise refused(model, f"config.json makes no model: {one_line(error)}") from error
 
 
-def check_made(built: Any, path: Path, model: str) -> None:
-    """Raise `InputError` for a config.json whose model cannot run."""
-    check_positions(built, built.config, model)
+def check_made(built: Any, path: Path, model: str, *, part: bool) -> None:
+    """Raise `InputError` for a config.json whose model cannot run. ``part``: as there."""
+    check_positions(built, built.config, model, part=part)
     check_runs(path, model)
 
 
@@ -171,7 +172,7 @@ def _prefix(missing: Sequence[str], tensors: Mapping[str, Tensor]) -> str | None
 
 def _depth(names: Sequence[str], config: Any) -> str:
     """A hint where whole layers are apart: the count in config.json is then the other one."""
-    layers = [int(found[1]) for name in names if (found := _LAYER.search(name))]
+    layers = [int(found[1]) for name in names if (found := LAYER.search(name))]
     every = len(layers) == len(names) and len(names) > 1
     counts = set(Counter(layers).values())
     if not every or len(counts) != 1 or max(layers) + 1 < config.num_hidden_layers:

@@ -30,6 +30,7 @@ from alignmeter.architectures.checkpoint.ranges import check_raw
 from alignmeter.architectures.checkpoint.refusal import refused, said
 from alignmeter.architectures.checkpoint.weights import load_weights
 from alignmeter.architectures.drawing import draw
+from alignmeter.architectures.layers import ATTENDING, kept_layers
 from alignmeter.architectures.tracing import is_tracing
 from alignmeter.cells.cell import digest as digest_of
 from alignmeter.cells.places import place_of
@@ -110,7 +111,7 @@ class Checkpoint:
         device: torch.device = _CPU,
         seed: int = 0,
     ) -> nn.Module:
-        """The causal LM in ``dtype``; ``layers`` keeps only the first ones.
+        """The causal LM in ``dtype``; ``layers`` keeps as many, as `kept_layers`.
 
         Its files are mapped, and each tensor goes to ``device`` by itself: the host never holds
         the model. Without files it is drawn from ``seed`` on the CPU, in fp32, and then cast.
@@ -124,7 +125,9 @@ class Checkpoint:
             return made(config, dtype=torch.float32).to(dtype)
         if is_tracing():
             return made(config, dtype=dtype)
-        return load_weights(self.folder, config, dtype=dtype, device=device, cut=layers is not None)
+        attending = self.shape().get(ATTENDING) or ()
+        kept = None if layers is None else kept_layers(attending, layers)
+        return load_weights(self.files, config, dtype=dtype, device=device, kept=kept)
 
     def build_there(
         self,
@@ -165,7 +168,7 @@ def find_checkpoint(model: str) -> Checkpoint:
     built, family = _made(place.config, name, model)
     check_fit(built, tensors, model)
     if known:
-        check_made(built, place.config, model)
+        check_made(built, place.config, model, part=family.turns_part)
     return Checkpoint(
         config=place.config,
         files=tuple(files),
@@ -220,7 +223,7 @@ def _drawn(place: Place, config: Mapping[str, Any], name: str, model: str) -> Ch
     check_raw(config, None, model)
     built, family = _made(place.config, name, model)
     if known:
-        check_made(built, place.config, model)
+        check_made(built, place.config, model, part=family.turns_part)
     shapes = {key: tuple(weight.shape) for key, weight in built.named_parameters()}
     return Checkpoint(
         config=place.config,

@@ -58,6 +58,12 @@ _FIELDS: dict[str, _Row] = {
     "num_heads": _WIDTH,
     "n_groups": _WIDTH,
     "chunk_size": _COUNT,
+    "mamba_n_heads": _WIDTH,
+    "mamba_n_groups": _WIDTH,
+    "mamba_d_state": _WIDTH,
+    "mamba_d_conv": _WIDTH,
+    "mamba_expand": _WIDTH,
+    "mamba_chunk_size": _COUNT,
     "rms_norm_eps": _EPS,
     "layer_norm_epsilon": _EPS,
     "return_dict": _Row("true", lambda value: value is True),
@@ -67,11 +73,18 @@ _FIELDS: dict[str, _Row] = {
 }
 """Fields of transformers' configs, those of them that a model's step reads and no shape checks."""
 _DERIVED: dict[str, _Row] = {
+    "mamba_d_head": _COUNT,
     "sliding_window": _Row("a whole number from 1 on, or null", lambda v: v is None or _count(v)),
     "time_step_limit": _Row("two numbers from 0 on, the second no less than the first", _limits),
 }
-"""The same of what transformers makes of them: an unused window, infinity as JSON has it."""
-_MULTIPLES = (("num_attention_heads", "num_key_value_heads"), ("num_heads", "n_groups"))
+"""The same of what transformers makes of them: an unused window, a head's share of the width,
+infinity as JSON has it.
+"""
+_MULTIPLES = (
+    ("num_attention_heads", "num_key_value_heads"),
+    ("num_heads", "n_groups"),
+    ("mamba_n_heads", "mamba_n_groups"),
+)
 """Fields of which the first must be a multiple of the second."""
 _ROPE: dict[str, _Row] = {
     "rope_theta": _Row("a number over 1", lambda value: _number(value) and value > 1),
@@ -148,8 +161,9 @@ def _check_rope(rope: Mapping[str, Any], model: str) -> None:
             _check(f"rope_parameters: {field}", rope[field], row, model)
 
 
-def check_positions(built: nn.Module, config: Any, model: str) -> None:
-    """Raise `InputError` where rotary positions are not numbers, or not of the heads' width.
+def check_positions(built: nn.Module, config: Any, model: str, *, part: bool) -> None:
+    """Raise `InputError` where rotary positions are not numbers, or not of the heads' width; with
+    ``part`` they may be of less.
 
     ``built``: the model without data, whose shapes fit its files, so that heads are of their width.
     Each rotary embedding is made once more, with data, for the first positions and for one beyond
@@ -166,7 +180,7 @@ def check_positions(built: nn.Module, config: Any, model: str) -> None:
             config.hidden_size // config.num_attention_heads
         )
         for cosine, sine in turned:
-            if cosine.shape[-1] != width:
+            if cosine.shape[-1] != width and not part:
                 text = f"{cosine.shape[-1]} of a head's {width} numbers turn; want all"
                 raise refused(model, f"config.json: rope_parameters: {text}")
             # Both are scaled by one factor, which is 1 but for scaled positions.

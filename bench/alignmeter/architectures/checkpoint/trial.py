@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from alignmeter.architectures.checkpoint.config import made, open_config
 from alignmeter.architectures.checkpoint.refusal import one_line, refused
+from alignmeter.architectures.layers import ATTENDING
 from alignmeter.architectures.logits import operators_after_head
 from alignmeter.architectures.transformers_internals import one_sequence_per_row
 from alignmeter.streams import quiet
@@ -31,8 +32,9 @@ def check_runs(path: Path, model: str) -> None:
     have, a window that is not set. Shapes say so on torch's meta device, whatever the width, in
     milliseconds: one layer of each kind. Of rotary positions `check_positions` speaks.
     """
-    kinds = vars(open_config(path)).get("layer_types")
-    config = open_config(path, layers=len(set(kinds)) if kinds else 1)
+    fields = vars(open_config(path))
+    kinds, attending = fields.get("layer_types"), fields.get(ATTENDING)
+    config = open_config(path, layers=len(set(kinds)) if kinds else 2 if attending else 1)
     if kinds:
         config.layer_types = [*dict.fromkeys(kinds)]
     if getattr(config, "rope_parameters", None):  # others read positions, which have no data here

@@ -2,7 +2,7 @@
 
 __all__ = ["Looked", "load_weights", "look"]
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from alignmeter.architectures.checkpoint.fit import loading_options
+from alignmeter.architectures.checkpoint.config import made
+from alignmeter.architectures.checkpoint.fit import LAYER, loading_options
 from alignmeter.errors import CellError
 from alignmeter.streams import quiet
 
@@ -33,27 +34,56 @@ class Looked:
 
 
 def load_weights(
-    folder: Path, config: Any, *, dtype: torch.dtype, device: torch.device, cut: bool
+    files: Sequence[Path],
+    config: Any,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    kept: Sequence[int] | None = None,
 ) -> nn.Module:
-    """The causal LM of ``folder`` in ``dtype`` on ``device``.
+    """The causal LM of ``files``, which lie in one folder, in ``dtype`` on ``device``.
 
-    ``cut``: the config keeps the first layers only, and the others' tensors stay in the files.
-    Raises `CellError` if what was loaded is not what `check_fit` found before the run.
+    ``kept``: the layers that the config keeps, and the others' tensors stay in the files; ``None``:
+    all. Raises `CellError` if what was loaded is not what `check_fit` found before the run.
     """
     from transformers import AutoModelForCausalLM
 
     loads: Any = AutoModelForCausalLM
+    placed = {} if device == _CPU else {"device_map": {"": device}}
+    first = kept is None or [*kept] == [*range(len(kept))]
+    given = {} if first else {"state_dict": _read(files, kept or ())}
+    if given:  # without a folder only the model's own class loads
+        with torch.device("meta"):
+            loads = type(made(config))
     with quiet():
         model, info = loads.from_pretrained(
-            folder, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False,
-            **loading_options(), **({} if device == _CPU else {"device_map": {"": device}}),
+            None if given else files[0].parent, config=config, dtype=dtype, use_safetensors=True,
+            trust_remote_code=False, **loading_options(), **placed, **given,
         )  # fmt: skip
-    _check_loaded(info, cut)
+    _check_loaded(info, cut=kept is not None)
     loaded: nn.Module = model
     return loaded
 
 
-def _check_loaded(info: Mapping[str, Any], cut: bool) -> None:
+def _read(files: Sequence[Path], kept: Sequence[int]) -> dict[str, torch.Tensor]:
+    """Tensors of ``files`` by name, of layers those ``kept``, each by its place among them."""
+    from safetensors import safe_open
+
+    found = {}
+    for file in files:
+        with safe_open(file, framework="pt") as opened:
+            for name in opened.keys():  # noqa: SIM118 - no mapping
+                layer = LAYER.search(name)
+                if layer is None:
+                    found[name] = opened.get_tensor(name)
+                elif int(layer[1]) in kept:
+                    place = f"{kept.index(int(layer[1]))}"
+                    renamed = name[: layer.start(1)] + place + name[layer.end(1) :]
+                    found[renamed] = opened.get_tensor(name)
+    return found
+
+
+def _check_loaded(info: Mapping[str, Any], *, cut: bool) -> None:
     found = {
         "missing": sorted(info["missing_keys"]),
         "extra": [] if cut else sorted(info["unexpected_keys"]),

@@ -39,7 +39,7 @@ def uncounted(cell: Cell) -> str | None:
     architecture = architecture_of(cell)
     for axis, counted in (
         ("method", open_method(cell.method).passes),
-        ("architecture", architecture.block),
+        ("architecture", architecture.blocks),
         ("peft", open_peft(cell.peft).trained(architecture, cell)),
     ):
         if counted is None:
@@ -59,11 +59,10 @@ def network_of(cell: Cell) -> Network:
     """
     shape, architecture = shape_of(cell), architecture_of(cell)
     trained = open_peft(cell.peft).trained(architecture, cell)
-    if architecture.block is None or trained is None:
+    if architecture.blocks is None or trained is None:
         raise ValueError(uncounted(cell))
     return Network(
-        block=architecture.block(shape),
-        layers=shape["num_hidden_layers"],
+        blocks=architecture.blocks(shape),
         width=shape["hidden_size"],
         vocab=shape["vocab_size"],
         trained=trained,

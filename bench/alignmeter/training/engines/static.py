@@ -37,7 +37,7 @@ def attention_misfit(cell: Cell) -> str | None:
 
 def _attends(cell: Cell) -> bool:
     row = ARCHITECTURES.get(cell.architecture)
-    return row is not None and not row.state_space
+    return row is not None and row.attends
 
 
 def aligned(positions: int) -> int:
@@ -118,7 +118,7 @@ class StaticSampler(Sampler):
 
 
 def static_cache(policy: nn.Module, positions: int) -> Any:
-    """transformers' cache with room for so many tokens, or for the states of a state-space model.
+    """transformers' cache with room for so many tokens, or for the states of a state-space layer.
 
     Raises `CellError` for attention over a window, of which it keeps fewer.
     """
