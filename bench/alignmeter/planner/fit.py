@@ -1,6 +1,14 @@
 """Where a predicted peak fits, and how large a batch or a sequence would."""
 
-__all__ = ["ALLOWANCE", "Allowance", "fits", "largest_batch", "largest_seq_len", "on_chip"]
+__all__ = [
+    "ALLOWANCE",
+    "LARGEST",
+    "Allowance",
+    "fits",
+    "largest_batch",
+    "largest_seq_len",
+    "on_chip",
+]
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +26,10 @@ Plan = Callable[[dict[str, int]], Prediction]
 """The same cell with these axes changed -> its prediction."""
 _TOKENS = 64
 """Sequence lengths are told in multiples of this."""
-_MOST = 2**20
+LARGEST = 2**20
+"""Pairs and tokens that no search goes beyond."""
+_TRIES = 8
+"""Plans that may verify one value."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,35 +92,40 @@ def _bound_s(prediction: Prediction, chip: Peak) -> float | None:
 
 
 def largest_batch(cell: Cell, memory_bytes: int, plan: Plan) -> int:
-    """The most pairs per step that fit, by a line through two plans and one that verifies it."""
+    """The most pairs per step that fit, by a line through two plans and those that verify it."""
     first, second = cell.batch, 2 * cell.batch
-    low, high = (plan({"batch": pairs, "rows": 0}).peak_bytes for pairs in (first, second))
-    slope = (high - low) / (second - first)
-    room = _room(memory_bytes) - (low - slope * first)
-    guess = _MOST if slope <= 0 else min(_MOST, int(room // slope))
-    return _verified(guess, 1, memory_bytes, lambda batch: plan({"batch": batch, "rows": 0}))
+
+    def needed(pairs: int) -> int:
+        return _needed(plan({"batch": pairs, "rows": 0}))
+
+    known = {pairs: needed(pairs) for pairs in (first, second)}
+    none = 2 * known[first] - known[second]
+    guess = _crossing((0, none), (second, known[second]), memory_bytes)
+    return _verified(guess, 1, memory_bytes, needed, {0: none, **known})
 
 
 def largest_seq_len(cell: Cell, memory_bytes: int, plan: Plan) -> int:
-    """The longest T that fits, prompts half of it: a parabola through three plans, one verifies."""
+    """The longest T that fits, prompts half of it: a parabola through three plans, others verify.
+
+    In multiples of 64 tokens.
+    """
     lengths = [cell.seq_len, 2 * cell.seq_len, 4 * cell.seq_len]
 
-    def of(length: int) -> Prediction:
-        return plan({"seq_len": length, "prompt_len": length // 2})
+    def needed(length: int) -> int:
+        return _needed(plan({"seq_len": length, "prompt_len": length // 2}))
 
-    peaks = [of(length).peak_bytes for length in lengths]
-    curve = _parabola(lengths, peaks)
-    room = _room(memory_bytes)
-    low, high = 0, _MOST // _TOKENS
-    while low < high:  # the largest multiple at which the parabola stays within the room
+    known = {length: needed(length) for length in lengths}
+    curve = _parabola(lengths, list(known.values()))
+    low, high = 0, LARGEST // _TOKENS
+    while low < high:  # the largest multiple at which the parabola stays within the memory
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if curve(middle * _TOKENS) <= room else (low, middle - 1)
-    return _verified(low * _TOKENS, _TOKENS, memory_bytes, of)
+        within = curve(middle * _TOKENS) <= memory_bytes + 1
+        low, high = (middle, high) if within else (low, middle - 1)
+    return _verified(low * _TOKENS, _TOKENS, memory_bytes, needed, {0: round(curve(0)), **known})
 
 
-def _room(memory_bytes: int) -> float:
-    # A byte more: a division that rounds down must not lose what fits exactly. A plan verifies.
-    return (memory_bytes - ALLOWANCE.context_bytes) / (1 + ALLOWANCE.fragmentation) + 1
+def _needed(prediction: Prediction) -> int:
+    return ALLOWANCE.needed_bytes(prediction.peak_bytes)
 
 
 def _parabola(xs: Sequence[int], ys: Sequence[int]) -> Callable[[int], float]:
@@ -128,9 +144,47 @@ def _parabola(xs: Sequence[int], ys: Sequence[int]) -> Callable[[int], float]:
     return value
 
 
-def _verified(guess: int, step: int, memory_bytes: int, plan: Callable[[int], Prediction]) -> int:
-    """``guess`` if its own plan fits, else the next smaller ones; 0 if none of eight does."""
-    for value in range(guess, max(guess - 8 * step, 0), -step):
-        if ALLOWANCE.needed_bytes(plan(value).peak_bytes) <= memory_bytes:
-            return value
-    return 0
+_Point = tuple[int, int]
+"""A value and the bytes that it needs."""
+
+
+def _crossing(one: _Point, other: _Point, memory_bytes: int) -> int:
+    """Where the line through both crosses the memory."""
+    rise = other[1] - one[1]
+    if rise <= 0:
+        return LARGEST
+    # A byte more: a division that rounds down must not lose what fits exactly. A plan verifies.
+    return min(LARGEST, one[0] + (memory_bytes + 1 - one[1]) * (other[0] - one[0]) // rise)
+
+
+def _verified(
+    guess: int,
+    step: int,
+    memory_bytes: int,
+    needed: Callable[[int], int],
+    known: Mapping[int, int],
+) -> int:
+    """The largest multiple of ``step`` that fits by a plan of its own; 0 if none does.
+
+    ``known``: value -> bytes that it needs. A guess far beyond them may be off by any number of
+    steps: bytes are rounded to blocks, and a small step's peak is not where a large one's is. So
+    the next guess is where the line through the nearest two values crosses the memory, until that
+    is no other value, or for `_TRIES` plans.
+    """
+    points = sorted(known.items())
+    low = max((point for point in points if point[1] <= memory_bytes), default=None)
+    high = min((point for point in points if point[1] > memory_bytes), default=None)
+    if low is None:
+        return 0
+    value = guess
+    for _ in range(_TRIES):
+        most = LARGEST if high is None else (high[0] - 1) // step * step
+        value = min(max(value // step * step, (low[0] // step + 1) * step), most)
+        if value <= low[0]:
+            break
+        found = value, needed(value)
+        before, low, high = (low, found, high) if found[1] <= memory_bytes else (low, low, found)
+        value = _crossing(low, high or before, memory_bytes)
+        if high is None and value < low[0] + step:
+            break
+    return low[0] // step * step

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import torch
 from click.testing import CliRunner
+from made_plans import made_plan
 from made_records import make_record
 
 from alignmeter import __version__
@@ -29,8 +30,6 @@ from alignmeter.planner import (
     trace,
 )
 from alignmeter.records.folder import load_folders
-from alignmeter.records.prediction import Prediction
-from alignmeter.records.record import OWNERS
 from alignmeter.units import GIB, MIB
 
 TINY = ("--size", "tiny", "--seq-len", "16", "--method", "sft", "--architecture", "llama",
@@ -44,19 +43,6 @@ def cache(monkeypatch, tmp_path):
 
 def run_plan(*arguments):
     return CliRunner().invoke(cli, ["plan", *arguments])
-
-
-def made_plan(peak_bytes, cell=None, **ledger):
-    rows = {f"{owner}_bytes": ledger.get(owner, 0) for owner in OWNERS}
-    return Prediction(
-        cell=cell or make_record().cell,
-        peak_bytes=peak_bytes,
-        peak_phase="backward",
-        peak_operator="aten.mm.default",
-        phases={"backward": peak_bytes},
-        ledger=rows,
-        trained_parameters=7,
-    )
 
 
 def test_the_text_names_peak_ledger_and_chips_in_80_columns():
