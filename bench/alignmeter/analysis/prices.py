@@ -57,6 +57,11 @@ class Prices(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         by_chip = None if chip is None else self.per_hour.get(chip)
         return self.per_hour.get(place.device, by_chip)
 
+    def of_chip(self, chip: str) -> float | None:
+        """Price of an hour of a chip, by its name, then by one that only its devices have."""
+        by_device = (price for name, price in self.per_hour.items() if chip_of(name) == chip)
+        return self.per_hour.get(chip, next(by_device, None))
+
 
 def read_prices(path: Path) -> Prices:
     """The prices in a file. Raises `InputError` naming the file, the field and what is right."""

@@ -10,8 +10,10 @@ import click
 import msgspec
 
 from alignmeter.analysis.chips import Peak, chips_named, peak, peaks
+from alignmeter.analysis.prices import Prices, read_prices
 from alignmeter.cells.matrix import read_matrix, read_overrides
 from alignmeter.cli.options import axis_options, data_options, note
+from alignmeter.cli.suggest import check_one, suggested
 from alignmeter.errors import InputError
 from alignmeter.records.folder import PLAN_FILE, check_writable, write_bytes
 from alignmeter.records.prediction import Fit, NotPlanned, Prediction, encode_predictions
@@ -29,13 +31,18 @@ if TYPE_CHECKING:
 @data_options
 @click.option("--for", "chips", metavar="CHIPS",
               help="Chips, or how their names begin: H100,MI300X (default: all).")  # fmt: skip
+@click.option("--prices", type=click.Path(path_type=Path), metavar="FILE",
+              help="TOML with the price of an hour of each chip, as of a report.")  # fmt: skip
 @click.option("--largest", is_flag=True, help="Also the largest batch and sequence that fit.")
+@click.option("--suggest", is_flag=True,
+              help="Of one cell: the cheapest chip, the longest sequence on it or on those of "
+              "--for, and what would make it fit where it does not.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Also store it in DIR, for a report.")  # fmt: skip
 def plan(
-    matrix: str, bad_rows: str, chips: str | None, largest: bool, as_json: bool, out: Path | None,
-    **axes: str | None,
+    matrix: str, bad_rows: str, chips: str | None, prices: Path | None, largest: bool,
+    suggest: bool, as_json: bool, out: Path | None, **axes: str | None,
 ) -> None:  # fmt: skip
     """Predict the peak memory of every cell of MATRIX, and where it fits.
 
@@ -47,6 +54,7 @@ def plan(
     chosen = read_matrix(matrix)
     overrides = read_overrides({**axes, "accelerator": axes.get("accelerator") or PLAN_ACCELERATOR})
     rows = _chips(chips)
+    rates = None if prices is None else read_prices(prices)
     from alignmeter.architectures.checkpoint import configs_alone
     from alignmeter.session import plan_matrix
 
@@ -54,14 +62,21 @@ def plan(
         check_writable(out / PLAN_FILE)
     with configs_alone():
         cells = plan_matrix(chosen, overrides, note, bad_rows=bad_rows)
-        found, not_planned = _each(cells, rows, largest=largest, shows=not as_json)
-    document = encode_predictions(found, not_planned)
+        if suggest:
+            check_one(len(cells))
+        shows = not (as_json or suggest)
+        found, not_planned = _each(cells, rows, largest=largest, shows=shows)
+        suggestion = None
+        if suggest and found:
+            asked = None if chips is None else rows
+            suggestion = suggested(found[0], asked, rates, shows=not as_json)
+    document = encode_predictions(found, not_planned, suggestion)
     if out is not None:
         write_bytes(out / PLAN_FILE, document)
     if as_json:
         click.echo(document, nl=False)
-    elif found:
-        _conclude(found, rows)
+    elif found and not suggest:
+        _conclude(found, rates)
     if not found:
         tell("Nothing could be planned.")
         raise click.exceptions.Exit(3)
@@ -85,21 +100,22 @@ def _each(
                 found.append(_predicted(planned.cell, rows, largest))
             except NotPlannedError as error:
                 not_planned.append(NotPlanned(cell=planned.cell, reason=str(error)))
-                tell(f"{planned.cell.id}: not planned: {error}")
+                advance.tell(f"{planned.cell.id}: not planned: {error}")
             else:
                 if shows:
-                    print_parts(plan_parts(found[-1]))
+                    with advance.aside():
+                        print_parts(plan_parts(found[-1]))
             advance()
     return found, not_planned
 
 
-def _conclude(found: Sequence[Prediction], chips: Mapping[str, Peak]) -> None:
+def _conclude(found: Sequence[Prediction], prices: Prices | None) -> None:
     """All cells in one table where there are several, and what the figures are worth."""
     from alignmeter.planner import ALLOWANCE
     from alignmeter.terminal.plan import allowance_text, plans_parts
     from alignmeter.terminal.tables import print_parts
 
-    several = plans_parts(found, chips) if len(found) > 1 else ()
+    several = plans_parts(found, prices) if len(found) > 1 else ()
     context_bytes, gaps = ALLOWANCE.context_bytes, ALLOWANCE.fragmentation
     print_parts([*several, allowance_text(fragmentation=gaps, context_bytes=context_bytes)])
 
@@ -135,17 +151,14 @@ def _predicted(cell: Any, rows: Mapping[str, Peak], largest: bool) -> Prediction
 
 
 def _with_largest(cell: Any, fit: Fit, chip: Peak) -> Fit:
-    from alignmeter.planner import largest_batch, largest_seq_len, on_chip, plan_cell
-    from alignmeter.session.resolve import resolve_cell
-
-    def changed(axes: dict[str, int]) -> Prediction:
-        return on_chip(plan_cell(resolve_cell({**cell.axes(), **axes}).cell), chip.arch)
+    from alignmeter.planner import largest_batch, largest_seq_len, plans_on
 
     memory = chip.memory_bytes
     if memory is None:
         raise InputError("a chip without memory cannot hold a batch")
+    plans = plans_on(cell, chip)
     return msgspec.structs.replace(
         fit,
-        batch=largest_batch(cell, memory, changed),
-        seq_len=largest_seq_len(cell, memory, changed),
+        batch=largest_batch(cell, memory, plans),
+        seq_len=largest_seq_len(cell, memory, plans),
     )

@@ -1,9 +1,9 @@
 """What is running, what is left and how long it may take."""
 
-__all__ = ["Progress", "counted"]
+__all__ = ["Counted", "Progress", "counted"]
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 
 from rich.console import Console
@@ -18,19 +18,50 @@ from rich.progress import Progress as Bar
 
 from alignmeter.records.record import Record
 from alignmeter.session.run import Job
-from alignmeter.streams import user_stream
+from alignmeter.streams import tell, user_stream
 from alignmeter.units import bytes_text, seconds_text
 
 
 @contextlib.contextmanager
-def counted(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """On a terminal a bar that the result advances by one; elsewhere nothing."""
+def counted(what: str, total: int | None) -> Iterator["Counted"]:
+    """On a terminal a bar that the result advances by one; elsewhere nothing.
+
+    ``total``: ``None`` where it is not known before.
+    """
     console = Console(file=user_stream())
     columns = TextColumn("{task.description}"), BarColumn(bar_width=16), MofNCompleteColumn()
     bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar.add_task(what, total=total)
     with bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
+        yield Counted(bar)
+
+
+class Counted:
+    """A bar on a line of its own."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+
+    def __call__(self) -> None:
+        """One more."""
+        self._bar.advance(self._bar.task_ids[0])
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Within the context the bar is gone, so that a line starts where it stood."""
+        if self._bar.disable:
+            yield
+            return
+        self._bar.stop()
+        try:
+            yield
+        finally:
+            self._bar.start()
+
+    def tell(self, text: str) -> None:
+        """One line to the user."""
+        with self.aside():
+            tell(text)
 
 
 class Progress:

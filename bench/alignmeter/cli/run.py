@@ -78,7 +78,7 @@ def _forecast(opened: "OpenRun", plan: "Sequence[Planned]") -> "list[Planned]":
     from alignmeter.cli.progress import counted
 
     with counted("planning", len(plan)) as planned:
-        return opened.forecast(plan, tell, planned)
+        return opened.forecast(plan, planned.tell, planned)
 
 
 def _measure(

@@ -12,9 +12,13 @@ __all__ = [
     "known_prediction",
     "largest_batch",
     "largest_seq_len",
+    "lever_cells",
+    "longest_on",
     "on_chip",
     "plan_cell",
+    "plans_on",
     "predict",
+    "pulled",
 ]
 
 from alignmeter.planner.fit import (
@@ -25,5 +29,7 @@ from alignmeter.planner.fit import (
     largest_seq_len,
     on_chip,
 )
+from alignmeter.planner.levers import lever_cells
 from alignmeter.planner.store import known_prediction, plan_cell
+from alignmeter.planner.suggest import longest_on, plans_on, pulled
 from alignmeter.planner.trace import NotPlannedError, predict

@@ -21,6 +21,7 @@ from alignmeter.errors import InputError
 from alignmeter.records.demand import Demand
 from alignmeter.records.document import decode_versioned, encode_document
 from alignmeter.records.migrations import plan_of_list
+from alignmeter.records.suggestion import Suggestion
 
 SCHEMA_VERSION = 1
 
@@ -71,12 +72,16 @@ class NotPlanned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that one `alignmeter plan` was asked for, and the version of alignmeter that answered."""
+    """All that one `alignmeter plan` was asked for, and the version of alignmeter that answered.
+
+    ``suggestion``: of its one cell, with ``--suggest``.
+    """
 
     schema_version: int
     alignmeter: str
     predictions: list[Prediction]
     not_planned: list[NotPlanned] = []
+    suggestion: Suggestion | None = None
 
 
 _DECODER = msgspec.json.Decoder(Plan)
@@ -85,7 +90,9 @@ _WHAT = "the JSON of `alignmeter plan`"
 
 
 def encode_predictions(
-    predictions: Sequence[Prediction], not_planned: Sequence[NotPlanned] = ()
+    predictions: Sequence[Prediction],
+    not_planned: Sequence[NotPlanned] = (),
+    suggestion: Suggestion | None = None,
 ) -> bytes:
     """A `Plan` as strict JSON, indented for people, with a newline at the end."""
     return encode_document(
@@ -94,6 +101,7 @@ def encode_predictions(
             alignmeter=__version__,
             predictions=list(predictions),
             not_planned=list(not_planned),
+            suggestion=suggestion,
         )
     )
 

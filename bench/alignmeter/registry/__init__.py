@@ -8,6 +8,7 @@ __all__ = [
     "ACCELERATORS",
     "ARCHITECTURES",
     "DELTAS",
+    "LEVERS",
     "LORA_TARGETS",
     "LOSS_HEADS",
     "METHODS",
@@ -226,6 +227,20 @@ ACCELERATORS: dict[str, AcceleratorRow] = {
     ),
 }
 """In the order in which ``auto`` looks for them."""
+
+LEVERS: dict[str, tuple[str, ...]] = {
+    "peft": ("lora", "qlora"),
+    "checkpointing": ("on",),
+    "ppo_topology": ("shared",),
+    "ppo_backward": ("sequential",),
+    "ref": ("adapter-off", "precomputed"),
+    "loss_head": ("own",),
+    "optimizer": ("adamw-8bit", "paged-adamw-8bit", "adafactor"),
+    "optimizer_impl": ("fused",),
+    "precision": ("bf16",),
+    "embeddings": ("base",),
+}
+"""Axis -> values that can make a cell smaller: what `alignmeter plan --suggest` tries."""
 
 PLAN_ACCELERATOR = "cuda"
 """What `alignmeter plan` plans for where no accelerator is named: it need not be here."""

@@ -5,11 +5,14 @@ __all__ = ["allowance_text", "plan_parts", "plans_parts"]
 from collections.abc import Iterator, Mapping, Sequence
 
 from alignmeter.analysis.chips import Peak, peak
+from alignmeter.analysis.offers import best_offer, nearest_miss
+from alignmeter.analysis.prices import Prices
 from alignmeter.analysis.roofline import bound_of, ceilings_of
-from alignmeter.cells.axes import AXES
+from alignmeter.cells.axes import AXES, RANDOM
+from alignmeter.cells.cell import Cell
 from alignmeter.cells.labels import axis_text, varied
 from alignmeter.records.prediction import Fit, Prediction
-from alignmeter.terminal.tables import Column, Grid, Paragraph, Part, Row, fields, figure
+from alignmeter.terminal.tables import Column, Grid, Paragraph, Part, Row, fields, figure, label
 from alignmeter.text import plain
 from alignmeter.units import bytes_text, seconds_text
 
@@ -81,26 +84,49 @@ def _fit_text(name: str, fit: Fit) -> str:
     return _glued(text)
 
 
-def plans_parts(predictions: Sequence[Prediction], chips: Mapping[str, Peak]) -> Iterator[Part]:
-    """A row per cell: its peak and the smallest chip that holds it."""
-    names = varied([planned.cell for planned in predictions], _NAMING)
-    columns = Column("cell"), figure("peak"), figure("fits"), Column("smallest that fits")
-    yield Grid(columns, [_row(planned, names, chips) for planned in predictions])
-    yield Paragraph("")
+def plans_parts(predictions: Sequence[Prediction], prices: Prices | None) -> Iterator[Part]:
+    """A table per model with a row per cell: its peak and the cheapest chip that holds it, with
+    its price, or by how much the largest misses. Without prices the smallest chip.
+    """
+    groups: dict[str, list[Prediction]] = {}
+    for planned in predictions:
+        groups.setdefault(_model(planned.cell), []).append(planned)
+    kind = "smallest" if prices is None else "cheapest"
+    price = () if prices is None else (figure(f"{prices.currency} an hour"),)
+    columns = Column("cell"), figure("peak"), figure("fits"), label(f"{kind} that fits"), *price
+    for model, group in groups.items():
+        names = varied([planned.cell for planned in group], _NAMING)
+        if len(groups) > 1:
+            yield Paragraph(plain(model), "bold")
+        yield Grid(columns, [_row(planned, names, prices) for planned in group])
+        yield Paragraph("")
 
 
-def _row(planned: Prediction, names: Sequence[str], chips: Mapping[str, Peak]) -> Row:
-    fitting = [name for name, fit in planned.fits.items() if fit.ok]
-    least = min(fitting, key=lambda name: chips[name].memory_bytes or 0, default=None)
+def _model(cell: Cell) -> str:
+    return f"{cell.architecture} {cell.size}" if cell.model == RANDOM else cell.model
+
+
+def _row(planned: Prediction, names: Sequence[str], prices: Prices | None) -> Row:
+    fitting = sum(fit.ok for fit in planned.fits.values())
     axes = " ".join(axis_text(planned.cell, name) for name in names)
+    offer = best_offer(planned.fits, prices)
+    rate = "" if offer is None or offer.per_hour is None else f"{offer.per_hour:.2f}"
     return Row(
         (
             plain(axes or planned.cell.id),
             bytes_text(planned.peak_bytes),
-            f"{len(fitting)} of {len(planned.fits)}",
-            Paragraph(least or "none", "green" if least else "red"),
+            f"{fitting} of {len(planned.fits)}",
+            Paragraph(_missing(planned.fits), "red") if offer is None
+            else Paragraph(offer.chip, "green"),
+            *(() if prices is None else (rate,)),
         )
-    )
+    )  # fmt: skip
+
+
+def _missing(fits: Mapping[str, Fit]) -> str:
+    """``none: B300 misses 31.6 GiB``, of the chip that lacks least."""
+    chip = nearest_miss(fits)
+    return "none" if chip is None else f"none: {chip} -{bytes_text(-fits[chip].spare_bytes)}"
 
 
 def allowance_text(*, fragmentation: float, context_bytes: int) -> Paragraph:
