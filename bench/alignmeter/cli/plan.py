@@ -2,15 +2,16 @@
 
 __all__ = ["plan"]
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from alignmeter.analysis.chips import Peak, chips_named, peak, peaks
 from alignmeter.analysis.prices import Prices, read_prices
+from alignmeter.cells.cell import Cell
 from alignmeter.cells.matrix import read_matrix, read_overrides
 from alignmeter.cli.options import axis_options, data_options, note
 from alignmeter.cli.suggest import check_one, suggested
@@ -56,6 +57,7 @@ def plan(
     rows = _chips(chips)
     rates = None if prices is None else read_prices(prices)
     from alignmeter.architectures.checkpoint import configs_alone
+    from alignmeter.planner import plan_cell, plan_peak
     from alignmeter.session import plan_matrix
 
     if out is not None:
@@ -65,7 +67,8 @@ def plan(
         if suggest:
             check_one(len(cells))
         shows = not (as_json or suggest)
-        found, not_planned = _each(cells, rows, largest=largest, shows=shows)
+        how = plan_peak if suggest else plan_cell
+        found, not_planned = _each(cells, rows, how, largest=largest, shows=shows)
         suggestion = None
         if suggest and found:
             asked = None if chips is None else rows
@@ -83,9 +86,13 @@ def plan(
 
 
 def _each(
-    cells: "Sequence[Planned]", rows: Mapping[str, Peak], *, largest: bool, shows: bool
-) -> tuple[list[Prediction], list[NotPlanned]]:
-    """A plan of each cell, or why there is none; ``shows``: they are told as they come."""
+    cells: "Sequence[Planned]", rows: Mapping[str, Peak], how: Callable[[Cell], Prediction], *,
+    largest: bool, shows: bool,
+) -> tuple[list[Prediction], list[NotPlanned]]:  # fmt: skip
+    """A plan of each cell, or why there is none; ``shows``: they are told as they come.
+
+    ``how``: what makes a cell's own plan.
+    """
     from alignmeter.cli.progress import counted
     from alignmeter.planner import NotPlannedError
     from alignmeter.terminal.plan import plan_parts
@@ -97,7 +104,7 @@ def _each(
         for planned in cells:
             try:
                 _refuse(planned.unsupported)
-                found.append(_predicted(planned.cell, rows, largest))
+                found.append(_predicted(how(planned.cell), rows, largest))
             except NotPlannedError as error:
                 not_planned.append(NotPlanned(cell=planned.cell, reason=str(error)))
                 advance.tell(f"{planned.cell.id}: not planned: {error}")
@@ -137,11 +144,10 @@ def _chips(names: str | None) -> Mapping[str, Peak]:
     return {name: peak(name) for part in wanted for name in chips_named(part)}
 
 
-def _predicted(cell: Any, rows: Mapping[str, Peak], largest: bool) -> Prediction:
-    from alignmeter.planner import NotPlannedError, fits, plan_cell
+def _predicted(prediction: Prediction, rows: Mapping[str, Peak], largest: bool) -> Prediction:
+    from alignmeter.planner import NotPlannedError, fits
 
-    prediction = plan_cell(cell)
-    found = fits(prediction, rows)
+    cell, found = prediction.cell, fits(prediction, rows)
     if largest:
         try:
             found = {name: _with_largest(cell, fit, rows[name]) for name, fit in found.items()}
@@ -150,7 +156,7 @@ def _predicted(cell: Any, rows: Mapping[str, Peak], largest: bool) -> Prediction
     return msgspec.structs.replace(prediction, fits=found)
 
 
-def _with_largest(cell: Any, fit: Fit, chip: Peak) -> Fit:
+def _with_largest(cell: Cell, fit: Fit, chip: Peak) -> Fit:
     from alignmeter.planner import largest_batch, largest_seq_len, plans_on
 
     memory = chip.memory_bytes

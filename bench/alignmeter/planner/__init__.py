@@ -16,6 +16,7 @@ __all__ = [
     "longest_on",
     "on_chip",
     "plan_cell",
+    "plan_peak",
     "plans_on",
     "predict",
     "pulled",
@@ -30,6 +31,6 @@ from alignmeter.planner.fit import (
     on_chip,
 )
 from alignmeter.planner.levers import lever_cells
-from alignmeter.planner.store import known_prediction, plan_cell
+from alignmeter.planner.store import known_prediction, plan_cell, plan_peak
 from alignmeter.planner.suggest import longest_on, plans_on, pulled
 from alignmeter.planner.trace import NotPlannedError, predict

@@ -4,7 +4,6 @@ __all__ = ["unplanned", "unplanned_peak"]
 
 from alignmeter.accelerators.base import Accelerator
 from alignmeter.cells.cell import Cell
-from alignmeter.records.prediction import Prediction
 from alignmeter.registry import METHODS, ROLLOUTS, RolloutRow, row_of
 
 
@@ -23,17 +22,17 @@ def unplanned(cell: Cell, accelerator: Accelerator) -> str | None:
     return None
 
 
-def unplanned_peak(prediction: Prediction) -> str | None:
-    """Why a traced peak is none, in words; ``None``: it stands.
+def unplanned_peak(cell: Cell, peak_phase: str | None) -> str | None:
+    """Why a traced peak in that phase is none, in words; ``None``: it stands.
 
     A compiled decoding step is traced as it is before it is compiled. Its cache is the same, and so
     is every other phase; what it has beside them, a compiler decides.
     """
-    row = _row(prediction.cell)
-    if row is None or not row.compiled or prediction.peak_phase != "rollout":
+    row = _row(cell)
+    if row is None or not row.compiled or peak_phase != "rollout":
         return None
     return (
-        f"the peak is in the decoding step of rollout = {prediction.cell.rollout}, whose buffers "
+        f"the peak is in the decoding step of rollout = {cell.rollout}, whose buffers "
         "the compiler decides; only a measurement can tell"
     )
 

@@ -1,8 +1,10 @@
 """Plans that were made already, by cell and version: a plan depends on nothing else."""
 
-__all__ = ["known_prediction", "plan_cell", "plans_folder"]
+__all__ = ["known_prediction", "plan_cell", "plan_peak", "plans_folder"]
 
 import contextlib
+from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from alignmeter.accelerators.imported import imported_elsewhere, installed_versi
 from alignmeter.accelerators.provenance import source_commit
 from alignmeter.cells.cell import Cell, digest
 from alignmeter.errors import InputError
+from alignmeter.planner.layers import predict_peak
 from alignmeter.planner.trace import predict
 from alignmeter.records.folder import write_bytes
 from alignmeter.records.prediction import Prediction
@@ -44,10 +47,28 @@ def plan_cell(cell: Cell) -> Prediction:
     """The stored plan, or a new one, then stored. Raises what `predict` raises."""
     found = known_prediction(cell)
     if found is None:
-        with devices_hidden():  # some libraries open one when they are imported
-            # The workers' imports, with what their libraries log on import kept quiet.
-            import_module("alignmeter.worker.preload")
-            found = predict(cell)
+        found = _made(predict, cell)
         with contextlib.suppress(InputError):  # a home that cannot be written costs a repetition
             write_bytes(_path(cell), msgspec.json.encode(found))
     return found
+
+
+def plan_peak(cell: Cell) -> Prediction:
+    """The same sooner, without ``reserved_bytes``: see `predict_peak`. The stored plan wins.
+
+    It is not stored, for a plan has that figure; within this process it is kept.
+    """
+    found = known_prediction(cell)
+    return _peak(cell) if found is None else found
+
+
+@cache
+def _peak(cell: Cell) -> Prediction:
+    return _made(predict_peak, cell)
+
+
+def _made(how: Callable[[Cell], Prediction], cell: Cell) -> Prediction:
+    with devices_hidden():  # some libraries open one when they are imported
+        # The workers' imports, with what their libraries log on import kept quiet.
+        import_module("alignmeter.worker.preload")
+        return how(cell)

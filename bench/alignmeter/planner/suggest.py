@@ -9,7 +9,7 @@ from alignmeter.cells.axes import AxisValue
 from alignmeter.cells.cell import Cell
 from alignmeter.planner.fit import Plan, fits, largest_seq_len, on_chip
 from alignmeter.planner.levers import changed_cell
-from alignmeter.planner.store import plan_cell
+from alignmeter.planner.store import plan_peak
 from alignmeter.planner.trace import NotPlannedError
 from alignmeter.records.prediction import Prediction
 from alignmeter.records.suggestion import Lever
@@ -19,7 +19,7 @@ def plans_on(cell: Cell, chip: Peak, planned: Callable[[], None] = lambda: None)
     """Plans of the cell with axes changed, for that chip; ``planned`` is called after each."""
 
     def plan(axes: dict[str, int]) -> Prediction:
-        found = plan_cell(changed_cell(cell, **axes).cell)
+        found = plan_peak(changed_cell(cell, **axes).cell)
         planned()
         return on_chip(found, chip.arch)
 
@@ -39,8 +39,8 @@ def longest_on(cell: Cell, chip: Peak, planned: Callable[[], None]) -> int | str
 def pulled(
     prediction: Prediction, axis: str, value: AxisValue, cell: Cell, *, target: str
 ) -> Lever | None:
-    """The lever, if it saves anything of ``prediction``. Raises what `plan_cell` raises."""
-    found = plan_cell(cell)
+    """The lever, if it saves anything of ``prediction``. Raises what `plan_peak` raises."""
+    found = plan_peak(cell)
     saves = prediction.peak_bytes - found.peak_bytes
     if saves <= 0:
         return None

@@ -1,6 +1,6 @@
 """One step of a cell on tensors without data: its peak, and whose bytes those are."""
 
-__all__ = ["NotPlannedError", "predict"]
+__all__ = ["NotPlannedError", "Traced", "finished", "predict", "trace"]
 
 import contextlib
 import dataclasses
@@ -12,6 +12,7 @@ import torch
 
 from alignmeter.accelerators import library_workspace_bytes, open_accelerator
 from alignmeter.accelerators.base import Accelerator
+from alignmeter.architectures import architecture_of, vendor_missing
 from alignmeter.architectures.base import EOS_TOKEN
 from alignmeter.batches import Batch, BatchRows, BatchSource, open_batches
 from alignmeter.batches.drawn import SYNTHETIC
@@ -48,16 +49,32 @@ def predict(cell: Cell, *, seed: int = 0) -> Prediction:
     cell, only the rollout's engine knows what it holds, the step needs values (control flow that
     depends on data) or an operator without a fake implementation, or something in it fails.
     """
-    device = torch.device("cpu")  # of the fake tensors: a build without CUDA has no fake CUDA ones
-    accelerator = open_accelerator(cell.accelerator)
-    _raise_for(unplanned(cell, accelerator))
-    log = _PlanLog(device, accelerator)
-    with _refusing(log):
-        prediction = _traced(cell, seed, log, accelerator, device)
-    _raise_for(unplanned_peak(prediction))
+    return finished(trace(cell, seed=seed).prediction())
+
+
+def finished(prediction: Prediction) -> Prediction:
+    """The plan with what the step asks of a device at least, or why nobody has counted it.
+
+    Raises `NotPlannedError` for a peak that stands for nothing.
+    """
+    cell = prediction.cell
+    _raise_for(unplanned_peak(cell, prediction.peak_phase))
     reason = unbounded(cell)
     demand = step_demand(cell) if reason is None else {}
     return msgspec.structs.replace(prediction, demand=demand, demand_reason=reason)
+
+
+def trace(cell: Cell, *, seed: int = 0, layers: int | None = None) -> "Traced":
+    """The step itself, for `predict`; ``layers`` cuts every backbone to its first ones.
+
+    Raises as `predict`.
+    """
+    accelerator = open_accelerator(cell.accelerator)
+    _raise_for(unplanned(cell, accelerator) or _unpackaged(cell))
+    device = torch.device("cpu")  # of the fake tensors: a build without CUDA has no fake CUDA ones
+    log = _PlanLog(device, accelerator)
+    with _refusing(log):
+        return _traced(cell, seed, log, layers)
 
 
 def _raise_for(reason: str | None) -> None:
@@ -65,21 +82,27 @@ def _raise_for(reason: str | None) -> None:
         raise NotPlannedError(reason)
 
 
-def _traced(
-    cell: Cell, seed: int, log: "_PlanLog", accelerator: Accelerator, device: torch.device
-) -> Prediction:
+def _unpackaged(cell: Cell) -> str | None:
+    """Why kernels of other projects cannot be traced here: their own code makes the tensors."""
+    if cell.kernels != "vendor":
+        return None
+    return vendor_missing(architecture_of(cell).vendor, cell.architecture, cell.accelerator)
+
+
+def _traced(cell: Cell, seed: int, log: "_PlanLog", layers: int | None) -> "Traced":
+    device, accelerator = torch.device("cpu"), open_accelerator(cell.accelerator)
     method = open_method(cell.method)
     vocabulary = open_setup(cell, device, seed=seed).vocab_size
     source = _source(cell, vocabulary, seed)
     with without_data(cell.accelerator):
         batch = _batch(cell, source, method.rows, device)
-        step = method.build(open_setup(cell, device, seed=seed))
+        step = method.build(open_setup(cell, device, seed=seed, layers=layers))
         step.prepare(_OneBatch.of(source, batch), SilentProbe())
         with planning(log, accelerator.planned_chip):
             _make_optimizer_state(step)
             own_residents(log, step, batch)
             logged(log, lambda: step.run(batch, log), step)
-    return _prediction(cell, log, step)
+    return Traced.of(cell, log, step)
 
 
 @contextlib.contextmanager
@@ -205,37 +228,65 @@ class _PlanLog(AllocationLog):
         return super().__torch_dispatch__(func, types, args, kwargs)
 
 
-def _prediction(cell: Cell, log: AllocationLog, step: TrainingStep) -> Prediction:
-    """The largest moment of the log: what was live when an operator began, and what it made."""
-    accelerator = open_accelerator(cell.accelerator)
-    library = library_workspace_bytes(accelerator.planned_chip)
-    cached = accelerator.planned_chip is not None
-    curve = log.live_curve()
-    made = [0] * len(log.operators)
-    for storage in log.storages:
-        if storage.born >= 0:
-            made[storage.born] += storage.nbytes
-    # The curve has one entry more: what is live after the last operator.
-    inside = [live + new + library for live, new in zip(curve[:-1], made, strict=True)]
-    at = max(range(len(inside)), key=inside.__getitem__)
-    ledger = {"library_workspace": library}
-    phases: dict[str, int] = {}
-    for operator, phase in enumerate(log.phase_of):
-        if phase is not None:
-            phases[phase] = max(phases.get(phase, 0), inside[operator])
-    for storage in log.storages:
-        if storage.alive_at(at) or storage.born == at:
-            owner = storage.owner or default_owner(storage.phase)
-            ledger[owner] = ledger.get(owner, 0) + storage.nbytes
-    parameters = {id(p): p for model in step.models().values() for p in model.parameters()}
-    trained = [p for p in parameters.values() if p.requires_grad]
-    return Prediction(
-        cell=cell,
-        peak_bytes=inside[at],
-        peak_phase=log.phase_of[at],
-        peak_operator=log.operators[at],
-        phases=phases,
-        ledger=rows(ledger),
-        trained_parameters=sum(p.numel() for p in trained),
-        reserved_bytes=reserved_peak(log.storages, [library]) if cached else None,
-    )
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Traced:
+    """One step. For each operator of ``log``, in bytes: ``made`` by it, and ``inside``, what was
+    live when it began and what it made, the product library's ``library_bytes`` with it.
+    """
+
+    cell: Cell
+    log: AllocationLog
+    library_bytes: int
+    made: list[int]
+    inside: list[int]
+    trained_parameters: int
+
+    @classmethod
+    def of(cls, cell: Cell, log: AllocationLog, step: TrainingStep) -> "Traced":
+        """What the log of that step says."""
+        library = library_workspace_bytes(open_accelerator(cell.accelerator).planned_chip)
+        made = [0] * len(log.operators)
+        for storage in log.storages:
+            if storage.born >= 0:
+                made[storage.born] += storage.nbytes
+        parameters = {id(p): p for model in step.models().values() for p in model.parameters()}
+        trained = [p for p in parameters.values() if p.requires_grad]
+        return cls(
+            cell=cell,
+            log=log,
+            library_bytes=library,
+            made=made,
+            # The curve has one entry more: what is live after the last operator.
+            inside=[
+                live + new + library for live, new in zip(log.live_curve()[:-1], made, strict=True)
+            ],
+            trained_parameters=sum(p.numel() for p in trained),
+        )
+
+    def ledger(self, at: int) -> dict[str, int]:
+        """Owner -> bytes inside an operator."""
+        ledger = {"library_workspace": self.library_bytes}
+        for storage in self.log.storages:
+            if storage.alive_at(at) or storage.born == at:
+                owner = storage.owner or default_owner(storage.phase)
+                ledger[owner] = ledger.get(owner, 0) + storage.nbytes
+        return ledger
+
+    def prediction(self) -> Prediction:
+        """The largest moment, and that of each phase."""
+        phases: dict[str, int] = {}
+        for operator, phase in enumerate(self.log.phase_of):
+            if phase is not None:
+                phases[phase] = max(phases.get(phase, 0), self.inside[operator])
+        at, library = max(range(len(self.inside)), key=self.inside.__getitem__), self.library_bytes
+        cached = open_accelerator(self.cell.accelerator).planned_chip is not None
+        return Prediction(
+            cell=self.cell,
+            peak_bytes=self.inside[at],
+            peak_phase=self.log.phase_of[at],
+            peak_operator=self.log.operators[at],
+            phases=phases,
+            ledger=rows(self.ledger(at)),
+            trained_parameters=self.trained_parameters,
+            reserved_bytes=reserved_peak(self.log.storages, [library]) if cached else None,
+        )

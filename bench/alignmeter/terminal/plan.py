@@ -10,7 +10,7 @@ from alignmeter.analysis.prices import Prices
 from alignmeter.analysis.roofline import bound_of, ceilings_of
 from alignmeter.cells.axes import AXES, RANDOM
 from alignmeter.cells.cell import Cell
-from alignmeter.cells.labels import axis_text, varied
+from alignmeter.cells.labels import axis_text, follows, varied
 from alignmeter.records.prediction import Fit, Prediction
 from alignmeter.terminal.tables import Column, Grid, Paragraph, Part, Row, fields, figure, label
 from alignmeter.text import plain
@@ -95,7 +95,9 @@ def plans_parts(predictions: Sequence[Prediction], prices: Prices | None) -> Ite
     price = () if prices is None else (figure(f"{prices.currency} an hour"),)
     columns = Column("cell"), figure("peak"), figure("fits"), label(f"{kind} that fits"), *price
     for model, group in groups.items():
-        names = varied([planned.cell for planned in group], _NAMING)
+        cells = [planned.cell for planned in group]
+        own = [name for name in _NAMING if not all(follows(cell, name) for cell in cells)]
+        names = varied(cells, own)
         if len(groups) > 1:
             yield Paragraph(plain(model), "bold")
         yield Grid(columns, [_row(planned, names, prices) for planned in group])

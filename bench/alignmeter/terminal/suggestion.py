@@ -39,7 +39,8 @@ def chip_parts(
 
 def longest_parts(longest: Mapping[str, int | str]) -> Iterator[Part]:
     """The longest sequence on each chip."""
-    said = (f"{_length(found)} on {chip}" for chip, found in longest.items())
+    chips = {found: [c for c in longest if longest[c] == found] for found in longest.values()}
+    said = (f"{_length(found)} on {' and '.join(names)}" for found, names in chips.items())
     yield _field("longest", ", ".join(text.replace(" ", _GLUE) for text in said))
 
 

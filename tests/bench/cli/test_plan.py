@@ -193,7 +193,9 @@ KINDS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("place", ["open_method", "open_setup", "open_batches", "_prediction"])
+@pytest.mark.parametrize(
+    "place", ["open_method", "open_setup", "open_batches", "library_workspace_bytes"]
+)
 @pytest.mark.parametrize(
     ("error", "status", "words"), KINDS, ids=[type(row[0]).__name__ for row in KINDS]
 )
@@ -212,7 +214,7 @@ def test_whatever_stops_a_plan_is_a_reason_or_the_users_to_mend(
     said = capsys.readouterr()
     assert end.value.code == status
     assert said.out == ""
-    if place == "_prediction" and status == 3:  # by then there is an operator to name
+    if place == "library_workspace_bytes" and status == 3:  # by then there is an operator to name
         assert "not planned: " in said.err
     else:
         assert words in said.err
