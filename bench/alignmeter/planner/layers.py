@@ -88,9 +88,15 @@ def _aligned(one: _Names, more: _Names) -> list[tuple[int, int]] | None:
 
 
 def _is_pass(names: _Names, layer: int) -> bool:
-    """Whether ``layer`` operators come again and again; nothing has to where that is 0."""
-    first, last = _repeated(names, layer) if layer else (0, 0)
-    return last - first >= layer
+    """Whether ``layer`` operators come again and again, but for less than two layers' at the ends.
+
+    Nothing has to come again where that is 0. Two passes in one, each of its own operators, leave
+    more over.
+    """
+    if layer == 0:
+        return True
+    first, last = _repeated(names, layer)
+    return last - first >= layer and len(names) - (last - first + layer) < 2 * layer
 
 
 def _repeated(names: _Names, period: int) -> tuple[int, int]:
