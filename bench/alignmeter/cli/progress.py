@@ -30,7 +30,11 @@ def counted(what: str, total: int | None) -> Iterator["Counted"]:
     """
     console = Console(file=user_stream())
     columns = TextColumn("{task.description}"), BarColumn(bar_width=16), MofNCompleteColumn()
-    bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
+    # Its own redirection would show what libraries say; it belongs into the log.
+    bar = Bar(
+        *columns, console=console, transient=True, disable=not console.is_terminal,
+        redirect_stdout=False, redirect_stderr=False,
+    )  # fmt: skip
     bar.add_task(what, total=total)
     with bar:
         yield Counted(bar)

@@ -1,5 +1,6 @@
 """Plans from two shallow traces: the same as of all layers, or none."""
 
+from importlib import import_module
 from itertools import product
 
 import pytest
@@ -16,6 +17,12 @@ CELLS = (
     {"method": "kto", "architecture": "mamba2", "peft": "lora"},
     {"method": "ppo", "ppo_topology": "shared", "ppo_backward": "joint", "peft": "lora"},
 )  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported():
+    """Before a first trace, as `plan_peak` does: some libraries run operators when imported."""
+    import_module("alignmeter.worker.preload")
 
 
 def check(cell):
