@@ -237,7 +237,7 @@ LEVERS: dict[str, tuple[str, ...]] = {
     "loss_head": ("own",),
     "optimizer": ("adamw-8bit", "paged-adamw-8bit", "adafactor"),
     "optimizer_impl": ("fused",),
-    "precision": ("bf16",),
+    "precision": ("bf16", "bf16-base"),
     "embeddings": ("base",),
 }
 """Axis -> values that can make a cell smaller: what `alignmeter plan --suggest` tries."""

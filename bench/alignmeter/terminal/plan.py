@@ -4,7 +4,7 @@ __all__ = ["allowance_text", "plan_parts", "plans_parts"]
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from alignmeter.analysis.chips import Peak, peak
+from alignmeter.analysis.chips import peak
 from alignmeter.analysis.offers import best_offer, nearest_miss
 from alignmeter.analysis.prices import Prices
 from alignmeter.analysis.roofline import bound_of, ceilings_of

@@ -15,7 +15,7 @@ CELLS = (
     {"method": "sft", "loss_head": "logits", "optimizer_impl": "single", "microbatches": 2},
     {"method": "dpo", "peft": "qlora", "checkpointing": "on"},
     {"method": "kto", "architecture": "mamba2", "peft": "lora"},
-    {"method": "ppo", "ppo_topology": "shared", "ppo_backward": "joint", "peft": "lora"},
+    {"method": "ppo", "ppo_topology": "shared", "ppo_backward": "joint"},
 )  # fmt: skip
 
 
@@ -28,9 +28,9 @@ def imported():
 def check(cell):
     """Every figure but that of the allocator's segments."""
     found, whole = layers.predict_peak(cell), predict(cell)
-    for name in ("peak_bytes", "peak_phase", "phases", "ledger", "trained_parameters"):
+    for name in ("peak_bytes", "peak_phase", "phases", "ledger", "trained_parameters", "demand"):
         assert getattr(found, name) == getattr(whole, name), name
-    assert found.reserved_bytes is None
+    assert (found.reserved_bytes is None) == (layers.alike_layers(cell) is not None)
 
 
 @pytest.mark.parametrize("axes", CELLS, ids=lambda axes: "-".join(map(str, axes.values())))
@@ -98,10 +98,11 @@ def test_what_cannot_be_told_is_not_guessed(one, more):
 
 
 def test_layers_that_are_not_known_to_be_alike_are_all_traced(make_cell, tmp_path, monkeypatch):
-    """A wider teacher, a list with two kinds of layers; and a shallow model costs less whole."""
+    """A wider teacher, blocks or a list of two kinds; and a shallow model costs less whole."""
     deep = make_cell(size="130m", method="distill")
     assert layers.alike_layers(deep) == 12
     assert layers.alike_layers(make_cell(size="130m", method="distill", teacher="370m")) is None
+    assert layers.alike_layers(make_cell(size="130m", method="sft", architecture="hybrid")) is None
     folder = tmp_path / "qwen2"
     config = CONFIGS["qwen2"]()
     config.save_pretrained(folder)
@@ -109,7 +110,8 @@ def test_layers_that_are_not_known_to_be_alike_are_all_traced(make_cell, tmp_pat
     cell = make_cell(method="sft", model=str(folder))
     assert layers.alike_layers(cell) == found.layers
     kinds = ["full_attention"] * (found.layers - 1) + ["sliding_attention"]
-    monkeypatch.setattr(type(found), "shape", lambda _: {"layer_types": kinds})
+    shape = {**found.shape(), "layer_types": kinds}
+    monkeypatch.setattr(layers, "shape_of", lambda _: shape)
     assert layers.alike_layers(cell) is None
     tiny = make_cell(method="sft")
     assert layers.predict_peak(tiny) == predict(tiny)
