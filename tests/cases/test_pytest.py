@@ -134,7 +134,7 @@ def test_the_environment_of_a_test_worker_is_refused(project, monkeypatch):
 @pytest.mark.parametrize(
     ("given", "taken"),
     [
-        ("--benchmark-skip --benchmark-only", 1),
+        pytest.param("--benchmark-skip --benchmark-only", 1, marks=pytest.mark.full),
         pytest.param("--benchmark-disable --benchmark-enable", 1, marks=pytest.mark.full),
         pytest.param("-n 0", 1, marks=pytest.mark.full),
         ("--replicates 3", 3),
@@ -536,7 +536,7 @@ def test_a_matrix_may_be_a_path_of_any_kind(project, matrix):
     [
         ("'none.toml'", "/suites nor a packaged matrix; known: bill, capacity, delta"),
         ("3", "MATRIX is 3; write a packaged name or the path of a TOML file"),
-        ("['quick']", "MATRIX is ['quick']; write a packaged name or"),
+        pytest.param("['quick']", "MATRIX is ['quick']; write", marks=pytest.mark.full),
     ],
 )
 def test_a_matrix_that_is_none_is_one_sentence_that_names_the_suite(project, matrix, words):
@@ -549,7 +549,7 @@ def test_a_matrix_that_is_none_is_one_sentence_that_names_the_suite(project, mat
 
 
 @pytest.mark.parametrize("given", [(), ("--benchmark", "--results", "out")])
-@pytest.mark.parametrize("fixture", ["cell", "largest_batch"])
+@pytest.mark.parametrize("fixture", ["cell", pytest.param("largest_batch", marks=pytest.mark.full)])
 def test_a_suite_without_a_matrix_is_one_sentence(project, given, fixture):
     (project.path / "bench_one.py").write_text(f"def bench_x({fixture}):\n    pass\n")
     result = project.runpytest_subprocess(*given)

@@ -38,7 +38,6 @@ SHAPE = {
 @click.option("--threads", default=2, show_default=True)
 def main(methods: tuple[str, ...], rounds: int, threads: int) -> None:
     """Compare METHODS (such as dpo, grpo, kto; or ppo) with TRL."""
-    table = Table("method", "", "time", "added peak", title=f"{threads} threads, {rounds} rounds")
     with tempfile.TemporaryDirectory() as folder:
         save_model(folder)
         for method in methods:
@@ -46,8 +45,8 @@ def main(methods: tuple[str, ...], rounds: int, threads: int) -> None:
             for _ in range(rounds):
                 for side, results in found.items():
                     results.append(in_a_process(side, method, folder, threads))
-            add_rows(table, method, found)
-    Console(width=80).print(table)
+            title = f"{method}, {threads} threads, {rounds} rounds"
+            Console(width=80).print(table_of(found, title))
 
 
 def in_a_process(side: str, method: str, folder: str, threads: int) -> dict:
@@ -62,16 +61,18 @@ def in_a_process(side: str, method: str, folder: str, threads: int) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def add_rows(table: Table, method: str, found: dict[str, list[dict]]) -> None:
+def table_of(found: dict[str, list[dict]], title: str) -> Table:
+    table = Table("", "time", "added peak", title=title)
     ours, theirs = found["alignmeter"], found["TRL"]
     for side, results in found.items():
         seconds = statistics.median(r["median_s"] for r in results)
         peak = max(r["added_bytes"] for r in results)
-        table.add_row(method, side, seconds_text(seconds), bytes_text(peak))
+        table.add_row(side, seconds_text(seconds), bytes_text(peak))
     times = ratio([r["median_s"] for r in ours], [r["median_s"] for r in theirs])
     interval = "" if times.low is None else f" [{times.low:.2f}, {times.high:.2f}]"
     peaks = max(r["added_bytes"] for r in ours) / max(r["added_bytes"] for r in theirs)
-    table.add_row("", "ratio", f"{times.value:.2f}{interval}", f"{peaks:.2f}", end_section=True)
+    table.add_row("ratio", f"{times.value:.2f}{interval}", f"{peaks:.2f}")
+    return table
 
 
 def save_model(folder: str) -> None:

@@ -30,8 +30,23 @@ CELLS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("engine", ["static", "compiled"])
-@pytest.mark.parametrize("axes", CELLS, ids=lambda axes: axes["method"])
+FEW = {("ppo", "static"), ("grpo", "compiled")}
+"""Each engine once; the others take half a minute."""
+
+
+@pytest.mark.parametrize(
+    ("axes", "engine"),
+    [
+        pytest.param(
+            axes,
+            engine,
+            id=f"{axes['method']}-{engine}",
+            marks=() if (axes["method"], engine) in FEW else pytest.mark.full,
+        )
+        for axes in CELLS
+        for engine in ("static", "compiled")
+    ],
+)
 def test_a_plan_of_an_engine_is_within_one_per_cent(axes, engine, make_cell, traced_only):
     cell = make_cell(**{"kernels": "custom", **axes}, rollout=engine)
     of_others = alive_bytes()

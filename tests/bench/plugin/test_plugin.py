@@ -195,6 +195,7 @@ def rows_with_one_bad(path):
             "prompt=question,chosen=good,rejected=bad", "--ref", "resident"]  # fmt: skip
 
 
+@pytest.mark.full
 def test_a_file_with_columns_of_its_own_is_measured_and_noted(project):
     arguments = rows_with_one_bad(project.path / "rows.jsonl")
     result = project.runpytest_subprocess(*arguments, "--method", "dpo", "--sample-hz", "0")
