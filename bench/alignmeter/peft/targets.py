@@ -17,12 +17,14 @@ def chosen_targets(architecture: Architecture, cell: Cell) -> tuple[str, ...]:
 
 
 def targets_misfit(cell: Cell) -> str | None:
-    """Why these layers cannot get adapters, in words; ``None``: they can.
+    """Why these layers cannot get adapters, in words; ``None``: they can, or none could.
 
     A preset is what a model has of it; a name that is spelt out has to be there.
     """
     architecture = architecture_of(cell)
     have = architecture.lora_targets
+    if not have:  # a family that has none says why
+        return None
     preset = cell.lora_targets in LORA_TARGETS
     missing = [] if preset else [name for name in _named(cell) if name not in have]
     if not missing and chosen_targets(architecture, cell):

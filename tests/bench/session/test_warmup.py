@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alignmeter.analysis.roofline import MeasuredCeilings
 from alignmeter.records.record import Provenance
 from alignmeter.session import Planned, Settings
 from alignmeter.session.findings.warmup import MOST_EXTRA, drift, is_settled
@@ -91,6 +92,9 @@ class ScriptedWorker:
 
     def build(self):
         return 0.0
+
+    def ceilings(self, accelerator):
+        return MeasuredCeilings(fp32_flops_per_s=1e9, bf16_flops_per_s=1e9, bytes_per_s={0: 1e9})
 
     def begin_timed(self):
         pass

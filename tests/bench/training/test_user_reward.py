@@ -282,7 +282,7 @@ def test_a_record_has_its_phase_its_digest_and_a_reference_of_the_same_function(
     assert record.phases["reward"].median_s >= 0.05
     assert record.cell.reward_digest
     assert record.numerics.agrees is True
-    (reference,) = (tmp_path / "cache").rglob("*.json")
+    (reference,) = (tmp_path / "cache").rglob("references/*.json")
     scores = msgspec.json.decode(reference.read_bytes())["signals"]["score"]
     assert all(0 <= score <= 0.8 for score in scores)
 
