@@ -1,9 +1,9 @@
 """Plans from two shallow traces: the same as of all layers, or none."""
 
 from importlib import import_module
-from itertools import product
 
 import pytest
+from allpairspy import AllPairs
 from saved_checkpoints import CONFIGS
 
 from alignmeter.architectures.checkpoint import find_checkpoint
@@ -54,9 +54,9 @@ def test_the_largest_moment_may_be_another_one_in_a_deep_model(make_cell):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("checkpointing", ["off", "on"])
 @pytest.mark.parametrize(
-    ("method", "architecture", "peft"), [*product(METHODS, ARCHITECTURES, PEFT_MODES)]
+    ("method", "architecture", "peft", "checkpointing"),
+    [tuple(row) for row in AllPairs([[*METHODS], [*ARCHITECTURES], [*PEFT_MODES], ["off", "on"]])],
 )
 def test_so_in_every_method_architecture_and_mode(
     method, architecture, peft, checkpointing, make_cell
