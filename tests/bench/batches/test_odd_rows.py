@@ -64,6 +64,7 @@ def test_rows_leave_batch_without_effect_and_others_have_none(make_cell):
             assert make_cell(method=method, rows=3, batch=3) == make_cell(method=method, batch=3)
 
 
+@pytest.mark.full
 def test_the_largest_batch_is_looked_for_in_pairs(make_cell):
     long = {"method": "sft", "seq_len": 256}
     cell = make_cell(**long, rows=3)

@@ -11,10 +11,12 @@ from alignmeter.planner import layers, predict, trace
 from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES
 
 CELLS = (
-    {"method": "sft"},
+    pytest.param({"method": "sft"}, marks=pytest.mark.full),
     {"method": "sft", "loss_head": "logits", "optimizer_impl": "single", "microbatches": 2},
     {"method": "dpo", "peft": "qlora", "checkpointing": "on"},
-    {"method": "kto", "architecture": "mamba2", "peft": "lora"},
+    pytest.param(
+        {"method": "kto", "architecture": "mamba2", "peft": "lora"}, marks=pytest.mark.full
+    ),
     {"method": "ppo", "ppo_topology": "shared", "ppo_backward": "joint"},
 )  # fmt: skip
 

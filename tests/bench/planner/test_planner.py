@@ -37,7 +37,6 @@ CELLS = (
     {"method": "dpo", "architecture": "mamba"},
     {"method": "dpo", "peft": "qlora", "kernels": "custom", "precision": "bf16-base",
      "ref": "precomputed"},
-    {"method": "ppo", "peft": "lora", "ppo_topology": "shared", "ppo_backward": "joint"},
     {"method": "ppo", "architecture": "mamba", "peft": "qlora", "kernels": "custom"},
     {"method": "kto", "kernels": "custom"},
     {"method": "simpo", "architecture": "mamba", "peft": "lora"},
@@ -46,14 +45,11 @@ CELLS = (
     {"method": "rloo", "peft": "lora", "reward": "length"},
     {"method": "distill", "kernels": "custom"},
     {"method": "distill", "architecture": "mamba2", "peft": "lora"},
-    {"method": "sft", "peft": "lora", "lora_targets": "qv"},
     {"method": "dpo", "peft": "qlora", "kernels": "custom", "lora_targets": "mlp",
      "lora_dropout": "0.1"},
-    {"method": "ppo", "peft": "lora", "ppo_topology": "shared", "lora_dropout": "0.05",
-     "checkpointing": "on"},
 )  # fmt: skip
 """Every method, architecture, PEFT mode and both kernels."""
-HYBRIDS = {("dpo", "full", "stock"), ("ppo", "lora", "custom"), ("dpo", "qlora", "custom")}
+HYBRIDS = {("dpo", "full", "stock"), ("dpo", "qlora", "custom")}
 """Those of a model with layers of two kinds that take part every time."""
 EXACT = (
     "policy_weights", "ref_weights", "reward_weights", "value_weights", "teacher_weights",
@@ -62,6 +58,15 @@ EXACT = (
 
 
 SLOW = [
+    {"method": "sft", "peft": "lora", "lora_targets": "qv"},
+    {
+        "method": "ppo",
+        "peft": "lora",
+        "ppo_topology": "shared",
+        "lora_dropout": "0.05",
+        "checkpointing": "on",
+    },
+    {"method": "ppo", "peft": "lora", "ppo_topology": "shared", "ppo_backward": "joint"},
     {"method": "ppo", "architecture": "mamba2", "kernels": "custom", "ppo_minibatches": 2},
     {"method": "rloo", "architecture": "mamba", "peft": "lora", "reward": "length"},
 ]

@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from alignmeter.analysis.chips import peaks
 from alignmeter.analysis.compare import compare, failures
 from alignmeter.analysis.history import history, series
+from alignmeter.analysis.prices import Prices
 from alignmeter.records.demand import Demand
 from alignmeter.records.prediction import Fit, Prediction
 from alignmeter.records.record import Reason, Verdict
@@ -110,7 +111,10 @@ def of_plan():
         )
         for lane in (HOSTILE, "out-of-box")
     ]  # fmt: skip
-    return [*plan_parts(found[0]), *plans_parts(found, peaks())]
+    return [
+        *plan_parts(found[0]),
+        *plans_parts(found, Prices(currency="EUR", per_hour={"H100-SXM": 2.5})),
+    ]
 
 
 def of_devices():

@@ -77,9 +77,11 @@ def test_every_row_is_in_one_part_and_pairs_stay_together(rows, more, make_cell)
 @pytest.mark.parametrize(
     "axes",
     [
-        {"method": "sft", "kernels": "custom"},
+        pytest.param({"method": "sft", "kernels": "custom"}, marks=pytest.mark.full),
         {"method": "dpo", "peft": "lora", "ref": "precomputed"},
-        {"method": "rm", "architecture": "mamba2", "kernels": "custom"},
+        pytest.param(
+            {"method": "rm", "architecture": "mamba2", "kernels": "custom"}, marks=pytest.mark.full
+        ),
         {"method": "orpo", "checkpointing": "on", **LENGTHS},
     ],
     ids=lambda axes: axes["method"],

@@ -51,8 +51,13 @@ def test_every_head_gives_the_same_loss_and_gradients(method, batching, make_cel
     [
         {"method": "sft"},
         {"method": "dpo", "precision": "bf16", "peft": "lora"},
-        {"method": "ppo", "ppo_topology": "shared", "precision": "bf16-mixed"},
-        {"method": "kto", "architecture": "mamba2", "kernels": "custom"},
+        *(
+            pytest.param(axes, marks=pytest.mark.full)
+            for axes in (
+                {"method": "ppo", "ppo_topology": "shared", "precision": "bf16-mixed"},
+                {"method": "kto", "architecture": "mamba2", "kernels": "custom"},
+            )
+        ),
         {"method": "orpo", "precision": "bf16-base", "peft": "qlora"},
     ],
     ids=lambda axes: "-".join(axes.values()),
