@@ -74,7 +74,7 @@ LOWER = [
 @pytest.mark.parametrize(
     ("method", "architecture", "lower"),
     [
-        # One format for each method and architecture, all of them in turn: the others take a minute.
+        # One format for each method and architecture, in turn: all of them take a minute.
         pytest.param(
             method,
             architecture,
