@@ -5,6 +5,8 @@ import json
 import pytest
 from test_training import SMALL, assert_whole
 
+from alignmeter.registry import ARCHITECTURES
+
 MIB = 2**20
 TINY = ("--kernels", "stock", *SMALL, "--no-plan")
 
@@ -67,8 +69,9 @@ for method in sys.argv[2].split(","):
             "accelerator": "cuda", "method": method, "architecture": sys.argv[1], "peft": peft,
             "size": "tiny", "data": "synthetic", "seq_len": 8, "batch": 1, "kernels": "custom",
         }).cell
-        reference = make_reference(cell, 0, 1, is_rounded(cell))
-        observed = Workload(cell, 0).sliced_agreement(1, reference.rollouts)
+        layers = int(sys.argv[4])
+        reference = make_reference(cell, 0, layers, is_rounded(cell))
+        observed = Workload(cell, 0).sliced_agreement(layers, reference.rollouts)
         signals = compare(observed.signals, reference, cell)
         agreed = [signal.name for signal in signals if signal.agrees]
         apart = [signal.name for signal in signals if not signal.agrees]
@@ -90,9 +93,10 @@ CELLS = {
 @pytest.mark.full
 @pytest.mark.parametrize("architecture", OURS)
 def test_custom_kernels_train_as_the_cpu_does(architecture, pretend):
-    """The optimisation steps of the agreement check, one layer deep, through autograd."""
+    """The optimisation steps of the agreement check through autograd, one layer of each kind."""
     machine, cells = pretend("cuda"), CELLS[architecture]
-    said = machine.python(CUSTOM, architecture, *cells, chip="wide", timeout=1000)
+    layers = 2 if ARCHITECTURES[architecture].hybrid else 1
+    said = machine.python(CUSTOM, architecture, *cells, layers, chip="wide", timeout=1000)
     rows = [json.loads(line) for line in said.splitlines() if line.startswith("[")]
     methods, modes = (names.split(",") for names in cells)
     assert [row[:2] for row in rows] == [[m, p] for m in methods for p in modes]
