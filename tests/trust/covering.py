@@ -2,6 +2,7 @@
 
 __all__ = ["checkpoint_cells", "covering_cells", "possible_cells", "saved_kinds"]
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain, combinations, cycle, product
@@ -103,20 +104,27 @@ def covering_cells() -> list[Cell]:
 
 def _in_turns(cells: Sequence[Cell]) -> Iterator[Cell]:
     turns = {
-        (user, axis): cycle(values)
+        (user, axis): deque(values)
         for axis, values in _TURNS.items()
         for user in users_of(axis) or METHODS
     }
     for cell in cells:
-        axes, wanted = cell.axes(), {}
+        axes, wanted, asked = cell.axes(), {}, {}
         for axis in _TURNS:
             if axis == "rows" and axes["batch"] != AXES["batch"].default:
                 continue  # it would take the place of a batch that the cell stands for
             kinds = [str((axes | wanted)[kind]) for kind in ("method", "peft", "optimizer")]
             user = next((kind for kind in kinds if (kind, axis) in turns), None)
             if user is not None and axes[axis] != "model":
-                wanted[axis] = next(turns[user, axis])
-        yield _taken(axes, wanted)
+                asked[axis] = turns[user, axis]
+                wanted[axis] = asked[axis][0]
+        taken = _taken(axes, wanted)
+        for axis, values in asked.items():
+            if getattr(taken, axis) == wanted[axis]:
+                values.rotate(-1)
+            else:  # it is tried again after the next one
+                values[0], values[1] = values[1], values[0]
+        yield taken
 
 
 def _taken(axes: Mapping[str, AxisValue], wanted: Mapping[str, AxisValue]) -> Cell:
