@@ -1,7 +1,5 @@
 """Peaks that a CPU is measured for once, and bounds of steps by them."""
 
-import time
-
 import msgspec
 import pytest
 
@@ -87,7 +85,6 @@ def test_a_chip_of_the_table_is_not_measured():
 def test_a_record_on_this_machine_has_its_bound(make_cell, launcher):
     planned = Planned(cell=make_cell(method="sft"), unsupported=None)
     settings = Settings(warmup=1, steps=1)
-    start = time.monotonic()
     record = measure(planned, 0, settings, launcher).record
     assert record.status == "ok", record.reason
     (path,) = ceilings_folder().iterdir()
@@ -101,29 +98,3 @@ def test_a_record_on_this_machine_has_its_bound(make_cell, launcher):
     written = path.stat().st_mtime_ns
     measure(planned, 1, settings, launcher)
     assert path.stat().st_mtime_ns == written
-    assert time.monotonic() - start < 120
-
-
-CELLS = (
-    {"method": "sft", "seq_len": 256},
-    {"method": "sft", "seq_len": 256, "precision": "bf16", "checkpointing": "on"},
-    {"method": "dpo", "seq_len": 128, "peft": "lora"},
-    {"method": "ppo", "seq_len": 64},
-    {"method": "ppo", "seq_len": 64, "architecture": "mamba2", "precision": "bf16-mixed"},
-    {"method": "grpo", "seq_len": 64, "peft": "qlora", "rollout": "static"},
-    {"method": "sft", "seq_len": 32, "size": "130m", "precision": "bf16"},
-    {"method": "sft", "seq_len": 64, "size": "130m", "precision": "bf16", "peft": "lora"},
-    {"method": "grpo", "seq_len": 32, "size": "130m", "precision": "bf16"},
-)  # fmt: skip
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("axes", CELLS, ids=lambda axes: "-".join(map(str, axes.values())))
-def test_no_step_is_faster_than_its_bound(axes, make_cell, launcher):
-    """By this machine's peaks of now; phases too, of which a median may be of few steps."""
-    planned = Planned(cell=make_cell(**{"kernels": "custom", **axes}), unsupported=None)
-    record = measure(planned, 0, Settings(warmup=1, steps=3), launcher).record
-    assert record.status == "ok", record.reason
-    assert 0 < record.throughput.bound_share <= 1
-    for name, phase in record.phases.items():
-        assert 0 < phase.bound_share <= 1, name
