@@ -22,6 +22,7 @@ import click
 
 from alignmeter.analysis.chips import peak
 from alignmeter.architectures.checkpoint import configs_alone
+from alignmeter.errors import InputError
 from alignmeter.planner import on_chip, plan_cell
 from alignmeter.records.prediction import Prediction
 from alignmeter.session.resolve import resolve_cell
@@ -59,7 +60,11 @@ class Compared:
 
 
 def compared(document: Mapping[str, Any]) -> Iterator[Compared]:
-    """Plan each row. Raises `InputError` for axes that are none, `NotPlannedError` as plans do."""
+    """Plan each row.
+
+    Raises `InputError` for axes that are none or contradict each other, `NotPlannedError` as plans
+    do.
+    """
     with tempfile.TemporaryDirectory() as folder, configs_alone():
         models = {}
         for name, config in document["model"].items():
@@ -72,8 +77,10 @@ def compared(document: Mapping[str, Any]) -> Iterator[Compared]:
 
 def _plan(row: Mapping[str, Any], models: Mapping[str, str]) -> Prediction:
     model = {"model": models[row["model"]]} if "model" in row else {}
-    cell = resolve_cell({**COMMON, **model, **row["axes"]}).cell
-    return on_chip(plan_cell(cell), peak(row["chip"]).arch)
+    planned = resolve_cell({**COMMON, **model, **row["axes"]})
+    if planned.contradiction is not None:
+        raise InputError(f"{row['said']}: {planned.contradiction.text}")
+    return on_chip(plan_cell(planned.cell), peak(row["chip"]).arch)
 
 
 def page(rows: Sequence[Compared]) -> Iterator[str]:

@@ -67,8 +67,12 @@ def peak(chip: str) -> Peak:
     """The row of a chip. Raises `InputError` with the known ones."""
     rows = peaks()
     if chip not in rows:
-        raise InputError(f"{chip!r} is not a known chip; {known(rows, chip)}")
+        raise _unknown(chip)
     return rows[chip]
+
+
+def _unknown(chip: str) -> InputError:
+    return InputError(f"{shortened(chip, 60)!r} is not a known chip; {known(peaks(), chip)}")
 
 
 def chips_named(text: str) -> tuple[str, ...]:
@@ -82,9 +86,7 @@ def chips_named(text: str) -> tuple[str, ...]:
         return (names[wanted],)
     found = tuple(name for folded, name in names.items() if folded.startswith(wanted))
     if not found or not wanted:
-        raise InputError(
-            f"{shortened(text, 60)!r} is not a known chip; {known(names.values(), text)}"
-        )
+        raise _unknown(text)
     return found
 
 

@@ -28,6 +28,7 @@ from alignmeter.architectures.transformer import (
     MLP_TARGETS,
     attention,
     gated_mlp,
+    transformer_shape,
 )
 from alignmeter.architectures.vendor import Vendor
 from alignmeter.flops import Blocks
@@ -50,12 +51,7 @@ def _shape(
     chunk: int = 256,
 ) -> Shape:
     return {
-        "vocab_size": vocab,
-        "num_hidden_layers": layers,
-        "hidden_size": width,
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv_heads,
-        "intermediate_size": mlp,
+        **transformer_shape(vocab, layers, width, heads, kv_heads, mlp),
         ATTENDING: [*(attending or range(_EVERY, layers, _EVERY))],
         "mamba_expand": 2,
         "mamba_n_heads": 2 * width // head,
@@ -64,8 +60,6 @@ def _shape(
         "mamba_d_state": state,
         "mamba_d_conv": 4,
         "mamba_chunk_size": chunk,
-        "tie_word_embeddings": vocab != 128256,
-        "max_position_embeddings": 131072,
     }
 
 

@@ -14,22 +14,10 @@ from alignmeter.architectures.transformer import (
     MLP_TARGETS,
     attention,
     gated_mlp,
+    transformer_shape,
 )
 from alignmeter.architectures.vendor import Vendor
 from alignmeter.flops import Blocks
-
-
-def _shape(vocab: int, layers: int, width: int, heads: int, kv_heads: int, mlp: int) -> Shape:
-    return {
-        "vocab_size": vocab,
-        "num_hidden_layers": layers,
-        "hidden_size": width,
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv_heads,
-        "intermediate_size": mlp,
-        "tie_word_embeddings": vocab != 128256,
-        "max_position_embeddings": 131072,
-    }
 
 
 def _make(shape: Shape) -> nn.Module:
@@ -67,12 +55,12 @@ def _blocks(shape: Mapping[str, Any]) -> Blocks:
 LLAMA = Architecture(
     name="llama",
     shapes={
-        "tiny": _shape(512, 3, 192, 4, 4, 320),
-        "130m": _shape(50280, 12, 768, 12, 12, 2240),
-        "370m": _shape(50280, 24, 1024, 16, 16, 2944),
-        "1.4b": _shape(50280, 24, 2048, 32, 32, 5760),
-        "2.8b": _shape(50280, 32, 2560, 32, 32, 7168),
-        "8b": _shape(128256, 32, 4096, 32, 8, 14336),
+        "tiny": transformer_shape(512, 3, 192, 4, 4, 320),
+        "130m": transformer_shape(50280, 12, 768, 12, 12, 2240),
+        "370m": transformer_shape(50280, 24, 1024, 16, 16, 2944),
+        "1.4b": transformer_shape(50280, 24, 2048, 32, 32, 5760),
+        "2.8b": transformer_shape(50280, 32, 2560, 32, 32, 7168),
+        "8b": transformer_shape(128256, 32, 4096, 32, 8, 14336),
     },
     make=_make,
     modeling="transformers.models.llama.modeling_llama",

@@ -1,14 +1,31 @@
-"""The two halves of a Transformer's block as products: attention, and what follows a mixer."""
+"""A Transformer's keys in a config, and the two halves of its block as products."""
 
-__all__ = ["ATTENTION_TARGETS", "MLP_TARGETS", "attention", "gated_mlp"]
+__all__ = ["ATTENTION_TARGETS", "MLP_TARGETS", "attention", "gated_mlp", "transformer_shape"]
 
 from collections.abc import Mapping
 from typing import Any
 
+from alignmeter.architectures.base import Shape
 from alignmeter.flops import Block, Product
 
 ATTENTION_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP_TARGETS = ("gate_proj", "up_proj", "down_proj")
+
+
+def transformer_shape(
+    vocab: int, layers: int, width: int, heads: int, kv_heads: int, mlp: int
+) -> Shape:
+    """What every architecture with attention has in its config. Llama-3's vocabulary is untied."""
+    return {
+        "vocab_size": vocab,
+        "num_hidden_layers": layers,
+        "hidden_size": width,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "intermediate_size": mlp,
+        "tie_word_embeddings": vocab != 128256,
+        "max_position_embeddings": 131072,
+    }
 
 
 def attention(shape: Mapping[str, Any]) -> Block:

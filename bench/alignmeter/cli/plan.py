@@ -18,7 +18,6 @@ from alignmeter.cli.suggest import check_one, suggested
 from alignmeter.errors import InputError
 from alignmeter.records.folder import PLAN_FILE, check_writable, write_bytes
 from alignmeter.records.prediction import Fit, NotPlanned, Prediction, encode_predictions
-from alignmeter.records.record import Reason
 from alignmeter.registry import PLAN_ACCELERATOR
 from alignmeter.streams import tell
 
@@ -103,7 +102,8 @@ def _each(
     with counted("planned", len(cells)) as advance:
         for planned in cells:
             try:
-                _refuse(planned.unsupported)
+                if planned.contradiction is not None:
+                    raise NotPlannedError(planned.contradiction.text)
                 found.append(_predicted(how(planned.cell), rows, largest))
             except NotPlannedError as error:
                 not_planned.append(NotPlanned(cell=planned.cell, reason=str(error)))
@@ -125,14 +125,6 @@ def _conclude(found: Sequence[Prediction], prices: Prices | None) -> None:
     several = plans_parts(found, prices) if len(found) > 1 else ()
     context_bytes, gaps = ALLOWANCE.context_bytes, ALLOWANCE.fragmentation
     print_parts([*several, allowance_text(fragmentation=gaps, context_bytes=context_bytes)])
-
-
-def _refuse(reason: Reason | None) -> None:
-    """What contradicts itself anywhere; what only this machine lacks can be planned."""
-    from alignmeter.planner import NotPlannedError
-
-    if reason is not None and reason.code in ("excluded", "impossible"):
-        raise NotPlannedError(reason.text)
 
 
 def _chips(names: str | None) -> Mapping[str, Peak]:

@@ -12,9 +12,6 @@ from alignmeter.methods import open_method
 from alignmeter.registry import LEVERS
 from alignmeter.session.resolve import Planned, resolve_cell
 
-_CONTRADICTIONS = ("excluded", "impossible")
-
-
 def changed_cell(cell: Cell, **axes: AxisValue) -> Planned:
     """The cell with these axes changed; what followed from others follows from these."""
     own = {name: value for name, value in cell.axes().items() if not follows(cell, name)}
@@ -26,9 +23,7 @@ def lever_cells(cell: Cell) -> Iterator[tuple[str, AxisValue, Cell]]:
     seen = {cell.id}
     for axis, value in _values(cell):
         planned = changed_cell(cell, **{axis: value})
-        reason = planned.unsupported
-        impossible = reason is not None and reason.code in _CONTRADICTIONS
-        if not impossible and planned.cell.id not in seen:
+        if planned.contradiction is None and planned.cell.id not in seen:
             seen.add(planned.cell.id)
             yield axis, value, planned.cell
 

@@ -34,6 +34,8 @@ from alignmeter.worker.memory.ledger import default_owner, logged, own_residents
 from alignmeter_kernels.planning import planning
 
 _TEXT = 200
+_DEVICE = torch.device("cpu")
+"""Of the fake tensors: a build without CUDA has no fake CUDA ones."""
 
 
 class NotPlannedError(AlignmeterError):
@@ -71,8 +73,7 @@ def trace(cell: Cell, *, seed: int = 0, layers: int | None = None) -> "Traced":
     """
     accelerator = open_accelerator(cell.accelerator)
     _raise_for(unplanned(cell, accelerator) or _unpackaged(cell))
-    device = torch.device("cpu")  # of the fake tensors: a build without CUDA has no fake CUDA ones
-    log = _PlanLog(device, accelerator)
+    log = _PlanLog(_DEVICE, accelerator)
     with _refusing(log):
         return _traced(cell, seed, log, layers)
 
@@ -90,7 +91,7 @@ def _unpackaged(cell: Cell) -> str | None:
 
 
 def _traced(cell: Cell, seed: int, log: "_PlanLog", layers: int | None) -> "Traced":
-    device, accelerator = torch.device("cpu"), open_accelerator(cell.accelerator)
+    device, accelerator = _DEVICE, open_accelerator(cell.accelerator)
     method = open_method(cell.method)
     vocabulary = open_setup(cell, device, seed=seed).vocab_size
     source = _source(cell, vocabulary, seed)

@@ -49,6 +49,12 @@ class Planned:
     predicted_peak_bytes: int | None = None
     predicted_oom: Reason | None = None
 
+    @property
+    def contradiction(self) -> Reason | None:
+        """Why no machine can measure it; what only this one lacks can still be planned."""
+        reason = self.unsupported
+        return reason if reason is not None and reason.code in ("excluded", "impossible") else None
+
 
 def _check_interpreter() -> None:
     """Raise `InputError` where transformers could not be imported: it reads its docstrings."""

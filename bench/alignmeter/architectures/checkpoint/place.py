@@ -62,9 +62,9 @@ def is_there(place: Path) -> bool:
     return _is(place, Path.exists)
 
 
-def _is(place: Path, what: object) -> bool:
+def _is(place: Path, what: Callable[[Path], bool]) -> bool:
     try:
-        return bool(what(place))  # type: ignore[operator]
+        return what(place)
     except OSError:  # a name that no file system takes
         return False
 
