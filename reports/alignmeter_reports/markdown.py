@@ -12,7 +12,7 @@ from alignmeter.records.record import Record
 from alignmeter.text import counted, listed, plain
 from alignmeter.units import bytes_text
 from alignmeter_reports.cells import CellRow, layout
-from alignmeter_reports.sections.answer import Answer
+from alignmeter_reports.sections.answer import AnswerView
 from alignmeter_reports.sections.baseline import BaselineView
 from alignmeter_reports.sections.claims import ClaimRow
 from alignmeter_reports.sections.failures import Failure, failures
@@ -35,7 +35,7 @@ def report_markdown(view: View) -> str:
         ("Invalid", "| cell | device | metric | reason |", _invalid(rows)),
         *_delta_sections(view.deltas),
         ("Claims", "| claim | verdict | figure | cells |", _claims(view.claims)),
-        ("The answer", "", (_answer(answer) for answer in view.answers)),
+        ("The answer", "", _answer(view.answer)),
     )
     return text + "".join(_section(*section) for section in sections)
 
@@ -134,6 +134,14 @@ def _claims(claims: Sequence[ClaimRow]) -> Iterable[str]:
         yield _line(finding.claim.text, finding.verdict, row.figure, row.counts)
 
 
-def _answer(answer: Answer) -> str:
-    parts = "; ".join(f"{part.name} {part.text} ({part.detail})" for part in answer.parts)
-    return f"- {_text(f'{answer.question} ({answer.device}, {answer.kind}): {parts}')}\n"
+def _answer(view: AnswerView) -> Iterable[str]:
+    """A line for each question and device, its metrics below; what is not available is said."""
+    for answer in view.first:
+        yield f"- {_text(f'{answer.question} ({answer.device}, {answer.kind})')}\n"
+        for part in answer.parts:
+            if part.metric.title in view.absent:
+                continue
+            said = "; ".join([*map(str, part.sentences), *filter(None, [part.excluded])])
+            yield f"  - {_text(f'{part.metric.title}: {said}')}\n"
+    for title, why in view.absent.items():
+        yield f"- {_text(f'{title}: {why}')}\n"

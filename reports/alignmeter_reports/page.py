@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from alignmeter import __version__
 from alignmeter.analysis.intervals import Estimate
 from alignmeter.analysis.no_delta import why_no_delta
+from alignmeter.analysis.words import figure_text
 from alignmeter.records.capacity import CapacityPoint
 from alignmeter.records.reasons import REASONS
 from alignmeter.records.record import Record
@@ -21,10 +22,8 @@ from alignmeter.registry import ACCELERATORS, DELTAS
 from alignmeter.text import counted, shortened
 from alignmeter.units import bytes_text, seconds_text
 from alignmeter_reports.cells import layout
-from alignmeter_reports.sections.answer import leading
 from alignmeter_reports.sections.capacity import capacity_views
 from alignmeter_reports.sections.changes import changes_view
-from alignmeter_reports.sections.claims import figure_text
 from alignmeter_reports.sections.delta import delta_views
 from alignmeter_reports.sections.kernels import kernels_chart, kernels_rows
 from alignmeter_reports.sections.matrix import heat, helps
@@ -42,6 +41,8 @@ _LONGEST = 300
 """Characters of a text cell that the page shows; records may hold anything."""
 _MOST_MACHINES = 40
 _MOST_REFUSED = 200
+_MOST_SENTENCES = 12
+"""Of one metric of an answer."""
 
 
 def _short(text: object) -> str:
@@ -91,11 +92,16 @@ def render_page(view: View) -> str:
         reasons=REASONS,
         **_scope(view),
         headline=[method.upper() for method in DELTAS[0]],
-        no_delta="" if view.deltas else why_no_delta(view.records, DELTAS[0]),
+        most_sentences=_MOST_SENTENCES,
+        no_delta=why_no_delta(view.records, DELTAS[0]) if _no_headline(view) else "",
         deltas=delta_views(view.deltas, view.rows, view.records),
         **_charts(view),
         **_stored(view),
     )
+
+
+def _no_headline(view: View) -> bool:
+    return all((d.cell.method, d.versus.method) != DELTAS[0] for d in view.deltas)
 
 
 def _policy(script: str) -> str:
@@ -116,7 +122,6 @@ def _scope(view: View) -> dict[str, object]:
     ran = _measured(view.all_records, searches)
     kinds = {*(row.memory_kind for row in view.all_rows), *(p.memory_kind for p in searches)}
     return {
-        "leading": leading(view.answers),
         "raw": None if view.sources.raw is None else view.sources.raw.name,
         "statuses": sorted(Counter(record.status for record in view.all_records).items()),
         "machines": every[:_MOST_MACHINES],

@@ -8,6 +8,7 @@ __all__ = ["PARTS", "Delta", "deltas", "peak_counts"]
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from alignmeter.analysis.intervals import Estimate
 from alignmeter.analysis.likeness import Group, groups
 from alignmeter.analysis.pairings import pairings
 from alignmeter.cells.cell import Cell
@@ -43,7 +44,8 @@ class Delta:
     ``parts`` maps each of `PARTS` to its bytes and sums to ``bytes``; it is empty where one side
     has no ledger. Peaks are the maximum over replicates, all of one commit on one ``device``,
     which is named with its setting where there are several (`Group.where`). ``name``: the device's
-    alone. ``differing``: what else differs, in words; empty if nothing does.
+    alone. ``peaks``, ``versus_peaks``: of each replicate. ``differing``: what else differs, in
+    words; empty if nothing does.
     """
 
     cell: Cell
@@ -55,6 +57,8 @@ class Delta:
     kind: str
     parts: dict[str, int]
     replicates: int
+    peaks: tuple[int, ...]
+    versus_peaks: tuple[int, ...]
     differing: str = ""
 
     @property
@@ -70,6 +74,19 @@ class Delta:
     def share(self, count: int) -> float:
         """``count`` bytes in per cent of the second peak."""
         return 100 * count / self.versus_peak_bytes
+
+    @property
+    def ratio(self) -> Estimate:
+        """The first peak over the second; its bounds are those over all pairs of replicates.
+
+        Most often all replicates have the same bytes, and the bounds are the value.
+        """
+        return Estimate(
+            value=self.peak_bytes / self.versus_peak_bytes,
+            low=min(self.peaks) / max(self.versus_peaks),
+            high=max(self.peaks) / min(self.versus_peaks),
+            n=self.replicates,
+        )
 
     @property
     def names(self) -> tuple[str, str]:
@@ -127,6 +144,8 @@ def _delta(ours: Group, theirs: Group, differing: str) -> Delta:
         kind=other.memory.kind,
         parts=_parts(one, other),
         replicates=min(len(ours.records), len(theirs.records)),
+        peaks=tuple(map(_peak, ours.records)),
+        versus_peaks=tuple(map(_peak, theirs.records)),
         differing=differing,
     )
 

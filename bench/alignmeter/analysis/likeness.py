@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -98,7 +98,7 @@ class Group:
     records: list[Record] = field(default_factory=list)
     setting: str = ""
     alike: Alike = field(init=False, repr=False)
-    sides: dict[str, Any] = field(default_factory=dict, repr=False)
+    sides: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.alike = self.cell.without()

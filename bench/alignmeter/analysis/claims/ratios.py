@@ -21,7 +21,7 @@ from alignmeter.analysis.intervals import LEAST_REPLICATES, Estimate, outcome
 from alignmeter.analysis.likeness import Group
 from alignmeter.analysis.metrics import METRICS
 from alignmeter.analysis.pairings import Pairing, across_devices, pairings
-from alignmeter.analysis.sides import side_of
+from alignmeter.analysis.sides import ratio_of
 from alignmeter.cells.labels import cell_text
 from alignmeter.records.record import VRAM
 from alignmeter.registry import METHODS, PEFT_MODES
@@ -41,16 +41,7 @@ def metric_ratio(base: Group, other: Group, name: str) -> tuple[Estimate | None,
 
     ``name``: a key of `alignmeter.analysis.compare.METRICS`. Bytes are exact; else Welch on logs.
     """
-    metric = METRICS[name]
-    sides = side_of(base, metric), side_of(other, metric)
-    for side in sides:
-        if not side.values:
-            why = side.invalid_text if side.invalid_values else side.text or "not measured"
-            return None, why
-    kinds = sides[0].kinds | sides[1].kinds
-    if len(kinds) > 1:
-        return None, f"unlike: {' and '.join(sorted(kinds))}"
-    return metric.ratio(sides[1].values, sides[0].values), ""
+    return ratio_of(base, other, METRICS[name])
 
 
 def saves_memory(
@@ -115,7 +106,7 @@ def step_ratios(
         if found is not None:
             stance, why = _WORDS[outcome(found, METRICS[metric].minimum)]
         what = cell_text(pair.base.cell, without=(axis,))
-        rows.append(_row(pair, what, found, stance, why))
+        rows.append(_row(pair, what, found, stance, why, unit=metric))
     return rows
 
 
@@ -124,7 +115,7 @@ def _ran(pair: Pairing) -> bool:
 
 
 def _row(
-    pair: Pairing, what: str, figure: Estimate | None, stance: Stance, why: str, unit: str = "x"
+    pair: Pairing, what: str, figure: Estimate | None, stance: Stance, why: str, unit: str = ""
 ) -> Evidence:
     return Evidence(
         cells=(pair.other.cell.id, pair.base.cell.id),
@@ -220,7 +211,7 @@ def near_parity(
                     found, why = None, _LOSSES_DIFFER
                 stance, text = _parity(found, why, at_most)
                 what = f"{cell_text(other.cell)}: {other.device} against {base.device}"
-                rows.append(_row(pair, what, found, stance, text))
+                rows.append(_row(pair, what, found, stance, text, unit="time"))
     return rows
 
 
