@@ -23,7 +23,6 @@ from alignmeter.text import counted, shortened
 from alignmeter.units import bytes_text, seconds_text
 from alignmeter_reports.cells import layout
 from alignmeter_reports.sections.capacity import capacity_views
-from alignmeter_reports.sections.changes import changes_view
 from alignmeter_reports.sections.delta import delta_views
 from alignmeter_reports.sections.kernels import kernels_chart, kernels_rows
 from alignmeter_reports.sections.matrix import heat, helps
@@ -148,7 +147,6 @@ def _charts(view: View) -> dict[str, object]:
         "paretos": paretos,
         "hidden_paretos": hidden_paretos,
         "timelines": timelines,
-        "changes": changes_view(view.all_records, paths),
         "kernels": kernels,
         "kernels_chart": kernels_chart(kernels),
         "scaling": scaling_views(view.all_records),

@@ -12,6 +12,7 @@ from alignmeter.analysis.claims import findings
 from alignmeter.analysis.cost import cost_metric
 from alignmeter.analysis.delta import Delta, deltas
 from alignmeter.analysis.likeness import Group, current, groups
+from alignmeter.analysis.nights import nights
 from alignmeter.analysis.prices import Prices
 from alignmeter.records.folder import Loaded
 from alignmeter.records.record import Record
@@ -19,9 +20,11 @@ from alignmeter_reports.cells import CellRow, anchors, cell_rows, latest
 from alignmeter_reports.sections.answer import AnswerView, answer_view
 from alignmeter_reports.sections.baseline import BaselineView, baseline_view
 from alignmeter_reports.sections.bill import BillRow, bill_rows
+from alignmeter_reports.sections.changes import ChangesView, changes_view
 from alignmeter_reports.sections.claims import ClaimRow, claim_rows
 from alignmeter_reports.sections.cost import CostView, cost_view
 from alignmeter_reports.sections.failures import Failure, failures, noted
+from alignmeter_reports.sections.nights import NightsView, nights_view
 from alignmeter_reports.sections.vendors import VendorView, vendor_view
 
 MOST_CELLS = 400
@@ -61,6 +64,8 @@ class View:
     cells: list[Group]
     deltas: list[Delta]
     answer: AnswerView
+    changes: ChangesView | None
+    nights: NightsView | None
     claims: list[ClaimRow]
     cost: CostView
     bills: list[BillRow]
@@ -89,6 +94,8 @@ def gathered(sources: Sources) -> View:
     shown = {row.anchor for row in rows}
     mine = _of(group for group, row in zip(newest, all_rows, strict=True) if row.anchor in shown)
     base = sources.baseline
+    several = nights(records)
+    changes = changes_view(records, several, sources.loaded.path_of())
     asked = [] if sources.prices is None else [cost_metric(sources.prices)]
     return View(
         sources=sources,
@@ -99,6 +106,8 @@ def gathered(sources: Sources) -> View:
         cells=cells,
         drawn=mine if len(mine) <= _MOST_RECORDS else _one_each(rows, mine),
         deltas=pairs,
+        changes=changes,
+        nights=nights_view(several, changes),
         answer=answer_view(records, answers(newest, asked)),
         claims=claim_rows(claims),
         cost=cost_view(rows, cells, sources.prices),

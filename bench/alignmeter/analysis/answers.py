@@ -86,8 +86,8 @@ class Answer:
 def answers(groups: Sequence[Group], metrics: Sequence[Metric] = ()) -> list[Answer]:
     """Methods versus each other, vendors, architectures versus the Transformer, then PEFT modes.
 
-    Of each question VRAM comes first, then what was measured last, then the most pairs. ``metrics``
-    are asked after memory, time and energy.
+    Of each question VRAM comes first, then the devices in the registry's order. ``metrics`` are
+    asked after memory, time and energy.
     """
     asked = [*(METRICS[name] for name in _ASKED), *metrics]
     found = [
@@ -112,11 +112,15 @@ def _of(
     for pair in pairings(groups, axis, base, (other,)):
         if pair.base.ran and pair.other.ran:
             places[pair.other.where, _kind(pair.other)].append(pair)
-    ranked = sorted(
-        places.items(),
-        key=lambda item: (item[0][1] != VRAM, -_latest(item[1]).timestamp(), -len(item[1]), item[0])
-    )  # fmt: skip
+    ranked = sorted(places.items(), key=lambda item: (item[0][1] != VRAM, *_order(item[1])))
     return [(axis, question, device, mine) for (device, _), mine in ranked]
+
+
+def _order(pairs: Sequence[Pairing]) -> tuple[object, ...]:
+    """Devices in the registry's order; of one device the environment measured last comes first."""
+    one = pairs[0].other
+    place = _position(list(ACCELERATORS), one.cell.accelerator)
+    return place, one.device, -_latest(pairs).timestamp(), one.where
 
 
 def _kind(group: Group) -> str:
@@ -232,7 +236,7 @@ def sentences(
     for cell, figure in ratios:
         values[getattr(cell, axis)].append((cell, figure))
     found = []
-    for mine in values.values():
+    for _, mine in sorted(values.items(), key=lambda item: _place_in(axis, item[0])):
         name = _value_text(mine[0][0], axis)
         inner = f"{scope}, {name}" if scope else name
         found += sentences(mine, metric, asked=asked, subject=subject, scope=inner)
@@ -248,6 +252,14 @@ def _next_axis(cells: Sequence[Cell], asked: str) -> str:
     others = (name for name in AXES if name not in (asked, "method", *_ORDER))
     names = [name for name in ("method", *_ORDER, *others) if name != asked]
     return next(iter(varied(cells, names)), "")
+
+
+def _place_in(axis: str, value: object) -> tuple[int, str]:
+    """Values that the axis lists come in its order, others after them by name; numbers as such."""
+    choices = AXES[axis].choices
+    if isinstance(value, int):
+        return value, ""
+    return choices.index(str(value)) if value in choices else len(choices), str(value)
 
 
 def _value_text(cell: Cell, axis: str) -> str:

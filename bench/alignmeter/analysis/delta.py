@@ -3,13 +3,14 @@
 Which methods are held against each other stands in the registry: DPO and PPO first.
 """
 
-__all__ = ["PARTS", "Delta", "deltas", "peak_counts"]
+__all__ = ["PARTS", "Delta", "deltas", "newest", "peak_counts"]
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from alignmeter.analysis.intervals import Estimate
-from alignmeter.analysis.likeness import Group, groups
+from alignmeter.analysis.likeness import UNKNOWN, Group, Place, groups
 from alignmeter.analysis.pairings import pairings
 from alignmeter.cells.cell import Cell
 from alignmeter.records.record import Record
@@ -44,7 +45,7 @@ class Delta:
     ``parts`` maps each of `PARTS` to its bytes and sums to ``bytes``; it is empty where one side
     has no ledger. Peaks are the maximum over replicates, all of one commit on one ``device``,
     which is named with its setting where there are several (`Group.where`). ``name``: the device's
-    alone. ``peaks``, ``versus_peaks``: of each replicate. ``differing``: what else differs, in
+    alone; ``place``: all that the second peak is bound to. ``peaks``, ``versus_peaks``: of each replicate. ``differing``: what else differs, in
     words; empty if nothing does.
     """
 
@@ -52,6 +53,7 @@ class Delta:
     versus: Cell
     device: str
     name: str
+    place: Place
     peak_bytes: int
     versus_peak_bytes: int
     kind: str
@@ -114,6 +116,17 @@ def deltas(records: Iterable[Record], found: Iterable[Group] | None = None) -> l
     )  # fmt: skip
 
 
+def newest(rows: Sequence[Delta]) -> list[Delta]:
+    """Those of the environment in which each hardware was measured last, in their order."""
+    last: dict[object, datetime] = {}
+    for row in rows:
+        when = row.place.session or UNKNOWN
+        last[row.place.hardware] = max(when, last.get(row.place.hardware, when))
+    kept = {(r.place.hardware, r.place.environment) for r in rows
+            if (r.place.session or UNKNOWN) == last[r.place.hardware]}  # fmt: skip
+    return [row for row in rows if (row.place.hardware, row.place.environment) in kept]
+
+
 def _measured(found: Iterable[Group]) -> Iterator[Group]:
     """The groups with those of their replicates whose peak counts."""
     for group in found:
@@ -139,6 +152,7 @@ def _delta(ours: Group, theirs: Group, differing: str) -> Delta:
         versus=other.cell,
         device=theirs.where,
         name=theirs.device,
+        place=theirs.place,
         peak_bytes=_peak(one),
         versus_peak_bytes=_peak(other),
         kind=other.memory.kind,

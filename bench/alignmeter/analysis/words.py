@@ -3,7 +3,8 @@
     5.4x faster [5.1, 5.7]                  the interval excludes no change, and it is large enough
     saves 61 % [58, 63]
     equal within 3 % (-1 % to +2 %)         the whole interval is nearer than what counts
-    no clear difference (-9 % to +34 %)     the interval leaves it open
+    no clear difference (-9 % to +34 %)     the interval leaves open whether there is any
+    at the edge of 3 % (+2 % to +5 %)       or whether it is large enough to count
 
 A ratio is what is asked about over what it is held against, of one pair of like cells. Of several
 pairs there is no mean: the words give their range, and how many say it.
@@ -51,11 +52,9 @@ def percent_text(percent: float) -> str:
 
 def ratio_text(figure: Estimate, metric: Metric, subject: str = "") -> str:
     """One pair. ``subject``: what saves or needs, if it is to be named."""
-    said = outcome(figure, metric.minimum)
-    if said == "inconclusive":
-        return f"no clear difference ({_hull([figure])})"
-    if said == "equal":
-        return _equal([figure], metric)
+    kind = _kind(figure, metric)
+    if kind in _OPEN:
+        return _kind_text(kind, [figure], metric, subject)
     side = lean(figure, metric)
     if not side:
         return f"{_signed(figure.value)}, {_BARE}"
@@ -77,39 +76,54 @@ def several_text(figures: Sequence[Estimate], metric: Metric, subject: str = "")
         return ratio_text(figures[0], metric, subject)
     total, parts = len(figures), []
     for kind, mine in _kinds(figures, metric).items():
-        share = f"all {total}" if len(mine) == total else f"{len(mine)} of {total}"
+        share = _share(len(mine), total)
         parts.append(f"{_kind_text(kind, mine, metric, subject)} in {share} pairs")
     return "; ".join(parts)
 
 
+def _share(count: int, total: int) -> str:
+    """``both``, ``all 4``, ``3 of 4``."""
+    if count < total:
+        return f"{count} of {total}"
+    return "both" if total == 2 else f"all {total}"
+
+
+_KINDS = ("less", "more", "edge", "equal", "inconclusive", "not available")
+"""What can be said of a pair, in the order in which it is said."""
+_OPEN = ("edge", "equal", "inconclusive")
+
+
+def _kind(figure: Estimate, metric: Metric) -> str:
+    said = outcome(figure, metric.minimum)
+    if said == "inconclusive" and ((figure.low or 0) > 1 or (figure.high or 0) < 1):
+        return "edge"
+    return {"regressed": "more", "improved": "less"}.get(said, said)
+
+
 def _kinds(figures: Sequence[Estimate], metric: Metric) -> dict[str, list[Estimate]]:
-    """What is said of pairs -> those of which it is said, in the order in which it is said."""
-    found: dict[str, list[Estimate]] = {
-        name: [] for name in ("less", "more", "equal", "inconclusive", "not available")
-    }
-    names = {"regressed": "more", "improved": "less"}
+    """What is said of pairs -> those of which it is said."""
+    found: dict[str, list[Estimate]] = {name: [] for name in _KINDS}
     for figure in figures:
-        said = outcome(figure, metric.minimum)
-        found[names.get(said, said)].append(figure)
+        found[_kind(figure, metric)].append(figure)
     return {name: mine for name, mine in found.items() if mine}
 
 
 def _kind_text(kind: str, figures: Sequence[Estimate], metric: Metric, subject: str) -> str:
-    if kind == "equal":
-        return _equal(figures, metric)
-    if kind == "inconclusive":
-        return f"no clear difference ({_hull(figures)})"
+    least = f"{100 * metric.minimum:g} %"
+    if kind in _OPEN:
+        if kind == "equal" and all(figure.low == figure.high == 1 for figure in figures):
+            return "the same"
+        said = {
+            "edge": f"at the edge of {least}",
+            "equal": f"equal within {least}",
+            "inconclusive": "no clear difference",
+        }
+        return f"{said[kind]} ({_hull(figures)})"
     values = [figure.value for figure in figures]
     if kind == "not available":
         return f"{_signed_range(min(values), max(values))} without an interval"
     say, form = _form(figures, metric, subject)
     return form.format(_ends(values, say, " to "))
-
-
-def _equal(figures: Sequence[Estimate], metric: Metric) -> str:
-    if all(figure.low == figure.high == 1 for figure in figures):
-        return "the same"
-    return f"equal within {100 * metric.minimum:g} % ({_hull(figures)})"
 
 
 def _form(figures: Sequence[Estimate], metric: Metric, subject: str) -> tuple[_Say, str]:

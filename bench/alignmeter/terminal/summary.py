@@ -6,15 +6,20 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+from alignmeter.analysis.answers import answers
 from alignmeter.analysis.bill import bills
 from alignmeter.analysis.delta import deltas
-from alignmeter.analysis.likeness import groups
+from alignmeter.analysis.likeness import current, groups
+from alignmeter.analysis.nights import last_night, nights
 from alignmeter.analysis.no_delta import why_no_delta
+from alignmeter.analysis.unmeasured import why_nothing
 from alignmeter.records.record import Record
 from alignmeter.registry import DELTAS
 from alignmeter.terminal.agreement import agreement_parts
+from alignmeter.terminal.answers import answer_parts
 from alignmeter.terminal.bill import bill_parts
 from alignmeter.terminal.delta import delta_parts
+from alignmeter.terminal.nights import night_parts
 from alignmeter.terminal.reasons import reason_parts
 from alignmeter.terminal.scaling import scaling_parts
 from alignmeter.terminal.tables import Paragraph, Part
@@ -23,12 +28,16 @@ from alignmeter.units import seconds_text
 
 
 def summary_parts(records: Sequence[Record]) -> Iterator[Part]:
-    """A table of every pair, what kind of memory it is, and what was not measured or is invalid."""
+    """What is news, every pair with its kind of memory, and what was not measured or is invalid."""
     counts = Counter(record.status for record in records)
     yield Paragraph("  ".join(f"{status} {count}" for status, count in sorted(counts.items())))
+    for text in why_nothing(records):
+        yield Paragraph(f"nothing was measured: {text}", "red", hang=2)
     cells = groups(records)
     pairs = deltas(records, cells)
+    yield from night_parts(last_night(nights(records)))
     yield from delta_parts(pairs)
+    yield from answer_parts(answers(current(cells)))
     yield from bill_parts(bills(cells))
     yield from scaling_parts(records, cells)
     yield from reason_parts(records)
@@ -66,10 +75,11 @@ def _warmup(records: Sequence[Record]) -> Iterator[Paragraph]:
 
 def _repeatability(records: Sequence[Record]) -> Iterator[Paragraph]:
     """In how many cells all replicates gave the same losses and the same peak bytes."""
-    seen: dict[tuple[str, int, str], list[tuple[object, ...]]] = defaultdict(list)
+    seen: dict[tuple[object, ...], list[tuple[object, ...]]] = defaultdict(list)
     for r in records:
         if r.status == "ok":
-            key = r.cell.id, r.seed, r.provenance.environment_digest
+            said = r.provenance
+            key = r.cell.id, r.seed, said.environment_digest, said.commit
             seen[key].append((*r.numerics.losses, r.memory.allocated_peak_bytes))
     repeated = [results for results in seen.values() if len(results) > 1]
     if repeated:

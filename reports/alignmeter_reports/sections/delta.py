@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from alignmeter.analysis.answers import sentences
-from alignmeter.analysis.delta import PARTS, Delta
+from alignmeter.analysis.delta import PARTS, Delta, newest
 from alignmeter.analysis.metrics import METRICS
 from alignmeter.cells.axes import AXES
 from alignmeter.cells.labels import layout_text, layouts
@@ -104,7 +104,7 @@ def _view(
     deltas: Sequence[Delta], cells: Sequence[CellRow], records: Sequence[Record]
 ) -> DeltaView:
     rows = delta_rows(deltas[:_MOST_DELTAS])
-    drawn = [row.delta for row in _telling(rows)]
+    drawn = _pictured(deltas)
     less, more = deltas[0].names
     return DeltaView(
         less=less,
@@ -235,10 +235,20 @@ def _ledger_parts(ledger: dict[str, int]) -> dict[str, float]:
     return parts
 
 
+def _pictured(deltas: Sequence[Delta]) -> list[Delta]:
+    """At most six, VRAM and the default layout first, then each PEFT mode on every device."""
+    names = ("architecture", "peft")
+    ranked = sorted(
+        (delta for delta in newest(deltas) if delta.parts),
+        key=lambda d: (*_rank(d)[:-1], *(_position(n, str(getattr(d.versus, n))) for n in names)),
+    )
+    return ranked[:_MOST_CHARTS]
+
+
 def _said(deltas: Sequence[Delta]) -> list[Said]:
-    """For each device and kind of memory a sentence per layout, and more where pairs turn."""
+    """For each device's newest environment a sentence per layout, and more where pairs turn."""
     places: dict[str, dict[str, list[Delta]]] = {}
-    for delta in deltas:
+    for delta in newest(deltas):
         layouts = places.setdefault(_place(delta), {})
         layouts.setdefault(layout_text(delta.versus), []).append(delta)
     return [
