@@ -108,7 +108,7 @@ def gathered(sources: Sources) -> View:
         deltas=pairs,
         changes=changes,
         nights=nights_view(several, changes),
-        answer=answer_view(records, answers(newest, asked)),
+        answer=answer_view(records, answers(cells, asked)),
         claims=claim_rows(claims),
         cost=cost_view(rows, cells, sources.prices),
         bills=bill_rows(bills(cells), sources.prices),

@@ -5,7 +5,7 @@ clearly below and others clearly above, they are told apart by method, then by a
 mode, and by whatever else differs, until each sentence has one direction.
 """
 
-__all__ = ["Answer", "Part", "Sentence", "answers"]
+__all__ = ["Answer", "Part", "Sentence", "Told", "answers", "newest", "sentences"]
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -86,9 +86,11 @@ class Answer:
 def answers(groups: Sequence[Group], metrics: Sequence[Metric] = ()) -> list[Answer]:
     """Methods versus each other, vendors, architectures versus the Transformer, then PEFT modes.
 
-    Of each question VRAM comes first, then the devices in the registry's order. ``metrics`` are
-    asked after memory, time and energy.
+    Of each question VRAM comes first, then the devices in the registry's order. ``groups``: of
+    every night; of each pair the newest counts that has both. ``metrics`` are asked after memory,
+    time and energy.
     """
+    groups = [group for group in groups if group.ran]
     asked = [*(METRICS[name] for name in _ASKED), *metrics]
     found = [
         *(one for less, more in DELTAS
@@ -98,6 +100,17 @@ def answers(groups: Sequence[Group], metrics: Sequence[Metric] = ()) -> list[Ans
         *_modes(groups),
     ]  # fmt: skip
     return [_answer(*one, asked) for one in found]
+
+
+def newest(every: Sequence[Answer]) -> list[Answer]:
+    """Of each question and device that of the environment which was measured last, in order."""
+    last: dict[tuple[str, object], Answer] = {}
+    for answer in every:
+        key = answer.question, answer.pairs[0].other.place.hardware
+        if key not in last or answer.latest > last[key].latest:
+            last[key] = answer
+    kept = set(map(id, last.values()))
+    return [answer for answer in every if id(answer) in kept]
 
 
 _Question = tuple[str, str, str, list[Pairing]]
@@ -110,8 +123,7 @@ def _of(
     """A question for each device and kind of memory: unlike cells are never put together."""
     places: dict[tuple[str, str], list[Pairing]] = defaultdict(list)
     for pair in pairings(groups, axis, base, (other,)):
-        if pair.base.ran and pair.other.ran:
-            places[pair.other.where, _kind(pair.other)].append(pair)
+        places[pair.other.where, _kind(pair.other)].append(pair)
     ranked = sorted(places.items(), key=lambda item: (item[0][1] != VRAM, *_order(item[1])))
     return [(axis, question, device, mine) for (device, _), mine in ranked]
 
@@ -153,7 +165,7 @@ def _vendors(groups: Sequence[Group]) -> list[_Question]:
     """Each accelerator versus the first one, in the order of the registry; the newest of each."""
     order = list(ACCELERATORS)
     pairs: dict[tuple[str, str], list[Pairing]] = defaultdict(list)
-    for alike in across_devices(group for group in groups if _kind(group) == VRAM and group.ran):
+    for alike in across_devices(group for group in groups if _kind(group) == VRAM):
         newest: dict[object, Group] = {}
         for group in newest_first(alike):
             newest.setdefault(group.place.hardware, group)

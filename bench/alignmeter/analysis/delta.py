@@ -45,8 +45,8 @@ class Delta:
     ``parts`` maps each of `PARTS` to its bytes and sums to ``bytes``; it is empty where one side
     has no ledger. Peaks are the maximum over replicates, all of one commit on one ``device``,
     which is named with its setting where there are several (`Group.where`). ``name``: the device's
-    alone; ``place``: all that the second peak is bound to. ``peaks``, ``versus_peaks``: of each replicate. ``differing``: what else differs, in
-    words; empty if nothing does.
+    alone; ``place``: all that the second peak is bound to. ``peaks``, ``versus_peaks``: of each
+    replicate. ``differing``: what else differs, in words; empty if nothing does.
     """
 
     cell: Cell

@@ -21,7 +21,8 @@ from alignmeter.analysis.metrics import METRICS, Metric
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _MINUS = "\N{MINUS SIGN}"
 _DASH = "\N{EN DASH}"
-_Say = Callable[[float], str]
+_Say = Callable[[float, float], str]
+"""A ratio in digits that suit another one."""
 
 
 def lean(figure: Estimate, metric: Metric) -> int:
@@ -36,18 +37,21 @@ def lean(figure: Estimate, metric: Metric) -> int:
     return {"regressed": 1, "improved": -1}.get(said, 0)
 
 
-def factor_text(factor: float) -> str:
-    """``1.08``, ``5.4``, ``120``: a factor with two or three digits that count."""
-    if factor < 2:
-        return f"{factor:.2f}"
-    return f"{factor:.1f}" if factor < 100 else f"{factor:.0f}"
+def factor_text(factor: float, like: float | None = None) -> str:
+    """``1.08``, ``5.4``, ``120``: two or three digits that count; as many as ``like`` has."""
+    size = round(factor if like is None else like, 6)
+    digits = 2 if size < 2 else 1 if size < 100 else 0
+    return f"{factor:.{digits}f}"
 
 
-def percent_text(percent: float) -> str:
-    """``0.4``, ``61``, ``99.7``: without sign or unit; never rounded up to all of it."""
-    size = abs(percent)
+def percent_text(percent: float, like: float | None = None) -> str:
+    """``0.4``, ``61``, ``99.7``: without sign or unit, as many digits as ``like`` has.
+
+    Never rounded up to all of it.
+    """
+    size = round(abs(percent if like is None else like), 6)
     fine = size < 10 or 99 < size < 100
-    return f"{size:.1f}" if fine else f"{size:.0f}"
+    return f"{abs(percent):.1f}" if fine else f"{abs(percent):.0f}"
 
 
 def ratio_text(figure: Estimate, metric: Metric, subject: str = "") -> str:
@@ -59,12 +63,14 @@ def ratio_text(figure: Estimate, metric: Metric, subject: str = "") -> str:
     if not side:
         return f"{_signed(figure.value)}, {_BARE}"
     say, form = _form([figure], metric, subject)
-    text = form.format(say(figure.value))
+    value = figure.value
+    text = form.format(say(value, value))
     if figure.low is None or figure.high is None:
         return f"{text}, {_BARE}"
     if figure.low == figure.high:
         return text
-    return f"{text} [{_ends([figure.low, figure.high], say, ', ')}]"
+    low, high = sorted((say(figure.low, value), say(figure.high, value)), key=float)
+    return f"{text} [{low}, {high}]"
 
 
 _BARE = f"no interval below {LEAST_REPLICATES} replicates"
@@ -123,7 +129,7 @@ def _kind_text(kind: str, figures: Sequence[Estimate], metric: Metric, subject: 
     if kind == "not available":
         return f"{_signed_range(min(values), max(values))} without an interval"
     say, form = _form(figures, metric, subject)
-    return form.format(_ends(values, say, " to "))
+    return form.format(_ends(values, say))
 
 
 def _form(figures: Sequence[Estimate], metric: Metric, subject: str) -> tuple[_Say, str]:
@@ -140,22 +146,22 @@ def _form(figures: Sequence[Estimate], metric: Metric, subject: str) -> tuple[_S
     return _less, f"{who}saves {{}} %"
 
 
-def _inverse(ratio: float) -> str:
-    return factor_text(1 / ratio)
+def _inverse(ratio: float, like: float) -> str:
+    return factor_text(1 / ratio, 1 / like)
 
 
-def _less(ratio: float) -> str:
-    return percent_text(100 * (1 - ratio))
+def _less(ratio: float, like: float) -> str:
+    return percent_text(100 * (1 - ratio), 100 * (1 - like))
 
 
-def _more(ratio: float) -> str:
-    return percent_text(100 * (ratio - 1))
+def _more(ratio: float, like: float) -> str:
+    return percent_text(100 * (ratio - 1), 100 * (like - 1))
 
 
-def _ends(values: Sequence[float], say: _Say, between: str) -> str:
+def _ends(values: Sequence[float], say: _Say) -> str:
     """The least and the most as they are said, which turns the order of some; once if alike."""
-    ends = sorted((say(min(values)), say(max(values))), key=float)
-    return ends[0] if between == " to " and ends[0] == ends[1] else between.join(ends)
+    low, high = sorted((say(value, value) for value in (min(values), max(values))), key=float)
+    return low if low == high else f"{low} to {high}"
 
 
 def _signed(ratio: float) -> str:

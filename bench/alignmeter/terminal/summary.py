@@ -6,7 +6,7 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from alignmeter.analysis.answers import answers
+from alignmeter.analysis.answers import answers, newest
 from alignmeter.analysis.bill import bills
 from alignmeter.analysis.delta import deltas
 from alignmeter.analysis.likeness import current, groups
@@ -37,14 +37,14 @@ def summary_parts(records: Sequence[Record]) -> Iterator[Part]:
     pairs = deltas(records, cells)
     yield from night_parts(last_night(nights(records)))
     yield from delta_parts(pairs)
-    yield from answer_parts(answers(current(cells)))
+    yield from answer_parts(newest(answers(cells)))
     yield from bill_parts(bills(cells))
     yield from scaling_parts(records, cells)
     yield from reason_parts(records)
     yield Paragraph("")
     yield from _isolation(records)
     yield from _warmup(records)
-    yield from _repeatability(records)
+    yield from _repeatability([r for group in current(cells) for r in group.records])
     yield from agreement_parts(records)
     if not pairs:
         less, more = DELTAS[0]
@@ -75,11 +75,10 @@ def _warmup(records: Sequence[Record]) -> Iterator[Paragraph]:
 
 def _repeatability(records: Sequence[Record]) -> Iterator[Paragraph]:
     """In how many cells all replicates gave the same losses and the same peak bytes."""
-    seen: dict[tuple[object, ...], list[tuple[object, ...]]] = defaultdict(list)
+    seen: dict[tuple[str, int, str], list[tuple[object, ...]]] = defaultdict(list)
     for r in records:
         if r.status == "ok":
-            said = r.provenance
-            key = r.cell.id, r.seed, said.environment_digest, said.commit
+            key = r.cell.id, r.seed, r.provenance.environment_digest
             seen[key].append((*r.numerics.losses, r.memory.allocated_peak_bytes))
     repeated = [results for results in seen.values() if len(results) > 1]
     if repeated:

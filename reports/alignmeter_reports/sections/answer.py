@@ -5,7 +5,8 @@ __all__ = ["AnswerView", "PairRow", "answer_view"]
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alignmeter.analysis.answers import Answer
+from alignmeter.analysis.answers import Answer, newest
+from alignmeter.analysis.pairings import Pairing
 from alignmeter.analysis.unmeasured import why_nothing
 from alignmeter.analysis.words import ratio_text
 from alignmeter.cells.labels import cell_text
@@ -44,16 +45,13 @@ class AnswerView:
 
 def answer_view(records: Sequence[Record], every: Sequence[Answer]) -> AnswerView:
     """``every``: what `alignmeter.analysis.answers` found in the records."""
-    newest: dict[tuple[str, str], Answer] = {}
-    for answer in every:
-        key = answer.question, answer.pairs[0].other.device
-        if key not in newest or answer.latest > newest[key].latest:
-            newest[key] = answer
-    kept = set(map(id, newest.values()))
-    pairs = [row for answer in every for row in _rows(answer)]
+    first = newest(every)
+    kept = set(map(id, first))
+    several = len({pair.other.place.session for answer in every for pair in answer.pairs}) > 1
+    pairs = [row for answer in every for row in _rows(answer, several=several)]
     return AnswerView(
         nothing=why_nothing(records),
-        first=[answer for answer in every if id(answer) in kept],
+        first=first,
         others=[answer for answer in every if id(answer) not in kept],
         absent=_absent(every),
         metrics=[part.metric.title for part in every[0].parts] if every else [],
@@ -70,14 +68,23 @@ def _absent(every: Sequence[Answer]) -> dict[str, str]:
             if part.metric.title not in there}  # fmt: skip
 
 
-def _rows(answer: Answer) -> list[PairRow]:
+def _night(pair: Pairing, several: bool) -> str:
+    """When a pair was measured, where the pairs are of several nights."""
+    return f"measured {pair.other.latest:%Y-%m-%d}" if several else ""
+
+
+def _rows(answer: Answer, *, several: bool) -> list[PairRow]:
     return [
         PairRow(
             question=answer.question,
             device=answer.device,
             what="; ".join(
                 text
-                for text in (cell_text(pair.base.cell, without=(answer.topic,)), pair.differing)
+                for text in (
+                    cell_text(pair.base.cell, without=(answer.topic,)),
+                    pair.differing,
+                    _night(pair, several),
+                )
                 if text
             ),
             texts=[

@@ -14,8 +14,9 @@ _MOST_LINES = 30
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NightsView:
-    """``count``: nights in the report. ``standing``: the newest changes of level, in words, those
-    of one cell at one time together; ``more``: how many there are beside them. ``most``: lines that a list shows.
+    """``count``: nights in the report. ``standing``: the newest changes of level in words, those of
+    one cell at one time together; ``more``: how many there are beside them. ``most``: lines that a
+    list shows.
     """
 
     count: int

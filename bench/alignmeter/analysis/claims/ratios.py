@@ -98,9 +98,7 @@ def step_ratios(
 ) -> list[Evidence]:
     """`takes_less` of any groups: a row per pair of like cells that both ran."""
     rows = []
-    for pair in pairings(groups, axis, versus, (value,)):
-        if not _ran(pair):
-            continue
+    for pair in pairings([group for group in groups if group.ran], axis, versus, (value,)):
         found, why = metric_ratio(pair.base, pair.other, metric)
         stance: Stance = "open"
         if found is not None:
@@ -108,10 +106,6 @@ def step_ratios(
         what = cell_text(pair.base.cell, without=(axis,))
         rows.append(_row(pair, what, found, stance, why, unit=metric))
     return rows
-
-
-def _ran(pair: Pairing) -> bool:
-    return pair.base.ran and pair.other.ran
 
 
 def _row(
