@@ -13,12 +13,14 @@ def bytes_text(count: float) -> str:
         if abs(count) >= unit:
             return (
                 f"{count / unit:.3g} {name}"
-                if abs(count) < 1000 * unit
+                if abs(count) < 999.5 * unit
                 else f"{count / unit:.0f} {name}"
             )
     return f"{count:.0f} B" if 0 < abs(count) < KIB else f"{count / KIB:.3g} KiB"
 
 
 def seconds_text(seconds: float) -> str:
-    """A duration in ms below one second, in s above: ``231 ms``, ``1.25 s``."""
-    return f"{seconds * 1e3:.3g} ms" if abs(seconds) < 1 else f"{seconds:.3g} s"
+    """A duration in ms below one second, in s above: ``231 ms``, ``1.25 s``, ``1510 s``."""
+    if abs(seconds) < 0.9995:
+        return f"{seconds * 1e3:.3g} ms"
+    return f"{seconds:.3g} s" if abs(seconds) < 999.5 else f"{seconds:.0f} s"

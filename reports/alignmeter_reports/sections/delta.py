@@ -199,7 +199,9 @@ def _picture(row: DeltaRow) -> Waterfall:
 
 
 def _ledgers(records: Sequence[Record], deltas: Sequence[Delta]) -> Markup:
-    """The ledgers behind each delta, of the replicates whose peaks it has."""
+    """The ledgers behind each delta, of the replicates whose peaks it has; empty without any."""
+    if not deltas:
+        return Markup("")
     ledgers = {
         (r.cell, r.provenance.device, r.memory.allocated_peak_bytes): r.ledger
         for r in records
@@ -264,7 +266,8 @@ def _sentences(deltas: Sequence[Delta]) -> list[str]:
     found = [str(one) for one in sentences(ratios, metric, asked="method", subject=less)]
     if len(deltas) == 1:
         peak = bytes_text(deltas[0].versus_peak_bytes)
-        found[0] += f" ({bytes_text(abs(deltas[0].bytes))} of {peak})"
+        how = "of" if deltas[0].bytes >= 0 else "above"
+        found[0] += f" ({bytes_text(abs(deltas[0].bytes))} {how} {peak})"
     return found
 
 

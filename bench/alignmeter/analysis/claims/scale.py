@@ -56,5 +56,5 @@ def _count(parameters: float) -> str:
     """``2.2 million``, ``1 billion``."""
     for size, name in _PREFIXES:
         if parameters >= size:
-            return f"{parameters / size:.3g} {name}"
+            return f"{parameters / size:.4g} {name}"
     return f"{parameters:,.0f}"
