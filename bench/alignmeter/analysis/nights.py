@@ -142,8 +142,8 @@ def _changes(
     """What differs in all cells, and the verdicts that are news, the worst first."""
     try:
         comparison = compare(before, last)
-    except InputError as error:
-        return [], [plain(str(error))]
+    except InputError:
+        return [], ["no cell is like one of the night before"]
     names = {(group.cell.id, group.device): _named(group) for group in now}
     changed = [
         f"{names.get((row.cell_id, row.device), plain(row.cell_id))}: {_verdict(row)}"

@@ -75,7 +75,7 @@ def test_what_changed_since_the_night_before():
     assert (found.name, found.before) == ("2026-01-02", "2026-01-01")
     other = at(make_cell_records(close, method="sft"), hours=48)
     found = last_night(nights([*new, *old, *other]))
-    assert found.changed == ["nothing to compare: no cell of NEW is like one of BASE"]
+    assert found.changed == ["no cell is like one of the night before"]
     assert len(found.missing) == 1
 
 
