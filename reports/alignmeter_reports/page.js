@@ -89,3 +89,4 @@
   }
   document.querySelectorAll("button.copy").forEach(copyable);
 })();
+{% include "tables.js" %}

@@ -19,15 +19,16 @@ from alignmeter.records.reasons import REASONS
 from alignmeter.records.record import Record
 from alignmeter.registry import ACCELERATORS, DELTAS
 from alignmeter.text import counted, shortened
-from alignmeter.units import bytes_text, seconds_text
+from alignmeter.units import bytes_text, joules_text, seconds_text
 from alignmeter_reports.cells import layout
 from alignmeter_reports.sections.answer import leading
 from alignmeter_reports.sections.capacity import capacity_views
 from alignmeter_reports.sections.changes import changes_view
 from alignmeter_reports.sections.claims import figure_text
+from alignmeter_reports.sections.coverage import coverage
 from alignmeter_reports.sections.delta import delta_views
 from alignmeter_reports.sections.kernels import kernels_chart, kernels_rows
-from alignmeter_reports.sections.matrix import heat, helps
+from alignmeter_reports.sections.matrix import matrix_view
 from alignmeter_reports.sections.memory import memory_view
 from alignmeter_reports.sections.pareto import pareto_views
 from alignmeter_reports.sections.phases import phase_chart
@@ -68,8 +69,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "bytes": bytes_text, "seconds": seconds_text, "short": _short, "counted": counted,
-        "interval": _interval, "figure": figure_text, "ticked": _ticked,
+        "bytes": bytes_text, "joules": joules_text, "seconds": seconds_text, "short": _short,
+        "counted": counted, "interval": _interval, "figure": figure_text, "ticked": _ticked,
     }  # fmt: skip
     return environment
 
@@ -133,13 +134,13 @@ def _charts(view: View) -> dict[str, object]:
     paths = loaded.path_of()
     timelines, refused = timeline_views(view.drawn, paths)
     refused = [*loaded.refused, *refused]
-    paretos, hidden_paretos = pareto_views(view.rows)
+    paretos, hidden_paretos = pareto_views(view.rows, view.cost)
     kernels = kernels_rows(view.cells)
     return {
         "memory": memory_view(view.drawn, view.rows),
         "phase_chart": phase_chart(view.rows),
-        "heat": heat(view.rows),
-        "helps": helps(view.rows),
+        "matrix": matrix_view(view.rows, view.cost),
+        "coverage": coverage(view.all_rows),
         "paretos": paretos,
         "hidden_paretos": hidden_paretos,
         "timelines": timelines,

@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from alignmeter.text import shortened
 from alignmeter.units import GIB, MIB, bytes_text
 from alignmeter_reports.drawing.svg import INK, LARGEST, PALETTE, literal, plain, settings, svg_text
 
@@ -17,7 +16,8 @@ _TOTAL, _MORE, _LESS = PALETTE[8], PALETTE[5], PALETTE[4]
 """A peak, what PPO adds, what it saves. Each bar says it in words too."""
 _MARKERS = "os^DvPX*"
 """One per group; those beyond it are one group."""
-_LONGEST_GROUP = 20
+_GROUP = 24
+"""Characters of a line of a group's name."""
 _BAND = 0.1
 """Half width of the band about the diagonal."""
 
@@ -161,7 +161,7 @@ def _points(axes: Axes, points: Sequence[Point], unit: int) -> None:
             linewidths=0.6,
             s=34,
             zorder=3,
-            label=literal(shortened(group, _LONGEST_GROUP)),
+            label=literal(group, _GROUP),
         )
 
 
