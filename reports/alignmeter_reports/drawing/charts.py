@@ -85,7 +85,8 @@ def stacked_bars(bars: Sequence[Bar], *, title: str, axis: str, quantity: Quanti
 
 
 def _stack(axes: Axes, bars: Sequence[Bar], size: float) -> None:
-    names = dict.fromkeys(name for bar in bars for name, width in bar.parts.items() if width)
+    drawn = {name for bar in bars for name, width in bar.parts.items() if width}
+    names = dict.fromkeys(name for bar in bars for name in bar.parts if name in drawn)
     left = [0.0] * len(bars)
     for name, look in looks(names).items():
         widths = [bar.parts.get(name, 0.0) / size for bar in bars]
