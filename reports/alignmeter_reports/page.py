@@ -2,8 +2,6 @@
 
 __all__ = ["render_page"]
 
-import base64
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +11,7 @@ from markupsafe import Markup, escape
 
 from alignmeter import __version__
 from alignmeter.analysis.intervals import Estimate
+from alignmeter.analysis.likeness import Group, current
 from alignmeter.analysis.no_delta import why_no_delta
 from alignmeter.records.capacity import CapacityPoint
 from alignmeter.records.reasons import REASONS
@@ -21,12 +20,15 @@ from alignmeter.registry import ACCELERATORS, DELTAS
 from alignmeter.text import counted, shortened
 from alignmeter.units import bytes_text, joules_text, seconds_text
 from alignmeter_reports.cells import layout
+from alignmeter_reports.contents import contents
+from alignmeter_reports.script import policy, script_text
 from alignmeter_reports.sections.answer import leading
 from alignmeter_reports.sections.capacity import capacity_views
 from alignmeter_reports.sections.changes import changes_view
 from alignmeter_reports.sections.claims import figure_text
 from alignmeter_reports.sections.coverage import coverage
 from alignmeter_reports.sections.delta import delta_views
+from alignmeter_reports.sections.explore import explore_view
 from alignmeter_reports.sections.kernels import kernels_chart, kernels_rows
 from alignmeter_reports.sections.matrix import matrix_view
 from alignmeter_reports.sections.memory import memory_view
@@ -78,33 +80,29 @@ def _environment() -> Environment:
 def render_page(view: View) -> str:
     """The whole page as text; equal records give equal text."""
     environment = _environment()
-    # The newline is that behind the tag: a browser digests everything between the two tags.
-    script = "\n" + environment.get_template("page.js").render()
-    return environment.get_template("page.html.j2").render(
-        script=Markup(script),  # noqa: S704 - the package's own file, with nothing of a record
-        policy=_policy(script),
-        title=view.sources.title,
-        version=__version__,
-        view=view,
-        rows=view.rows,
-        most_cells=MOST_CELLS,
-        layout=layout,
-        reasons=REASONS,
+    script = script_text()
+    context = {
+        "title": view.sources.title,
+        "version": __version__,
+        "view": view,
+        "rows": view.rows,
+        "most_cells": MOST_CELLS,
+        "layout": layout,
+        "reasons": REASONS,
         **_scope(view),
-        headline=[method.upper() for method in DELTAS[0]],
-        no_delta="" if view.deltas else why_no_delta(view.records, DELTAS[0]),
-        deltas=delta_views(view.deltas, view.rows, view.records),
+        "headline": [method.upper() for method in DELTAS[0]],
+        "no_delta": "" if view.deltas else why_no_delta(view.records, DELTAS[0]),
+        "deltas": delta_views(view.deltas, view.rows, view.records),
         **_charts(view),
         **_stored(view),
-    )
-
-
-def _policy(script: str) -> str:
-    """What the page may do: its own script and styles, and ask for nothing, whoever wrote in it."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
-        "base-uri 'none'; form-action 'none'"
+    }
+    parts = contents(environment, context)
+    return environment.get_template("page.html.j2").render(
+        context,
+        script=Markup(script),  # noqa: S704 - the package's own files, with nothing of a record
+        policy=policy(script),
+        present=[part for part in parts if part.body],
+        missing=[part for part in parts if not part.body],
     )
 
 
@@ -141,6 +139,7 @@ def _charts(view: View) -> dict[str, object]:
         "phase_chart": phase_chart(view.rows),
         "matrix": matrix_view(view.rows, view.cost),
         "coverage": coverage(view.all_rows),
+        "explore": explore_view(view.rows, _groups(view), paths, view.cost),
         "paretos": paretos,
         "hidden_paretos": hidden_paretos,
         "timelines": timelines,
@@ -150,6 +149,13 @@ def _charts(view: View) -> dict[str, object]:
         "scaling": scaling_views(view.all_records),
         "refused": refused[:_MOST_REFUSED],
         "hidden_refused": max(0, len(refused) - _MOST_REFUSED),
+    }
+
+
+def _groups(view: View) -> dict[str, Group]:
+    """Anchor of a row -> its replicates."""
+    return {
+        row.anchor: group for row, group in zip(view.all_rows, current(view.cells), strict=True)
     }
 
 
