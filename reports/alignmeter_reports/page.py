@@ -2,8 +2,6 @@
 
 __all__ = ["render_page"]
 
-import base64
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +11,7 @@ from markupsafe import Markup, escape
 
 from alignmeter import __version__
 from alignmeter.analysis.intervals import Estimate
+from alignmeter.analysis.likeness import Group, current
 from alignmeter.analysis.no_delta import why_no_delta
 from alignmeter.analysis.words import figure_text
 from alignmeter.records.capacity import CapacityPoint
@@ -20,12 +19,16 @@ from alignmeter.records.reasons import REASONS
 from alignmeter.records.record import Record
 from alignmeter.registry import ACCELERATORS, DELTAS
 from alignmeter.text import counted, shortened
-from alignmeter.units import bytes_text, seconds_text
+from alignmeter.units import bytes_text, joules_text, seconds_text
 from alignmeter_reports.cells import layout
+from alignmeter_reports.contents import contents
+from alignmeter_reports.script import policy, script_text
 from alignmeter_reports.sections.capacity import capacity_views
+from alignmeter_reports.sections.coverage import coverage
 from alignmeter_reports.sections.delta import delta_views
+from alignmeter_reports.sections.explore import explore_view
 from alignmeter_reports.sections.kernels import kernels_chart, kernels_rows
-from alignmeter_reports.sections.matrix import heat, helps
+from alignmeter_reports.sections.matrix import matrix_view
 from alignmeter_reports.sections.memory import memory_view
 from alignmeter_reports.sections.pareto import pareto_views
 from alignmeter_reports.sections.phases import phase_chart
@@ -68,8 +71,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "bytes": bytes_text, "seconds": seconds_text, "short": _short, "counted": counted,
-        "interval": _interval, "figure": figure_text, "ticked": _ticked,
+        "bytes": bytes_text, "joules": joules_text, "seconds": seconds_text, "short": _short,
+        "counted": counted, "interval": _interval, "figure": figure_text, "ticked": _ticked,
     }  # fmt: skip
     return environment
 
@@ -77,39 +80,35 @@ def _environment() -> Environment:
 def render_page(view: View) -> str:
     """The whole page as text; equal records give equal text."""
     environment = _environment()
-    # The newline is that behind the tag: a browser digests everything between the two tags.
-    script = "\n" + environment.get_template("page.js").render()
-    return environment.get_template("page.html.j2").render(
-        script=Markup(script),  # noqa: S704 - the package's own file, with nothing of a record
-        policy=_policy(script),
-        title=view.sources.title,
-        version=__version__,
-        view=view,
-        rows=view.rows,
-        most_cells=MOST_CELLS,
-        layout=layout,
-        reasons=REASONS,
+    script = script_text()
+    context = {
+        "title": view.sources.title,
+        "version": __version__,
+        "view": view,
+        "rows": view.rows,
+        "most_cells": MOST_CELLS,
+        "layout": layout,
+        "reasons": REASONS,
         **_scope(view),
-        headline=[method.upper() for method in DELTAS[0]],
-        most_sentences=_MOST_SENTENCES,
-        no_delta=why_no_delta(view.records, DELTAS[0]) if _no_headline(view) else "",
-        deltas=delta_views(view.deltas, view.rows, view.records),
+        "headline": [method.upper() for method in DELTAS[0]],
+        "most_sentences": _MOST_SENTENCES,
+        "no_delta": why_no_delta(view.records, DELTAS[0]) if _no_headline(view) else "",
+        "deltas": delta_views(view.deltas, view.rows, view.records),
         **_charts(view),
         **_stored(view),
+    }
+    parts = contents(environment, context)
+    return environment.get_template("page.html.j2").render(
+        context,
+        script=Markup(script),  # noqa: S704 - the package's own files, with nothing of a record
+        policy=policy(script),
+        present=[part for part in parts if part.body],
+        missing=[part for part in parts if not part.body],
     )
 
 
 def _no_headline(view: View) -> bool:
     return all((d.cell.method, d.versus.method) != DELTAS[0] for d in view.deltas)
-
-
-def _policy(script: str) -> str:
-    """What the page may do: its own script and styles, and ask for nothing, whoever wrote in it."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
-        "base-uri 'none'; form-action 'none'"
-    )
 
 
 def _scope(view: View) -> dict[str, object]:
@@ -137,13 +136,14 @@ def _charts(view: View) -> dict[str, object]:
     paths = loaded.path_of()
     timelines, refused = timeline_views(view.drawn, paths)
     refused = [*loaded.refused, *refused]
-    paretos, hidden_paretos = pareto_views(view.rows)
+    paretos, hidden_paretos = pareto_views(view.rows, view.cost)
     kernels = kernels_rows(view.cells)
     return {
         "memory": memory_view(view.drawn, view.rows),
         "phase_chart": phase_chart(view.rows),
-        "heat": heat(view.rows),
-        "helps": helps(view.rows),
+        "matrix": matrix_view(view.rows, view.cost),
+        "coverage": coverage(view.all_rows),
+        "explore": explore_view(view.rows, _groups(view), paths, view.cost),
         "paretos": paretos,
         "hidden_paretos": hidden_paretos,
         "timelines": timelines,
@@ -152,6 +152,13 @@ def _charts(view: View) -> dict[str, object]:
         "scaling": scaling_views(view.all_records),
         "refused": refused[:_MOST_REFUSED],
         "hidden_refused": max(0, len(refused) - _MOST_REFUSED),
+    }
+
+
+def _groups(view: View) -> dict[str, Group]:
+    """Anchor of a row -> its replicates."""
+    return {
+        row.anchor: group for row, group in zip(view.all_rows, current(view.cells), strict=True)
     }
 
 

@@ -51,8 +51,9 @@ class View:
 
     ``records``: those of ``rows``. ``drawn``: at most one record per cell where there are very
     many. ``cells``: all replicates by cell and place. ``links``: (cell id, device) -> anchor in
-    the page. ``hidden_failures``: how many rows of failures found no room;
-    ``notes``, ``hidden_notes`` likewise.
+    the page. ``names``: cell id -> name, told apart over all rows.
+    ``hidden_failures``: how many rows of failures found no room; ``notes``, ``hidden_notes``
+    likewise.
     """
 
     sources: Sources
@@ -76,6 +77,7 @@ class View:
     notes: list[Failure]
     hidden_notes: int
     links: dict[tuple[str, str], str]
+    names: dict[str, str]
 
 
 def gathered(sources: Sources) -> View:
@@ -112,13 +114,14 @@ def gathered(sources: Sources) -> View:
         claims=claim_rows(claims),
         cost=cost_view(rows, cells, sources.prices),
         bills=bill_rows(bills(cells), sources.prices),
-        vendors=vendor_view(records, cells, sources.loaded.capacity),
+        vendors=vendor_view(records, cells, sources.loaded.capacity, sources.prices),
         baseline=None if base is None else baseline_view(records, base),
         failures=unmeasured[:_MOST_FAILURES],
         hidden_failures=max(0, len(unmeasured) - _MOST_FAILURES),
         notes=notes[:_MOST_FAILURES],
         hidden_notes=max(0, len(notes) - _MOST_FAILURES),
         links=anchors(rows),
+        names={row.cell.id: row.name for row in all_rows},
     )
 
 

@@ -185,6 +185,7 @@ def timeline_of(record, draw):
     seconds = SAMPLES / 20
     stages = (("build", 0.0, 0.3), ("warmup", 0.3, 0.5), ("timed", 0.5, 1.0))
     marks = [Mark(stage=name, start_s=seconds * a, end_s=seconds * b) for name, a, b in stages]
+    marks += _phases(record, seconds / 2)
     samples = []
     for k in range(SAMPLES):
         share = k / SAMPLES
@@ -200,6 +201,18 @@ def timeline_of(record, draw):
         }
         samples.append({"time_s": k / 20, **dict.fromkeys(FIGURE_FIELDS), **read, "throttles": ""})
     return Timeline(marks=marks, samples=samples)
+
+
+def _phases(record, start):
+    """Marks of the phases of as many steps as the timed half has room for."""
+    marks, at, step = [], start, 0
+    while at + record.timing.median_s <= 2 * start:
+        for name, phase in record.phases.items():
+            end = at + phase.median_s
+            marks.append(Mark(stage="timed", start_s=at, end_s=end, step=step, phase=name))
+            at = end
+        step += 1
+    return marks
 
 
 def later(started, number, minutes=1):

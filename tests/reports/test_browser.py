@@ -208,7 +208,7 @@ def test_nothing_is_logged_and_nothing_is_asked_for_but_the_file(opened, report)
 
 def test_a_copy_button_puts_the_command_on_the_clipboard(opened):
     page = opened(permissions=["clipboard-read", "clipboard-write"])
-    page.locator("section[aria-labelledby=repeat] summary").click()
+    page.locator("section[aria-labelledby=command] summary").click()
     button = page.locator("button.copy").first
     button.click()
     page.get_by_role("button", name="copied").wait_for()

@@ -14,11 +14,12 @@ from alignmeter.cells.axes import AXES
 from alignmeter.cells.labels import layout_text, layouts
 from alignmeter.records.record import OWNERS, VRAM, Record
 from alignmeter.registry import METHODS
-from alignmeter.units import MIB, bytes_text
+from alignmeter.units import bytes_text
 from alignmeter_reports.cells import CellRow
 from alignmeter_reports.drawing.charts import Bar, stacked_bars
 from alignmeter_reports.drawing.labels import bar_label, told_apart
 from alignmeter_reports.drawing.memory_charts import Step, waterfall
+from alignmeter_reports.drawing.scales import BYTES
 
 _MOST_DELTAS = 300
 _MOST_CHARTS = 6
@@ -221,19 +222,19 @@ def _ledgers(records: Sequence[Record], deltas: Sequence[Delta]) -> Markup:
                 bars.append(Bar(label=label, parts=_ledger_parts(ledgers[key])))
     methods = " versus ".join(deltas[0].names)
     title = f"Bytes at the peak of one step by owner, {methods}"
-    svg = stacked_bars(bars, title=title, unit="MiB at the peak of one step")
+    svg = stacked_bars(bars, title=title, axis="at the peak of one step", quantity=BYTES)
     # matplotlib writes the SVG and escapes the labels; nothing of a record gets here unescaped.
     return Markup(svg)  # noqa: S704
 
 
 def _ledger_parts(ledger: dict[str, int]) -> dict[str, float]:
-    """MiB by owner, the small ones together as ``other``."""
+    """Bytes by owner, the small ones together as ``other``."""
     parts = {
-        owner.replace("_", " "): ledger.get(f"{owner}_bytes", 0) / MIB
+        owner.replace("_", " "): float(ledger.get(f"{owner}_bytes", 0))
         for owner in OWNERS
         if owner not in _SMALL
     }
-    parts["other"] = sum(ledger.get(f"{owner}_bytes", 0) for owner in _SMALL) / MIB
+    parts["other"] = sum(ledger.get(f"{owner}_bytes", 0) for owner in _SMALL)
     return parts
 
 
