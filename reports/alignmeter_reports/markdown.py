@@ -34,6 +34,7 @@ def report_markdown(view: View) -> str:
     text = f"## {escaped(plain(title))}\n\n{_scope(loaded.records, rows)}\n\n"
     sections = (
         *_night_sections(view.nights),
+        ("Nothing was measured", "", (f"- {_text(line)}\n" for line in view.answer.nothing)),
         ("Versus the baseline", "", _changes(view.baseline)),
         ("Not measured", "| cell | device | status | replicates | reason |", _failed(newest)),
         ("Files that are not records", "", (f"- {_text(line)}\n" for line in loaded.refused)),
@@ -155,7 +156,7 @@ def _claims(claims: Sequence[ClaimRow]) -> Iterable[str]:
 
 def _answer(view: AnswerView) -> Iterable[str]:
     """A line for each question and device, its metrics below; what is not available is said."""
-    for answer in view.first:
+    for answer in (one for devices in view.first.values() for one in devices):
         yield f"- {_text(f'{answer.question} ({answer.device}, {answer.kind})')}\n"
         for part in answer.parts:
             if part.metric.title in view.absent:

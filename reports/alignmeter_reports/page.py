@@ -43,12 +43,12 @@ _LONGEST = 300
 """Characters of a text cell that the page shows; records may hold anything."""
 _MOST_MACHINES = 40
 _MOST_REFUSED = 200
-_MOST_SENTENCES = 12
+_MOST_SENTENCES = 24
 """Of one metric of an answer."""
 
 
 def _short(text: object) -> str:
-    return shortened(str(text), _LONGEST)
+    return shortened(str(text), _LONGEST).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _ticked(text: str) -> Markup:

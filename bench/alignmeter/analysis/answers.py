@@ -1,11 +1,6 @@
-"""The questions that people ask, and what like cells say: per device, and never a mean over a turn.
+"""The questions that people ask, and what like cells say of them on each device."""
 
-Of several pairs of like cells that agree in their direction the range is told. Where some are
-clearly below and others clearly above, they are told apart by method, then by architecture, by PEFT
-mode, and by whatever else differs, until each sentence has one direction.
-"""
-
-__all__ = ["Answer", "Part", "Sentence", "Told", "answers", "newest", "sentences"]
+__all__ = ["Answer", "Part", "Told", "answers", "newest"]
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,18 +11,13 @@ from alignmeter.analysis.intervals import Estimate
 from alignmeter.analysis.likeness import Group, newest_first
 from alignmeter.analysis.metrics import METRICS, Metric
 from alignmeter.analysis.pairings import Pairing, across_devices, pairings
+from alignmeter.analysis.sentences import Sentence, sentences
 from alignmeter.analysis.sides import ratio_of
-from alignmeter.analysis.words import lean, several_text
-from alignmeter.cells.axes import AXES
-from alignmeter.cells.cell import Cell
-from alignmeter.cells.labels import axis_text, varied
 from alignmeter.records.record import VRAM
 from alignmeter.registry import ACCELERATORS, ARCHITECTURES, DELTAS, PEFT_MODES
 from alignmeter.text import counted
 
 _ASKED = ("memory", "time", "energy")
-_ORDER = ("architecture", "peft")
-"""Axes by which pairs that turn are told apart, after the method and before all others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,19 +29,6 @@ class Told:
     pair: Pairing
     figure: Estimate | None
     why: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sentence:
-    """What ``pairs`` pairs say. ``scope``: which of them, empty where it is all of them."""
-
-    scope: str
-    text: str
-    pairs: int
-
-    def __str__(self) -> str:
-        """``DPO, llama: 5.4x faster [5.1, 5.7]``."""
-        return f"{self.scope}: {self.text}" if self.scope else self.text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +61,8 @@ class Answer:
 
 
 def answers(groups: Sequence[Group], metrics: Sequence[Metric] = ()) -> list[Answer]:
-    """Methods versus each other, vendors, architectures versus the Transformer, then PEFT modes.
+    """The first pair of methods, vendors, other methods, architectures versus the Transformer, and
+    PEFT modes.
 
     Of each question VRAM comes first, then the devices in the registry's order. ``groups``: of
     every night; of each pair the newest counts that has both. ``metrics`` are asked after memory,
@@ -92,13 +70,14 @@ def answers(groups: Sequence[Group], metrics: Sequence[Metric] = ()) -> list[Ans
     """
     groups = [group for group in groups if group.ran]
     asked = [*(METRICS[name] for name in _ASKED), *metrics]
+    first, *others = DELTAS
     found = [
-        *(one for less, more in DELTAS
-          for one in _of(f"{less.upper()} versus {more.upper()}", "method", groups, more, less)),
+        *_methods(groups, *first),
         *_vendors(groups),
+        *(one for pair in others for one in _methods(groups, *pair)),
         *_architectures(groups),
         *_modes(groups),
-    ]  # fmt: skip
+    ]
     return [_answer(*one, asked) for one in found]
 
 
@@ -141,6 +120,10 @@ def _kind(group: Group) -> str:
 
 def _latest(pairs: Iterable[Pairing]) -> datetime:
     return max(max(pair.base.latest, pair.other.latest) for pair in pairs)
+
+
+def _methods(groups: Sequence[Group], less: str, more: str) -> list[_Question]:
+    return _of(f"{less.upper()} versus {more.upper()}", "method", groups, more, less)
 
 
 def _architectures(groups: Sequence[Group]) -> list[_Question]:
@@ -224,56 +207,3 @@ def _excluded(told: Sequence[Told]) -> str:
     if count == len(told):
         return f"not available: {why}{more}"
     return f"{count} of {counted(len(told), 'pair')} excluded: {why}{more}"
-
-
-def sentences(
-    ratios: Sequence[tuple[Cell, Estimate]],
-    metric: Metric,
-    *,
-    asked: str,
-    subject: str = "",
-    scope: str = "",
-) -> list[Sentence]:
-    """One for all where none of them turns, else one for each value of the first axis that varies.
-
-    ``ratios``: the cell that each is about, and the ratio. ``asked``: the axis in question, by
-    which they are not told apart. ``subject``: what saves or needs, if the sentence is to name it.
-    """
-    figures = [figure for _, figure in ratios]
-    axis = _next_axis([cell for cell, _ in ratios], asked) if _turns(figures, metric) else ""
-    if not axis:
-        text = several_text(figures, metric, subject)
-        return [Sentence(scope=scope, text=text, pairs=len(figures))]
-    values: dict[object, list[tuple[Cell, Estimate]]] = defaultdict(list)
-    for cell, figure in ratios:
-        values[getattr(cell, axis)].append((cell, figure))
-    found = []
-    for _, mine in sorted(values.items(), key=lambda item: _place_in(axis, item[0])):
-        name = _value_text(mine[0][0], axis)
-        inner = f"{scope}, {name}" if scope else name
-        found += sentences(mine, metric, asked=asked, subject=subject, scope=inner)
-    return found
-
-
-def _turns(figures: Iterable[Estimate], metric: Metric) -> bool:
-    return {-1, 1} <= {lean(figure, metric) for figure in figures}
-
-
-def _next_axis(cells: Sequence[Cell], asked: str) -> str:
-    """The first axis in which they differ; empty where there is none."""
-    others = (name for name in AXES if name not in (asked, "method", *_ORDER))
-    names = [name for name in ("method", *_ORDER, *others) if name != asked]
-    return next(iter(varied(cells, names)), "")
-
-
-def _place_in(axis: str, value: object) -> tuple[int, str]:
-    """Values that the axis lists come in its order, others after them by name; numbers as such."""
-    choices = AXES[axis].choices
-    if isinstance(value, int):
-        return value, ""
-    return choices.index(str(value)) if value in choices else len(choices), str(value)
-
-
-def _value_text(cell: Cell, axis: str) -> str:
-    text = axis_text(cell, axis)
-    return text.upper() if axis == "method" else text

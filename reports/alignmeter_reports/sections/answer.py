@@ -28,15 +28,14 @@ class PairRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerView:
-    """``nothing``: why there is no figure at all. ``first``: of each question the first answer on
-    each device's newest environment; ``others``: the rest. ``absent``: metrics that no answer has,
-    with the reason; their parts say nothing. ``metrics``: titles of ``pairs``' texts. ``hidden``:
-    pairs that found no room.
+    """``nothing``: why there is no figure at all. ``first``: question -> the answer on each device,
+    in its newest environment; ``others``: the rest. ``absent``: metrics that no answer has, with
+    the reason. ``metrics``: titles of ``pairs``' texts. ``hidden``: pairs that found no room.
     """
 
     nothing: list[str]
-    first: list[Answer]
-    others: list[Answer]
+    first: dict[str, list[Answer]]
+    others: dict[str, list[Answer]]
     absent: dict[str, str]
     metrics: list[str]
     pairs: list[PairRow]
@@ -51,13 +50,20 @@ def answer_view(records: Sequence[Record], every: Sequence[Answer]) -> AnswerVie
     pairs = [row for answer in every for row in _rows(answer, several=several)]
     return AnswerView(
         nothing=why_nothing(records),
-        first=first,
-        others=[answer for answer in every if id(answer) not in kept],
+        first=_by_question(first),
+        others=_by_question([answer for answer in every if id(answer) not in kept]),
         absent=_absent(every),
         metrics=[part.metric.title for part in every[0].parts] if every else [],
         pairs=pairs[:_MOST_PAIRS],
         hidden=max(0, len(pairs) - _MOST_PAIRS),
     )
+
+
+def _by_question(every: Sequence[Answer]) -> dict[str, list[Answer]]:
+    found: dict[str, list[Answer]] = {}
+    for answer in every:
+        found.setdefault(answer.question, []).append(answer)
+    return found
 
 
 def _absent(every: Sequence[Answer]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from alignmeter.analysis.history import (
 from alignmeter.analysis.history.settings import differences
 from alignmeter.analysis.history.words import (
     differences_text,
-    head_text,
+    node_text,
     others_text,
     scope_text,
 )
@@ -35,6 +35,8 @@ from alignmeter.records.record import Record
 from alignmeter.text import plain as printable
 from alignmeter_reports.drawing.svg import INK, LARGEST, PALETTE, literal, plain, settings, svg_text
 
+_METRICS = ("time", "memory", "energy")
+"""Tokens per s are made of the same times, and would tell each change twice."""
 _LEAST_RUNS = 3
 _MOST_DRAWN = 12
 """Lines that changed, and as many that did not."""
@@ -47,14 +49,15 @@ _MEASURED_WITH = ("driver", "runtime")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChangeView:
-    """One change in words, with its figures as text. ``what``: the cell's difference to others."""
+    """One change in words. ``head``: the run and the one before it; ``what``: the cell; ``text``:
+    the figures; ``reasons``: what else differs, and which machines changed.
+    """
 
     change: ChangePoint
-    what: str
     head: str
+    what: str
     text: str
-    differences: str
-    scope: str
+    reasons: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,14 +95,14 @@ def changes_view(
     runs = _runs(nights, paths)
     if len(runs) < _LEAST_RUNS:
         return None
-    lines = series((name, record) for name, mine in runs.items() for record in mine)
+    pairs = ((name, record) for name, mine in runs.items() for record in mine)
+    lines = series(pairs, _METRICS)
     changes = sorted(change_points(lines), key=lambda c: c.started, reverse=True)
     cells = {record.cell.id: record.cell for record in records}
     newest = {_line(change): number for number, change in reversed([*enumerate(changes)])}
     changed = sorted((line for line in lines if _line(line) in newest),
                      key=lambda line: newest[_line(line)])  # fmt: skip
-    calm = [line for line in lines if METRICS[line.metric].speed and not
-            METRICS[line.metric].higher_is_better and _line(line) not in newest
+    calm = [line for line in lines if METRICS[line.metric].speed and _line(line) not in newest
             and len(line.points) >= _LEAST_RUNS]  # fmt: skip
     several = len({line.node for line in lines}) > 1
     drawn = changed[:_MOST_DRAWN], calm[:_MOST_DRAWN]
@@ -138,13 +141,15 @@ def _view(change: ChangePoint, cells: Mapping[str, Cell], *, several: bool) -> C
     bounds = "" if metric.exact else f" [{_bounds(change)}]"
     levels = f"{metric.text(change.before.value)} to {metric.text(change.after.value)}"
     text = f"{metric.title} {sign}{percent_text(change.effect_percent)} %{bounds}, {levels}"
+    told = list(differences_text(change))
+    if several:
+        told.insert(0, f"on {node_text(change.node)}")
     return ChangeView(
         change=change,
         what=_named(change.cell_id, cells),
-        head=head_text(change, several=several),
+        head=printable(f"{change.run}, after {change.run_before}"),
         text=printable(text),
-        differences="; ".join(differences_text(change)),
-        scope=scope_text(change, several=several),
+        reasons="; ".join(filter(None, [scope_text(change, several=several), *told])),
     )
 
 

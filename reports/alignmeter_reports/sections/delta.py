@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from alignmeter.analysis.answers import sentences
 from alignmeter.analysis.delta import PARTS, Delta, newest
 from alignmeter.analysis.metrics import METRICS
+from alignmeter.analysis.sentences import sentences
 from alignmeter.cells.axes import AXES
 from alignmeter.cells.labels import layout_text, layouts
 from alignmeter.records.record import OWNERS, VRAM, Record
@@ -239,25 +239,31 @@ def _ledger_parts(ledger: dict[str, int]) -> dict[str, float]:
 
 
 def _pictured(deltas: Sequence[Delta]) -> list[Delta]:
-    """At most six, VRAM and the default layout first, then each PEFT mode on every device."""
+    """At most six: VRAM and the default layout first, each PEFT mode once on every device."""
     names = ("architecture", "peft")
     ranked = sorted(
         (delta for delta in newest(deltas) if delta.parts),
         key=lambda d: (*_rank(d)[:-1], *(_position(n, str(getattr(d.versus, n))) for n in names)),
     )
-    return ranked[:_MOST_CHARTS]
+    firsts: dict[tuple[str, ...], Delta] = {}
+    for delta in ranked:
+        firsts.setdefault((delta.device, *(str(getattr(delta.versus, n)) for n in names)), delta)
+    drawn = list(firsts.values())
+    return [*drawn, *(delta for delta in ranked if delta not in drawn)][:_MOST_CHARTS]
 
 
 def _said(deltas: Sequence[Delta]) -> list[Said]:
     """For each device's newest environment a sentence per layout, and more where pairs turn."""
     places: dict[str, dict[str, list[Delta]]] = {}
     for delta in newest(deltas):
-        layouts = places.setdefault(_place(delta), {})
-        layouts.setdefault(layout_text(delta.versus), []).append(delta)
+        mine = places.setdefault(_place(delta), {})
+        mine.setdefault(layout_text(delta.versus), []).append(delta)
+    order = [*layouts(deltas[0].versus.method), *(layout_text(d.versus) for d in deltas)]
     return [
-        Said(place=place, layouts={name: _sentences(mine) for name, mine in layouts.items()})
-        for place, layouts in places.items()
-    ]
+        Said(place=place, layouts={name: _sentences(found[name])
+                                   for name in sorted(found, key=order.index)})
+        for place, found in places.items()
+    ]  # fmt: skip
 
 
 def _sentences(deltas: Sequence[Delta]) -> list[str]:
