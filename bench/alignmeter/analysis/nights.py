@@ -16,6 +16,7 @@ from alignmeter.analysis.compare.words import effect_text, figure_text, interval
 from alignmeter.analysis.likeness import Group, groups, sessions
 from alignmeter.analysis.metrics import METRICS
 from alignmeter.analysis.sides import side_of
+from alignmeter.cells.cell import Cell
 from alignmeter.cells.labels import cell_text
 from alignmeter.errors import InputError
 from alignmeter.records.record import Record
@@ -89,7 +90,7 @@ def last_night(found: Sequence[Night]) -> LastNight | None:
     now, then = groups(last.records), groups(before.records)
     tried = {_key(group) for group in now}
     measured_then = {_key(group) for group in then if group.ran}
-    long_ago = {_key(g) for night in found[:-2] for g in groups(night.records) if g.ran}
+    long_ago = _measured(record for night in found[:-2] for record in night.records)
     differences, changed = _changes(before.records, last.records, now)
     return LastNight(
         name=last.name,
@@ -107,6 +108,18 @@ def last_night(found: Sequence[Night]) -> LastNight | None:
 def _key(group: Group) -> tuple[object, ...]:
     """A cell on a kind of hardware; what a dead worker does not know of it is left out."""
     return group.alike, group.device
+
+
+def _measured(records: Iterable[Record]) -> set[tuple[object, ...]]:
+    """The same of records; cells that many of them share are looked at once."""
+    known: dict[Cell, object] = {}
+    found = set()
+    for record in records:
+        if record.status == "ok":
+            if record.cell not in known:
+                known[record.cell] = record.cell.without()
+            found.add((known[record.cell], record.provenance.device))
+    return found
 
 
 def _named(group: Group) -> str:
