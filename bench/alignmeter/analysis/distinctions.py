@@ -2,7 +2,8 @@
 
 __all__ = ["distinctions"]
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from alignmeter.records.record import Provenance
 
@@ -17,31 +18,55 @@ _MOST = 3
 """Fields of an environment that are named, the driver's first."""
 
 
-def distinctions(settings: Sequence[Mapping[str, object]], said: Sequence[Provenance]) -> list[str]:
+class Setting(Protocol):
+    """What a figure is bound to that does not change from night to night; ``None``: not known."""
+
+    @property
+    def form_factor(self) -> str | None:
+        """SXM, PCIe and so on."""
+
+    @property
+    def partition(self) -> str | None:
+        """Of a device that is divided."""
+
+    @property
+    def power_cap_w(self) -> int | None:
+        """In W."""
+
+    @property
+    def threads(self) -> int | None:
+        """Of a CPU."""
+
+    @property
+    def environment(self) -> str | None:
+        """Digest of versions, driver and variables."""
+
+
+def distinctions(settings: Sequence[Setting], said: Sequence[Provenance]) -> list[str]:
     """For each setting of one device the words in which it differs from the others.
 
     ``said``: what a replicate of each says of where it was measured. An environment is told by the
     driver, the runtime and the versions that differ, and by its digest where these are all alike.
     """
     differing = [
-        name for name in _WORDS if len({setting[name] for setting in settings} - {None}) > 1
+        name for name in _WORDS if len({getattr(one, name) for one in settings} - {None}) > 1
     ]
     environments = _environments(settings, said)
     texts = []
     for setting in settings:
-        known = ((name, setting[name]) for name in differing)
+        known = ((name, getattr(setting, name)) for name in differing)
         words = [_WORDS[name].format(value) for name, value in known if value is not None]
-        texts.append(", ".join([*words, *environments.get(setting["environment"], ())]))
+        texts.append(", ".join([*words, *environments.get(setting.environment, ())]))
     return texts
 
 
 def _environments(
-    settings: Sequence[Mapping[str, object]], said: Sequence[Provenance]
+    settings: Sequence[Setting], said: Sequence[Provenance]
 ) -> dict[object, list[str]]:
     """Digest -> its words; empty where there is one environment."""
     found: dict[object, dict[str, str]] = {}
     for setting, place in zip(settings, said, strict=True):
-        digest = setting["environment"]
+        digest = setting.environment
         if digest is not None and not found.get(digest):
             found[digest] = _fields(place)
     if len(found) < 2:

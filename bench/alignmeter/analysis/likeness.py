@@ -166,8 +166,8 @@ def _tell_apart(found: Iterable[Group]) -> None:
     for group in found:
         by_device[group.place.device].append(group)
     for alike in by_device.values():
-        settings = [group.place._asdict() for group in alike]
-        texts = distinctions(settings, [group.records[0].provenance for group in alike])
+        said = [group.records[0].provenance for group in alike]
+        texts = distinctions([group.place for group in alike], said)
         for group, text in zip(alike, texts, strict=True):
             group.setting = text
 

@@ -113,7 +113,7 @@ def _key(group: Group) -> tuple[object, ...]:
 def _measured(records: Iterable[Record]) -> set[tuple[object, ...]]:
     """The same of records; cells that many of them share are looked at once."""
     known: dict[Cell, object] = {}
-    found = set()
+    found: set[tuple[object, ...]] = set()
     for record in records:
         if record.status == "ok":
             if record.cell not in known:
