@@ -170,10 +170,10 @@ def test_failed_cells_and_refused_files_do_not_vanish(tmp_path):
     reason = Reason(code="out_of_memory", text="tried to allocate 9 GiB")
     failed = make_record(status="oom", reason=reason, peft="lora")
     _, page, rows = report(tmp_path, [*pair(), failed], ["x.json: not an alignmeter record"])
-    (row,) = [row for row in page.rows if len(row) == 4 and row[2] == "oom"]
+    (row,) = [row for row in page.rows if len(row) == 5 and row[3] == "oom"]
     assert row[0] == failed.cell.id
     known = "out_of_memory an allocation failed. tried to allocate 9 GiB. What helps: "
-    assert row[3].startswith(known)
+    assert row[4].startswith(known)
     assert "x.json: not an alignmeter record" in page.text
     assert [r["reason_code"] for r in rows if r["status"] == "oom"] == ["out_of_memory"]
 
@@ -290,7 +290,7 @@ def test_the_page_is_one_file_and_the_same_each_time(tmp_path):
 def test_a_report_of_one_failed_record(tmp_path):
     reason = Reason(code="timeout", text="t")
     _, page, rows = report(tmp_path, [make_record(status="timeout", reason=reason)])
-    assert "No delta" in page.text
+    assert "Nothing was measured." in page.text
     assert len(rows) == 1
 
 
@@ -334,6 +334,6 @@ def test_replicates_that_fail_alike_are_one_row(tmp_path):
     reason = Reason(code="timeout", text="after 600 s")
     failed = [make_record(status="timeout", reason=reason, replicate=k) for k in range(8)]
     _, page, _ = report(tmp_path, failed[:3])
-    assert [row[1] for row in page.rows if len(row) == 4 and row[2] == "timeout"] == ["0, 1, 2"]
+    assert [row[2] for row in page.rows if len(row) == 5 and row[3] == "timeout"] == ["0, 1, 2"]
     _, page, _ = report(tmp_path, failed)
-    assert "8 replicates" in [row[1] for row in page.rows if len(row) == 4]
+    assert "8 replicates" in [row[2] for row in page.rows if len(row) == 5]

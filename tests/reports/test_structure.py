@@ -10,7 +10,7 @@ import pytest
 from made_cells import make_cell_records
 from msgspec.structs import replace
 
-from alignmeter.analysis import delta
+from alignmeter.analysis import answers, delta
 from alignmeter.analysis.likeness import groups
 from alignmeter.records.folder import Loaded
 from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES
@@ -104,7 +104,7 @@ def test_a_record_of_a_later_version_is_shown(tmp_path):
 
 def test_a_second_pair_of_methods_is_shown_under_its_own_names(tmp_path, monkeypatch):
     """A row of `DELTAS` is enough: no table calls SFT what it is not."""
-    for module in (delta, cost):
+    for module in (delta, cost, answers):
         monkeypatch.setattr(module, "DELTAS", (("dpo", "ppo"), ("sft", "ppo")))
     records = [
         record
@@ -123,7 +123,7 @@ def test_a_second_pair_of_methods_is_shown_under_its_own_names(tmp_path, monkeyp
     for less, percent in (("DPO", "25.0 %"), ("SFT", "50.0 %")):
         assert f"From {less}'s peak to PPO's" in page
         assert f"What 1000 optimisation steps of {less} save over PPO's" in page
-        assert f"{less} saves " in page
+        assert f"<h4>{less} versus PPO</h4>" in page
         assert f"### {less} versus PPO, peak memory" in text
         assert f"{less} versus PPO: peak memory of one step" in shown
         assert f"what {less} saves of PPO's peak" in shown

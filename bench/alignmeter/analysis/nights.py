@@ -7,7 +7,7 @@ A night is what was measured together, on whatever machines and commits: session
 __all__ = ["LastNight", "Night", "last_night", "nights"]
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,7 +17,7 @@ from alignmeter.analysis.likeness import Group, groups, sessions
 from alignmeter.analysis.metrics import METRICS
 from alignmeter.analysis.sides import side_of
 from alignmeter.cells.cell import Cell
-from alignmeter.cells.labels import cell_text
+from alignmeter.cells.naming import Naming
 from alignmeter.errors import InputError
 from alignmeter.records.record import Record
 from alignmeter.text import counted, plain
@@ -91,16 +91,17 @@ def last_night(found: Sequence[Night]) -> LastNight | None:
     tried = {_key(group) for group in now}
     measured_then = {_key(group) for group in then if group.ran}
     long_ago = _measured(record for night in found[:-2] for record in night.records)
-    differences, changed = _changes(before.records, last.records, now)
+    name = _names(found)
+    differences, changed = _changes(before.records, last.records, now, name)
     return LastNight(
         name=last.name,
         before=before.name,
         scope=_scope(last, now),
         differences=differences,
         changed=changed,
-        missing=[_named(group) for group in then if group.ran and _key(group) not in tried],
-        failed=[f"{_named(group)}: {_why(group)}" for group in now if not group.ran],
-        invalid=[line for group in now for line in _invalid(group)],
+        missing=[name(group) for group in then if group.ran and _key(group) not in tried],
+        failed=[f"{name(group)}: {_why(group)}" for group in now if not group.ran],
+        invalid=[line for group in now for line in _invalid(group, name)],
         earlier=len(long_ago - measured_then - tried),
     )
 
@@ -122,8 +123,17 @@ def _measured(records: Iterable[Record]) -> set[tuple[object, ...]]:
     return found
 
 
-def _named(group: Group) -> str:
-    return plain(f"{cell_text(group.cell)} on {group.device or 'an unknown device'}")
+_Name = Callable[[Group], str]
+
+
+def _names(found: Sequence[Night]) -> _Name:
+    """What each cell is called among those of all nights, and its device."""
+    names = Naming({record.cell for night in found for record in night.records})
+
+    def name(group: Group) -> str:
+        return plain(f"{names.of(group.cell)} on {group.device or 'an unknown device'}")
+
+    return name
 
 
 def _scope(night: Night, found: Sequence[Group]) -> str:
@@ -141,23 +151,23 @@ def _why(group: Group) -> str:
     return plain(f"{said} replicates" + (f": {text}" if text else ""))
 
 
-def _invalid(group: Group) -> Iterable[str]:
+def _invalid(group: Group, name: _Name) -> Iterable[str]:
     """A line for each metric of which a replicate's figure is invalid."""
-    for name in _JUDGED:
-        side = side_of(group, METRICS[name])
+    for metric in (METRICS[judged] for judged in _JUDGED):
+        side = side_of(group, metric)
         if side.invalid_values:
-            yield plain(f"{_named(group)}: {METRICS[name].title}, {side.invalid_text}")
+            yield plain(f"{name(group)}: {metric.title}, {side.invalid_text}")
 
 
 def _changes(
-    before: Sequence[Record], last: Sequence[Record], now: Iterable[Group]
+    before: Sequence[Record], last: Sequence[Record], now: Iterable[Group], name: _Name
 ) -> tuple[list[str], list[str]]:
     """What differs in all cells, and the verdicts that are news, the worst first."""
     try:
         comparison = compare(before, last)
     except InputError:
         return [], ["no cell is like one of the night before"]
-    names = {(group.cell.id, group.device): _named(group) for group in now}
+    names = {(group.cell.id, group.device): name(group) for group in now}
     changed = [
         f"{names.get((row.cell_id, row.device), plain(row.cell_id))}: {_verdict(row)}"
         for row in comparison.rows

@@ -29,8 +29,7 @@ from alignmeter.analysis.history.words import (
 from alignmeter.analysis.metrics import METRICS, Metric
 from alignmeter.analysis.nights import Night
 from alignmeter.analysis.words import percent_text
-from alignmeter.cells.cell import Cell
-from alignmeter.cells.labels import cell_text
+from alignmeter.cells.naming import Naming
 from alignmeter.records.record import Record
 from alignmeter.text import plain as printable
 from alignmeter_reports.drawing.svg import INK, LARGEST, PALETTE, literal, plain, settings, svg_text
@@ -99,6 +98,8 @@ def changes_view(
     lines = series(pairs, _METRICS)
     changes = sorted(change_points(lines), key=lambda c: c.started, reverse=True)
     cells = {record.cell.id: record.cell for record in records}
+    naming = Naming(cells.values())
+    names = {cell_id: naming.of(cell) for cell_id, cell in cells.items()}
     newest = {_line(change): number for number, change in reversed([*enumerate(changes)])}
     changed = sorted((line for line in lines if _line(line) in newest),
                      key=lambda line: newest[_line(line)])  # fmt: skip
@@ -109,10 +110,10 @@ def changes_view(
     return ChangesView(
         runs=len(runs),
         series=len(lines),
-        changed=[_trend(line, changes_of(line, changes), cells) for line in drawn[0]],
-        calm=[_trend(line, [], cells) for line in drawn[1]],
+        changed=[_trend(line, changes_of(line, changes), names) for line in drawn[0]],
+        calm=[_trend(line, [], names) for line in drawn[1]],
         hidden_lines=len(changed) + len(calm) - sum(map(len, drawn)),
-        changes=[_view(change, cells, several=several) for change in changes[:_MOST_LISTED]],
+        changes=[_view(change, names, several=several) for change in changes[:_MOST_LISTED]],
         hidden=max(0, len(changes) - _MOST_LISTED),
     )
 
@@ -135,7 +136,7 @@ def _runs(nights: Sequence[Night], paths: Mapping[int, Path]) -> dict[str, list[
     return found
 
 
-def _view(change: ChangePoint, cells: Mapping[str, Cell], *, several: bool) -> ChangeView:
+def _view(change: ChangePoint, names: Mapping[str, str], *, several: bool) -> ChangeView:
     metric = METRICS[change.metric]
     sign = "+" if change.ratio > 1 else _MINUS
     bounds = "" if metric.exact else f" [{_bounds(change)}]"
@@ -146,7 +147,7 @@ def _view(change: ChangePoint, cells: Mapping[str, Cell], *, several: bool) -> C
         told.insert(0, f"on {node_text(change.node)}")
     return ChangeView(
         change=change,
-        what=_named(change.cell_id, cells),
+        what=printable(names.get(change.cell_id, change.cell_id)),
         head=printable(f"{change.run}, after {change.run_before}"),
         text=printable(text),
         reasons="; ".join(filter(None, [scope_text(change, several=several), *told])),
@@ -159,12 +160,8 @@ def _bounds(change: ChangePoint) -> str:
     )
 
 
-def _named(cell_id: str, cells: Mapping[str, Cell]) -> str:
-    return printable(cell_text(cells[cell_id]) if cell_id in cells else cell_id)
-
-
-def _trend(line: Series, changes: Sequence[ChangePoint], cells: Mapping[str, Cell]) -> Trend:
-    caption = f"{METRICS[line.metric].title}: {_named(line.cell_id, cells)}"
+def _trend(line: Series, changes: Sequence[ChangePoint], names: Mapping[str, str]) -> Trend:
+    caption = f"{METRICS[line.metric].title}: {names.get(line.cell_id, line.cell_id)}"
     points = [point for point in line.points if 1 / LARGEST < point.value < LARGEST]
     marks = [(i, text) for i in range(1, len(points)) if (text := _mark(points[i - 1], points[i]))]
     return Trend(

@@ -17,7 +17,7 @@ from alignmeter.analysis.cost import (
 )
 from alignmeter.analysis.likeness import Group
 from alignmeter.analysis.prices import Prices
-from alignmeter.cells.labels import cell_text
+from alignmeter.cells.naming import Naming
 from alignmeter.registry import DELTAS
 from alignmeter.text import counted
 from alignmeter_reports.cells import CellRow
@@ -91,10 +91,11 @@ def _headline(costs: Sequence[CostRow], currency: str) -> list[str]:
         if cost.money.per_million is not None and "money" not in cost.invalid:
             mine = devices.setdefault(cost.row.device, [])
             mine.append((cost.money.per_million, cost))
+    names = Naming(cost.row.cell for cost in costs)
     lines = []
     for device, found in devices.items():
         ranked = sorted(found, key=lambda pair: (pair[0], pair[1].row.anchor))
-        ends = [f"{money:.3g} {currency} ({cell_text(cost.row.cell)})"
+        ends = [f"{money:.3g} {currency} ({names.of(cost.row.cell)})"
                 for money, cost in (ranked[0], ranked[-1])]  # fmt: skip
         said = " to ".join(ends) if len(ranked) > 1 else ends[0]
         lines.append(f"{device}: {said}, over {counted(len(ranked), 'cell')} with valid figures")

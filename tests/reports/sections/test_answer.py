@@ -73,7 +73,7 @@ def test_the_delta_is_the_first_card_on_each_device_by_layout_and_stands_once(pa
 def test_cost_stands_in_the_headline_and_in_the_answers(page):
     """256 tokens a step: 1 s at 3.6 an hour is 3.91 for a million, 0.5 s at 1.8 a quarter of it."""
     text = section(page[0], "answer")
-    assert "NVIDIA H100 80GB HBM3: 3.91 EUR (dpo, llama, tiny, full, T 64, B 2) to 7.81 EUR" in text
+    assert "NVIDIA H100 80GB HBM3: 3.91 EUR (DPO llama full) to 7.81 EUR" in text
     assert "AMD Instinct MI300X: 0.977 EUR" in text
     assert "cost per million trained tokens saves 75 % [75, 75]" not in text
     assert "cost per million trained tokens saves 75 % in all 3 pairs" in text

@@ -111,7 +111,7 @@ def test_a_level_that_changed_is_drawn_and_told(tmp_path):
     write_report(loaded, tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
     assert "What changed over the runs" in page
-    assert "since 2026-03-08: dpo, llama, tiny, full" in page
+    assert "since 2026-03-08: DPO llama full: regressed, step time +10" in page
 
 
 def test_nothing_is_listed_where_nothing_changed(tmp_path):

@@ -39,11 +39,13 @@ def test_last_night_comes_first_with_what_is_news(fourteen):
     assert f"Last night: {date} " in first
     assert f"the latest of {NIGHTS} nights" in first
     assert "Changed: nothing" in first
-    assert f"Missing: 1 {', '.join(MISSING[:2])}, 1.4b, {MISSING[2]}, T 1024, B 4 on" in first
-    assert f"Not measured: 1 {', '.join(OUT_OF_MEMORY[:2])}, 1.4b, {OUT_OF_MEMORY[2]}" in first
+    assert "Missing: 1 SFT mamba LoRA on NVIDIA H200" in first
+    assert "Not measured: 1 PPO llama full" in first
     assert "out_of_memory in 3 of 3 replicates" in first
-    assert re.search(r"Invalid: 1 grpo, .* step time, host_loaded in 3 of 3 replicates", first)
-    assert f"since 2026-03-09: {', '.join(SLOWER[:2])}, 1.4b, {SLOWER[2]}" in first
+    assert re.search(
+        r"Invalid: 1 GRPO llama LoRA.* step time, host_loaded in 3 of 3 replicates", first
+    )
+    assert "since 2026-03-09: DPO mamba full: regressed, step time +" in first
     assert text.index(f"### Last night: {date}") < text.index("### Not measured")
     assert len(text.encode()) < MARKDOWN_LIMIT_BYTES / 50
     shown = " ".join(" ".join(lines(summary_parts(loaded.records))).split())
@@ -70,7 +72,7 @@ def test_what_changed_since_the_night_before():
     new = at(make_cell_records([2 * share for share in close]), hours=24)
     assert last_night(nights(old)) is None
     found = last_night(nights([*new, *old]))
-    assert found.changed[0].startswith("dpo, llama, tiny, full, T 64, B 2 on cpu: step time reg")
+    assert found.changed[0].startswith("DPO llama full on cpu: step time reg")
     assert found.changed[0].endswith("1 s -> 2 s")
     assert (found.name, found.before) == ("2026-01-02", "2026-01-01")
     other = at(make_cell_records(close, method="sft"), hours=48)
