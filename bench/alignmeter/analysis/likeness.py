@@ -23,6 +23,7 @@ __all__ = [
     "groups",
     "moment",
     "newest_first",
+    "sessions",
 ]
 
 from collections import defaultdict
@@ -244,6 +245,15 @@ def _with_sessions(records: Sequence[Record]) -> Iterable[tuple[Record, datetime
             found[said.environment_digest, said.commit].append((when, record))
     for listed in found.values():
         yield from _sessions(sorted(listed, key=lambda pair: pair[0]))
+
+
+def sessions(records: Iterable[Record]) -> Iterable[tuple[Record, datetime]]:
+    """Each record that says when it was made, with when its session began, in order of time.
+
+    By the same rule, but of all commits, environments and machines together: a lab's nights.
+    """
+    timed = [(when, record) for record in records if (when := moment(record)) != UNKNOWN]
+    return _sessions(sorted(timed, key=lambda pair: pair[0])) if timed else ()
 
 
 def _sessions(listed: Sequence[tuple[datetime, Record]]) -> Iterable[tuple[Record, datetime]]:

@@ -32,9 +32,12 @@ _LEFT_OUT = ("accelerator", "data", "columns")
 _LONGEST = 120
 """Characters of a text in the explorer; records may hold anything."""
 _MOST_STEPS = 200
-_MOST_POINTS = 60
+_MOST_POINTS = 40
+"""Of a timeline: the rise and the level are seen, and 400 of them stay within half a megabyte."""
 _LARGEST_TIMELINE = 8 << 20
 _DIGITS = 4
+_DRAWN_DIGITS = 3
+"""A pixel of a small plot is a hundredth of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -272,7 +275,7 @@ def _lines(path: Path, *, memory: bool) -> dict[str, list[float | None]]:
 
 
 def _number(value: float | str | None) -> float | None:
-    return None if value is None else _rounded(float(value))
+    return None if value is None else float(f"{float(value):.{_DRAWN_DIGITS}g}")
 
 
 def _thinned(timeline: Timeline) -> Sequence[Mapping[str, float | int | str | None]]:
