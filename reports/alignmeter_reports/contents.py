@@ -30,6 +30,7 @@ SECTIONS = (
     "bill",
     "cost",
     "vendors",
+    "reported",
     "phases",
     "failures",
     "portability",

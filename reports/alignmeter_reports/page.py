@@ -37,6 +37,7 @@ from alignmeter_reports.sections.phases import phase_chart
 from alignmeter_reports.sections.plan import plan_views
 from alignmeter_reports.sections.portability import portability_views
 from alignmeter_reports.sections.provenance import machines
+from alignmeter_reports.sections.reported import reported_view
 from alignmeter_reports.sections.scaling import scaling_views
 from alignmeter_reports.sections.timelines import timeline_views
 from alignmeter_reports.view import MOST_CELLS, View
@@ -183,6 +184,7 @@ def _stored(view: View) -> dict[str, object]:
         "portability": portability_views(loaded.portability),
         "plans": plan_views(loaded.predictions),
         "capacity": capacity_views(loaded.capacity),
+        "reported": reported_view(loaded.reported),
     }
 
 

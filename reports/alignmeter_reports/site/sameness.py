@@ -22,7 +22,8 @@ def made_from(sources: Sources, around: Neighbours) -> str:
     found = hashlib.sha256(_program().encode())
     loaded = sources.loaded
     links = (around.index, around.earlier, around.later, *sorted(around.cells.items()))
-    stored = (loaded.refused, loaded.portability, loaded.predictions, loaded.capacity)
+    stored = (loaded.refused, loaded.portability, loaded.predictions, loaded.capacity,
+              loaded.reported)  # fmt: skip
     for said in (sources.title, sources.prices, links, stored):
         found.update(repr(said).encode("utf-8", "backslashreplace"))
     for record in loaded.records:
