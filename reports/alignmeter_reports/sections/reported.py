@@ -1,4 +1,4 @@
-"""What others reported, from `alignmeter import`: shown apart, and never ranked."""
+"""What others reported, from `alignmeter import`: shown apart, in no comparison."""
 
 __all__ = ["ReportedRow", "ReportedView", "reported_view"]
 

@@ -55,7 +55,8 @@ def test_a_result_of_peft_is_read_in_either_of_its_spellings(tmp_path, newer):
     assert row.step_s == pytest.approx(seconds / (STEPS * INTERVALS))
     assert row.tokens_per_s == pytest.approx(TOKENS / seconds)
     assert (row.peak_bytes, row.peak_of) == (22_273_851_392, "reserved")
-    assert (row.method, row.peft, row.device) == ("sft", "lora", "NVIDIA L40S")
+    assert (row.method, row.peft, row.device) == (
+        "supervised fine-tuning", "lora", "NVIDIA L40S")  # fmt: skip
     assert (row.seq_len, row.batch, row.others["test accuracy"]) == (768, 4, 0.48)
     assert row.versions == {"torch": "2.13.0"}
     assert found.sources[row.source].format == "peft"
@@ -67,7 +68,8 @@ def test_full_fine_tuning_and_a_failed_run_are_named(tmp_path):
     whole["run_info"]["peft_config"] = None
     whole["train_info"] |= {"status": "failed", "metrics": []}
     (row,) = read_foreign([written(tmp_path / "full.json", whole)]).rows
-    assert (row.peft, row.status, row.step_s, row.tokens_per_s) == ("full", "failed", None, None)
+    assert (row.peft, row.status, row.step_s, row.tokens_per_s) == (
+        "full fine-tuning", "failed", None, None)  # fmt: skip
 
 
 def test_json_of_pytest_benchmark_has_the_times_of_the_worker(tmp_path):

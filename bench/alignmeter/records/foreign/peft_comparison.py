@@ -13,8 +13,8 @@ import msgspec
 from alignmeter.errors import InputError
 from alignmeter.records.reported import Reported
 
-_METHOD = "sft"
-_FULL = "full"
+_METHOD = "supervised fine-tuning"
+_FULL = "full fine-tuning"
 _TIME, _TOKENS, _ACCURACY = "train time", "train total tokens", "test accuracy"
 
 
