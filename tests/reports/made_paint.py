@@ -1,8 +1,8 @@
-"""How soon a page is there: ``python tests/reports/made_paint.py PAGE`` prints what readers wait for.
+"""How soon a page is there: ``python tests/reports/made_paint.py PAGE`` prints the waits.
 
 First paint, a sort and a filter of the table of cells, a search over the page, and in the explorer
-a redraw of every cell and the panel of one. In Debian's Chromium, each time in a context of its own;
-each counts until the page is laid out again.
+a redraw of every cell and the panel of one. In Debian's Chromium, each time in a context of its
+own; each counts until the page is laid out again.
 """
 
 import shutil
