@@ -1,6 +1,6 @@
 """One row per cell for the page: replicates put together, every gap with its reason."""
 
-__all__ = ["CellRow", "Why", "anchors", "cell_rows", "latest", "layout"]
+__all__ = ["CellRow", "Why", "anchors", "cell_rows", "latest", "layout", "titles"]
 
 import math
 import re
@@ -13,6 +13,7 @@ from alignmeter.analysis.intervals import Estimate, estimate
 from alignmeter.analysis.likeness import Group
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.labels import layout_text
+from alignmeter.cells.naming import Naming
 from alignmeter.records.record import Provenance, Reason, Record
 from alignmeter_reports.sections.command import command_of
 
@@ -41,14 +42,16 @@ class Why:
 class CellRow:
     """What the page says of one cell on one machine. Missing figures are ``None``.
 
-    ``anchor``: the row's id in the page. ``statuses`` counts replicates by status; ``failed`` maps
-    one other than ok to its reasons, ``invalid`` a metric to those that made it so in a replicate.
+    ``anchor``: the row's id in the page. ``name``: of the cell, which no other one here has; rows
+    of one cell on several devices share it (`titles`). ``statuses`` counts replicates by status;
+    ``failed`` maps one other than ok to its reasons, ``invalid`` a metric to those that made it so.
     ``heaviest`` is the replicate with the largest peak; ``plan_error_percent`` says how far the
     plan's peak is above that one. ``command`` repeats the cell. ``place`` and ``started`` are those
     of the newest replicate.
     """
 
     anchor: str
+    name: str
     cell: Cell
     device: str
     place: Provenance
@@ -74,6 +77,11 @@ class CellRow:
     phases_s: dict[str, float]
 
     @property
+    def where(self) -> str:
+        """The device; the kind of one, where no replicate has told its name."""
+        return self.device or self.cell.accelerator
+
+    @property
     def tokens(self) -> float | None:
         """Trained tokens of a step."""
         if self.time_s is None or self.trained_per_s is None:
@@ -94,9 +102,18 @@ def layout(cell: Cell) -> str:
 
 
 def cell_rows(groups: Iterable[Group]) -> list[CellRow]:
-    """A row per group, in their order."""
+    """A row per group, in their order, named apart from each other."""
+    listed = list(groups)
+    names = Naming(group.cell for group in listed)
     seen: Counter[str] = Counter()
-    return [_cell_row(group, _anchor(group.cell.id, seen)) for group in groups]
+    return [_cell_row(g, _anchor(g.cell.id, seen), names.of(g.cell)) for g in listed]
+
+
+def titles(rows: Iterable[CellRow]) -> dict[str, str]:
+    """Anchor -> the cell's name, with its device where these rows have several."""
+    listed = list(rows)
+    several = len({row.where for row in listed}) > 1
+    return {row.anchor: f"{row.name}, {row.where}" if several else row.name for row in listed}
 
 
 def latest(rows: Sequence[CellRow], most: int) -> list[CellRow]:
@@ -125,7 +142,7 @@ def _anchor(cell_id: str, seen: Counter[str]) -> str:
     return name if seen[name] == 1 else f"{name}_{seen[name]}"
 
 
-def _cell_row(alike: Group, anchor: str) -> CellRow:
+def _cell_row(alike: Group, anchor: str, name: str) -> CellRow:
     group = alike.records
     good = [record for record in group if record.status == "ok"]
     last = max(group, key=lambda record: record.provenance.started)
@@ -134,6 +151,7 @@ def _cell_row(alike: Group, anchor: str) -> CellRow:
     reserved = [r.memory.reserved_peak_bytes for r in good if r.memory.reserved_peak_bytes]
     return CellRow(
         anchor=anchor,
+        name=name,
         cell=last.cell,
         device=alike.where,
         place=last.provenance,

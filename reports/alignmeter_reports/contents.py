@@ -13,6 +13,7 @@ from jinja2 import Environment, UndefinedError
 from markupsafe import Markup
 
 SECTIONS = (
+    "nights",
     "answer",
     "claims",
     "baseline",
@@ -30,6 +31,7 @@ SECTIONS = (
     "bill",
     "cost",
     "vendors",
+    "coverage",
     "reported",
     "phases",
     "failures",

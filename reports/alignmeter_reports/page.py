@@ -14,23 +14,22 @@ from alignmeter import __version__
 from alignmeter.analysis.intervals import Estimate
 from alignmeter.analysis.likeness import Group, current
 from alignmeter.analysis.no_delta import why_no_delta
+from alignmeter.analysis.words import figure_text
 from alignmeter.records.capacity import CapacityPoint
 from alignmeter.records.reasons import REASONS
 from alignmeter.records.record import Record
 from alignmeter.registry import ACCELERATORS, DELTAS
 from alignmeter.text import counted, shortened
-from alignmeter.units import bytes_text, seconds_text
+from alignmeter.units import bytes_text, joules_text, seconds_text
 from alignmeter_reports.cells import layout
 from alignmeter_reports.contents import contents
 from alignmeter_reports.script import policy, script_text
-from alignmeter_reports.sections.answer import leading
 from alignmeter_reports.sections.capacity import capacity_views
-from alignmeter_reports.sections.changes import changes_view
-from alignmeter_reports.sections.claims import figure_text
+from alignmeter_reports.sections.coverage import coverage
 from alignmeter_reports.sections.delta import delta_views
 from alignmeter_reports.sections.explore import explore_view
 from alignmeter_reports.sections.kernels import kernels_chart, kernels_rows
-from alignmeter_reports.sections.matrix import heat, helps
+from alignmeter_reports.sections.matrix import matrix_view
 from alignmeter_reports.sections.memory import memory_view
 from alignmeter_reports.sections.pareto import pareto_views
 from alignmeter_reports.sections.phases import phase_chart
@@ -46,6 +45,8 @@ _LONGEST = 300
 """Characters of a text cell that the page shows; records may hold anything."""
 _MOST_MACHINES = 40
 _MOST_REFUSED = 200
+_MOST_SENTENCES = 24
+"""Of one metric of an answer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +63,7 @@ class Neighbours:
 
 
 def _short(text: object) -> str:
-    return shortened(str(text), _LONGEST)
+    return shortened(str(text), _LONGEST).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _ticked(text: str) -> Markup:
@@ -86,8 +87,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     templates.filters |= {
-        "bytes": bytes_text, "seconds": seconds_text, "short": _short, "counted": counted,
-        "interval": _interval, "figure": figure_text, "ticked": _ticked,
+        "bytes": bytes_text, "joules": joules_text, "seconds": seconds_text, "short": _short,
+        "counted": counted, "interval": _interval, "figure": figure_text, "ticked": _ticked,
     }  # fmt: skip
     return templates
 
@@ -106,7 +107,8 @@ def render_page(view: View, around: Neighbours | None = None) -> str:
         "reasons": REASONS,
         **_scope(view),
         "headline": [method.upper() for method in DELTAS[0]],
-        "no_delta": "" if view.deltas else why_no_delta(view.records, DELTAS[0]),
+        "most_sentences": _MOST_SENTENCES,
+        "no_delta": why_no_delta(view.records, DELTAS[0]) if _no_headline(view) else "",
         "deltas": delta_views(view.deltas, view.rows, view.records),
         "around": around,
         **_charts(view, around),
@@ -122,6 +124,10 @@ def render_page(view: View, around: Neighbours | None = None) -> str:
     )
 
 
+def _no_headline(view: View) -> bool:
+    return all((d.cell.method, d.versus.method) != DELTAS[0] for d in view.deltas)
+
+
 def _scope(view: View) -> dict[str, object]:
     """What was measured, where and when."""
     searches = view.sources.loaded.capacity
@@ -131,7 +137,6 @@ def _scope(view: View) -> dict[str, object]:
     ran = _measured(view.all_records, searches)
     kinds = {*(row.memory_kind for row in view.all_rows), *(p.memory_kind for p in searches)}
     return {
-        "leading": leading(view.answers),
         "raw": None if view.sources.raw is None else view.sources.raw.name,
         "statuses": sorted(Counter(record.status for record in view.all_records).items()),
         "machines": every[:_MOST_MACHINES],
@@ -148,20 +153,19 @@ def _charts(view: View, around: Neighbours | None) -> dict[str, object]:
     paths = loaded.path_of()
     timelines, refused = timeline_views(view.drawn, paths)
     refused = [*loaded.refused, *refused]
-    paretos, hidden_paretos = pareto_views(view.rows)
+    paretos, hidden_paretos = pareto_views(view.rows, view.cost)
     kernels = kernels_rows(view.cells)
     return {
         "memory": memory_view(view.drawn, view.rows),
         "phase_chart": phase_chart(view.rows),
+        "matrix": matrix_view(view.rows, view.cost),
+        "coverage": coverage(view.all_rows),
         "explore": explore_view(
             view.rows, _groups(view), paths, view.cost, around.cells if around else None
         ),
-        "heat": heat(view.rows),
-        "helps": helps(view.rows),
         "paretos": paretos,
         "hidden_paretos": hidden_paretos,
         "timelines": timelines,
-        "changes": changes_view(view.all_records, paths),
         "kernels": kernels,
         "kernels_chart": kernels_chart(kernels),
         "scaling": scaling_views(view.all_records),

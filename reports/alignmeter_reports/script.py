@@ -11,8 +11,8 @@ import hashlib
 from importlib import resources
 
 _FILES = (
-    "units", "elements", "tables", "copying", "navigation", "search", "choice", "pivot", "plots",
-    "panel", "explore", "start",
+    "units", "elements", "tables", "columns", "copying", "navigation", "search", "choice", "pivot",
+    "plots", "panel", "explore", "start",
 )  # fmt: skip
 
 

@@ -27,11 +27,12 @@ __all__ = [
 ]
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from alignmeter.analysis.distinctions import distinctions
 from alignmeter.cells.cell import Alike, Cell
 from alignmeter.records.record import Record
 
@@ -99,7 +100,7 @@ class Group:
     records: list[Record] = field(default_factory=list)
     setting: str = ""
     alike: Alike = field(init=False, repr=False)
-    sides: dict[str, Any] = field(default_factory=dict, repr=False)
+    sides: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.alike = self.cell.without()
@@ -157,16 +158,6 @@ def groups(records: Iterable[Record]) -> list[Group]:
     return sorted(found, key=lambda group: (group.cell.id, _sortable(group.place)))
 
 
-_WORDS = {
-    "form_factor": "{}",
-    "partition": "{}",
-    "power_cap_w": "cap {} W",
-    "threads": "threads: {}",
-    "environment": "environment {}",
-}
-"""Part of a setting -> what people read of it."""
-
-
 def _tell_apart(found: Iterable[Group]) -> None:
     """Give the groups of one device the words that its settings differ in: tables show them as
     rows side by side.
@@ -175,11 +166,10 @@ def _tell_apart(found: Iterable[Group]) -> None:
     for group in found:
         by_device[group.place.device].append(group)
     for alike in by_device.values():
-        differing = [n for n in _WORDS if len({getattr(g.place, n) for g in alike} - {None}) > 1]
-        for group in alike:
-            known = ((name, getattr(group.place, name)) for name in differing)
-            words = [_WORDS[name].format(value) for name, value in known if value is not None]
-            group.setting = ", ".join(words)
+        settings = [group.place._asdict() for group in alike]
+        texts = distinctions(settings, [group.records[0].provenance for group in alike])
+        for group, text in zip(alike, texts, strict=True):
+            group.setting = text
 
 
 class _Known:

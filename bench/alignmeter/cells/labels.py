@@ -3,14 +3,16 @@
 A record may name a method that this version does not know: it has no layout here.
 """
 
-__all__ = ["axis_text", "cell_text", "follows", "layout_text", "layouts", "varied"]
+__all__ = [
+    "axis_text", "cell_text", "follows", "layout_text", "layouts", "parts", "varied",
+]  # fmt: skip
 
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
 
-from alignmeter.cells.axes import AXES, path_of
+from alignmeter.cells.axes import AXES, RANDOM, path_of
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.defaults import default_of
 from alignmeter.registry import METHODS, OPTIMIZERS, PEFT_MODES, VARIANTS, unused_axes
@@ -40,30 +42,43 @@ def layouts(method: str) -> list[str]:
 
 
 def cell_text(cell: Cell, *, without: Sequence[str] = ()) -> str:
-    """In words: ``llama, tiny, lora, shared, joint, T 64, B 2``."""
-    parts = {
+    """In words: ``llama, tiny, lora, shared, joint, T 64, B 2``; all but the data."""
+    out = {*without, "data"}
+    return ", ".join(text for part, text in parts(cell).items() if text and part not in out)
+
+
+def parts(cell: Cell) -> dict[str, str]:
+    """What tells the cell from others, by part; empty where it is as in a cell that names nothing.
+
+    ``method``, ``architecture``, ``size``, ``peft``, ``seq_len`` and ``batch`` are never empty.
+    """
+    return {
         "method": cell.method,
         "architecture": cell.architecture,
-        "size": cell.size,
+        "size": cell.size if cell.model == RANDOM else _named("model", cell.model),
         "peft": cell.peft,
         "adapters": _adapters(cell),
         "layout": layout_text(cell),
+        "ref": "" if follows(cell, "ref") else _named("ref", cell.ref),
         "teacher": _named("teacher", cell.teacher) if _off_default(cell, "teacher") else "",
         "variant": ", ".join(filter(None, (_off_default(cell, name) for name in VARIANTS))),
         "optimizer": _off_default(cell, "optimizer") or _off_default(cell, "optimizer_impl"),
         "group": f"G {cell.group}" if _off_default(cell, "group") else "",
         "epochs": _passes(cell),
-        "kernels": _off_default(cell, "kernels"),
+        "kernels": f"{cell.kernels} kernels" if _off_default(cell, "kernels") else "",
         "head": _named("loss_head", cell.loss_head) if _off_default(cell, "loss_head") else "",
         "rollout": _off_default(cell, "rollout"),
+        "precision": "" if follows(cell, "precision") else cell.precision,
         "checkpointing": "checkpointed" if cell.checkpointing == "on" else "",
+        "deterministic": "deterministic" if cell.deterministic == "on" else "",
         "seq_len": f"T {cell.seq_len}",
+        "prompt_len": "" if follows(cell, "prompt_len") else f"P {cell.prompt_len}",
         "batch": f"{cell.rows} rows" if cell.rows else f"B {cell.batch}",
         "microbatches": "" if cell.microbatches == 1 else f"in {cell.microbatches} passes",
         "batching": _off_default(cell, "batching"),
+        "data": _named("data", cell.data) if _off_default(cell, "data") else "",
         "lane": _off_default(cell, "lane"),
     }
-    return ", ".join(text for name, text in parts.items() if text and name not in without)
 
 
 def _off_default(cell: Cell, axis: str) -> str:
@@ -72,10 +87,11 @@ def _off_default(cell: Cell, axis: str) -> str:
 
 
 def _adapters(cell: Cell) -> str:
-    """``on qv, drop 0.05``; nothing of a cell without adapters: both are at their defaults."""
+    """``rank 8, on qv, drop 0.05``; nothing of a cell without adapters, which has the defaults."""
     names = ("lora_targets", "lora_dropout", "embeddings")
+    rank = [f"rank {cell.lora_rank}"] if _off_default(cell, "lora_rank") else []
     off = (name for name in names if _off_default(cell, name))
-    return ", ".join(_named(name, getattr(cell, name)) for name in off)
+    return ", ".join([*rank, *(_named(name, getattr(cell, name)) for name in off)])
 
 
 def _passes(cell: Cell) -> str:

@@ -2,7 +2,6 @@
 
 __all__ = ["AccumulatingStep"]
 
-from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -32,9 +31,9 @@ class AccumulatingStep(TrainingStep):
     rows: BatchRows = "pairs"
     _pass: _Pass | None = None
 
-    @abstractmethod
     def once(self, batch: Batch, probe: Probe) -> Outcome:
         """One pass over ``batch``, ended by `finished`: the whole of it, or a part."""
+        raise NotImplementedError
 
     def run(self, batch: Batch, probe: Probe) -> Outcome:
         """One step in as many passes as the cell has ``microbatches``."""

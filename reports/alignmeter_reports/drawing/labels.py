@@ -1,23 +1,18 @@
-"""What the bar of a cell is called."""
+"""What the bar of a cell is called: as its row is."""
 
 __all__ = ["bar_label", "told_apart"]
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from alignmeter.cells.cell import Cell
-from alignmeter.cells.labels import layout_text, varied
-
-_NAMED = {"size": "", "seq_len": "T=", "batch": "B=", "precision": "", "kernels": ""}
-"""Axis -> what stands before its value."""
+from alignmeter.cells.naming import Naming
 
 
-def told_apart(cells: Iterable[Cell]) -> list[str]:
-    """Axes that labels must name here, for the bars differ in them."""
-    return varied(cells, _NAMED)
+def told_apart(cells: Iterable[Cell]) -> Naming:
+    """Names of the cells that bars are drawn of."""
+    return Naming(cells)
 
 
-def bar_label(cell: Cell, named: Sequence[str]) -> str:
-    """Architecture, PEFT mode, method, the axes ``named`` by `told_apart`, and the layout."""
-    text = f"{cell.architecture} {cell.peft} {cell.method.upper()}"
-    text += "".join(f" {_NAMED[name]}{getattr(cell, name)}" for name in named)
-    return f"{text} ({layout})" if (layout := layout_text(cell)) else text
+def bar_label(cell: Cell, named: Naming) -> str:
+    """``DPO llama LoRA, T 64``, by ``named``, which `told_apart` gave."""
+    return named.of(cell)

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
-from alignmeter.text import shortened
-from alignmeter.units import GIB, MIB, bytes_text
+from alignmeter.units import bytes_text
+from alignmeter_reports.drawing.scales import BYTES, log_axis
 from alignmeter_reports.drawing.svg import INK, LARGEST, PALETTE, literal, plain, settings, svg_text
 
 _TOTAL, _MORE, _LESS = PALETTE[8], PALETTE[5], PALETTE[4]
 """A peak, what PPO adds, what it saves. Each bar says it in words too."""
 _MARKERS = "os^DvPX*"
 """One per group; those beyond it are one group."""
-_LONGEST_GROUP = 20
+_GROUP = 24
+"""Characters of a line of a group's name."""
 _BAND = 0.1
 """Half width of the band about the diagonal."""
 
@@ -56,7 +57,7 @@ def waterfall(steps: Sequence[Step], *, title: str) -> str:
     edges = [abs(edge) for step in steps for edge in (step.start, step.end)]
     if not edges or max(edges) >= LARGEST:
         return ""
-    unit, unit_name = _unit(max(edges))
+    unit, unit_name = BYTES.unit(max(edges))
     with settings():
         figure = Figure(figsize=(4.4, 0.62 + 0.36 * len(steps)), layout="constrained")
         axes = figure.add_subplot()
@@ -95,10 +96,6 @@ def _span(edges: Sequence[float]) -> tuple[float, float]:
     return (least - room if least < 0 else 0.0), most + room
 
 
-def _unit(largest: float) -> tuple[int, str]:
-    return (GIB, "GiB") if largest >= GIB else (MIB, "MiB")
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Point:
     """One record with both figures, in bytes, above zero. Points of one ``group`` share a sign."""
@@ -116,17 +113,16 @@ def diagonal(points: Sequence[Point], *, title: str) -> str:
     points = [point for point in points if max(point.measured, point.predicted) < LARGEST]
     if not points:
         return ""
-    unit, unit_name = _unit(max(max(p.measured, p.predicted) for p in points))
+    figures = [figure for point in points for figure in (point.measured, point.predicted)]
     with settings():
-        figure = Figure(figsize=(4.4, 3.9), layout="constrained")
+        figure = Figure(figsize=(4.8, 4.1), layout="constrained")
         axes = figure.add_subplot()
-        low = min(min(p.measured, p.predicted) for p in points) / unit / 1.6
-        high = max(max(p.measured, p.predicted) for p in points) / unit * 1.6
-        _lines(axes, low, high)
-        _points(axes, points, unit)
-        _logarithmic(axes, low, high)
-        axes.set_xlabel(f"measured peak, {unit_name}")
-        axes.set_ylabel(f"predicted peak, {unit_name}")
+        _lines(axes, min(figures), max(figures))
+        _points(axes, points)
+        for which in ("x", "y"):
+            log_axis(axes, which, figures, BYTES)
+        axes.set_xlabel("measured peak")
+        axes.set_ylabel("predicted peak")
         figure.legend(loc="outside upper left", ncols=3, frameon=False, labelcolor=INK, fontsize=8)
         plain(figure, axes)
         described = f"{len(points)} points about the line where predicted equals measured."
@@ -146,31 +142,20 @@ def _lines(axes: Axes, low: float, high: float) -> None:
         )
 
 
-def _points(axes: Axes, points: Sequence[Point], unit: int) -> None:
+def _points(axes: Axes, points: Sequence[Point]) -> None:
     groups: dict[str, list[Point]] = {}
     for point in points:
         several = point.group in groups or len(groups) < len(_MARKERS) - 1
         groups.setdefault(point.group if several else "others", []).append(point)
     for i, (group, mine) in enumerate(groups.items()):
         axes.scatter(
-            [point.measured / unit for point in mine],
-            [point.predicted / unit for point in mine],
+            [point.measured for point in mine],
+            [point.predicted for point in mine],
             marker=_MARKERS[i],
             color=PALETTE[i],
             edgecolors=INK,
             linewidths=0.6,
             s=34,
             zorder=3,
-            label=literal(shortened(group, _LONGEST_GROUP)),
+            label=literal(group, _GROUP),
         )
-
-
-def _logarithmic(axes: Axes, low: float, high: float) -> None:
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlim(low, high)
-    axes.set_ylim(low, high)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(NullFormatter())

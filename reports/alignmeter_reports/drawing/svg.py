@@ -4,7 +4,8 @@ The object API of matplotlib only: no global state, no display.
 """
 
 __all__ = [
-    "HATCHES", "INK", "LARGEST", "MARKERS", "PALETTE", "literal", "plain", "settings", "svg_text",
+    "HATCHES", "INK", "LARGEST", "LINE_IN", "MARKERS", "PALETTE", "literal", "plain", "settings",
+    "svg_text",
 ]  # fmt: skip
 
 import html
@@ -18,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from alignmeter.text import shortened
+from alignmeter.text import shortened, wrapped
 
 # Okabe and Ito's palette (2008), told apart with any common colour blindness, and a dark grey.
 PALETTE = [
@@ -43,8 +44,14 @@ LARGEST = 1e15
 """A part above it is no measurement, and matplotlib's sums would overflow."""
 INK = "#7a7f87"
 """Legible on the light and the dark page alike."""
-_LONGEST_LABEL = 48
+_LINE = 44
+"""Characters of a line of a name; more would leave no room for what is drawn."""
+_LONGEST_NAME = 300
+"""Characters of a name: longer than any that a cell has, for records may hold anything."""
 _LONGEST_TITLE = 400
+LINE_IN = 0.15
+"""Height of a line of a name, in inches."""
+_EDGE_IN = 0.05
 
 
 def settings() -> AbstractContextManager[None]:
@@ -52,9 +59,10 @@ def settings() -> AbstractContextManager[None]:
     return mpl.rc_context({"svg.fonttype": "none", "hatch.linewidth": 0.4, "font.size": 9})
 
 
-def literal(text: str) -> str:
-    """No formula, and short enough to leave room for the curves."""
-    return shortened(text, _LONGEST_LABEL).replace("$", r"\$")
+def literal(text: str, columns: int = _LINE) -> str:
+    """A whole name, in lines that leave room for what is drawn. No formula."""
+    lines = wrapped(shortened(text, _LONGEST_NAME), columns)
+    return "\n".join(lines).replace("$", r"\$")
 
 
 def plain(figure: Figure, axes: Axes) -> None:
@@ -78,7 +86,11 @@ def svg_text(figure: Figure, title: str, desc: str = "") -> str:
     with warnings.catch_warnings(), mpl.rc_context({"svg.hashsalt": title + desc}):
         # matplotlib's own font only measures the text; the reader's browser draws it.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+        FigureCanvasSVG(figure)
+        figure.savefig(  # as large as what is drawn: nothing is cut at an edge
+            buffer, format="svg", bbox_inches="tight", pad_inches=_EDGE_IN,
+            metadata={"Date": None, "Creator": None},
+        )  # fmt: skip
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     before, _, after = text.partition("<metadata>")

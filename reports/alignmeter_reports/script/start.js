@@ -4,6 +4,7 @@ if (cells !== null) {
   sortable(cells);
   filterable(cells);
 }
+document.querySelectorAll("table[data-choose]").forEach(choosable);
 document.querySelectorAll("button.copy").forEach(copyable);
 navigable(document.getElementById("menu"));
 searchable(document.getElementById("search"));

@@ -3,7 +3,7 @@
 __all__ = ["CapacityRow", "CapacityView", "capacity_views"]
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -33,7 +33,10 @@ class CapacityRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CapacityView:
-    """All searches on one device within one limit that share their settings."""
+    """All searches on one device within one limit that share their settings.
+
+    ``chart``: of all devices with these settings, at the first of them.
+    """
 
     device: str
     settings: str
@@ -49,7 +52,8 @@ def capacity_views(points: Sequence[CapacityPoint]) -> list[CapacityView]:
     latest = {(_head(p), search_name(p), p.axis, p.cell): p for p in points}
     ordered = sorted(latest.values(), key=lambda p: (_head(p), search_name(p), p.axis, p.cell.id))
     heads = dict.fromkeys(map(_head, ordered))
-    return [_view([point for point in ordered if _head(point) == head]) for head in heads]
+    charts = _charts(ordered)
+    return [_view([point for point in ordered if _head(point) == head], charts) for head in heads]
 
 
 def _head(point: CapacityPoint) -> tuple[str, str, str, int, bool]:
@@ -66,7 +70,19 @@ def _settings(point: CapacityPoint) -> str:
     return re.sub(rf"-{re.escape(cell.peft)}(?=-|$)", "", shapeless, count=1)
 
 
-def _view(points: Sequence[CapacityPoint]) -> CapacityView:
+def _charts(points: Sequence[CapacityPoint]) -> dict[int, Markup]:
+    """`id` of the first of the points with some settings -> the chart of all that have these.
+
+    Devices share its axes.
+    """
+    families: dict[str, list[CapacityPoint]] = {}
+    for point in points:
+        everywhere = _settings(point).replace(f"-{point.cell.accelerator}", "", 1)
+        families.setdefault(everywhere, []).append(point)
+    return {id(mine[0]): _chart(mine) for mine in families.values()}
+
+
+def _view(points: Sequence[CapacityPoint], charts: Mapping[int, Markup]) -> CapacityView:
     first = points[0]
     limit = "not known" if first.limit_bytes is None else bytes_text(first.limit_bytes)
     place = first.provenance
@@ -76,7 +92,7 @@ def _view(points: Sequence[CapacityPoint]) -> CapacityView:
         limit=f"{limit}, {'given' if first.limit_given else 'the memory of the device'}",
         kind=first.memory_kind,
         summary=summary(points),
-        chart=_chart(points),
+        chart=charts.get(id(first), Markup()),
         rows=[_row(point) for point in points],
     )
 
@@ -94,6 +110,13 @@ def _row(point: CapacityPoint) -> CapacityRow:
     )
 
 
+def _where(point: CapacityPoint) -> str:
+    """Device and limit, which decide what fits."""
+    device = point.cell.accelerator if point.provenance is None else point.provenance.device
+    limit = "" if point.limit_bytes is None else f" within {bytes_text(point.limit_bytes)}"
+    return device + limit
+
+
 def _next(point: CapacityPoint) -> str:
     refused = next((t for t in point.tries if t.value == point.refused), None)
     if refused is None:
@@ -105,11 +128,13 @@ def _next(point: CapacityPoint) -> str:
 
 def _chart(points: Sequence[CapacityPoint]) -> Markup:
     """A panel per architecture: pairs that fit versus tokens per sequence."""
+    several = len({_where(point) for point in points}) > 1
     curves: dict[str, dict[str, dict[float, float]]] = {}
     for point in points:
         fits = shape(point)
         if fits is not None and 0 < min(fits) <= max(fits) < LARGEST:
             label = f"{point.cell.method.upper()} {point.cell.peft}"
+            label += f", {_where(point)}" if several else ""
             curve = curves.setdefault(point.cell.architecture, {}).setdefault(label, {})
             curve[fits[0]] = max(fits[1], curve.get(fits[0], 0))
     labels = list(dict.fromkeys(label for mine in curves.values() for label in mine))

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from alignmeter.analysis.intervals import Estimate
 from alignmeter.analysis.likeness import Group
 from alignmeter.cells.axes import AXES
-from alignmeter.cells.labels import axis_text, cell_text, follows
+from alignmeter.cells.labels import axis_text, follows
 from alignmeter.errors import InputError
 from alignmeter.records.folder import timeline_path
 from alignmeter.records.record import VRAM, Provenance, Record
@@ -196,7 +196,7 @@ def _row(
     figures = {value.name: _figure(value.pick(row)) for value in values}
     return {
         "id": row.anchor,
-        "name": shortened(cell_text(row.cell), _LONGEST),
+        "name": shortened(row.name, _LONGEST),
         "statuses": row.statuses,
         "figures": {name: figure for name, figure in figures.items() if figure},
         "bad": numbered(row.invalid),

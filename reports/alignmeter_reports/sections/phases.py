@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from alignmeter_reports.cells import CellRow
+from alignmeter_reports.cells import CellRow, titles
 from alignmeter_reports.drawing.charts import Bar, stacked_bars
-from alignmeter_reports.drawing.labels import bar_label, told_apart
+from alignmeter_reports.drawing.scales import SECONDS
 
 _PHASES = (
     "ref_precompute", "engine_start", "weight_sync", "rollout", "scoring", "ref_forward", "forward",
@@ -18,23 +18,33 @@ _PHASES = (
 
 
 def phase_chart(rows: Sequence[CellRow]) -> Markup:
-    """One bar per row that has phases, in ms per step."""
-    names = dict.fromkeys(name for row in rows for name in row.phases_s)
+    """One bar per row that has phases, with the interval of the whole step."""
+    timed = [row for row in rows if row.phases_s]
+    names = dict.fromkeys(name for row in timed for name in row.phases_s)
     order = [*(name for name in _PHASES if name in names), *(n for n in names if n not in _PHASES)]
-    named = told_apart(row.cell for row in rows)
+    labels = titles(timed)
     bars = [
         Bar(
-            label=bar_label(row.cell, named),
-            parts={_named(name): 1e3 * row.phases_s.get(name, 0.0) for name in order},
+            label=labels[row.anchor],
+            parts={_shown(name): row.phases_s.get(name, 0.0) for name in order},
+            interval=_interval(row),
         )
-        for row in rows
-        if row.phases_s
+        for row in timed
     ]
-    svg = stacked_bars(bars, title="Time of each phase of a step", unit="ms per step")
+    svg = stacked_bars(
+        bars, title="Time of each phase of a step", axis="time of a step", quantity=SECONDS
+    )
     # matplotlib writes the SVG and escapes the labels; nothing of a record gets here unescaped.
     return Markup(svg)  # noqa: S704
 
 
-def _named(phase: str) -> str:
+def _interval(row: CellRow) -> tuple[float, float] | None:
+    found = row.time_s
+    if found is None or found.low is None or found.high is None:
+        return None
+    return found.low, found.high
+
+
+def _shown(phase: str) -> str:
     """matplotlib leaves out a label that is empty or begins with an underscore."""
     return f"phase {phase}" if not phase or phase.startswith("_") else phase

@@ -5,6 +5,7 @@ __all__ = ["PlanView", "plan_views"]
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from alignmeter.cells.naming import Naming
 from alignmeter.records.prediction import Fit, Prediction
 from alignmeter.units import bytes_text
 
@@ -14,9 +15,10 @@ _OWNERS = 4
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanView:
     """One planned cell. ``owners``: the largest rows of its ledger. ``fits``, ``misses``: chips
-    with what is spare or lacking, the tightest first.
+    with what is spare or lacking, the tightest first. ``name``: no other one here has it.
     """
 
+    name: str
     prediction: Prediction
     owners: str
     fits: list[str]
@@ -26,13 +28,15 @@ class PlanView:
 def plan_views(predictions: Sequence[Prediction]) -> list[PlanView]:
     """In order of the cells' ids; a cell that was planned twice is shown as planned last."""
     latest = {prediction.cell.id: prediction for prediction in predictions}
-    return [_view(latest[cell]) for cell in sorted(latest)]
+    naming = Naming(prediction.cell for prediction in latest.values())
+    return [_view(latest[cell], naming) for cell in sorted(latest)]
 
 
-def _view(prediction: Prediction) -> PlanView:
+def _view(prediction: Prediction, naming: Naming) -> PlanView:
     rows = sorted(prediction.ledger.items(), key=lambda row: -row[1])[:_OWNERS]
     chips = sorted(prediction.fits.items(), key=lambda item: abs(item[1].spare_bytes))
     return PlanView(
+        name=naming.of(prediction.cell),
         prediction=prediction,
         owners=", ".join(
             f"{name.removesuffix('_bytes').replace('_', ' ')} {bytes_text(count)}"

@@ -21,8 +21,8 @@ from alignmeter.analysis.scaling import (
     ladders,
 )
 from alignmeter.records.record import Record
-from alignmeter.units import MIB
 from alignmeter_reports.drawing.charts import Curve, Panel, log_log
+from alignmeter_reports.drawing.scales import BYTES, SECONDS
 
 _MOST_CHARTS = 12
 """Charts on a page; the tables have every ladder."""
@@ -33,6 +33,7 @@ _MIXERS = [Quantity(metric="time", part="operators", name=name) for name in ("at
 class ExponentRow:
     """One part of a step: exponents of its time and of its memory, where it has them."""
 
+    device: str
     method: str
     architecture: str
     part: str
@@ -51,6 +52,7 @@ class PointRow:
     ``mixer_s``: attention's or the scan's part of a step.
     """
 
+    device: str
     method: str
     architecture: str
     length: int
@@ -63,47 +65,69 @@ class PointRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScalingView:
-    """All ladders of a machine that share their settings. ``invalid``: why figures are starred."""
+    """All ladders that share their settings, of every device. ``invalid``: why figures are starred.
 
-    device: str
+    ``crossings``: each with the device that it was found on.
+    """
+
+    devices: list[str]
     settings: str
     chart: Markup
     points: list[PointRow]
     rows: list[ExponentRow]
-    crossings: list[Crossing]
+    crossings: list[tuple[str, Crossing]]
     invalid: list[str]
 
 
 def scaling_views(records: Sequence[Record]) -> list[ScalingView]:
-    """One per machine and settings; none where no cell was measured at three lengths."""
-    all_ladders = ladders(records)
-    heads = dict.fromkeys((ladder.device, ladder.settings) for ladder in all_ladders)
+    """One per settings; none where no cell was measured at three lengths."""
+    families: dict[tuple[str, str], list[Ladder]] = {}
+    for ladder in ladders(records):
+        families.setdefault(_settings(ladder), []).append(ladder)
     return [
-        _view(
-            [ladder for ladder in all_ladders if (ladder.device, ladder.settings) == head],
-            drawn=number < _MOST_CHARTS,
-        )
-        for number, head in enumerate(heads)
+        _view(mine, drawn=number < _MOST_CHARTS) for number, mine in enumerate(families.values())
     ]
+
+
+def _settings(ladder: Ladder) -> tuple[str, str]:
+    """What two devices must share to stand on one pair of axes, in words."""
+    cell = ladder.cell
+    return cell.name("method", "architecture", "seq_len", "accelerator"), cell.precision
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Fitted:
-    """A ladder with its fits, which take a while where there are many replicates."""
+    """A ladder with its fits, which take a while where there are many replicates.
+
+    ``name``: its architecture, with the device where the view has several.
+    """
 
     ladder: Ladder
+    name: str
     fits: dict[Quantity, Fit]
 
 
 def _view(all_ladders: Sequence[Ladder], *, drawn: bool) -> ScalingView:
-    fitted = [_Fitted(ladder=f, fits={fit.quantity: fit for fit in fits(f)}) for f in all_ladders]
+    devices = list(dict.fromkeys(ladder.device for ladder in all_ladders))
+    fitted = [
+        _Fitted(
+            ladder=ladder,
+            name=f"{ladder.cell.architecture}{f', {ladder.device}' if len(devices) > 1 else ''}",
+            fits={fit.quantity: fit for fit in fits(ladder)},
+        )
+        for ladder in all_ladders
+    ]
     return ScalingView(
-        device=all_ladders[0].device,
-        settings=all_ladders[0].settings,
+        devices=devices,
+        settings=", ".join(_settings(all_ladders[0])),
         chart=_chart(fitted) if drawn else Markup(),
         points=[row for ladder in all_ladders for row in _points(ladder)],
         rows=[row for one in fitted for row in _rows(one)],
-        crossings=crossings(all_ladders),
+        crossings=[
+            (device, crossing)
+            for device in devices
+            for crossing in crossings([f for f in all_ladders if f.device == device])
+        ],
         invalid=sorted({c for f in all_ladders for codes in f.invalid.values() for c in codes}),
     )
 
@@ -116,6 +140,7 @@ def _points(ladder: Ladder) -> list[PointRow]:
         memory = _at(ladder, STEP_MEMORY, length)
         rows.append(
             PointRow(
+                device=ladder.device,
                 method=ladder.cell.method,
                 architecture=ladder.cell.architecture,
                 length=length,
@@ -146,6 +171,7 @@ def _rows(fitted: _Fitted) -> list[ExponentRow]:
         any_fit = next(iter(by_metric.values()))
         rows.append(
             ExponentRow(
+                device=ladder.device,
                 method=ladder.cell.method,
                 architecture=ladder.cell.architecture,
                 part={"step": "whole step", "phase": name}.get(part, f"operators: {name}"),
@@ -161,19 +187,19 @@ def _rows(fitted: _Fitted) -> list[ExponentRow]:
 
 
 def _chart(fitted: Sequence[_Fitted]) -> Markup:
-    names = list(dict.fromkeys(one.ladder.cell.architecture for one in fitted))
+    names = list(dict.fromkeys(one.name for one in fitted))
     panels = []
     for method in dict.fromkeys(one.ladder.cell.method for one in fitted):
         time, memory = [], []
         for one in fitted:
             if one.ladder.cell.method == method:
-                colour = names.index(one.ladder.cell.architecture)
+                colour = names.index(one.name)
                 time += _time_curves(one, colour)
-                memory.append(_curve(one, STEP_MEMORY, "", colour, unit=MIB))
+                memory.append(_curve(one, STEP_MEMORY, "", colour))
         panels.append(
             [
-                Panel(title=f"{method.upper()}: time of a step in s", curves=time),
-                Panel(title=f"{method.upper()}: peak memory in MiB", curves=memory),
+                Panel(title=f"{method.upper()}: time of a step", curves=time, quantity=SECONDS),
+                Panel(title=f"{method.upper()}: peak memory", curves=memory, quantity=BYTES),
             ]
         )
     title = "Time and peak memory of a step versus sequence length, both axes logarithmic"
@@ -193,22 +219,19 @@ def _time_curves(fitted: _Fitted, colour: int) -> list[Curve]:
 
 
 def _curve(
-    fitted: _Fitted,
-    quantity: Quantity,
-    name: str,
-    colour: int,
-    *,
-    unit: float = 1.0,
-    dashed: bool = False,
+    fitted: _Fitted, quantity: Quantity, name: str, colour: int, *, dashed: bool = False
 ) -> Curve:
     ladder, fit = fitted.ladder, fitted.fits.get(quantity)
     exponent = "" if fit is None else f", exponent {exponent_text(fit.exponent)}"
+    figures = {t: estimate(ladder.figures(quantity, t)) for t in ladder.lengths_of(quantity)}
     return Curve(
-        label=f"{ladder.cell.architecture}{name}{exponent}",
-        points=[
-            (length, estimate(ladder.figures(quantity, length)).value / unit)
-            for length in ladder.lengths_of(quantity)
-        ],
+        label=f"{fitted.name}{name}{exponent}",
+        points=[(length, figure.value) for length, figure in figures.items()],
         colour=colour,
         dashed=dashed,
+        intervals={
+            length: (figure.low, figure.high)
+            for length, figure in figures.items()
+            if figure.low is not None and figure.high is not None
+        },
     )

@@ -1,6 +1,9 @@
-"""The same cell on different accelerators, side by side."""
+"""The same cell on different devices: a row per cell, a group of columns per device."""
 
-__all__ = ["VendorCell", "VendorRow", "VendorView", "vendor_view"]
+__all__ = [
+    "VendorColumn", "VendorDevice", "VendorFigures", "VendorRow", "VendorTable", "VendorView",
+    "vendor_view",
+]  # fmt: skip
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,149 +11,281 @@ from dataclasses import dataclass
 
 from alignmeter.analysis.capacity import search_key
 from alignmeter.analysis.claims.ratios import metric_ratio
+from alignmeter.analysis.cost import price_of
 from alignmeter.analysis.device_agreement import CrossCheck, checks_by_row, crosschecks
-from alignmeter.analysis.intervals import Estimate
-from alignmeter.analysis.likeness import Group, current
-from alignmeter.analysis.pairings import across_devices
-from alignmeter.cells.labels import cell_text
+from alignmeter.analysis.hardware import Hardware, hardware_of, newest_of_each, side_by_side
+from alignmeter.analysis.intervals import LEAST_REPLICATES, Estimate
+from alignmeter.analysis.likeness import Group
+from alignmeter.analysis.prices import Prices
+from alignmeter.cells.naming import Naming
 from alignmeter.records.capacity import CapacityPoint
-from alignmeter.records.record import Record
-from alignmeter.registry import ACCELERATORS
+from alignmeter.records.record import Provenance, Record
+from alignmeter.text import counted
 from alignmeter_reports.cells import CellRow, cell_rows
 
 _MOST = 100
 """Cells that a page shows side by side; the CSV has all."""
+_STEPS, _MILLION = 1000, 1e6
+"""Steps that a price is of, and trained tokens that the table's is of."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class VendorRow:
-    """One device's figures of a cell. ``ratio``: its step time over that of the first row, as text.
+class VendorDevice:
+    """One group of columns. ``facts``: form factor, cap, threads, driver, runtime, in words."""
 
-    ``batch``: pairs per step. ``largest``: the largest batch that ran, where it was searched.
-    ``agreement``: with the other devices of the cell. ``kernels``: path per operator.
+    name: str
+    facts: str
+    hardware: Hardware
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VendorFigures:
+    """One device's figures of a cell.
+
+    ``ratio``: to the first device that has the cell, as text, with its ``interval``. ``batch``:
+    pairs per step. ``largest``: the largest batch that ran, where it was searched.
+    ``per_million``: price of a million trained tokens. ``agreement``: with the other devices of the
+    cell. ``kernels``: the paths that its operators took; ``paths``: of each operator.
     """
 
     row: CellRow
     ratio: str
+    interval: str
     batch: int
     largest: int | None
+    per_million: float | None
+    starred: bool
     agreement: list[CrossCheck]
     kernels: str
+    paths: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class VendorCell:
-    """A cell that several devices have measured, the first being what the others are held to."""
+class VendorRow:
+    """A cell, and its figures on each device of the table, ``None`` where it was not measured."""
 
     name: str
+    cell_id: str
+    anchor: str
+    figures: list[VendorFigures | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VendorColumn:
+    """One column of each group. ``more``: a reader asks for it in the chooser."""
+
+    key: str
+    head: str
+    more: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VendorTable:
+    """``shared``: what all cells have in common. ``columns``: of each device's group."""
+
+    devices: list[VendorDevice]
+    columns: list[VendorColumn]
+    shared: str
     rows: list[VendorRow]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VendorView:
     """``fixed``: at equal batch. ``best``: each device at the batch of its own that trains the most
-    tokens per s. ``hidden``: cells that found no room.
+    tokens per s. ``None`` where there is no such cell. ``hidden``: cells that found no room.
     """
 
-    fixed: list[VendorCell]
-    best: list[VendorCell]
+    fixed: VendorTable | None
+    best: VendorTable | None
     hidden: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sources:
+    """What the figures of every row are looked up in."""
+
+    rows: Mapping[int, CellRow]
+    checks: Mapping[tuple[str, str], list[CrossCheck]]
+    largest: Mapping[tuple[object, ...], int]
+    prices: Prices | None
+
+
 def vendor_view(
-    records: Sequence[Record], cells: Sequence[Group], points: Sequence[CapacityPoint]
+    records: Sequence[Record],
+    cells: Sequence[Group],
+    points: Sequence[CapacityPoint],
+    prices: Prices | None = None,
 ) -> VendorView:
     """Empty where no cell was measured on two devices. ``cells``: the records by cell."""
-    groups = [group for group in current(cells) if group.ran]
-    several = {(group.cell.accelerator, group.device) for group in groups}
-    if len(several) < 2:
-        return VendorView(fixed=[], best=[], hidden=0)
-    checks = checks_by_row(crosschecks(records, cells))
-    largest = _largest(points)
-    fixed = [_cell(alike, checks, largest) for alike in across_devices(groups)]
-    best = [_cell(alike, checks, largest, batch=True) for alike in _at_best(groups)]
+    groups = newest_of_each(cells)
+    if len({hardware_of(group) for group in groups}) < 2:
+        return VendorView(fixed=None, best=None, hidden=0)
+    rows = dict(zip(map(id, groups), cell_rows(groups), strict=True))
+    sources = _Sources(
+        rows=rows,
+        checks=checks_by_row(crosschecks(records, cells)),
+        largest=_largest(points),
+        prices=prices,
+    )
+    fixed, best = side_by_side(groups), _at_best(groups, rows)
     return VendorView(
-        fixed=fixed[:_MOST],
-        best=best[:_MOST],
+        fixed=_table(fixed[:_MOST], sources, by_token=False),
+        best=_table(best[:_MOST], sources, by_token=True),
         hidden=max(0, len(fixed) - _MOST) + max(0, len(best) - _MOST),
     )
 
 
-def _at_best(groups: Iterable[Group]) -> list[list[Group]]:
+def _at_best(groups: Iterable[Group], rows: Mapping[int, CellRow]) -> list[list[Group]]:
     """Cells alike in all but accelerator and batch, each device at its best batch.
 
     Only where at least one device was measured at several batches, else it says nothing new.
     """
-    families: dict[tuple[object, ...], dict[str, list[Group]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
+
+    def rate(group: Group) -> float:
+        row = rows[id(group)]
+        return 0.0 if "time" in row.invalid else row.trained_per_s or 0.0
+
+    families: dict[object, dict[Hardware, list[Group]]] = defaultdict(lambda: defaultdict(list))
     for group in groups:
-        families[group.cell.without("accelerator", "batch")][group.device].append(group)
+        families[group.cell.without("accelerator", "batch")][hardware_of(group)].append(group)
     chosen = [
-        [max(mine, key=_rate) for mine in devices.values()]
+        [max(mine, key=rate) for mine in devices.values()]
         for devices in families.values()
-        if len(devices) > 1 and any(len({g.cell.batch for g in m}) > 1 for m in devices.values())
+        if len(devices) > 1 and any(len(mine) > 1 for mine in devices.values())
     ]
-    return [groups for groups in chosen if all(_rate(group) > 0 for group in groups)]
+    return [alike for alike in chosen if all(rate(group) > 0 for group in alike)]
 
 
-def _rate(group: Group) -> float:
-    """Trained tokens per s; 0 where time is invalid."""
-    row = cell_rows([group])[0]
-    return 0.0 if "time" in row.invalid else row.trained_per_s or 0.0
-
-
-def _cell(
-    alike: Sequence[Group],
-    checks: Mapping[tuple[str, str], list[CrossCheck]],
-    largest: Mapping[tuple[object, ...], int],
-    *,
-    batch: bool = False,
-) -> VendorCell:
-    ordered = sorted(alike, key=_order)
-    first = ordered[0]
-    without = ("batch",) if batch else ()
-    return VendorCell(
-        name=cell_text(first.cell, without=without),
-        rows=[
-            VendorRow(
-                row=cell_rows([group])[0],
-                ratio="1" if group is first else _ratio(first, group, by_token=batch),
-                batch=group.cell.batch,
-                largest=largest.get((group.device, search_key(group.cell, "batch"))),
-                agreement=checks.get((group.cell.id, group.device), []),
-                kernels=_kernels(group),
-            )
-            for group in ordered
-        ],
+def _table(
+    families: Sequence[Sequence[Group]], sources: _Sources, *, by_token: bool
+) -> VendorTable | None:
+    if not families:
+        return None
+    devices = _devices([group for alike in families for group in alike])
+    naming = Naming(alike[0].cell for alike in families)
+    rows = [
+        VendorRow(
+            name=naming.of(alike[0].cell, without=("batch",) if by_token else ()),
+            cell_id=alike[0].cell.id,
+            anchor=sources.rows[id(alike[0])].anchor,
+            figures=_figures(alike, devices, sources, by_token=by_token),
+        )
+        for alike in families
+    ]
+    found = [figures for row in rows for figures in row.figures if figures is not None]
+    return VendorTable(
+        devices=devices,
+        columns=_columns(found, sources.prices, by_token=by_token),
+        shared=naming.shared,
+        rows=rows,
     )
 
 
-def _order(group: Group) -> tuple[int, str, str]:
-    known = list(ACCELERATORS)
-    name = group.cell.accelerator
-    return known.index(name) if name in known else len(known), group.device, group.cell.id
+def _devices(groups: Sequence[Group]) -> list[VendorDevice]:
+    firsts: dict[Hardware, Group] = {}
+    for group in groups:
+        firsts.setdefault(hardware_of(group), group)
+    return [
+        VendorDevice(
+            name=group.device or group.cell.accelerator,
+            facts=_facts(group.records[-1].provenance),
+            hardware=hardware,
+        )
+        for hardware, group in firsts.items()
+    ]
 
 
-def _ratio(first: Group, other: Group, *, by_token: bool) -> str:
+def _facts(place: Provenance) -> str:
+    cap = "" if place.power_cap_w is None else f"cap {place.power_cap_w:.0f} W"
+    threads = "" if place.threads is None else counted(place.threads, "thread")
+    driver = "" if place.driver is None else f"driver {place.driver}"
+    found = (place.form_factor, place.partition, cap, threads, driver, place.runtime)
+    return ", ".join(text for text in found if text)
+
+
+def _figures(
+    alike: Sequence[Group], devices: Sequence[VendorDevice], sources: _Sources, *, by_token: bool
+) -> list[VendorFigures | None]:
+    """In the order of the devices. Ratios are to the first that has the cell."""
+    by_hardware = {hardware_of(group): group for group in alike}
+    ordered = [by_hardware.get(device.hardware) for device in devices]
+    first = next(group for group in ordered if group is not None)
+    return [
+        None if group is None else _of_device(first, group, sources, by_token=by_token)
+        for group in ordered
+    ]
+
+
+def _of_device(first: Group, group: Group, sources: _Sources, *, by_token: bool) -> VendorFigures:
+    row = sources.rows[id(group)]
+    ratio, interval = ("1", "") if group is first else _ratio(first, group, by_token=by_token)
+    paths = _paths(group)
+    return VendorFigures(
+        row=row,
+        ratio=ratio,
+        interval=interval,
+        batch=group.cell.batch,
+        largest=sources.largest.get((group.device, search_key(group.cell, "batch"))),
+        per_million=_per_million(row, sources.prices),
+        starred=bool({"time", "energy" if row.energy_j else "time"} & row.invalid.keys()),
+        agreement=sources.checks.get((group.cell.id, group.device), []),
+        kernels=", ".join(dict.fromkeys(paths.values())),
+        paths=", ".join(f"{name}: {path}" for name, path in paths.items()),
+    )
+
+
+def _columns(
+    found: Sequence[VendorFigures], prices: Prices | None, *, by_token: bool
+) -> list[VendorColumn]:
+    """Those in which any device has something to say."""
+    columns = (
+        (by_token, VendorColumn(key="batch", head="batch")),
+        (True, VendorColumn(key="time", head="step time")),
+        (True, VendorColumn(key="ratio", head="tokens/s ratio" if by_token else "time ratio")),
+        (True, VendorColumn(key="peak", head="peak memory")),
+        (any(f.row.trained_per_s for f in found), VendorColumn(key="rate", head="tokens/s")),
+        (any(f.row.energy_j for f in found), VendorColumn(key="energy", head="energy per step")),
+        (
+            prices is not None,
+            VendorColumn(key="money", head=f"{prices.currency if prices else ''} per 1M tokens"),
+        ),
+        (True, VendorColumn(key="agree", head="losses")),
+        (True, VendorColumn(key="path", head="kernel path")),
+        (
+            any(f.largest is not None for f in found),
+            VendorColumn(key="largest", head="largest batch", more=True),
+        ),
+    )
+    return [column for shown, column in columns if shown]
+
+
+def _per_million(row: CellRow, prices: Prices | None) -> float | None:
+    if row.time_s is None or not row.tokens:
+        return None
+    money = price_of(row.place, row.time_s.value, row.energy_j, prices)
+    return None if money is None else money * _MILLION / (_STEPS * row.tokens)
+
+
+def _ratio(first: Group, other: Group, *, by_token: bool) -> tuple[str, str]:
     """Of step times; at unlike batches of trained tokens per s instead."""
     ratio, why = metric_ratio(first, other, "tokens" if by_token else "time")
-    return f"excluded ({why})" if ratio is None else _figure(ratio)
+    return (f"excluded ({why})", "") if ratio is None else _texts(ratio)
 
 
-def _figure(ratio: Estimate) -> str:
+def _texts(ratio: Estimate) -> tuple[str, str]:
     if ratio.low is None or ratio.high is None:
-        return f"{ratio.value:.3f}, no interval below 3 replicates"
-    return f"{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
+        return f"{ratio.value:.3f}", f"no interval below {LEAST_REPLICATES} replicates"
+    return f"{ratio.value:.3f}", f"{ratio.low:.3f} to {ratio.high:.3f}"
 
 
-def _kernels(group: Group) -> str:
+def _paths(group: Group) -> dict[str, str]:
+    """Operator -> what ran, in order of its name."""
     paths = {
         name: path
         for record in group.records
         for name, path in record.provenance.kernel_path.items()
     }
-    return ", ".join(f"{name}: {path}" for name, path in sorted(paths.items()))
+    return dict(sorted(paths.items()))
 
 
 def _largest(points: Iterable[CapacityPoint]) -> dict[tuple[object, ...], int]:

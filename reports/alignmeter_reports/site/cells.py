@@ -14,7 +14,7 @@ from alignmeter.analysis.likeness import Group, Place
 from alignmeter.analysis.metrics import METRICS
 from alignmeter.analysis.nights import Night
 from alignmeter.cells.cell import Cell
-from alignmeter.cells.labels import cell_text
+from alignmeter.cells.naming import Naming
 from alignmeter.text import plain
 from alignmeter_reports.cells import CellRow
 
@@ -79,11 +79,12 @@ def histories(tried: Sequence[Tried], stems: Mapping[object, str]) -> list[CellH
             words[group.place.hardware] = _hardware_text(group.place)
             found[group.alike].setdefault(group.place.hardware, []).append(one)
     changes = _changes(tried)
+    names = Naming(group.cell for group in groups.values())
     return [
         CellHistory(
             stem=stem,
             cell=groups[alike].cell,
-            name=cell_text(groups[alike].cell),
+            name=names.of(groups[alike].cell),
             hardware=[
                 _hardware(words[place], mine, changes) for place, mine in found[alike].items()
             ],

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from alignmeter.cells.labels import cell_text
 from alignmeter.records.record import Provenance
 from alignmeter.text import counted, shortened
 from alignmeter_reports.site.cells import Tried
@@ -64,8 +63,8 @@ def _row(one: Tried, before: Tried | None, page: str) -> NightRow:
 def _missing(one: Tried, before: Tried) -> list[str]:
     tried = {(group.alike, group.place.hardware) for group, _ in one[1]}
     return [
-        cell_text(group.cell)
-        for group, _ in before[1]
+        found.row.name
+        for group, found in before[1]
         if group.ran and (group.alike, group.place.hardware) not in tried
     ]
 
