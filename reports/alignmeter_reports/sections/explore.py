@@ -135,10 +135,9 @@ class _Axis:
         return None if value is None else self._index[value]
 
     def said(self) -> dict[str, object]:
-        """``usual``: what stands in for all other values until a reader picks one."""
+        """As the browser gets it."""
         label = _LABELS.get(self.name, self.name.replace("_", " "))
-        return {"name": self.name, "label": label, "values": self.values,
-                "usual": self.values[0] if self.values else ""}  # fmt: skip
+        return {"name": self.name, "label": label, "values": self.values}
 
     def _value(self, row: CellRow) -> str | None:
         if self.name == "device":
