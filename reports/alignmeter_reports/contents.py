@@ -32,6 +32,7 @@ SECTIONS = (
     "cost",
     "vendors",
     "coverage",
+    "reported",
     "phases",
     "failures",
     "portability",

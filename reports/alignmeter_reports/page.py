@@ -1,10 +1,11 @@
 """The HTML page: what the template is given."""
 
-__all__ = ["render_page"]
+__all__ = ["Neighbours", "environment", "render_page"]
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -35,6 +36,7 @@ from alignmeter_reports.sections.phases import phase_chart
 from alignmeter_reports.sections.plan import plan_views
 from alignmeter_reports.sections.portability import portability_views
 from alignmeter_reports.sections.provenance import machines
+from alignmeter_reports.sections.reported import reported_view
 from alignmeter_reports.sections.scaling import scaling_views
 from alignmeter_reports.sections.timelines import timeline_views
 from alignmeter_reports.view import MOST_CELLS, View
@@ -45,6 +47,19 @@ _MOST_MACHINES = 40
 _MOST_REFUSED = 200
 _MOST_SENTENCES = 24
 """Of one metric of an answer."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Neighbours:
+    """Pages about this one in a site, as relative links. ``cells``: anchor of a row -> the page of
+    its cell. ``made_from``: digest of all that the page is made from.
+    """
+
+    index: str
+    earlier: str = ""
+    later: str = ""
+    cells: Mapping[str, str]
+    made_from: str
 
 
 def _short(text: object) -> str:
@@ -62,24 +77,25 @@ def _interval(time: Estimate) -> str:
     return f"{seconds_text(time.low)} to {seconds_text(time.high)}"
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Templates of the package, with filters for figures and for text of records."""
+    templates = Environment(
         loader=PackageLoader("alignmeter_reports", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    templates.filters |= {
         "bytes": bytes_text, "joules": joules_text, "seconds": seconds_text, "short": _short,
         "counted": counted, "interval": _interval, "figure": figure_text, "ticked": _ticked,
     }  # fmt: skip
-    return environment
+    return templates
 
 
-def render_page(view: View) -> str:
-    """The whole page as text; equal records give equal text."""
-    environment = _environment()
+def render_page(view: View, around: Neighbours | None = None) -> str:
+    """The whole page as text; equal records give equal text. ``around``: of a page of a site."""
+    templates = environment()
     script = script_text()
     context = {
         "title": view.sources.title,
@@ -94,11 +110,12 @@ def render_page(view: View) -> str:
         "most_sentences": _MOST_SENTENCES,
         "no_delta": why_no_delta(view.records, DELTAS[0]) if _no_headline(view) else "",
         "deltas": delta_views(view.deltas, view.rows, view.records),
-        **_charts(view),
+        "around": around,
+        **_charts(view, around),
         **_stored(view),
     }
-    parts = contents(environment, context)
-    return environment.get_template("page.html.j2").render(
+    parts = contents(templates, context)
+    return templates.get_template("page.html.j2").render(
         context,
         script=Markup(script),  # noqa: S704 - the package's own files, with nothing of a record
         policy=policy(script),
@@ -130,7 +147,7 @@ def _scope(view: View) -> dict[str, object]:
     }
 
 
-def _charts(view: View) -> dict[str, object]:
+def _charts(view: View, around: Neighbours | None) -> dict[str, object]:
     """Every other chart, with the table beside it."""
     loaded = view.sources.loaded
     paths = loaded.path_of()
@@ -143,7 +160,9 @@ def _charts(view: View) -> dict[str, object]:
         "phase_chart": phase_chart(view.rows),
         "matrix": matrix_view(view.rows, view.cost),
         "coverage": coverage(view.all_rows),
-        "explore": explore_view(view.rows, _groups(view), paths, view.cost),
+        "explore": explore_view(
+            view.rows, _groups(view), paths, view.cost, around.cells if around else None
+        ),
         "paretos": paretos,
         "hidden_paretos": hidden_paretos,
         "timelines": timelines,
@@ -169,6 +188,7 @@ def _stored(view: View) -> dict[str, object]:
         "portability": portability_views(loaded.portability),
         "plans": plan_views(loaded.predictions),
         "capacity": capacity_views(loaded.capacity),
+        "reported": reported_view(loaded.reported),
     }
 
 

@@ -98,7 +98,14 @@ def test_a_record_of_a_later_version_is_shown(tmp_path):
     ]
     records += make_cell_records([0.1], method="ppo", joules=3.0)
     write_report(Loaded(records=records, refused=[]), tmp_path / "r.html", tmp_path / "r.csv")
-    assert "of_tomorrow-rwkv-0" in (tmp_path / "r.html").read_text()
+    page = (tmp_path / "r.html").read_text()
+    assert "of_tomorrow-rwkv-0" in page
+    # Each section is there, or in the list of those that have nothing to say, with its reason.
+    told = set(re.findall(r'<h2 id="(\w+)"', page)) - {"absent", "reading"}
+    silent = dict(re.findall(r'<dt id="(\w+)">.*?</dt><dd>(.*?)</dd>', page))
+    assert told | silent.keys() == set(CONTENTS)
+    assert not told & silent.keys()
+    assert all(len(reason) > 10 for reason in silent.values())
     assert "ok 4" in lines(summary_parts(records))
 
 

@@ -18,15 +18,29 @@ function usualChoice(data) {
   return withOthers(data, choice);
 }
 
-// Every axis that is neither rows nor columns is held at one value, the first unless another is named.
+// Every axis that is neither rows nor columns is held at one value: the one that is said, or else the
+// one of the largest set of cells that are alike in all of these axes.
 function withOthers(data, choice) {
-  const only = {};
-  data.axes.forEach(function (axis) {
-    if (axis.name === choice.rows || axis.name === choice.columns || axis.values.length < 2) return;
-    const said = choice.only[axis.name];
-    only[axis.name] = said === ALL || axis.values.includes(said) ? said : axis.usual;
-  });
+  const held = data.axes.filter((axis) => axis.name !== choice.rows && axis.name !== choice.columns && axis.values.length > 1);
+  const said = held.filter(({ name, values }) => choice.only[name] === ALL || values.includes(choice.only[name]));
+  const only = Object.fromEntries(said.map(({ name }) => [name, choice.only[name]]));
+  const common = commonest(data, held, chosenRows(data, { only }));
+  for (const { name } of held) if (!(name in only)) only[name] = common[name];
   return { ...choice, only };
+}
+
+function commonest(data, held, rows) {
+  const places = held.map((axis) => data.axes.indexOf(axis));
+  const kinds = new Map(rows.map((row) => [places.map((axis) => row.at[axis]).join(), row]));
+  let found = null;
+  let most = 0;
+  for (const row of kinds.values()) {
+    const alike = (other) => places.every((axis) => row.at[axis] === null || other.at[axis] === null || other.at[axis] === row.at[axis]);
+    const count = rows.filter(alike).length;
+    if (count > most) [found, most] = [row, count];
+  }
+  const value = (axis, place) => axis.values[found === null || found.at[place] === null ? 0 : found.at[place]];
+  return Object.fromEntries(held.map((axis, i) => [axis.name, value(axis, places[i])]));
 }
 
 // What the hash says; whatever it does not say, or says wrongly, is as usual.
