@@ -96,15 +96,17 @@ def _devices(rows: Iterable[CellRow]) -> dict[str, set[str]]:
     """Accelerator -> names of the devices of that kind."""
     found: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        if row.device:
-            found[row.cell.accelerator].add(row.device)
+        if row.place.device:
+            found[row.cell.accelerator].add(row.place.device)
     return found
 
 
 def _device(row: CellRow, devices: dict[str, set[str]]) -> str:
     """That of a cell which was refused before it came to a device: the only one of its kind."""
     known = devices.get(row.cell.accelerator, set())
-    return next(iter(known)) if not row.device and len(known) == 1 else row.where
+    if not row.place.device and len(known) == 1:
+        return next(iter(known))
+    return row.place.device or row.cell.accelerator
 
 
 def _outcome(cells: Sequence[CellRow]) -> Outcome:

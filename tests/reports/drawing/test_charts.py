@@ -121,7 +121,9 @@ def test_ticks_of_a_logarithmic_axis_have_their_unit(quantity, low, high, shown)
 def test_a_long_name_is_whole_and_goes_on_in_a_second_line():
     name = "PPO hybrid 1.4b QLoRA, T 32768, B 64, separate, sequential, stock kernels"
     svg = bars(name)
-    lines = [line for line in re.findall(r">([^<>]+)</text>", svg) if len(line) > 2 and line in name]
+    lines = [
+        line for line in re.findall(r">([^<>]+)</text>", svg) if len(line) > 2 and line in name
+    ]
     assert len(lines) > 1
     assert " ".join(lines) == name
 
