@@ -74,7 +74,7 @@ def matrix_view(rows: Sequence[CellRow], cost: CostView) -> MatrixView:
         column.key: [_shaded(pick(row), shades.get((row.anchor, column.key), 0)) for row in rows]
         for column, pick in every
     }
-    shown = [c for c, _ in every if any(f.value is not None for f in figures[c.key])]
+    shown = [c for c, _ in every if any(f.text != _DASH for f in figures[c.key])]
     without = (row for row in rows if "ok" in row.statuses and not row.energy_j)
     reasons = dict.fromkeys(row.energy_reason for row in without if row.energy_reason)
     return MatrixView(
