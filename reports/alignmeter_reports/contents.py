@@ -13,6 +13,7 @@ from jinja2 import Environment, UndefinedError
 from markupsafe import Markup
 
 SECTIONS = (
+    "nights",
     "answer",
     "claims",
     "baseline",
@@ -31,6 +32,7 @@ SECTIONS = (
     "cost",
     "vendors",
     "coverage",
+    "reported",
     "phases",
     "failures",
     "portability",

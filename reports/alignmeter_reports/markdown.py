@@ -7,19 +7,22 @@ from collections.abc import Iterable, Sequence
 
 from alignmeter.analysis.compare.markdown import MARKDOWN_LIMIT_BYTES, escaped
 from alignmeter.analysis.delta import Delta
-from alignmeter.records.folder import Loaded
+from alignmeter.analysis.likeness import current
 from alignmeter.records.record import Record
 from alignmeter.text import counted, listed, plain
 from alignmeter.units import bytes_text
 from alignmeter_reports.cells import CellRow, layout
-from alignmeter_reports.sections.answer import Answer
+from alignmeter_reports.sections.answer import AnswerView
 from alignmeter_reports.sections.baseline import BaselineView
 from alignmeter_reports.sections.claims import ClaimRow
 from alignmeter_reports.sections.failures import Failure, failures
+from alignmeter_reports.sections.nights import NightsView
 from alignmeter_reports.view import View
 
 _SECTION = MARKDOWN_LIMIT_BYTES // 8
 """Bytes that one section may take, so that none can crowd the others out."""
+_SENTENCES = 12
+"""Of one metric of an answer: a job's summary is no place for every pair."""
 _DEVICES = 10
 """Devices that are named in the first sentence."""
 
@@ -27,15 +30,18 @@ _DEVICES = 10
 def report_markdown(view: View) -> str:
     """At most `MARKDOWN_LIMIT_BYTES` of UTF-8; lines that find no room are counted."""
     loaded, title, rows = view.sources.loaded, view.sources.title, view.all_rows
+    newest = [record for group in current(view.cells) for record in group.records]
     text = f"## {escaped(plain(title))}\n\n{_scope(loaded.records, rows)}\n\n"
     sections = (
+        *_night_sections(view.nights),
+        ("Nothing was measured", "", (f"- {_text(line)}\n" for line in view.answer.nothing)),
         ("Versus the baseline", "", _changes(view.baseline)),
-        ("Not measured", "| cell | device | status | replicates | reason |", _failed(loaded)),
+        ("Not measured", "| cell | device | status | replicates | reason |", _failed(newest)),
         ("Files that are not records", "", (f"- {_text(line)}\n" for line in loaded.refused)),
         ("Invalid", "| cell | device | metric | reason |", _invalid(rows)),
         *_delta_sections(view.deltas),
         ("Claims", "| claim | verdict | figure | cells |", _claims(view.claims)),
-        ("The answer", "", (_answer(answer) for answer in view.answers)),
+        ("The answer", "", _answer(view.answer)),
     )
     return text + "".join(_section(*section) for section in sections)
 
@@ -76,6 +82,20 @@ def _scope(records: Sequence[Record], rows: Sequence[CellRow]) -> str:
     return _text(text)
 
 
+def _night_sections(view: NightsView | None) -> Iterable[tuple[str, str, Iterable[str]]]:
+    """Last night first: what is news there, then the levels that changed over all nights."""
+    if view is None:
+        return
+    last = view.last
+    said = [f"{last.scope}; held against {last.before}.", *last.differences]
+    lines = [f"{_text('; '.join(said))}\n\n"]
+    for title, found in last.lists.items():
+        lines += [f"- {_text(f'{title}: {len(found)}' if found else f'{title}: nothing')}\n"]
+        lines += [f"  - {_text(line)}\n" for line in listed(found, view.most, "line")]
+    yield f"Last night: {last.name}", "", lines
+    yield "Levels that changed", "", [f"- {_text(line)}\n" for line in view.standing]
+
+
 def _changes(baseline: BaselineView | None) -> Iterable[str]:
     if baseline is None:
         return
@@ -86,9 +106,9 @@ def _changes(baseline: BaselineView | None) -> Iterable[str]:
         yield f"- {_text(f'{row.cell_id} on {row.device}: {row.metric} {verdict}')}\n"
 
 
-def _failed(loaded: Loaded) -> Iterable[str]:
+def _failed(records: Sequence[Record]) -> Iterable[str]:
     """One line per cell, device, status and code, with the first text; the most frequent first."""
-    for failure in sorted(failures(loaded.records), key=_rarity):
+    for failure in sorted(failures(records), key=_rarity):
         code, text = (failure.reason.code, failure.reason.text) if failure.reason else ("", "")
         yield _line(
             failure.cell_id, failure.device, failure.status, str(failure.count), f"{code}: {text}"
@@ -134,6 +154,15 @@ def _claims(claims: Sequence[ClaimRow]) -> Iterable[str]:
         yield _line(finding.claim.text, finding.verdict, row.figure, row.counts)
 
 
-def _answer(answer: Answer) -> str:
-    parts = "; ".join(f"{part.name} {part.text} ({part.detail})" for part in answer.parts)
-    return f"- {_text(f'{answer.question} ({answer.device}, {answer.kind}): {parts}')}\n"
+def _answer(view: AnswerView) -> Iterable[str]:
+    """A line for each question and device, its metrics below; what is not available is said."""
+    for answer in (one for devices in view.first.values() for one in devices):
+        yield f"- {_text(f'{answer.question} ({answer.device}, {answer.kind})')}\n"
+        for part in answer.parts:
+            if part.metric.title in view.absent:
+                continue
+            said = [*map(str, part.sentences), *filter(None, [part.excluded])]
+            for text in listed(said, _SENTENCES, "sentence"):
+                yield f"  - {_text(f'{part.metric.title}: {text}')}\n"
+    for title, why in view.absent.items():
+        yield f"- {_text(f'{title}: {why}')}\n"

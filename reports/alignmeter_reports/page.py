@@ -1,10 +1,11 @@
 """The HTML page: what the template is given."""
 
-__all__ = ["render_page"]
+__all__ = ["Neighbours", "environment", "render_page"]
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -13,6 +14,7 @@ from alignmeter import __version__
 from alignmeter.analysis.intervals import Estimate
 from alignmeter.analysis.likeness import Group, current
 from alignmeter.analysis.no_delta import why_no_delta
+from alignmeter.analysis.words import figure_text
 from alignmeter.records.capacity import CapacityPoint
 from alignmeter.records.reasons import REASONS
 from alignmeter.records.record import Record
@@ -22,10 +24,7 @@ from alignmeter.units import bytes_text, joules_text, seconds_text, span_text
 from alignmeter_reports.cells import layout
 from alignmeter_reports.contents import contents
 from alignmeter_reports.script import policy, script_text
-from alignmeter_reports.sections.answer import leading
 from alignmeter_reports.sections.capacity import capacity_views
-from alignmeter_reports.sections.changes import changes_view
-from alignmeter_reports.sections.claims import figure_text
 from alignmeter_reports.sections.coverage import coverage
 from alignmeter_reports.sections.delta import delta_views
 from alignmeter_reports.sections.explore import explore_view
@@ -37,6 +36,7 @@ from alignmeter_reports.sections.phases import phase_chart
 from alignmeter_reports.sections.plan import plan_views
 from alignmeter_reports.sections.portability import portability_views
 from alignmeter_reports.sections.provenance import machines
+from alignmeter_reports.sections.reported import reported_view
 from alignmeter_reports.sections.scaling import scaling_views
 from alignmeter_reports.sections.timelines import timeline_views
 from alignmeter_reports.view import MOST_CELLS, View
@@ -45,10 +45,25 @@ _LONGEST = 300
 """Characters of a text cell that the page shows; records may hold anything."""
 _MOST_MACHINES = 40
 _MOST_REFUSED = 200
+_MOST_SENTENCES = 24
+"""Of one metric of an answer."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Neighbours:
+    """Pages about this one in a site, as relative links. ``cells``: anchor of a row -> the page of
+    its cell. ``made_from``: digest of all that the page is made from.
+    """
+
+    index: str
+    earlier: str = ""
+    later: str = ""
+    cells: Mapping[str, str]
+    made_from: str
 
 
 def _short(text: object) -> str:
-    return shortened(str(text), _LONGEST)
+    return shortened(str(text), _LONGEST).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _ticked(text: str) -> Markup:
@@ -62,24 +77,25 @@ def _interval(time: Estimate) -> str:
     return span_text(seconds_text(time.low), seconds_text(time.high))
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Templates of the package, with filters for figures and for text of records."""
+    templates = Environment(
         loader=PackageLoader("alignmeter_reports", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    templates.filters |= {
         "bytes": bytes_text, "joules": joules_text, "seconds": seconds_text, "short": _short,
         "counted": counted, "interval": _interval, "figure": figure_text, "ticked": _ticked,
     }  # fmt: skip
-    return environment
+    return templates
 
 
-def render_page(view: View) -> str:
-    """The whole page as text; equal records give equal text."""
-    environment = _environment()
+def render_page(view: View, around: Neighbours | None = None) -> str:
+    """The whole page as text; equal records give equal text. ``around``: of a page of a site."""
+    templates = environment()
     script = script_text()
     context = {
         "title": view.sources.title,
@@ -91,19 +107,25 @@ def render_page(view: View) -> str:
         "reasons": REASONS,
         **_scope(view),
         "headline": [method.upper() for method in DELTAS[0]],
-        "no_delta": "" if view.deltas else why_no_delta(view.records, DELTAS[0]),
+        "most_sentences": _MOST_SENTENCES,
+        "no_delta": why_no_delta(view.records, DELTAS[0]) if _no_headline(view) else "",
         "deltas": delta_views(view.deltas, view.rows, view.records),
-        **_charts(view),
+        "around": around,
+        **_charts(view, around),
         **_stored(view),
     }
-    parts = contents(environment, context)
-    return environment.get_template("page.html.j2").render(
+    parts = contents(templates, context)
+    return templates.get_template("page.html.j2").render(
         context,
         script=Markup(script),  # noqa: S704 - the package's own files, with nothing of a record
         policy=policy(script),
         present=[part for part in parts if part.body],
         missing=[part for part in parts if not part.body],
     )
+
+
+def _no_headline(view: View) -> bool:
+    return all((d.cell.method, d.versus.method) != DELTAS[0] for d in view.deltas)
 
 
 def _scope(view: View) -> dict[str, object]:
@@ -115,7 +137,6 @@ def _scope(view: View) -> dict[str, object]:
     ran = _measured(view.all_records, searches)
     kinds = {*(row.memory_kind for row in view.all_rows), *(p.memory_kind for p in searches)}
     return {
-        "leading": leading(view.answers),
         "raw": None if view.sources.raw is None else view.sources.raw.name,
         "statuses": sorted(Counter(record.status for record in view.all_records).items()),
         "machines": every[:_MOST_MACHINES],
@@ -126,7 +147,7 @@ def _scope(view: View) -> dict[str, object]:
     }
 
 
-def _charts(view: View) -> dict[str, object]:
+def _charts(view: View, around: Neighbours | None) -> dict[str, object]:
     """Every other chart, with the table beside it."""
     loaded = view.sources.loaded
     paths = loaded.path_of()
@@ -139,11 +160,12 @@ def _charts(view: View) -> dict[str, object]:
         "phase_chart": phase_chart(view.rows),
         "matrix": matrix_view(view.rows, view.cost),
         "coverage": coverage(view.all_rows),
-        "explore": explore_view(view.rows, _groups(view), paths, view.cost),
+        "explore": explore_view(
+            view.rows, _groups(view), paths, view.cost, around.cells if around else None
+        ),
         "paretos": paretos,
         "hidden_paretos": hidden_paretos,
         "timelines": timelines,
-        "changes": changes_view(view.all_records, paths),
         "kernels": kernels,
         "kernels_chart": kernels_chart(kernels),
         "scaling": scaling_views(view.all_records),
@@ -166,6 +188,7 @@ def _stored(view: View) -> dict[str, object]:
         "portability": portability_views(loaded.portability),
         "plans": plan_views(loaded.predictions),
         "capacity": capacity_views(loaded.capacity),
+        "reported": reported_view(loaded.reported),
     }
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from alignmeter.analysis.cost import money_of
 from alignmeter.analysis.footprint import FOOTPRINT, footprint, prediction_error_percent
 from alignmeter.analysis.prices import Prices
 from alignmeter.cells.axes import AXES
 from alignmeter.records.record import OWNERS, Record
-from alignmeter_reports.sections.cost import money_of
 
 _METRICS = ("time", "memory", "energy", "numerics")
 

@@ -6,20 +6,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from alignmeter.analysis.answers import answers
 from alignmeter.analysis.bill import bills
 from alignmeter.analysis.claims import findings
+from alignmeter.analysis.cost import cost_metric
 from alignmeter.analysis.delta import Delta, deltas
 from alignmeter.analysis.likeness import Group, current, groups
+from alignmeter.analysis.nights import nights
 from alignmeter.analysis.prices import Prices
 from alignmeter.records.folder import Loaded
 from alignmeter.records.record import Record
 from alignmeter_reports.cells import CellRow, anchors, cell_rows, latest
-from alignmeter_reports.sections.answer import Answer, answers
+from alignmeter_reports.sections.answer import AnswerView, answer_view
 from alignmeter_reports.sections.baseline import BaselineView, baseline_view
 from alignmeter_reports.sections.bill import BillRow, bill_rows
+from alignmeter_reports.sections.changes import ChangesView, changes_view
 from alignmeter_reports.sections.claims import ClaimRow, claim_rows
 from alignmeter_reports.sections.cost import CostView, cost_view
 from alignmeter_reports.sections.failures import Failure, failures, noted
+from alignmeter_reports.sections.nights import NightsView, nights_view
 from alignmeter_reports.sections.vendors import VendorView, vendor_view
 
 MOST_CELLS = 400
@@ -59,7 +64,9 @@ class View:
     drawn: list[Record]
     cells: list[Group]
     deltas: list[Delta]
-    answers: list[Answer]
+    answer: AnswerView
+    changes: ChangesView | None
+    nights: NightsView | None
     claims: list[ClaimRow]
     cost: CostView
     bills: list[BillRow]
@@ -89,6 +96,9 @@ def gathered(sources: Sources) -> View:
     shown = {row.anchor for row in rows}
     mine = _of(group for group, row in zip(newest, all_rows, strict=True) if row.anchor in shown)
     base = sources.baseline
+    several = nights(records)
+    changes = changes_view(records, several, sources.loaded.path_of())
+    asked = [] if sources.prices is None else [cost_metric(sources.prices)]
     return View(
         sources=sources,
         all_records=records,
@@ -98,7 +108,9 @@ def gathered(sources: Sources) -> View:
         cells=cells,
         drawn=mine if len(mine) <= _MOST_RECORDS else _one_each(rows, mine),
         deltas=pairs,
-        answers=answers(newest),
+        changes=changes,
+        nights=nights_view(several, changes),
+        answer=answer_view(records, answers(cells, asked)),
         claims=claim_rows(claims),
         cost=cost_view(rows, cells, sources.prices),
         bills=bill_rows(bills(cells), sources.prices),

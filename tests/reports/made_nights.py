@@ -33,7 +33,7 @@ def night_records(number, draw, cells=CELLS, replicates=REPLICATES):
     started, last = FIRST + timedelta(days=number - 1), number == NIGHTS
     new = number >= DRIVER_NIGHT
     said = {"driver": DRIVERS[new], "environment_digest": f"cuda-{1 + new}",
-            "run": f"night-{number:02}", "commit": f"{number:040x}"}  # fmt: skip
+            "run": f"night-{number:02}", "commit": f"{number:02x}" * 20}  # fmt: skip
     found = []
     for (method, architecture, peft), k in product(cells, range(replicates)):
         named = method, architecture, peft

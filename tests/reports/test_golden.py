@@ -1,6 +1,7 @@
 """A small fixed set of records and the exact figures of HTML, CSV, Parquet and Markdown.
 
-DPO: 3 MiB, 100 ms, 2 J. PPO: 4 MiB, 250 ms, 8 J. So DPO saves 1 MiB = 25.0 % of PPO's peak; its
+Of a policy of 2 GiB, so of at most 1.07 billion parameters, which claims take for large enough.
+DPO: 3 GiB, 100 ms, 2 J. PPO: 4 GiB, 250 ms, 8 J. So DPO saves 1 GiB = 25.0 % of PPO's peak; its
 step takes 0.40 times PPO's and a quarter of the energy. 256 tokens a step: 2560 and 1024 per s, and
 7.8125 and 31.25 J per 1000 tokens. 1000 steps: 0.02778 and 0.06944 h, 0.04167 h saved. All three
 replicates are equal, so each interval has no width.
@@ -24,7 +25,7 @@ from alignmeter.analysis.compare.markdown import MARKDOWN_LIMIT_BYTES
 from alignmeter.cli import cli
 from alignmeter.records.folder import Loaded, write_record
 from alignmeter.records.record import Reason
-from alignmeter.units import MIB
+from alignmeter.units import GIB
 from alignmeter_reports import write_report
 from alignmeter_reports.columns import columns_markdown
 from alignmeter_reports.table import COLUMNS
@@ -34,8 +35,9 @@ CUDA = {"accelerator": "cuda"}
 
 
 def records():
-    return make_cell_records([0.1] * 3, peak=3 * MIB, joules=2.0, **CUDA) + make_cell_records(
-        [0.25] * 3, peak=4 * MIB, joules=8.0, method="ppo", **CUDA
+    axes = {"ledger": {"policy_weights": 2 * GIB}, **CUDA}
+    return make_cell_records([0.1] * 3, peak=3 * GIB, joules=2.0, **axes) + make_cell_records(
+        [0.25] * 3, peak=4 * GIB, joules=8.0, method="ppo", **axes
     )
 
 
@@ -63,19 +65,22 @@ def section(files, name):
 
 def test_the_first_screen(files):
     text = section(files, "answer")
+    saved = "DPO saves 25 % (1 GiB of 4 GiB)"
+    assert f"NVIDIA H100 80GB HBM3 (vram) PPO separate, sequential {saved}" in text
     assert (
-        "DPO versus PPO , NVIDIA H100 80GB HBM3, 1 pair: peak memory 25.0 % less, step time "
-        "60.0 % less, energy per step 75.0 % less."
+        "DPO versus PPO NVIDIA H100 80GB HBM3, vram, 1 pair step time 2.5x faster "
+        "energy per step saves 75 %"
     ) in text
-    assert "25.0 % less one pair, exact 60.0 % less one pair, 95 %: 60.0 % less to 60.0 %" in text
+    assert "T 64, B 2 NVIDIA H100 80GB HBM3 saves 25 % 2.5x faster saves 75 %" in text
+    assert text.count("saves 25 %") == 2  # the card, and the pair behind it
 
 
 def test_the_claims(files):
     text = section(files, "claims")
     assert "DPO needs less VRAM than PPO supported 25.0 % 1 for it" in text
     assert "DPO needs about 30 % less VRAM than PPO supported 25.0 % 1 for it" in text
-    assert "A DPO step takes less time than a PPO step supported 0.40 times 1 for it" in text
-    assert "A DPO step takes less energy than a PPO step supported 0.25 times 1 for it" in text
+    assert "A DPO step takes less time than a PPO step supported 2.5x faster 1 for it" in text
+    assert "A DPO step takes less energy than a PPO step supported saves 75 % 1 for it" in text
     assert text.count("not measured -") == len(claims()) - 4  # all but these
 
 
@@ -84,11 +89,11 @@ def test_the_matrix(files):
         section(files, "matrix").split(record.cell.id)[1] for record in (records()[0], records()[3])
     )
     assert dpo.startswith(
-        " ok x3 - bf16-mixed custom 100 ms 100 ms to 100 ms 3 MiB - - 2560 - - - 2 J 7.81 J "
+        " ok x3 - bf16-mixed custom 100 ms 100 ms to 100 ms 3 GiB - - 2560 - - - 2 J 7.81 J "
         "unchecked"
     )
     assert ppo.startswith(
-        " ok x3 separate, sequential bf16-mixed custom 250 ms 250 ms to 250 ms 4 MiB - - 1024 - - "
+        " ok x3 separate, sequential bf16-mixed custom 250 ms 250 ms to 250 ms 4 GiB - - 1024 - - "
         "- 8 J 31.2 J unchecked"
     )
 
@@ -113,7 +118,7 @@ def test_how_much_of_its_bound_a_step_reached_stands_beside_mfu(tmp_path):
 
 def test_the_cost(files):
     text = section(files, "cost")
-    assert "0.40 times 0.0417" in text
+    assert "2.5x faster 0.0417" in text
     assert "0.0278 0.000556 0.109" in text
     assert "0.0694 0.00222 0.271" in text
 
@@ -121,23 +126,23 @@ def test_the_cost(files):
 def test_the_csv(files):
     rows = list(csv.DictReader(io.StringIO((files / "r.csv").read_text())))
     assert [row["step_median_s"] for row in rows] == ["0.1"] * 3 + ["0.25"] * 3
-    assert [row["allocated_peak_bytes"] for row in rows] == ["3145728"] * 3 + ["4194304"] * 3
+    assert [row["allocated_peak_bytes"] for row in rows] == ["3221225472"] * 3 + ["4294967296"] * 3
     assert {row["energy_per_step_j"] for row in rows[:3]} == {"2.0"}
     (delta,) = csv.DictReader(io.StringIO((files / "r.delta.csv").read_text()))
-    assert (delta["delta_bytes"], delta["saved_percent"]) == ("1048576", "25.0")
+    assert (delta["delta_bytes"], delta["saved_percent"]) == ("1073741824", "25.0")
 
 
 def test_the_parquet_file_is_the_csv_with_types_and_steps(files):
     table = pd.read_parquet(files / "r.parquet")
     assert list(table) == [*COLUMNS, "step_s"]
-    assert table["allocated_peak_bytes"].tolist() == [3145728] * 3 + [4194304] * 3
+    assert table["allocated_peak_bytes"].tolist() == [3221225472] * 3 + [4294967296] * 3
     assert table["reserved_peak_bytes"].isna().all()
     assert [list(steps) for steps in table["step_s"]] == [[0.1] * 3] * 3 + [[0.25] * 3] * 3
 
 
 def test_the_markdown(files):
     text = html.unescape((files / "r.md").read_text())
-    assert "| vram | separate, sequential | 3 MiB | 4 MiB | 25.0 % |" in text.replace(
+    assert "| vram | separate, sequential | 3 GiB | 4 GiB | 25.0 % |" in text.replace(
         "NVIDIA H100 80GB HBM3, ", ""
     )
     assert "| DPO needs less VRAM than PPO | supported | 25.0 % | 1 for it |" in text
@@ -171,7 +176,7 @@ def test_the_data_dictionary_is_what_the_writer_writes():
 def test_the_command_line_writes_all_of_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder, seconds in (("base", 0.1), ("new", 0.2)):
-        for record in make_cell_records([seconds] * 3, peak=3 * MIB, **CUDA):
+        for record in make_cell_records([seconds] * 3, peak=3 * GIB, **CUDA):
             write_record(tmp_path / folder, record)
     (tmp_path / "prices.toml").write_text(
         'schema = 1\ncurrency = "EUR"\n[per_hour]\nH100-SXM = 9\n'

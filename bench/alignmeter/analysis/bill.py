@@ -59,8 +59,8 @@ class Bill:
 
     @property
     def device(self) -> str:
-        """Name of the device."""
-        return self.stages[0].group.device
+        """Name of the device, with its setting where there are several."""
+        return self.stages[0].group.where
 
     @property
     def largest(self) -> Stage:

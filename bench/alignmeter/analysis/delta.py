@@ -3,12 +3,14 @@
 Which methods are held against each other stands in the registry: DPO and PPO first.
 """
 
-__all__ = ["PARTS", "Delta", "deltas", "peak_counts"]
+__all__ = ["PARTS", "Delta", "deltas", "newest", "peak_counts"]
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from alignmeter.analysis.likeness import Group, groups
+from alignmeter.analysis.intervals import Estimate
+from alignmeter.analysis.likeness import UNKNOWN, Group, Place, groups
 from alignmeter.analysis.pairings import pairings
 from alignmeter.cells.cell import Cell
 from alignmeter.records.record import Record
@@ -43,18 +45,22 @@ class Delta:
     ``parts`` maps each of `PARTS` to its bytes and sums to ``bytes``; it is empty where one side
     has no ledger. Peaks are the maximum over replicates, all of one commit on one ``device``,
     which is named with its setting where there are several (`Group.where`). ``name``: the device's
-    alone. ``differing``: what else differs, in words; empty if nothing does.
+    alone; ``place``: all that the second peak is bound to. ``peaks``, ``versus_peaks``: of each
+    replicate. ``differing``: what else differs, in words; empty if nothing does.
     """
 
     cell: Cell
     versus: Cell
     device: str
     name: str
+    place: Place
     peak_bytes: int
     versus_peak_bytes: int
     kind: str
     parts: dict[str, int]
     replicates: int
+    peaks: tuple[int, ...]
+    versus_peaks: tuple[int, ...]
     differing: str = ""
 
     @property
@@ -70,6 +76,19 @@ class Delta:
     def share(self, count: int) -> float:
         """``count`` bytes in per cent of the second peak."""
         return 100 * count / self.versus_peak_bytes
+
+    @property
+    def ratio(self) -> Estimate:
+        """The first peak over the second; its bounds are those over all pairs of replicates.
+
+        Most often all replicates have the same bytes, and the bounds are the value.
+        """
+        return Estimate(
+            value=self.peak_bytes / self.versus_peak_bytes,
+            low=min(self.peaks) / max(self.versus_peaks),
+            high=max(self.peaks) / min(self.versus_peaks),
+            n=self.replicates,
+        )
 
     @property
     def names(self) -> tuple[str, str]:
@@ -97,6 +116,17 @@ def deltas(records: Iterable[Record], found: Iterable[Group] | None = None) -> l
     )  # fmt: skip
 
 
+def newest(rows: Sequence[Delta]) -> list[Delta]:
+    """Those of the environment in which each hardware was measured last, in their order."""
+    last: dict[object, datetime] = {}
+    for row in rows:
+        when = row.place.session or UNKNOWN
+        last[row.place.hardware] = max(when, last.get(row.place.hardware, when))
+    kept = {(r.place.hardware, r.place.environment) for r in rows
+            if (r.place.session or UNKNOWN) == last[r.place.hardware]}  # fmt: skip
+    return [row for row in rows if (row.place.hardware, row.place.environment) in kept]
+
+
 def _measured(found: Iterable[Group]) -> Iterator[Group]:
     """The groups with those of their replicates whose peak counts."""
     for group in found:
@@ -122,11 +152,14 @@ def _delta(ours: Group, theirs: Group, differing: str) -> Delta:
         versus=other.cell,
         device=theirs.where,
         name=theirs.device,
+        place=theirs.place,
         peak_bytes=_peak(one),
         versus_peak_bytes=_peak(other),
         kind=other.memory.kind,
         parts=_parts(one, other),
         replicates=min(len(ours.records), len(theirs.records)),
+        peaks=tuple(map(_peak, ours.records)),
+        versus_peaks=tuple(map(_peak, theirs.records)),
         differing=differing,
     )
 

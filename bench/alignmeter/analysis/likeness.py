@@ -23,14 +23,16 @@ __all__ = [
     "groups",
     "moment",
     "newest_first",
+    "sessions",
 ]
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from alignmeter.analysis.distinctions import distinctions
 from alignmeter.cells.cell import Alike, Cell
 from alignmeter.records.record import Record
 
@@ -98,7 +100,7 @@ class Group:
     records: list[Record] = field(default_factory=list)
     setting: str = ""
     alike: Alike = field(init=False, repr=False)
-    sides: dict[str, Any] = field(default_factory=dict, repr=False)
+    sides: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.alike = self.cell.without()
@@ -156,16 +158,6 @@ def groups(records: Iterable[Record]) -> list[Group]:
     return sorted(found, key=lambda group: (group.cell.id, _sortable(group.place)))
 
 
-_WORDS = {
-    "form_factor": "{}",
-    "partition": "{}",
-    "power_cap_w": "cap {} W",
-    "threads": "threads: {}",
-    "environment": "environment {}",
-}
-"""Part of a setting -> what people read of it."""
-
-
 def _tell_apart(found: Iterable[Group]) -> None:
     """Give the groups of one device the words that its settings differ in: tables show them as
     rows side by side.
@@ -174,11 +166,10 @@ def _tell_apart(found: Iterable[Group]) -> None:
     for group in found:
         by_device[group.place.device].append(group)
     for alike in by_device.values():
-        differing = [n for n in _WORDS if len({getattr(g.place, n) for g in alike} - {None}) > 1]
-        for group in alike:
-            known = ((name, getattr(group.place, name)) for name in differing)
-            words = [_WORDS[name].format(value) for name, value in known if value is not None]
-            group.setting = ", ".join(words)
+        settings = [group.place._asdict() for group in alike]
+        texts = distinctions(settings, [group.records[0].provenance for group in alike])
+        for group, text in zip(alike, texts, strict=True):
+            group.setting = text
 
 
 class _Known:
@@ -244,6 +235,15 @@ def _with_sessions(records: Sequence[Record]) -> Iterable[tuple[Record, datetime
             found[said.environment_digest, said.commit].append((when, record))
     for listed in found.values():
         yield from _sessions(sorted(listed, key=lambda pair: pair[0]))
+
+
+def sessions(records: Iterable[Record]) -> Iterable[tuple[Record, datetime]]:
+    """Each record that says when it was made, with when its session began, in order of time.
+
+    By the same rule, but of all commits, environments and machines together: a lab's nights.
+    """
+    timed = [(when, record) for record in records if (when := moment(record)) != UNKNOWN]
+    return _sessions(sorted(timed, key=lambda pair: pair[0])) if timed else ()
 
 
 def _sessions(listed: Sequence[tuple[datetime, Record]]) -> Iterable[tuple[Record, datetime]]:

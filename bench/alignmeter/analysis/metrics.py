@@ -12,17 +12,22 @@ from alignmeter.units import bytes_text, seconds_text
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metric:
-    """``minimum``: the smallest effect that counts, as a share of 1. ``validity``: the key of a
-    record's validity that speaks for it. ``exact``: bytes, compared without an interval.
-    ``measure``, ``factor``: its name in Bencher Metric Format, and its unit there.
+    """``title``: what people call it. ``minimum``: the smallest effect that counts, as a share of
+    1. ``validity``: the keys of a record's validity that speak for it, all of which must be ok.
+    ``exact``: bytes, compared without an interval. ``more``: the verb of one that is larger;
+    ``speed``: a ratio of it is said as a factor of speed. ``measure``, ``factor``: its name in
+    Bencher Metric Format, and its unit there.
     """
 
     name: str
+    title: str
     pick: Callable[[Record], float | None]
     text: Callable[[float], str]
     minimum: float
-    validity: str
+    validity: tuple[str, ...]
     measure: str
+    more: str = "needs"
+    speed: bool = False
     factor: float = 1.0
     exact: bool = False
     higher_is_better: bool = False
@@ -65,15 +70,16 @@ def _rate_text(per_s: float) -> str:
 
 _ROWS = (
     # Bencher counts latency in ns and throughput in operations per s.
-    Metric(name="time", pick=_time_s, text=seconds_text, minimum=0.03, validity="time",
-           measure="latency", factor=1e9),
-    Metric(name="memory", pick=_peak_bytes, text=bytes_text, minimum=0.01, validity="memory",
-           measure="memory", exact=True),
+    Metric(name="time", title="step time", pick=_time_s, text=seconds_text, minimum=0.03,
+           validity=("time",), measure="latency", factor=1e9, speed=True),
+    Metric(name="memory", title="peak memory", pick=_peak_bytes, text=bytes_text, minimum=0.01,
+           validity=("memory",), measure="memory", exact=True),
     # Energy and tokens per s follow time, and so does their minimum effect.
-    Metric(name="energy", pick=_energy_j, text=_joules_text, minimum=0.03, validity="energy",
-           measure="energy"),
-    Metric(name="tokens", pick=_trained_per_s, text=_rate_text, minimum=0.03, validity="time",
-           measure="throughput", higher_is_better=True),
+    Metric(name="energy", title="energy per step", pick=_energy_j, text=_joules_text, minimum=0.03,
+           validity=("energy",), measure="energy"),
+    Metric(name="tokens", title="trained tokens per s", pick=_trained_per_s, text=_rate_text,
+           minimum=0.03, validity=("time",), measure="throughput", higher_is_better=True,
+           speed=True),
 )  # fmt: skip
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ROWS}

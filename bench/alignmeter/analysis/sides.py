@@ -1,11 +1,11 @@
-"""What one group of replicates has of one metric."""
+"""What one group of replicates has of one metric, and the ratio of two such sides."""
 
-__all__ = ["Side", "side_of"]
+__all__ = ["Side", "ratio_of", "side_of"]
 
 from collections import Counter
 from dataclasses import dataclass, field
 
-from alignmeter.analysis.intervals import LEAST_REPLICATES
+from alignmeter.analysis.intervals import LEAST_REPLICATES, Estimate
 from alignmeter.analysis.likeness import Group
 from alignmeter.analysis.metrics import Metric, usable
 from alignmeter.records.record import Record
@@ -45,10 +45,26 @@ def side_of(group: Group, metric: Metric) -> Side:
 
     Worked out once for each group and metric, since a group may have many partners.
     """
-    if metric.name not in group.sides:
-        group.sides[metric.name] = _side_of(group, metric)
-    found: Side = group.sides[metric.name]
+    if metric not in group.sides:
+        group.sides[metric] = _side_of(group, metric)
+    found: Side = group.sides[metric]
     return found
+
+
+def ratio_of(base: Group, other: Group, metric: Metric) -> tuple[Estimate | None, str]:
+    """other / base, or ``None`` and why. Invalid figures are excluded.
+
+    Bytes are exact; else Welch on logs.
+    """
+    sides = side_of(base, metric), side_of(other, metric)
+    for side in sides:
+        if not side.values:
+            why = side.invalid_text if side.invalid_values else side.text or "not measured"
+            return None, why
+    kinds = sides[0].kinds | sides[1].kinds
+    if len(kinds) > 1:
+        return None, f"unlike: {' and '.join(sorted(kinds))}"
+    return metric.ratio(sides[1].values, sides[0].values), ""
 
 
 def _side_of(group: Group, metric: Metric) -> Side:
@@ -58,9 +74,9 @@ def _side_of(group: Group, metric: Metric) -> Side:
             continue
         side.ok += 1
         value = metric.pick(record)
-        verdict = record.validity.get(metric.validity)
-        if verdict is None or not verdict.ok:
-            reasons = verdict.reasons if verdict else []
+        verdicts = [record.validity.get(key) for key in metric.validity]
+        if not all(verdict is not None and verdict.ok for verdict in verdicts):
+            reasons = [r for verdict in verdicts if verdict for r in verdict.reasons]
             side.invalid.update({reason.code for reason in reasons} or {"not judged"})
             side.invalid_values += value is not None
             side.text = side.text or next((reason.text for reason in reasons), "")

@@ -12,6 +12,7 @@ from alignmeter.cli.compare import compare
 from alignmeter.cli.devices import devices
 from alignmeter.cli.ending import Outermost, run_to_end
 from alignmeter.cli.history import history
+from alignmeter.cli.imports import import_results
 from alignmeter.cli.kernels import kernels
 from alignmeter.cli.plan import plan
 from alignmeter.cli.report import report
@@ -34,7 +35,8 @@ def cli() -> None:
     """
 
 
-for _command in (devices, run, cell, plan, report, compare, history, sizes, kernels):
+for _command in (devices, run, cell, plan, report, compare, history, sizes, kernels,
+                 import_results):  # fmt: skip
     cli.add_command(_command)
 
 

@@ -22,6 +22,8 @@ _FOLDER = click.Path(path_type=Path)
 @click.option("--csv", type=_FILE, metavar="FILE", help="Also a CSV with one row per record.")
 @click.option("--parquet", type=_FILE, metavar="FILE", help="Also every record, as Parquet.")
 @click.option("--md", type=_FILE, metavar="FILE", help="Also Markdown, for a job summary.")
+@click.option("--site", type=_FOLDER, metavar="DIR", help="Also a small site of files: an index of "
+              "nights, a page a night, a page a cell.")  # fmt: skip
 @click.option("--title", default="alignmeter report", metavar="TEXT", help="Title of the page.")
 @click.option("--prices", type=_FILE, metavar="FILE", help="TOML with the price of an hour of each "
               "device and of a kWh: adds costs.")  # fmt: skip
@@ -30,7 +32,7 @@ _FOLDER = click.Path(path_type=Path)
 @click.option("--open", "show", is_flag=True, help="Show the page in the browser.")
 def report(
     folders: tuple[Path, ...], out: Path, csv: Path | None, parquet: Path | None, md: Path | None,
-    title: str, prices: Path | None, baseline: Path | None, show: bool,
+    site: Path | None, title: str, prices: Path | None, baseline: Path | None, show: bool,
 ) -> None:  # fmt: skip
     """Write a report over the records in any number of folders.
 
@@ -49,9 +51,14 @@ def report(
         loaded, out, csv, title, md=md, parquet=parquet, prices=rates,
         baseline=None if base is None else base.records,
     )  # fmt: skip
+    if site is not None:
+        from alignmeter_reports.site import write_site
+
+        write_site(loaded, site, title, prices=rates)
     print_parts(summary_parts(loaded.records))
     click.echo()
-    for name, path in (("HTML", out), ("CSV", csv), ("Parquet", parquet), ("Markdown", md)):
+    for name, path in (("HTML", out), ("CSV", csv), ("Parquet", parquet), ("Markdown", md),
+                       ("Site", site and site / "index.html")):  # fmt: skip
         if path is not None:
             click.echo(f"{name:<5} {path}")
     if show and click.launch(out.absolute().as_uri()):

@@ -1,6 +1,7 @@
 """A run's folder: one JSON file per replicate, written whole or not at all."""
 
 __all__ = [
+    "REPORTED_FILE",
     "Loaded",
     "check_writable",
     "default_folder",
@@ -36,6 +37,7 @@ from alignmeter.records.interning import Sharing
 from alignmeter.records.portability import Portability, decode_portability
 from alignmeter.records.prediction import Prediction, decode_predictions
 from alignmeter.records.record import Record, decode_record, encode_record
+from alignmeter.records.reported import ReportedSet, decode_reported
 from alignmeter.records.timeline import Timeline, encode_timeline
 from alignmeter.text import sentence
 from alignmeter.units import bytes_text
@@ -45,6 +47,8 @@ PLAN_FILE = "plan.json"
 """What `alignmeter plan --out DIR` stored."""
 KERNELS_FILE = "kernels.json"
 """What `alignmeter kernels --out DIR/kernels.json` stored beside the records."""
+REPORTED_FILE = "reported.json"
+"""What `alignmeter import --out DIR` stored."""
 CAPACITY_FILE = "capacity.json"
 """What `pytest --benchmark suites/bench_capacity.py --results DIR` stored."""
 FOLDER_WANTED = "give a folder that `alignmeter run` wrote"
@@ -59,9 +63,9 @@ class Loaded:
     """What a set of folders held: the records, and one sentence per file that was refused.
 
     ``portability``: the tables that `alignmeter kernels` stored there; ``predictions``: what
-    `alignmeter plan` did; ``capacity``: the searches of ``suites/bench_capacity.py``. ``paths``:
-    the file of each record, in their order, for all or none: empty where the records come from no
-    folder.
+    `alignmeter plan` did; ``capacity``: the searches of ``suites/bench_capacity.py``;
+    ``reported``: what `alignmeter import` read. ``paths``: the file of each record, in their order,
+    for all or none: empty where the records come from no folder.
     """
 
     records: list[Record]
@@ -69,6 +73,7 @@ class Loaded:
     portability: list[Portability] = field(default_factory=list)
     predictions: list[Prediction] = field(default_factory=list)
     capacity: list[CapacityPoint] = field(default_factory=list)
+    reported: list[ReportedSet] = field(default_factory=list)
     paths: list[Path] = field(default_factory=list)
 
     def path_of(self) -> dict[int, Path]:
@@ -206,7 +211,8 @@ def load_folders(folders: Iterable[Path]) -> Loaded:
     """All records below ``folders``; a bad file or folder is refused by name, the rest is read.
 
     A file ``kernels.json`` is read as a portability table, ``plan.json`` as plans,
-    ``capacity.json`` as searches. What is there more than once, in copies or because folders
+    ``capacity.json`` as searches, ``reported.json`` as results of others. What
+    is there more than once, in copies or because folders
     overlap, is read once: a record's copies would otherwise pass for replicates.
     Raises `InputError` if a folder does not exist.
     """
@@ -276,6 +282,8 @@ def _add(loaded: Loaded, data: bytes, path: Path) -> None:
         loaded.predictions.extend(decode_predictions(data, str(path)))
     elif path.name == KERNELS_FILE:
         loaded.portability.append(decode_portability(data, str(path)))
+    elif path.name == REPORTED_FILE:
+        loaded.reported.append(decode_reported(data, str(path)))
     elif path.name in (CAPACITY_FILE, _FORMER_CAPACITY_FILE):
         loaded.capacity.extend(decode_capacity(data, str(path)).points)
     else:

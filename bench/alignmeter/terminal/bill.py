@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 
 from alignmeter.analysis.bill import STEPS, Bill, Stage, recipe_text
 from alignmeter.analysis.intervals import Estimate
+from alignmeter.analysis.words import percent_text
 from alignmeter.cells.labels import layout_text
 from alignmeter.terminal.tables import Column, Grid, Paragraph, Part, Row, figure, label
 from alignmeter.text import plain
-from alignmeter.units import bytes_text, seconds_text
+from alignmeter.units import bytes_text
 
+_HOUR_S = 3600
 _KWH_J = 3.6e6
 
 
@@ -65,9 +67,11 @@ def _layout(stages: Sequence[Stage]) -> str:
 
 
 def _time(found: Estimate | None) -> str:
+    """In hours, of which a bill is made, with its half interval."""
     if found is None:
         return "-"
+    hours = f"{found.value / _HOUR_S:.3g} h"
     if found.low is None or found.high is None:
-        return seconds_text(found.value)
+        return hours
     half = max(found.value - found.low, found.high - found.value)
-    return f"{seconds_text(found.value)} ± {100 * half / found.value:.0f} %"
+    return f"{hours} ± {percent_text(100 * half / found.value)} %"

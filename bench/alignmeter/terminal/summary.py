@@ -6,15 +6,20 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+from alignmeter.analysis.answers import answers, newest
 from alignmeter.analysis.bill import bills
 from alignmeter.analysis.delta import deltas
-from alignmeter.analysis.likeness import groups
+from alignmeter.analysis.likeness import current, groups
+from alignmeter.analysis.nights import last_night, nights
 from alignmeter.analysis.no_delta import why_no_delta
+from alignmeter.analysis.unmeasured import why_nothing
 from alignmeter.records.record import Record
 from alignmeter.registry import DELTAS
 from alignmeter.terminal.agreement import agreement_parts
+from alignmeter.terminal.answers import answer_parts
 from alignmeter.terminal.bill import bill_parts
 from alignmeter.terminal.delta import delta_parts
+from alignmeter.terminal.nights import night_parts
 from alignmeter.terminal.reasons import reason_parts
 from alignmeter.terminal.scaling import scaling_parts
 from alignmeter.terminal.tables import Paragraph, Part
@@ -23,19 +28,23 @@ from alignmeter.units import seconds_text
 
 
 def summary_parts(records: Sequence[Record]) -> Iterator[Part]:
-    """A table of every pair, what kind of memory it is, and what was not measured or is invalid."""
+    """What is news, every pair with its kind of memory, and what was not measured or is invalid."""
     counts = Counter(record.status for record in records)
     yield Paragraph("  ".join(f"{status} {count}" for status, count in sorted(counts.items())))
+    for text in why_nothing(records):
+        yield Paragraph(f"nothing was measured: {text}", "red", hang=2)
     cells = groups(records)
     pairs = deltas(records, cells)
+    yield from night_parts(last_night(nights(records)))
     yield from delta_parts(pairs)
+    yield from answer_parts(newest(answers(cells)))
     yield from bill_parts(bills(cells))
     yield from scaling_parts(records, cells)
     yield from reason_parts(records)
     yield Paragraph("")
     yield from _isolation(records)
     yield from _warmup(records)
-    yield from _repeatability(records)
+    yield from _repeatability([r for group in current(cells) for r in group.records])
     yield from agreement_parts(records)
     if not pairs:
         less, more = DELTAS[0]

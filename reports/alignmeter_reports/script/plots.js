@@ -40,6 +40,10 @@ function mark(kind, x, y) {
   return drawn(kind, { class: "mark", ...shapes[kind] });
 }
 
+function shareText(share) {
+  return share < 0.001 ? "< 0.1 %" : (100 * share).toFixed(1) + " %";
+}
+
 // A table of parts with a bar each, the largest first.
 function bars(caption, parts, text) {
   const listed = Object.entries(parts).filter((part) => part[1] > 0).sort((a, b) => b[1] - a[1]);
@@ -47,7 +51,7 @@ function bars(caption, parts, text) {
   const rows = listed.map(function ([name, value]) {
     const bar = made("span", { class: "bar" });
     bar.style.width = Math.max(1, (100 * value) / listed[0][1]) + "%";
-    return made("tr", {}, made("th", { scope: "row" }, name.replace(/_/g, " ")), made("td", { class: "n" }, text(value)), made("td", { class: "n" }, digits((100 * value) / whole) + " %"), made("td", { class: "share" }, bar));
+    return made("tr", {}, made("th", { scope: "row" }, name.replace(/_/g, " ")), made("td", { class: "n" }, text(value)), made("td", { class: "n" }, shareText(value / whole)), made("td", { class: "share" }, bar));
   });
   return made("table", { class: "bars" }, made("caption", {}, caption), made("tbody", {}, ...rows));
 }

@@ -1,5 +1,6 @@
-// Search: rows, bullets and headings of the page that hold all the words.
-const MOST_HITS = 30;
+// Search: rows, bullets and headings of the page that hold all the words, by section.
+const MOST_HITS = 3;
+const EXTRACT = 90;
 
 function searchable(field) {
   const hits = document.getElementById("hits");
@@ -9,10 +10,10 @@ function searchable(field) {
   field.addEventListener("input", function () {
     places = places || searched();
     const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const holding = words.length === 0 ? [] : places.filter((place) => words.every((word) => place.text.includes(word)));
-    hits.replaceChildren(...holding.slice(0, MOST_HITS).map((place) => hit(place, words[0])));
-    const more = holding.length > MOST_HITS ? ", the first " + MOST_HITS + " are listed" : "";
-    found.textContent = words.length === 0 ? "" : holding.length + (holding.length === 1 ? " place" : " places") + more;
+    const holding = places.filter((place) => words.every((word) => place.text.includes(word)));
+    const sections = words.length === 0 ? new Map() : bySection(holding);
+    hits.replaceChildren(...Array.from(sections, ([heading, mine]) => hitsOf(heading, mine, words[0])));
+    found.textContent = words.length === 0 ? "" : holding.length + (holding.length === 1 ? " place" : " places");
   });
   field.addEventListener("keydown", function (event) {
     if (event.key === "Enter" && hits.firstChild !== null) hits.querySelector("button").click();
@@ -26,17 +27,32 @@ function searched() {
     const heading = section.querySelector("h2").textContent;
     for (const element of section.querySelectorAll("h2, h3, p, li, dt, dd, caption, summary, figcaption, tbody tr")) {
       if (element.closest("[data-live]") !== null) continue;
-      const whole = element.textContent.replace(/\s+/g, " ").trim();
+      const parts = element.cells ? Array.from(element.cells) : [element];
+      const whole = parts.map((part) => part.textContent.replace(/\s+/g, " ").trim()).join(" · ");
       if (whole !== "") places.push({ element, heading, whole, text: whole.toLowerCase() });
     }
   }
   return places;
 }
 
+function bySection(places) {
+  const sections = new Map();
+  for (const place of places) sections.set(place.heading, [...(sections.get(place.heading) || []), place]);
+  return sections;
+}
+
+function hitsOf(heading, places, word) {
+  const more = places.length - MOST_HITS;
+  const listed = places.slice(0, MOST_HITS).map((place) => made("li", {}, hit(place, word)));
+  if (more > 0) listed.push(made("li", {}, "and " + more + " more"));
+  return made("li", {}, made("strong", {}, heading), made("ol", {}, ...listed));
+}
+
 function hit(place, word) {
   const at = Math.max(0, place.text.indexOf(word) - 20);
-  const extract = (at > 0 ? "…" : "") + place.whole.slice(at, at + 90);
-  const button = made("button", { type: "button" }, made("strong", {}, place.heading), " " + extract);
+  const rest = place.whole.length > at + EXTRACT ? "…" : "";
+  const extract = (at > 0 ? "…" : "") + place.whole.slice(at, at + EXTRACT) + rest;
+  const button = made("button", { type: "button" }, extract);
   button.addEventListener("click", () => shown(place.element));
-  return made("li", {}, button);
+  return button;
 }

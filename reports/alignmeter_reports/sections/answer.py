@@ -1,158 +1,103 @@
-"""The first screen: the answer in a few sentences with figures."""
+"""The first screen: why nothing was measured, or what like cells say of people's questions."""
 
-__all__ = ["Answer", "Part", "answers", "leading"]
+__all__ = ["AnswerView", "PairRow", "answer_view"]
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alignmeter.analysis.claims.ratios import metric_ratio
-from alignmeter.analysis.intervals import LEAST_REPLICATES, Estimate, estimate
-from alignmeter.analysis.likeness import Group
-from alignmeter.analysis.pairings import Pairing, across_devices, pairings
-from alignmeter.records.record import VRAM
-from alignmeter.registry import ACCELERATORS, ARCHITECTURES, DELTAS, PEFT_MODES
+from alignmeter.analysis.answers import Answer, newest
+from alignmeter.analysis.pairings import Pairing
+from alignmeter.analysis.unmeasured import why_nothing
+from alignmeter.analysis.words import ratio_text
+from alignmeter.cells.labels import cell_text
+from alignmeter.records.record import Record
 
-_METRICS = {"memory": "peak memory", "time": "step time", "energy": "energy per step"}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """One metric of an answer. ``text``: the change, or that it is not available.
-
-    ``detail``: over how many pairs, with which interval or range, or why there is nothing.
-    """
-
-    name: str
-    text: str
-    detail: str
+_MOST_PAIRS = 400
+"""Rows of evidence on a page; the sentences count all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """One question on one ``device``, whose memory is of ``kind``. ``topic`` groups questions."""
+class PairRow:
+    """One pair of like cells: what each metric's ratio says, or why there is none."""
 
-    topic: str
     question: str
     device: str
-    kind: str
-    pairs: int
-    parts: list[Part]
+    what: str
+    texts: list[str]
 
 
-def answers(groups: Sequence[Group]) -> list[Answer]:
-    """Methods versus each other, architectures versus the Transformer, PEFT modes, then vendors.
-
-    Every figure is a geometric mean of ratios over pairs of like cells on one device. Of each
-    question the device with VRAM and the most pairs comes first.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerView:
+    """``nothing``: why there is no figure at all. ``first``: question -> the answer on each device,
+    in its newest environment; ``others``: the rest. ``absent``: metrics that no answer has, with
+    the reason. ``metrics``: titles of ``pairs``' texts. ``hidden``: pairs that found no room.
     """
-    every: list[Answer] = []
-    for less, more in DELTAS:
-        pairs = pairings(groups, "method", more, (less,))
-        every += _asked("method", f"{less.upper()} versus {more.upper()}", pairs)
-    base, *others = sorted(ARCHITECTURES, key=lambda name: ARCHITECTURES[name].state_space)
-    for name in others:
-        than = "the Transformer" if ARCHITECTURES[name].state_space else base
-        pairs = pairings(groups, "architecture", base, (name,))
-        every += _asked("architecture", f"{name.capitalize()} versus {than}", pairs)
-    base, *others = sorted(PEFT_MODES, key=lambda name: PEFT_MODES[name].adapters)
-    for name in others:
-        pairs = pairings(groups, "peft", base, (name,))
-        every += _asked(
-            "peft", f"{PEFT_MODES[name].title or name} versus {base} fine-tuning", pairs
-        )
-    return every + _vendors(groups)
+
+    nothing: list[str]
+    first: dict[str, list[Answer]]
+    others: dict[str, list[Answer]]
+    absent: dict[str, str]
+    metrics: list[str]
+    pairs: list[PairRow]
+    hidden: int
 
 
-def leading(every: Sequence[Answer]) -> list[list[Answer]]:
-    """The first answer to each question, those of one topic together: one sentence each."""
-    first: dict[str, Answer] = {}
-    for answer in every:
-        first.setdefault(answer.question, answer)
-    topics: dict[str, list[Answer]] = {}
-    for answer in first.values():
-        topics.setdefault(answer.topic, []).append(answer)
-    return list(topics.values())
-
-
-def _kind(group: Group) -> str:
-    return group.records[0].memory.kind
-
-
-def _asked(topic: str, question: str, pairs: Iterable[Pairing]) -> list[Answer]:
-    """One answer per device and kind of memory: unlike cells are never put together."""
-    places: dict[tuple[str, str], list[Pairing]] = {}
-    for pair in pairs:
-        if pair.base.ran and pair.other.ran:
-            places.setdefault((pair.other.where, _kind(pair.other)), []).append(pair)
-    ranked = sorted(places.items(), key=lambda item: (item[0][1] != VRAM, -len(item[1]), item[0]))
-    return [_answer(topic, question, *place, mine) for place, mine in ranked]
-
-
-def _answer(topic: str, question: str, device: str, kind: str, pairs: Sequence[Pairing]) -> Answer:
-    parts = [_part(pairs, metric) for metric in _METRICS]
-    return Answer(
-        topic=topic, question=question, device=device, kind=kind, pairs=len(pairs), parts=parts
+def answer_view(records: Sequence[Record], every: Sequence[Answer]) -> AnswerView:
+    """``every``: what `alignmeter.analysis.answers` found in the records."""
+    first = newest(every)
+    kept = set(map(id, first))
+    several = len({pair.other.place.session for answer in every for pair in answer.pairs}) > 1
+    pairs = [row for answer in every for row in _rows(answer, several=several)]
+    return AnswerView(
+        nothing=why_nothing(records),
+        first=_by_question(first),
+        others=_by_question([answer for answer in every if id(answer) not in kept]),
+        absent=_absent(every),
+        metrics=[part.metric.title for part in every[0].parts] if every else [],
+        pairs=pairs[:_MOST_PAIRS],
+        hidden=max(0, len(pairs) - _MOST_PAIRS),
     )
 
 
-def _vendors(groups: Sequence[Group]) -> list[Answer]:
-    """Each accelerator versus the first one: `cuda` before `rocm` before the others."""
-    order = list(ACCELERATORS)
-    pairs: dict[tuple[str, str], list[Pairing]] = {}
-    for alike in across_devices(group for group in groups if _kind(group) == VRAM):
-        ranked = sorted(alike, key=lambda g: (_position(order, g.cell.accelerator), g.device))
-        base = ranked[0]
-        for other in ranked[1:]:
-            if other.device != base.device:
-                key = other.device, base.device
-                pairs.setdefault(key, []).append(Pairing(base=base, other=other, differing=""))
+def _by_question(every: Sequence[Answer]) -> dict[str, list[Answer]]:
+    found: dict[str, list[Answer]] = {}
+    for answer in every:
+        found.setdefault(answer.question, []).append(answer)
+    return found
+
+
+def _absent(every: Sequence[Answer]) -> dict[str, str]:
+    """Title of a metric that has no figure anywhere -> why, as the first answer says it."""
+    told = [part for answer in every for part in answer.parts]
+    there = {part.metric.title for part in told if part.sentences}
+    return {part.metric.title: part.excluded for part in reversed(told)
+            if part.metric.title not in there}  # fmt: skip
+
+
+def _night(pair: Pairing, several: bool) -> str:
+    """When a pair was measured, where the pairs are of several nights."""
+    return f"measured {pair.other.latest:%Y-%m-%d}" if several else ""
+
+
+def _rows(answer: Answer, *, several: bool) -> list[PairRow]:
     return [
-        _answer("vendor", f"{one} versus {two}", one, VRAM, mine)
-        for (one, two), mine in pairs.items()
+        PairRow(
+            question=answer.question,
+            device=answer.device,
+            what="; ".join(
+                text
+                for text in (
+                    cell_text(pair.base.cell, without=(answer.topic,)),
+                    pair.differing,
+                    _night(pair, several),
+                )
+                if text
+            ),
+            texts=[
+                told.why if told.figure is None else ratio_text(told.figure, part.metric)
+                for part in answer.parts
+                for told in (part.told[number],)
+            ],
+        )
+        for number, pair in enumerate(answer.pairs)
     ]
-
-
-def _position(order: Sequence[str], name: str) -> int:
-    return order.index(name) if name in order else len(order)
-
-
-def _part(pairs: Sequence[Pairing], metric: str) -> Part:
-    figures = [metric_ratio(pair.base, pair.other, metric) for pair in pairs]
-    ratios = [figure for figure, _ in figures if figure is not None]
-    name = _METRICS[metric]
-    if not ratios:
-        why = next((why for _, why in figures if why), "not measured")
-        return Part(name=name, text="not available", detail=why)
-    mean = estimate([figure.value for figure in ratios]).value
-    return Part(name=name, text=_change(mean), detail=_detail(ratios, exact=metric == "memory"))
-
-
-def _detail(ratios: Sequence[Estimate], *, exact: bool) -> str:
-    """The interval of one pair; of several the range, and how many intervals exclude no change."""
-    if len(ratios) == 1:
-        return f"one pair, {_interval(ratios[0], exact=exact)}"
-    values = sorted(figure.value for figure in ratios)
-    low, high = _change(values[0]), _change(values[-1])
-    text = f"{len(ratios)} pairs, " + (f"{low} in each" if low == high else f"{low} to {high}")
-    bare = sum(figure.low is None for figure in ratios)
-    if bare:
-        return f"{text}, {bare} without an interval"
-    clear = sum((f.high or 0) < 1 or (f.low or 0) > 1 for f in ratios)
-    return text if exact else f"{text}, clear in {clear}"
-
-
-def _interval(figure: Estimate, *, exact: bool) -> str:
-    if exact:
-        return "exact"
-    if figure.low is None or figure.high is None:
-        return f"no interval below {LEAST_REPLICATES} replicates"
-    return f"95 %: {_change(figure.low)} to {_change(figure.high)}"
-
-
-def _change(ratio: float) -> str:
-    percent = 100 * (ratio - 1)
-    if abs(percent) < 0.05:
-        return "the same"
-    if percent > 100:
-        return f"{ratio:.3g} times as much"
-    return f"{abs(percent):.1f} % {'less' if percent < 0 else 'more'}"

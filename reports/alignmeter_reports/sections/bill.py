@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alignmeter.analysis.bill import Bill, recipe_text
+from alignmeter.analysis.cost import price_of
 from alignmeter.analysis.intervals import Estimate
 from alignmeter.analysis.prices import Prices
 from alignmeter.cells.labels import cell_text, layout_text
-from alignmeter_reports.sections.cost import price_of
 
 _HOUR_S = 3600
 _KWH_J = 3.6e6

@@ -1,12 +1,12 @@
 """The table of claims, as the page and the Markdown show it."""
 
-__all__ = ["ClaimRow", "claim_rows", "figure_text", "range_text"]
+__all__ = ["ClaimRow", "claim_rows"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alignmeter.analysis.claims import Evidence, Finding
-from alignmeter.analysis.intervals import Estimate
+from alignmeter.analysis.words import range_text
 
 _MOST = 60
 """Rows of evidence per claim on a page, the worst first."""
@@ -48,46 +48,16 @@ def _row(finding: Finding) -> ClaimRow:
     )
     return ClaimRow(
         finding=finding,
-        figure=range_text(counted),
+        figure=_range(counted),
         counts=", ".join(f"{n} {what}" for n, what in counts if n) or "no cells",
         against=finding.of("fails")[:_MOST],
-        apart=range_text(apart),
+        apart=_range(apart),
         shown=finding.evidence[:_MOST],
     )
 
 
-def figure_text(figure: Estimate | None, unit: str) -> str:
-    """``0.62 times (0.60 to 0.65)``; without an interval the figure alone."""
-    if figure is None:
-        return "\N{EN DASH}"
-    text = _with_unit(_bare(figure.value, unit), unit)
-    if figure.low is None or figure.high is None or figure.low == figure.high:
-        return text
-    return f"{text} ({_bare(figure.low, unit)} to {_bare(figure.high, unit)})"
-
-
-def range_text(rows: Sequence[Evidence]) -> str:
-    """The figure of one row with its interval; of several the least and the most."""
-    figures = sorted((row.figure.value, row.unit) for row in rows if row.figure is not None)
-    if not figures:
-        return "\N{EN DASH}"
-    if len(figures) == 1:
-        only = next(row for row in rows if row.figure is not None)
-        return figure_text(only.figure, only.unit)
-    unit = figures[0][1]
-    least, most = (_bare(value, unit) for value, _ in (figures[0], figures[-1]))
-    return _with_unit(least if least == most else f"{least} to {most}", unit)
-
-
-def _bare(value: float, unit: str) -> str:
-    if unit == "replicates":
-        return f"{value:.0f}"
-    if unit == "%":
-        return f"{value:.1f}"
-    return f"{value:.2f}" if 0.1 <= value < 1000 else f"{value:.3g}"
-
-
-def _with_unit(text: str, unit: str) -> str:
-    if unit == "k":
-        return f"k = {text}"
-    return f"{text} times" if unit == "x" else f"{text} {unit}"
+def _range(rows: Sequence[Evidence]) -> str:
+    """Rows of one claim have one unit."""
+    figures = [row.figure for row in rows if row.figure is not None]
+    unit = next((row.unit for row in rows if row.figure is not None), "")
+    return range_text(figures, unit)

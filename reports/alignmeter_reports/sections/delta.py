@@ -1,13 +1,15 @@
-"""Method versus method in memory: sentences, ledgers, the parts of each delta, and layouts."""
+"""Method versus method in memory: sentences per layout, ledgers, and the parts of each delta."""
 
-__all__ = ["DeltaRow", "DeltaView", "Waterfall", "delta_rows", "delta_views", "waterfalls"]
+__all__ = ["DeltaRow", "DeltaView", "Said", "Waterfall", "delta_rows", "delta_views", "waterfalls"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from alignmeter.analysis.delta import PARTS, Delta
+from alignmeter.analysis.delta import PARTS, Delta, newest
+from alignmeter.analysis.metrics import METRICS
+from alignmeter.analysis.sentences import sentences
 from alignmeter.cells.axes import AXES
 from alignmeter.cells.labels import layout_text, layouts
 from alignmeter.records.record import OWNERS, VRAM, Record
@@ -20,7 +22,6 @@ from alignmeter_reports.drawing.memory_charts import Step, waterfall
 from alignmeter_reports.drawing.scales import BYTES
 
 _MOST_DELTAS = 300
-_MOST_SENTENCES = 12
 _MOST_CHARTS = 6
 """The table has every delta."""
 _SMALL = (
@@ -60,11 +61,19 @@ class Waterfall:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Said:
+    """What the deltas of one ``place`` say: layout of the second method -> sentences."""
+
+    place: str
+    layouts: dict[str, list[str]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DeltaView:
     """One pair of methods, whose ``names`` are ``less`` and ``more``. ``parts``: of each, in order.
 
     ``hidden``: deltas that found no room among ``rows``. ``unmeasured``: layouts that no cell here
-    has.
+    has. ``drawn``: how many of the deltas the picture of ``ledgers`` has.
     """
 
     less: str
@@ -72,9 +81,10 @@ class DeltaView:
     rows: list[DeltaRow]
     hidden: int
     parts: list[str]
-    sentences: list[str]
+    said: list[Said]
     unmeasured: list[str]
     ledgers: Markup
+    drawn: int
     waterfalls: list[Waterfall]
 
 
@@ -95,6 +105,7 @@ def _view(
     deltas: Sequence[Delta], cells: Sequence[CellRow], records: Sequence[Record]
 ) -> DeltaView:
     rows = delta_rows(deltas[:_MOST_DELTAS])
+    drawn = _pictured(deltas)
     less, more = deltas[0].names
     return DeltaView(
         less=less,
@@ -102,9 +113,10 @@ def _view(
         rows=rows,
         hidden=len(deltas) - len(rows),
         parts=list(PARTS),
-        sentences=_sentences(deltas),
+        said=_said(deltas),
         unmeasured=_unmeasured(deltas[0].versus.method, cells),
-        ledgers=_ledgers(records, [row.delta for row in rows]),
+        ledgers=_ledgers(records, drawn),
+        drawn=len(drawn),
         waterfalls=waterfalls(rows),
     )
 
@@ -188,7 +200,9 @@ def _picture(row: DeltaRow) -> Waterfall:
 
 
 def _ledgers(records: Sequence[Record], deltas: Sequence[Delta]) -> Markup:
-    """The ledgers behind each delta, of the replicates whose peaks it has."""
+    """The ledgers behind each delta, of the replicates whose peaks it has; empty without any."""
+    if not deltas:
+        return Markup("")
     ledgers = {
         (r.cell, r.provenance.device, r.memory.allocated_peak_bytes): r.ledger
         for r in records
@@ -224,42 +238,44 @@ def _ledger_parts(ledger: dict[str, int]) -> dict[str, float]:
     return parts
 
 
-def _sentences(deltas: Sequence[Delta]) -> list[str]:
-    """Those of each device and kind of memory, which they name where there are several."""
-    places = dict.fromkeys(map(_place, deltas))
-    return [
-        f"{place}: {sentence}" if len(places) > 1 else sentence
-        for place in places
-        for sentence in _of_one_place([delta for delta in deltas if _place(delta) == place])
-    ]
-
-
-def _of_one_place(deltas: Sequence[Delta]) -> list[str]:
-    """One per delta; of many, the range within each architecture."""
-    if len(deltas) <= _MOST_SENTENCES:
-        return [_sentence(delta) for delta in deltas]
-    sentences = []
-    less, more = deltas[0].names
-    for name in dict.fromkeys(delta.versus.architecture for delta in deltas):
-        mine = sorted((d for d in deltas if d.versus.architecture == name), key=lambda d: d.percent)
-        least, most = (
-            f"{d.percent:.1f} % ({d.versus.peft}, {layout_text(d.versus)})"
-            for d in (mine[0], mine[-1])
-        )
-        sentences.append(
-            f"{name}: over {len(mine)} pairs {less} saves from {least} to {most} of {more}'s peak."
-        )
-    return sentences
-
-
-def _sentence(delta: Delta) -> str:
-    what = f"{delta.versus.architecture}, {delta.versus.peft}, {layout_text(delta.versus)}"
-    less, more = delta.names
-    if delta.bytes < 0:
-        return f"{what}: {less} needs {bytes_text(-delta.bytes)} more than {more}."
-    return (
-        f"{what}: {less} saves {bytes_text(delta.bytes)}, {delta.percent:.1f} % of {more}'s peak."
+def _pictured(deltas: Sequence[Delta]) -> list[Delta]:
+    """At most six: VRAM and the default layout first, each PEFT mode once on every device."""
+    names = ("architecture", "peft")
+    ranked = sorted(
+        (delta for delta in newest(deltas) if delta.parts),
+        key=lambda d: (*_rank(d)[:-1], *(_position(n, str(getattr(d.versus, n))) for n in names)),
     )
+    firsts: dict[tuple[str, ...], Delta] = {}
+    for delta in ranked:
+        firsts.setdefault((delta.device, *(str(getattr(delta.versus, n)) for n in names)), delta)
+    drawn = list(firsts.values())
+    return [*drawn, *(delta for delta in ranked if delta not in drawn)][:_MOST_CHARTS]
+
+
+def _said(deltas: Sequence[Delta]) -> list[Said]:
+    """For each device's newest environment a sentence per layout, and more where pairs turn."""
+    places: dict[str, dict[str, list[Delta]]] = {}
+    for delta in newest(deltas):
+        mine = places.setdefault(_place(delta), {})
+        mine.setdefault(layout_text(delta.versus), []).append(delta)
+    order = [*layouts(deltas[0].versus.method), *(layout_text(d.versus) for d in deltas)]
+    return [
+        Said(place=place, layouts={name: _sentences(found[name])
+                                   for name in sorted(found, key=order.index)})
+        for place, found in places.items()
+    ]  # fmt: skip
+
+
+def _sentences(deltas: Sequence[Delta]) -> list[str]:
+    """``DPO saves 25 % (1 MiB of 4 MiB)``; of several pairs the range and their number."""
+    metric, less = METRICS["memory"], deltas[0].names[0]
+    ratios = [(delta.versus, delta.ratio) for delta in deltas]
+    found = [str(one) for one in sentences(ratios, metric, asked="method", subject=less)]
+    if len(deltas) == 1:
+        peak = bytes_text(deltas[0].versus_peak_bytes)
+        how = "of" if deltas[0].bytes >= 0 else "above"
+        found[0] += f" ({bytes_text(abs(deltas[0].bytes))} {how} {peak})"
+    return found
 
 
 def _unmeasured(method: str, rows: Sequence[CellRow]) -> list[str]:

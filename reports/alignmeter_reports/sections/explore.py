@@ -16,7 +16,7 @@ from markupsafe import Markup
 from alignmeter.analysis.intervals import Estimate
 from alignmeter.analysis.likeness import Group
 from alignmeter.cells.axes import AXES
-from alignmeter.cells.labels import axis_text, cell_text, follows
+from alignmeter.cells.labels import axis_text, follows
 from alignmeter.errors import InputError
 from alignmeter.records.folder import timeline_path
 from alignmeter.records.record import VRAM, Provenance, Record
@@ -32,9 +32,12 @@ _LEFT_OUT = ("accelerator", "data", "columns")
 _LONGEST = 120
 """Characters of a text in the explorer; records may hold anything."""
 _MOST_STEPS = 200
-_MOST_POINTS = 60
+_MOST_POINTS = 40
+"""Of a timeline: the rise and the level are seen, and 400 of them stay within half a megabyte."""
 _LARGEST_TIMELINE = 8 << 20
 _DIGITS = 4
+_DRAWN_DIGITS = 3
+"""A pixel of a small plot is a hundredth of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,7 +196,7 @@ def _row(
     figures = {value.name: _figure(value.pick(row)) for value in values}
     return {
         "id": row.anchor,
-        "name": shortened(cell_text(row.cell), _LONGEST),
+        "name": shortened(row.name, _LONGEST),
         "statuses": row.statuses,
         "figures": {name: figure for name, figure in figures.items() if figure},
         "bad": numbered(row.invalid),
@@ -272,7 +275,7 @@ def _lines(path: Path, *, memory: bool) -> dict[str, list[float | None]]:
 
 
 def _number(value: float | str | None) -> float | None:
-    return None if value is None else _rounded(float(value))
+    return None if value is None else float(f"{float(value):.{_DRAWN_DIGITS}g}")
 
 
 def _thinned(timeline: Timeline) -> Sequence[Mapping[str, float | int | str | None]]:

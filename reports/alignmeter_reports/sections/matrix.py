@@ -176,7 +176,7 @@ def _money(cost: CostView) -> list[tuple[Column, Callable[[CellRow], Figure]]]:
         found = by_anchor.get(row.anchor)
         if found is None or found.money.per_steps is None:
             return Figure()
-        text = digits(found.money.per_steps) + ("*" if found.starred else "")
+        text = digits(found.money.per_steps) + ("*" if "money" in found.invalid else "")
         return Figure(text=text, value=found.money.per_steps)
 
     return [(Column(key="money", head=f"{cost.prices.currency} per 1000 steps"), pick)]

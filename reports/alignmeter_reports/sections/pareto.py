@@ -118,7 +118,9 @@ def _costs(cost: CostView) -> list[_Cost]:
     ]  # fmt: skip
     if cost.prices is None:
         return found
-    by_anchor = {one.row.anchor: one.money.per_million for one in cost.rows if not one.starred}
+    by_anchor = {
+        one.row.anchor: one.money.per_million for one in cost.rows if "money" not in one.invalid
+    }
     currency = cost.prices.currency
     label = f"{currency} per million trained tokens"
     return [

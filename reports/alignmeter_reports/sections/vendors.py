@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from alignmeter.analysis.capacity import search_key
 from alignmeter.analysis.claims.ratios import metric_ratio
+from alignmeter.analysis.cost import price_of
 from alignmeter.analysis.device_agreement import CrossCheck, checks_by_row, crosschecks
 from alignmeter.analysis.hardware import (
     Hardware,
@@ -27,7 +28,6 @@ from alignmeter.records.capacity import CapacityPoint
 from alignmeter.records.record import Provenance, Record
 from alignmeter.text import counted
 from alignmeter_reports.cells import CellRow, cell_rows
-from alignmeter_reports.sections.cost import price_of
 
 _MOST = 100
 """Cells that a page shows side by side; the CSV has all."""

@@ -107,7 +107,7 @@ def test_intervals_and_claims_are_over_one_night():
     ]
     (found,) = [f for f in findings(records) if f.claim.name == "dpo-less-time"]
     (row,) = found.evidence
-    assert (row.stance, row.figure.n) == ("holds", 3)
+    assert (row.stance, row.figure.n) == ("apart", 3)  # a model of unknown size
     assert row.figure.value == pytest.approx(1 / 1.5)
     assert row.figure.high - row.figure.low < 0.02
 
@@ -291,3 +291,40 @@ def test_pairs_of_two_sessions_of_one_commit_say_so():
     again = [*records, *made(hours=24.1)]
     (pair,) = pairings(groups(again), "method", "ppo", ("dpo",))
     assert pair.differing == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "settings"),
+    [
+        ({"driver": "570.1"}, {"driver": "575.5"}, ["driver 570.1", "driver 575.5"]),
+        ({"versions": {"torch": "2.12", "peft": "1"}}, {"versions": {"torch": "2.13", "peft": "1"}},
+         ["torch 2.12", "torch 2.13"]),
+        ({"driver": "1", "runtime": "CUDA 12"}, {"driver": "2", "runtime": "CUDA 13"},
+         ["driver 1, runtime CUDA 12", "driver 2, runtime CUDA 13"]),
+        ({"environment": {"FLAG": "1"}}, {}, ["FLAG 1", "FLAG none"]),
+        ({}, {}, ["environment old", "environment new"]),
+    ],
+)  # fmt: skip
+def test_environments_of_a_device_are_told_apart_by_what_differs_in_them(old, new, settings):
+    records = [
+        *placed(make_cell_records([1.0], **GPU), environment_digest="old", **old),
+        *placed(make_cell_records([1.0], **GPU), hours=24, environment_digest="new", **new),
+    ]
+    found = {group.place.environment: group for group in groups(records)}
+    assert [found[digest].setting for digest in ("old", "new")] == settings
+    assert all(group.where == f"{group.device} ({group.setting})" for group in found.values())
+
+
+def test_where_the_bytes_of_replicates_differ_the_delta_has_bounds():
+    """6 and 6.5 GiB versus 10 and 9.5: the largest of each, and the bounds over all pairs."""
+    dpo = [record for peak in (600, 650) for record in make_cell_records([1.0], peak=peak)]
+    ppo = [
+        record for peak in (1000, 950) for record in make_cell_records(
+            [1.0], peak=peak, method="ppo"
+        )
+    ]  # fmt: skip
+    numbered = [replace(r, replicate=k % 2) for k, r in enumerate([*dpo, *ppo])]
+    (row,) = deltas(numbered)
+    assert (row.ratio.value, row.ratio.low, row.ratio.high) == (0.65, 0.6, 650 / 950)
+    (same,) = deltas([numbered[0], numbered[2]])
+    assert same.ratio.low == same.ratio.high == same.ratio.value == 0.6

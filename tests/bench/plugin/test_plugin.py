@@ -7,6 +7,7 @@ import os
 import pytest
 
 from alignmeter.records.folder import load_folders
+from alignmeter.records.foreign import read_foreign
 from alignmeter.records.lock import locked
 from alignmeter.registry import METHODS
 
@@ -73,6 +74,11 @@ def test_benchmark_measures_reports_and_prints_the_delta(project):
         assert row["stats"]["rounds"] == len(record.timing.step_s) == 10
         # The round trip holds the step and little else.
         assert row["stats"]["min"] >= min(record.timing.step_s)
+    imported = read_foreign([project.path / "b.json"]).rows
+    assert [(row.name, row.peak_bytes) for row in imported if row.status == "ok"] == [
+        (f"{r.cell.id}.r{r.replicate}", r.memory.allocated_peak_bytes)
+        for r in (records[row["extra_info"]["cell"]] for row in benchmarks)
+    ]
     assert list((project.path / "out").glob("*.timeline.csv.gz"))
     assert '<h2 id="timelines">' in (project.path / "out" / "report.html").read_text()
 

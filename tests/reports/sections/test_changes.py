@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from made_cells import make_cell_records
 
+from alignmeter.analysis.nights import nights
 from alignmeter.records.folder import load_folders, record_path, timeline_path, write_record
 from alignmeter.records.timeline import Mark, Timeline
 from alignmeter_reports import write_report
@@ -110,31 +111,42 @@ def runs(folder, times):
 def test_a_level_that_changed_is_drawn_and_told(tmp_path):
     runs(tmp_path, [1.0] * 7 + [1.1] * 7)
     loaded, paths = views(tmp_path)
-    found = changes_view(loaded.records, paths)
+    found = changes_view(loaded.records, nights(loaded.records), paths)
     assert found.runs == 14
-    assert {(c.change.run, c.change.metric) for c in found.changes} == {
-        ("night-07", "time"), ("night-07", "tokens"),
-    }  # fmt: skip
-    (slower,) = [c for c in found.changes if c.change.metric == "time"]
+    (slower,) = found.changes
+    assert (slower.head, slower.change.metric) == ("2026-03-08, after 2026-03-07", "time")
     assert slower.change.effect_percent == pytest.approx(10, abs=0.5)
-    assert (slower.before, slower.after) == ("1 s", "1.1 s")
-    assert len(found.charts) == 2
+    assert slower.text.startswith("step time +10 % [")
+    assert slower.text.endswith(", 1 s to 1.1 s")
+    assert (len(found.changed), found.calm) == (1, [])
     write_report(loaded, tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
     assert "What changed over the runs" in page
-    assert "night-07" in page
+    assert "since 2026-03-08: dpo, llama, tiny, full" in page
 
 
 def test_nothing_is_listed_where_nothing_changed(tmp_path):
     runs(tmp_path, [1.0] * 14)
     loaded, paths = views(tmp_path)
-    found = changes_view(loaded.records, paths)
-    assert (found.changes, found.charts) == ([], [])
+    found = changes_view(loaded.records, nights(loaded.records), paths)
+    assert (found.changes, found.changed, len(found.calm)) == ([], [], 1)
     write_report(loaded, tmp_path / "r.html")
-    assert "Nothing: no change in 3 series over 14 runs." in (tmp_path / "r.html").read_text()
+    assert "No change in 2 series over 14 runs." in (tmp_path / "r.html").read_text()
+
+
+def test_a_driver_change_is_marked_in_the_trend_lines(tmp_path):
+    for day, driver in enumerate(("570.1", "570.1", "575.5", "575.5")):
+        said = {"started": f"2026-03-{day + 1:02d}T01:00:00+00:00", "host": "h", "driver": driver}
+        store(tmp_path / f"night-{day}", [
+            msgspec.structs.replace(r, provenance=msgspec.structs.replace(r.provenance, **said))
+            for r in make_cell_records([1.0, 1.001, 0.999])
+        ])  # fmt: skip
+    loaded, paths = views(tmp_path)
+    (line,) = changes_view(loaded.records, nights(loaded.records), paths).calm
+    assert line.marks == ["2026-03-03: driver 570.1 -> 575.5"]
 
 
 def test_two_runs_are_no_history(tmp_path):
     runs(tmp_path, [1.0, 1.1])
     loaded, paths = views(tmp_path)
-    assert changes_view(loaded.records, paths) is None
+    assert changes_view(loaded.records, nights(loaded.records), paths) is None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from made_cells import make_cell_records
+from made_cells import make_cell_records as make_small_records
 
 from alignmeter.analysis import claims as claims_room
 from alignmeter.analysis.claims import (
@@ -23,6 +23,15 @@ from alignmeter.records.record import Reason, Verdict
 from alignmeter_reports import write_report
 
 GPU = {"accelerator": "cuda"}
+UNIT = 2**24
+"""Bytes: with 400 units of weights, 6.7 GB, a policy is of the scale that claims are about."""
+
+
+def make_cell_records(times, *, peak=1000, ledger=None, **axes):
+    """`make_small_records` with ``peak`` and ``ledger`` in units."""
+    rows = {"policy_weights": 400, **(ledger or {})}
+    sized = {owner: count * UNIT for owner, count in rows.items()}
+    return make_small_records(times, peak=peak * UNIT, ledger=sized, **axes)
 
 
 def verdicts(records):
@@ -133,6 +142,45 @@ def test_energy_of_unlike_counters_stays_open():
     found = finding(records[:3] + polled, "dpo-less-energy")
     assert found.verdict == "not measured"
     assert found.evidence[0].why.startswith("unlike")
+
+
+@pytest.mark.parametrize(
+    ("peft", "weights", "verdict"),
+    [
+        # 1e9 parameters at two bytes each, and one byte less
+        ("lora", 2_000_000_000, "supported"),
+        ("lora", 1_999_999_999, "not measured"),
+        # quantised: half a byte each
+        ("qlora", 500_000_000, "supported"),
+        ("qlora", 499_999_999, "not measured"),
+        ("lora", 0, "not measured"),
+    ],
+)
+def test_a_small_model_settles_nothing_about_billions(peft, weights, verdict):
+    ledger = {"policy_weights": weights}
+    records = [
+        record
+        for method, peak in (("dpo", 7), ("ppo", 10))
+        for record in make_small_records(
+            CLOSE if method == "dpo" else SLOW, peak=peak * 10**9, ledger=ledger, method=method,
+            peft=peft, **GPU,
+        )
+    ]  # fmt: skip
+    found = {f.claim.name: f for f in findings(records)}
+    assert {found[name].verdict for name in ("dpo-less-vram", "dpo-less-time")} == {verdict}
+    if verdict == "not measured":
+        (row,) = found["dpo-30-percent"].of("apart")
+        assert row.figure.value == pytest.approx(30)
+        size = "at most 1000 million parameters" if weights else "a model of unknown size"
+        assert row.why == f"{size}; it is said of 1 billion and more"
+
+
+def test_what_no_size_settles_has_no_scale():
+    """How time grows with length, and whether a method works, a small model tells as well."""
+    small = {claim.name for claim in claims() if not claim.scale}
+    assert small == {
+        "mamba-linear", "transformer-quadratic", "attention-quadratic", "dpo-on-ssm"
+    }  # fmt: skip
 
 
 def test_a_figure_that_must_not_be_ranked_stays_open():

@@ -161,9 +161,10 @@ def test_a_delta_without_ledgers_has_no_parts(report):
 
 def test_rows_of_two_machines_name_theirs(report):
     page, _ = report(*pair(), *(of_gpu(record) for record in pair()))
-    delta = words(section(page, "delta"))
-    assert "cpu (cpu tensor storage): llama, full, separate, sequential: DPO saves 4 MiB" in delta
-    assert "H100 (vram): llama, full, separate, sequential: DPO saves 4 GiB, 40.0 %" in delta
+    said = words(section(page, "answer"))
+    layout = "PPO separate, sequential DPO saves 40 %"
+    assert f"cpu (cpu tensor storage) {layout} (4 MiB of 10 MiB)" in said
+    assert f"H100 (vram) {layout} (4 GiB of 10 GiB)" in said
     places = [row[0] for row in rows_of(section(page, "delta")) if len(row) == 1]
     assert [place.partition(" ")[2] for place in places] == [
         "cpu (cpu tensor storage)",

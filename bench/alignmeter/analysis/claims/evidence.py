@@ -35,7 +35,8 @@ VERDICTS: tuple[str, ...] = get_args(Verdict)
 class Evidence:
     """One row. ``cells``: ids of what was held against each other, on ``device``.
 
-    ``figure``: in ``unit`` (``%``, ``x`` for a ratio, ``k`` for an exponent, or nothing).
+    ``figure``: in ``unit``: ``%``, the name of a metric for a ratio of it, ``k`` for an exponent,
+    or what is counted.
     ``why``: what the stance rests on.
     """
 
@@ -62,13 +63,15 @@ class Material:
 class Claim:
     """A sentence that people repeat, and ``rule``: when one row holds, and when it fails.
 
-    ``find``: the evidence in the records.
+    ``find``: the evidence in the records. ``scale``: parameters of the smallest model that it is
+    said of; 0 where the size of a model does not matter.
     """
 
     name: str
     text: str
     rule: str
     find: Callable[[Material], list[Evidence]]
+    scale: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

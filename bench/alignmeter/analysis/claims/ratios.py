@@ -21,7 +21,7 @@ from alignmeter.analysis.intervals import LEAST_REPLICATES, Estimate, outcome
 from alignmeter.analysis.likeness import Group
 from alignmeter.analysis.metrics import METRICS
 from alignmeter.analysis.pairings import Pairing, across_devices, pairings
-from alignmeter.analysis.sides import side_of
+from alignmeter.analysis.sides import ratio_of
 from alignmeter.cells.labels import cell_text
 from alignmeter.records.record import VRAM
 from alignmeter.registry import METHODS, PEFT_MODES
@@ -41,16 +41,7 @@ def metric_ratio(base: Group, other: Group, name: str) -> tuple[Estimate | None,
 
     ``name``: a key of `alignmeter.analysis.compare.METRICS`. Bytes are exact; else Welch on logs.
     """
-    metric = METRICS[name]
-    sides = side_of(base, metric), side_of(other, metric)
-    for side in sides:
-        if not side.values:
-            why = side.invalid_text if side.invalid_values else side.text or "not measured"
-            return None, why
-    kinds = sides[0].kinds | sides[1].kinds
-    if len(kinds) > 1:
-        return None, f"unlike: {' and '.join(sorted(kinds))}"
-    return metric.ratio(sides[1].values, sides[0].values), ""
+    return ratio_of(base, other, METRICS[name])
 
 
 def saves_memory(
@@ -107,24 +98,18 @@ def step_ratios(
 ) -> list[Evidence]:
     """`takes_less` of any groups: a row per pair of like cells that both ran."""
     rows = []
-    for pair in pairings(groups, axis, versus, (value,)):
-        if not _ran(pair):
-            continue
+    for pair in pairings([group for group in groups if group.ran], axis, versus, (value,)):
         found, why = metric_ratio(pair.base, pair.other, metric)
         stance: Stance = "open"
         if found is not None:
             stance, why = _WORDS[outcome(found, METRICS[metric].minimum)]
         what = cell_text(pair.base.cell, without=(axis,))
-        rows.append(_row(pair, what, found, stance, why))
+        rows.append(_row(pair, what, found, stance, why, unit=metric))
     return rows
 
 
-def _ran(pair: Pairing) -> bool:
-    return pair.base.ran and pair.other.ran
-
-
 def _row(
-    pair: Pairing, what: str, figure: Estimate | None, stance: Stance, why: str, unit: str = "x"
+    pair: Pairing, what: str, figure: Estimate | None, stance: Stance, why: str, unit: str = ""
 ) -> Evidence:
     return Evidence(
         cells=(pair.other.cell.id, pair.base.cell.id),
@@ -220,7 +205,7 @@ def near_parity(
                     found, why = None, _LOSSES_DIFFER
                 stance, text = _parity(found, why, at_most)
                 what = f"{cell_text(other.cell)}: {other.device} against {base.device}"
-                rows.append(_row(pair, what, found, stance, text))
+                rows.append(_row(pair, what, found, stance, text, unit="time"))
     return rows
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from alignmeter.analysis.claims import growth, ratios
 from alignmeter.analysis.claims.evidence import Claim, Evidence, Finding, Material, judged
+from alignmeter.analysis.claims.scale import of_its_scale
 from alignmeter.analysis.delta import Delta, deltas
 from alignmeter.analysis.likeness import Group, groups
 from alignmeter.analysis.scaling import fits, ladders
@@ -27,8 +28,11 @@ FINDERS: Mapping[str, Callable[..., list[Evidence]]] = {
 """Name in ``claims.toml`` -> what finds the evidence."""
 
 
-def _claim(name: str, text: str, rule: str, find: str, **arguments: Any) -> Claim:
-    return Claim(name=name, text=text, rule=rule, find=partial(FINDERS[find], **arguments))
+def _claim(
+    name: str, text: str, rule: str, find: str, scale: float = 0.0, **arguments: Any
+) -> Claim:
+    finder = partial(FINDERS[find], **arguments)
+    return Claim(name=name, text=text, rule=rule, find=finder, scale=scale)
 
 
 @cache
@@ -54,4 +58,4 @@ def findings(
         deltas=deltas(records, known) if pairs is None else pairs,
         ladders=[(ladder, fits(ladder)) for ladder in ladders(records, known)],
     )
-    return [judged(claim, claim.find(material)) for claim in claims()]
+    return [judged(c, of_its_scale(c, c.find(material), known)) for c in claims()]

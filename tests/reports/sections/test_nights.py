@@ -1,0 +1,95 @@
+"""Last night first: on the fourteen made nights, and on nights of a few records."""
+
+import html
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from made_cells import make_cell_records
+from made_nights import DRIVER_NIGHT, DRIVERS, MISSING, NIGHTS, OUT_OF_MEMORY, SLOWER, write_nights
+from msgspec.structs import replace
+
+from alignmeter.analysis.compare.markdown import MARKDOWN_LIMIT_BYTES
+from alignmeter.analysis.nights import last_night, nights
+from alignmeter.records.folder import load_folders
+from alignmeter.records.record import Reason
+from alignmeter.terminal.summary import summary_parts
+from alignmeter.terminal.tables import lines
+from alignmeter_reports import write_report
+
+SOME = (SLOWER, MISSING, OUT_OF_MEMORY, ("dpo", "llama", "full"), ("grpo", "llama", "lora"))
+
+
+def words(text):
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
+
+
+@pytest.fixture(scope="module")
+def fourteen(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nights")
+    loaded = load_folders([write_nights(folder / "runs", cells=SOME)])
+    write_report(loaded, folder / "r.html", md=folder / "r.md")
+    return loaded, (folder / "r.html").read_text(), html.unescape((folder / "r.md").read_text())
+
+
+def test_last_night_comes_first_with_what_is_news(fourteen):
+    loaded, page, text = fourteen
+    first = words(page[page.index("<main>") :].partition("</section>")[0])
+    date = f"2026-03-{NIGHTS:02}"
+    assert f"Last night: {date} " in first
+    assert f"the latest of {NIGHTS} nights" in first
+    assert "Changed: nothing" in first
+    assert f"Missing: 1 {', '.join(MISSING[:2])}, 1.4b, {MISSING[2]}, T 1024, B 4 on" in first
+    assert f"Not measured: 1 {', '.join(OUT_OF_MEMORY[:2])}, 1.4b, {OUT_OF_MEMORY[2]}" in first
+    assert "out_of_memory in 3 of 3 replicates" in first
+    assert re.search(r"Invalid: 1 grpo, .* step time, host_loaded in 3 of 3 replicates", first)
+    assert f"since 2026-03-09: {', '.join(SLOWER[:2])}, 1.4b, {SLOWER[2]}" in first
+    assert text.index(f"### Last night: {date}") < text.index("### Not measured")
+    assert len(text.encode()) < MARKDOWN_LIMIT_BYTES / 50
+    shown = " ".join(" ".join(lines(summary_parts(loaded.records))).split())
+    assert f"Last night: {date}, held against 2026-03-{NIGHTS - 1:02}" in shown
+
+
+def test_before_and_after_a_driver_change_are_rows_of_their_own(fourteen):
+    _, page, text = fourteen
+    for driver in DRIVERS:
+        assert f"(driver {driver})" in page
+        assert f"(driver {driver})" in text
+    before = nights(r for r in fourteen[0].records)[:DRIVER_NIGHT]
+    assert last_night(before).differences == [f"driver {DRIVERS[0]} -> {DRIVERS[1]}"]
+
+
+def at(records, *, hours, **said):
+    when = (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hours)).isoformat()
+    return [replace(r, provenance=replace(r.provenance, started=when, **said)) for r in records]
+
+
+def test_what_changed_since_the_night_before():
+    close = (1.0, 1.001, 0.999)
+    old = at(make_cell_records(close), hours=0)
+    new = at(make_cell_records([2 * share for share in close]), hours=24)
+    assert last_night(nights(old)) is None
+    found = last_night(nights([*new, *old]))
+    assert found.changed[0].startswith("dpo, llama, tiny, full, T 64, B 2 on cpu: step time reg")
+    assert found.changed[0].endswith("1 s -> 2 s")
+    assert (found.name, found.before) == ("2026-01-02", "2026-01-01")
+    other = at(make_cell_records(close, method="sft"), hours=48)
+    found = last_night(nights([*new, *old, *other]))
+    assert found.changed == ["no cell is like one of the night before"]
+    assert len(found.missing) == 1
+
+
+def test_machines_of_one_night_are_one_night_and_a_late_one_has_its_hour():
+    of = make_cell_records
+    records = [*at(of([1.0]), hours=1), *at(of([1.0], method="sft"), hours=3, commit="b")]
+    assert [n.name for n in nights(records)] == ["2026-01-01"]
+    late = at(of([1.0], method="rm"), hours=20)
+    assert [n.name for n in nights([*records, *late])] == ["2026-01-01 01:00", "2026-01-01 20:00"]
+
+
+def test_a_cell_that_was_never_told_when_it_ran_is_in_no_night():
+    (record,) = at(make_cell_records([1.0]), hours=0)
+    failed = replace(record, status="crashed", reason=Reason(code="exception", text=""),
+                     provenance=replace(record.provenance, started="yesterday"))  # fmt: skip
+    assert [len(n.records) for n in nights([record, failed])] == [1]
+    assert nights([failed]) == []
