@@ -1,6 +1,6 @@
 """Units, converted in one place. GiB is 2**30 bytes, MiB is 2**20; GB is not used."""
 
-__all__ = ["GIB", "KIB", "MIB", "bytes_text", "digits", "joules_text", "seconds_text"]
+__all__ = ["GIB", "KIB", "MIB", "bytes_text", "digits", "joules_text", "seconds_text", "span_text"]
 
 KIB = 2**10
 MIB = 2**20
@@ -35,3 +35,9 @@ def joules_text(joules: float) -> str:
     if size >= _WHOLE:
         return f"{digits(joules / 1e3)} kJ"
     return f"{digits(joules)} J" if size >= 1 or not size else f"{digits(joules * 1e3)} mJ"
+
+
+def span_text(low: str, high: str) -> str:
+    """``279 to 283 ms`` of two figures in one unit, ``995 ms to 1.01 s`` of two."""
+    figure, _, unit = low.partition(" ")
+    return f"{figure if unit == high.partition(' ')[2] else low} to {high}"

@@ -20,7 +20,7 @@ from alignmeter.records.reasons import REASONS
 from alignmeter.records.record import Record
 from alignmeter.registry import ACCELERATORS, DELTAS
 from alignmeter.text import counted, shortened
-from alignmeter.units import bytes_text, joules_text, seconds_text
+from alignmeter.units import bytes_text, joules_text, seconds_text, span_text
 from alignmeter_reports.cells import layout
 from alignmeter_reports.contents import contents
 from alignmeter_reports.script import policy, script_text
@@ -74,7 +74,7 @@ def _ticked(text: str) -> Markup:
 def _interval(time: Estimate) -> str:
     if time.low is None or time.high is None:
         return "interval needs 3 replicates"
-    return f"{seconds_text(time.low)} to {seconds_text(time.high)}"
+    return span_text(seconds_text(time.low), seconds_text(time.high))
 
 
 def environment() -> Environment:

@@ -1,6 +1,6 @@
 """Groups by the hardware that they were measured on: what stands side by side in a table."""
 
-__all__ = ["Hardware", "hardware_of", "newest_of_each", "side_by_side"]
+__all__ = ["Hardware", "first_of_each", "hardware_of", "newest_of_each", "side_by_side"]
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -27,6 +27,14 @@ def newest_of_each(cells: Iterable[Group]) -> list[Group]:
         if group.ran:
             found.setdefault((group.alike, hardware_of(group)), group)
     return sorted(found.values(), key=_order)
+
+
+def first_of_each(groups: Iterable[Group]) -> dict[Hardware, Group]:
+    """A group of each hardware, in the order of `newest_of_each`."""
+    found: dict[Hardware, Group] = {}
+    for group in sorted(groups, key=_order):
+        found.setdefault(hardware_of(group), group)
+    return found
 
 
 def _order(group: Group) -> tuple[object, ...]:

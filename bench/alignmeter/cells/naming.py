@@ -21,8 +21,8 @@ class Naming:
     """``DPO llama LoRA, T 64, B 2``: method, architecture and PEFT mode, then whatever differs
     among the cells; ``shared`` is what they have in common.
 
-    Two cells that no word tells apart (data of one name in two folders) have their digests in
-    their names.
+    A cell on several devices has one name: these stand beside it. Two cells that no word tells
+    apart (data of one name in two folders) have their digests in their names.
     """
 
     def __init__(self, cells: Iterable[Cell]) -> None:
@@ -32,8 +32,8 @@ class Naming:
             for part, text in words.items():
                 texts.setdefault(part, set()).add(text)
         self._varied = frozenset(part for part, found in texts.items() if len(found) > 1)
-        names = Counter(self._name(words) for words in known.values())
-        self._twice = frozenset(name for name, count in names.items() if count > 1)
+        names = Counter((self._name(words), cell.accelerator) for cell, words in known.items())
+        self._twice = frozenset(name for (name, _), count in names.items() if count > 1)
         self.shared = ", ".join(
             next(iter(texts[part]))
             for part in _ordered(texts)

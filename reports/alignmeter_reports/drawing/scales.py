@@ -50,15 +50,17 @@ class Quantity:
             if len(found) > 1:
                 return found
         size, _ = self.unit(low)
-        ruled = MaxNLocator(_MOST_TICKS - 2).tick_values(low / size, high / size)
+        ruler = MaxNLocator(_MOST_TICKS - 2, steps=[1, 2, 2.5, 5, 10])
+        ruled = ruler.tick_values(low / size, high / size)
         return [float(tick) * size for tick in ruled if low <= tick * size <= high]
 
     def _powers(self, low: float, high: float) -> list[float]:
-        first, last = math.floor(math.log(low, self.base)), math.ceil(math.log(high, self.base))
-        steps = (1, 2, 5) if self.base == 10 and last - first <= _MOST_TICKS // 2 else (1,)
-        stride = 1 if len(steps) > 1 else math.ceil((last - first + 1) / _MOST_TICKS)
-        powers = (float(self.base) ** k for k in range(first, last + 1, stride))
-        return [step * power for power in powers for step in steps if low <= step * power <= high]
+        first, last = math.floor(math.log(low, self.base)), math.floor(math.log(high, self.base))
+        fine = self.base == 10 and last - first <= _MOST_TICKS // 2
+        powers = [float(self.base) ** k for k in range(first, last + 1)]
+        steps = (1, 2, 5) if fine else (1,)
+        found = [step * power for power in powers for step in steps if low <= step * power <= high]
+        return found if fine else found[:: math.ceil(len(found) / _MOST_TICKS) or 1]
 
 
 def _count_text(value: float) -> str:

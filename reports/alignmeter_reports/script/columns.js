@@ -5,7 +5,7 @@ function choosable(table, number) {
     if (!first.has(head.dataset.key)) first.set(head.dataset.key, head);
   }
   const names = new Map(Array.from(first, ([key, head]) => [key, head.textContent.trim()]));
-  const groups = table.querySelectorAll("thead th[scope=colgroup]");
+  const groups = groupsOf(table);
   const ticks = Array.from(first, function ([key, head]) {
     const tick = made("input", { type: "checkbox", value: key });
     tick.checked = !("more" in head.dataset);
@@ -21,7 +21,9 @@ function choosable(table, number) {
     const hidden = ticks.filter((tick) => !tick.checked).map((tick) => tick.value);
     const rules = hidden.map((key) => "[data-choose='" + number + "'] .c-" + key + " { display: none; }");
     style.textContent = rules.join("\n");
-    for (const group of groups) group.colSpan = Math.max(1, ticks.length - hidden.length);
+    for (const [group, keys] of groups) {
+      group.colSpan = Math.max(1, keys.filter((key) => !hidden.includes(key)).length);
+    }
     summary.textContent = "Columns: " + (ticks.length - hidden.length) + " of " + ticks.length;
     const out = hidden.map((key) => names.get(key)).join(", ");
     left.textContent = out ? "Columns left to the CSV: " + out + "." : "";
@@ -33,4 +35,14 @@ function choosable(table, number) {
   table.parentNode.before(chooser);
   table.parentNode.after(left);
   show();
+}
+
+// Heads over groups of columns -> the keys of the columns below each.
+function groupsOf(table) {
+  const keys = Array.from(table.querySelectorAll("thead th[data-key]"), (head) => head.dataset.key);
+  return new Map(
+    Array.from(table.querySelectorAll("thead th[scope=colgroup]"), function (group) {
+      return [group, keys.splice(0, group.colSpan)];
+    }),
+  );
 }

@@ -12,6 +12,8 @@ from alignmeter_reports.cells import CellRow, Why
 
 _MOST = 200
 _AXES = ("method", "architecture", "peft", "kernels")
+_MERGED = ("peft", "architecture")
+"""Axes over which rows that say the same become one, in this order."""
 _NOT_TRIED = frozenset((Code.EXCLUDED, Code.ACCELERATOR_MISSING))
 """Reasons that say nothing of the device: nobody asked it."""
 _WORDS = {"oom": "out of memory", "predicted_oom": "planned not to fit"}
@@ -65,9 +67,24 @@ def coverage(rows: Sequence[CellRow]) -> Coverage:
                                         for name in names])
         for key, mine in found.items()
     ]  # fmt: skip
+    for axis in _MERGED:
+        listed = _merged(listed, _AXES.index(axis))
     return Coverage(
         axes=_AXES, devices=names, rows=listed[:_MOST], hidden=max(0, len(listed) - _MOST)
     )
+
+
+def _merged(rows: Iterable[CoverageRow], place: int) -> list[CoverageRow]:
+    """One row of those that differ in one axis alone and say the same, its values listed."""
+    alike: dict[tuple[object, ...], list[CoverageRow]] = defaultdict(list)
+    for row in rows:
+        others = (*row.axes[:place], *row.axes[place + 1 :])
+        alike[others, tuple(row.outcomes)].append(row)
+    return [
+        CoverageRow(axes=(*mine[0].axes[:place], ", ".join(row.axes[place] for row in mine),
+                          *mine[0].axes[place + 1 :]), outcomes=mine[0].outcomes)
+        for mine in alike.values()
+    ]  # fmt: skip
 
 
 def _untried(row: CellRow) -> bool:
@@ -79,15 +96,17 @@ def _devices(rows: Iterable[CellRow]) -> dict[str, set[str]]:
     """Accelerator -> names of the devices of that kind."""
     found: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        if row.device:
-            found[row.cell.accelerator].add(row.device)
+        if row.place.device:
+            found[row.cell.accelerator].add(row.place.device)
     return found
 
 
 def _device(row: CellRow, devices: dict[str, set[str]]) -> str:
     """That of a cell which was refused before it came to a device: the only one of its kind."""
     known = devices.get(row.cell.accelerator, set())
-    return next(iter(known)) if not row.device and len(known) == 1 else row.where
+    if not row.place.device and len(known) == 1:
+        return next(iter(known))
+    return row.place.device or row.cell.accelerator
 
 
 def _outcome(cells: Sequence[CellRow]) -> Outcome:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from alignmeter.analysis.intervals import LEAST_REPLICATES, Estimate
 from alignmeter.cells.naming import Naming
 from alignmeter.records.reasons import REASONS, Code
-from alignmeter.units import bytes_text, digits, joules_text, seconds_text
+from alignmeter.units import bytes_text, digits, joules_text, seconds_text, span_text
 from alignmeter_reports.cells import CellRow, Why
 from alignmeter_reports.sections.cost import CostView
 
@@ -74,8 +74,9 @@ def matrix_view(rows: Sequence[CellRow], cost: CostView) -> MatrixView:
         column.key: [_shaded(pick(row), shades.get((row.anchor, column.key), 0)) for row in rows]
         for column, pick in every
     }
-    shown = [c for c, _ in every if any(f.value is not None for f in figures[c.key])]
-    reasons = dict.fromkeys(r.energy_reason for r in rows if not r.energy_j and r.energy_reason)
+    shown = [c for c, _ in every if any(f.text != _DASH for f in figures[c.key])]
+    without = (row for row in rows if "ok" in row.statuses and not row.energy_j)
+    reasons = dict.fromkeys(row.energy_reason for row in without if row.energy_reason)
     return MatrixView(
         columns=shown,
         lines=[(row, [figures[c.key][k] for c in shown]) for k, row in enumerate(rows)],
@@ -104,7 +105,7 @@ def _figure(
 def _interval(found: Estimate) -> str:
     if found.low is None or found.high is None:
         return f"interval needs {LEAST_REPLICATES} replicates"
-    return f"{seconds_text(found.low)} to {seconds_text(found.high)}"
+    return span_text(seconds_text(found.low), seconds_text(found.high))
 
 
 def _time(row: CellRow) -> Figure:

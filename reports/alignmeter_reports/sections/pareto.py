@@ -19,6 +19,7 @@ from alignmeter_reports.drawing.scales import BYTES, COUNT, JOULES, Quantity, lo
 from alignmeter_reports.drawing.svg import (
     INK,
     LARGEST,
+    LINE_IN,
     MARKERS,
     PALETTE,
     literal,
@@ -31,6 +32,8 @@ from alignmeter_reports.sections.cost import CostView
 _MOST_CHARTS = 8
 _LEAST_POINTS = 3
 """Fewer cells of a device are told by the table: any two points make a front or a dominated one."""
+_SIGNS = (*MARKERS, "<", ">", "p", "d", "8")
+"""One per cell of a chart; those beyond them share the last."""
 _SHAPE = ("method", "size", "seq_len", "batch", "lane")
 """Parts of a cell that all points of one chart share."""
 
@@ -168,10 +171,11 @@ def _view(head: str, cost: _Cost, fronts: list[ParetoFront]) -> ParetoView:
 
 def _chart(head: str, cost: _Cost, fronts: Sequence[ParetoFront]) -> Markup:
     every = [point for front in fronts for point in front.points]
-    markers = {name: MARKERS[min(k, len(MARKERS) - 1)]
-               for k, name in enumerate(dict.fromkeys(p.name for p in every))}  # fmt: skip
+    names = dict.fromkeys(point.name for point in every)
+    markers = {name: _SIGNS[min(k, len(_SIGNS) - 1)] for k, name in enumerate(names)}
+    lines = (len(names) + len(fronts) + 1) // 2
     with settings():
-        figure = Figure(figsize=(5.6, 3.9), layout="constrained")
+        figure = Figure(figsize=(5.6, 3.3 + LINE_IN * lines), layout="constrained")
         axes = figure.add_subplot()
         for number, front in enumerate(fronts):
             _draw(axes, front, PALETTE[min(number, len(PALETTE) - 1)], markers)

@@ -13,7 +13,13 @@ from alignmeter.analysis.capacity import search_key
 from alignmeter.analysis.claims.ratios import metric_ratio
 from alignmeter.analysis.cost import price_of
 from alignmeter.analysis.device_agreement import CrossCheck, checks_by_row, crosschecks
-from alignmeter.analysis.hardware import Hardware, hardware_of, newest_of_each, side_by_side
+from alignmeter.analysis.hardware import (
+    Hardware,
+    first_of_each,
+    hardware_of,
+    newest_of_each,
+    side_by_side,
+)
 from alignmeter.analysis.intervals import LEAST_REPLICATES, Estimate
 from alignmeter.analysis.likeness import Group
 from alignmeter.analysis.prices import Prices
@@ -25,27 +31,41 @@ from alignmeter_reports.cells import CellRow, cell_rows
 
 _MOST = 100
 """Cells that a page shows side by side; the CSV has all."""
+_ITSELF = "1"
+"""Ratio of the first device, to which the others are."""
 _STEPS, _MILLION = 1000, 1e6
 """Steps that a price is of, and trained tokens that the table's is of."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class VendorColumn:
+    """One column of each group. ``more``: a reader asks for it in the chooser."""
+
+    key: str
+    head: str
+    more: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class VendorDevice:
-    """One group of columns. ``facts``: form factor, cap, threads, driver, runtime, in words."""
+    """One group of columns. ``facts``: form factor, cap, threads, driver, runtime, in words.
+
+    ``columns``: those in which the device has something to say of some cell.
+    """
 
     name: str
     facts: str
-    hardware: Hardware
+    columns: list[VendorColumn]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VendorFigures:
     """One device's figures of a cell.
 
-    ``ratio``: to the first device that has the cell, as text, with its ``interval``. ``batch``:
-    pairs per step. ``largest``: the largest batch that ran, where it was searched.
-    ``per_million``: price of a million trained tokens. ``agreement``: with the other devices of the
-    cell. ``kernels``: the paths that its operators took; ``paths``: of each operator.
+    ``ratio``: to the first device that has the cell, as text, with its ``interval``, or why it
+    is excluded. ``batch``: pairs per step. ``largest``: the largest batch that ran, where it was
+    searched. ``per_million``: price of a million trained tokens. ``agreement``: with the other
+    devices of the cell. ``kernels``: the paths that its operators took; ``paths``: of each.
     """
 
     row: CellRow
@@ -65,26 +85,14 @@ class VendorRow:
     """A cell, and its figures on each device of the table, ``None`` where it was not measured."""
 
     name: str
-    cell_id: str
-    anchor: str
     figures: list[VendorFigures | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class VendorColumn:
-    """One column of each group. ``more``: a reader asks for it in the chooser."""
-
-    key: str
-    head: str
-    more: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class VendorTable:
-    """``shared``: what all cells have in common. ``columns``: of each device's group."""
+    """``shared``: what all cells have in common."""
 
     devices: list[VendorDevice]
-    columns: list[VendorColumn]
     shared: str
     rows: list[VendorRow]
 
@@ -161,38 +169,24 @@ def _table(
 ) -> VendorTable | None:
     if not families:
         return None
-    devices = _devices([group for alike in families for group in alike])
+    firsts = first_of_each(group for alike in families for group in alike)
     naming = Naming(alike[0].cell for alike in families)
     rows = [
         VendorRow(
             name=naming.of(alike[0].cell, without=("batch",) if by_token else ()),
-            cell_id=alike[0].cell.id,
-            anchor=sources.rows[id(alike[0])].anchor,
-            figures=_figures(alike, devices, sources, by_token=by_token),
+            figures=_figures(alike, list(firsts), sources, by_token=by_token),
         )
         for alike in families
     ]
-    found = [figures for row in rows for figures in row.figures if figures is not None]
-    return VendorTable(
-        devices=devices,
-        columns=_columns(found, sources.prices, by_token=by_token),
-        shared=naming.shared,
-        rows=rows,
-    )
-
-
-def _devices(groups: Sequence[Group]) -> list[VendorDevice]:
-    firsts: dict[Hardware, Group] = {}
-    for group in groups:
-        firsts.setdefault(hardware_of(group), group)
-    return [
+    devices = [
         VendorDevice(
             name=group.device or group.cell.accelerator,
             facts=_facts(group.records[-1].provenance),
-            hardware=hardware,
+            columns=_columns([r.figures[k] for r in rows], sources.prices, by_token=by_token),
         )
-        for hardware, group in firsts.items()
+        for k, group in enumerate(firsts.values())
     ]
+    return VendorTable(devices=devices, shared=naming.shared, rows=rows)
 
 
 def _facts(place: Provenance) -> str:
@@ -204,11 +198,11 @@ def _facts(place: Provenance) -> str:
 
 
 def _figures(
-    alike: Sequence[Group], devices: Sequence[VendorDevice], sources: _Sources, *, by_token: bool
+    alike: Sequence[Group], devices: Sequence[Hardware], sources: _Sources, *, by_token: bool
 ) -> list[VendorFigures | None]:
     """In the order of the devices. Ratios are to the first that has the cell."""
     by_hardware = {hardware_of(group): group for group in alike}
-    ordered = [by_hardware.get(device.hardware) for device in devices]
+    ordered = [by_hardware.get(device) for device in devices]
     first = next(group for group in ordered if group is not None)
     return [
         None if group is None else _of_device(first, group, sources, by_token=by_token)
@@ -218,7 +212,7 @@ def _figures(
 
 def _of_device(first: Group, group: Group, sources: _Sources, *, by_token: bool) -> VendorFigures:
     row = sources.rows[id(group)]
-    ratio, interval = ("1", "") if group is first else _ratio(first, group, by_token=by_token)
+    ratio, interval = (_ITSELF, "") if group is first else _ratio(first, group, by_token=by_token)
     paths = _paths(group)
     return VendorFigures(
         row=row,
@@ -235,28 +229,27 @@ def _of_device(first: Group, group: Group, sources: _Sources, *, by_token: bool)
 
 
 def _columns(
-    found: Sequence[VendorFigures], prices: Prices | None, *, by_token: bool
+    figures: Sequence[VendorFigures | None], prices: Prices | None, *, by_token: bool
 ) -> list[VendorColumn]:
-    """Those in which any device has something to say."""
+    """Those in which one device has something to say: none of ratios to itself."""
+    found = [one for one in figures if one is not None]
+    currency = "" if prices is None else prices.currency
     columns = (
-        (by_token, VendorColumn(key="batch", head="batch")),
-        (True, VendorColumn(key="time", head="step time")),
-        (True, VendorColumn(key="ratio", head="tokens/s ratio" if by_token else "time ratio")),
-        (True, VendorColumn(key="peak", head="peak memory")),
-        (any(f.row.trained_per_s for f in found), VendorColumn(key="rate", head="tokens/s")),
-        (any(f.row.energy_j for f in found), VendorColumn(key="energy", head="energy per step")),
-        (
-            prices is not None,
-            VendorColumn(key="money", head=f"{prices.currency if prices else ''} per 1M tokens"),
-        ),
-        (True, VendorColumn(key="agree", head="losses")),
-        (True, VendorColumn(key="path", head="kernel path")),
-        (
-            any(f.largest is not None for f in found),
-            VendorColumn(key="largest", head="largest batch", more=True),
-        ),
-    )
-    return [column for shown, column in columns if shown]
+        (by_token, "batch", "batch", False),
+        (True, "time", "step time", False),
+        (any(f.ratio != _ITSELF for f in found), "ratio",
+         "tokens/s ratio" if by_token else "time ratio", False),
+        (True, "peak", "peak memory", False),
+        (any(f.row.energy_j for f in found), "energy", "energy per step", False),
+        (prices is not None, "money", f"{currency} per 1M tokens", False),
+        (True, "agree", "losses", False),
+        (any(f.row.trained_per_s for f in found), "rate", "trained tokens/s", True),
+        (any(f.kernels for f in found), "path", "kernel path", True),
+        (any(f.largest is not None for f in found), "largest", "largest batch", True),
+    )  # fmt: skip
+    return [
+        VendorColumn(key=key, head=head, more=more) for shown, key, head, more in columns if shown
+    ]
 
 
 def _per_million(row: CellRow, prices: Prices | None) -> float | None:
@@ -269,7 +262,7 @@ def _per_million(row: CellRow, prices: Prices | None) -> float | None:
 def _ratio(first: Group, other: Group, *, by_token: bool) -> tuple[str, str]:
     """Of step times; at unlike batches of trained tokens per s instead."""
     ratio, why = metric_ratio(first, other, "tokens" if by_token else "time")
-    return (f"excluded ({why})", "") if ratio is None else _texts(ratio)
+    return ("excluded", why) if ratio is None else _texts(ratio)
 
 
 def _texts(ratio: Estimate) -> tuple[str, str]:

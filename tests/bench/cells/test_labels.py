@@ -32,10 +32,10 @@ def test_the_layout_is_that_of_the_methods_row(make_cell, ppo, monkeypatch):
 
 def test_a_cell_is_told_by_what_is_off_its_default(make_cell, ppo):
     assert cell_text(make_cell(kernels="custom")) == ("dpo, llama, tiny, full, T 16, B 2")
-    assert cell_text(ppo) == "ppo, llama, tiny, lora, shared, sequential, stock, T 128, B 3"
+    assert cell_text(ppo) == "ppo, llama, tiny, lora, shared, sequential, stock kernels, T 128, B 3"
     special = replace(ppo, checkpointing="on", lane="fast", ppo_epochs=4)
     assert cell_text(special, without=("method", "size", "batch")) == (
-        "llama, lora, shared, sequential, 4 x 1 passes, stock, checkpointed, T 128, fast"
+        "llama, lora, shared, sequential, 4 x 1 passes, stock kernels, checkpointed, T 128, fast"
     )
 
 

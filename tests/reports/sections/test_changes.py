@@ -48,8 +48,8 @@ def test_a_timeline_is_drawn_with_its_phases(tmp_path):
     (view,), refused = timeline_views(loaded.records, paths)
     assert refused == []
     assert (view.steps, view.samples) == (2, 8)
-    assert view.figures == ["mean power, W", "largest memory of the process, MiB"]
-    for words in ("power, W", "memory of the process, MiB", "forward", "backward"):
+    assert view.figures == ["mean power", "largest memory of the process"]
+    for words in ("power, W", "memory of the process, GiB", "forward", "backward"):
         assert f">{words}</text>" in view.chart
     assert "clock" not in view.chart
 
@@ -64,8 +64,19 @@ def test_the_readings_of_each_phase_stand_in_a_table(tmp_path):
     ((view,), _) = timeline_views(loaded.records, paths)
     forward, backward = view.phases
     assert (forward.name, forward.seconds, forward.readings) == ("forward", pytest.approx(0.2), 4)
-    assert forward.figures == [150.0, 1024.0]
-    assert backward.figures == [pytest.approx(400 / 3), 2048.0]
+    assert forward.figures == ["150 W", "1 GiB"]
+    assert backward.figures == ["133 W", "2 GiB"]
+
+
+def test_without_power_and_a_devices_memory_there_is_no_chart(tmp_path):
+    """A CPU's memory is the machine's; of a device it is drawn without power too."""
+    timeline = sampled()
+    for sample in timeline.samples:
+        sample["power_w"] = None
+    for name, axes, drawn in (("cpu", {}, 0), ("cuda", {"accelerator": "cuda"}, 1)):
+        store(tmp_path / name, make_cell_records([0.2], **axes), timeline)
+        loaded, paths = views(tmp_path / name)
+        assert len(timeline_views(loaded.records, paths)[0]) == drawn
 
 
 @pytest.mark.parametrize("timeline", [None, Timeline(), sampled(stage="warmup")])

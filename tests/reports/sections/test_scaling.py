@@ -106,7 +106,7 @@ def test_the_points_of_the_chart_stand_in_a_table(section_of):
     records = [r for k in range(3) for r in ladder(1.0, "scan", replicate=k)]
     found = points_of(section_of(records))
     assert sorted(found) == [("llama", t) for t in LENGTHS]
-    assert found["llama", 2048] == ["2.05 s", "2.05 s to 2.05 s", "1.02 s", "2 MiB"]
+    assert found["llama", 2048] == ["2.05 s", "2.05 to 2.05 s", "1.02 s", "2 MiB"]
     spoiled = points_of(section_of(ladder(1.0, "scan", reasons=[reason])))
     assert spoiled["llama", 1024] == ["1.02 s*", "interval needs 3 replicates", "512 ms", "1 MiB"]
 
@@ -119,8 +119,29 @@ def test_without_a_ladder_there_is_no_section(section_of):
 def test_settings_that_differ_are_charts_of_their_own(section_of):
     section = section_of(ladder(1.0, "scan") + ladder(1.0, "scan", batch=4))
     assert section.count("<svg") == 2
-    assert "tiny-full-cpu-b4-synthetic" in section
-    assert "tiny-full-cpu-synthetic" in section
+    assert "tiny-full-b4-synthetic" in section
+    assert "tiny-full-synthetic" in section
+
+
+def test_devices_share_one_pair_of_axes(section_of):
+    """One chart; curves, rows, points and crossings name the device."""
+    records = [
+        msgspec.structs.replace(
+            record, provenance=msgspec.structs.replace(record.provenance, device=device)
+        )
+        for device, factor in (("Card A", 1.0), ("Card B", 1.5))
+        for name, architecture, exponent in (("attention", "llama", 2.0), ("scan", "mamba", 1.0))
+        for record in ladder(factor * exponent, name, architecture=architecture)
+    ]
+    section = section_of(records)
+    assert section.count("<svg") == 1
+    said = words(section)
+    assert "Card A, Card B: tiny-full-synthetic, fp32" in said
+    for label in ("llama, Card A, exponent 2.00", "mamba, Card B, exponent 1.50"):
+        assert label in said
+    assert "Card B, dpo: mamba is cheaper than llama in the time of a step" in said
+    table = re.findall(r"<tr>(.*?)</tr>", section, re.DOTALL)
+    assert sum("Card A" in row for row in table) == sum("Card B" in row for row in table) > 0
 
 
 def test_hostile_names_and_sizes_stay_text_and_are_drawn(section_of):

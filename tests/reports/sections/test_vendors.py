@@ -13,6 +13,7 @@ from made_cells import A_DEVICE, make_cell_records
 from made_records import make_record
 
 from alignmeter.analysis.likeness import groups
+from alignmeter.analysis.prices import Prices
 from alignmeter.cells.axes import AXES
 from alignmeter.cli import cli
 from alignmeter.records.folder import Loaded, load_folders
@@ -32,26 +33,79 @@ def both(nvidia=(1.0, 1.0, 1.0), amd=(1.2, 1.2, 1.2), **axes):
     return make_cell_records(nvidia, **CUDA, **axes) + make_cell_records(amd, **ROCM, **axes)
 
 
+def rows(table):
+    """Per row the figures of each device that has the cell."""
+    return [[figures for figures in row.figures if figures is not None] for row in table.rows]
+
+
 def test_the_same_cell_with_the_ratio_and_its_interval():
-    (cell,) = view(both()).fixed
-    first, second = cell.rows
-    assert [row.row.cell.accelerator for row in cell.rows] == ["cuda", "rocm"]
-    assert (first.ratio, second.ratio) == ("1", "1.200 (1.200 to 1.200)")
+    table = view(both()).fixed
+    (found,) = rows(table)
+    assert [device.name for device in table.devices] == [A_DEVICE["cuda"], A_DEVICE["rocm"]]
+    assert [f.row.cell.accelerator for f in found] == ["cuda", "rocm"]
+    assert [(f.ratio, f.interval) for f in found] == [("1", ""), ("1.200", "1.200 to 1.200")]
 
 
 def test_below_three_replicates_there_is_no_interval():
-    (cell,) = view(both((1.0,), (1.2,))).fixed
-    assert cell.rows[1].ratio == "1.200, no interval below 3 replicates"
+    ((_, second),) = rows(view(both((1.0,), (1.2,))).fixed)
+    assert (second.ratio, second.interval) == ("1.200", "no interval below 3 replicates")
 
 
 @pytest.mark.parametrize("axis", [{"precision": "bf16"}, {"kernels": "stock"}, {"lane": "tuned"}])
 def test_unlike_cells_are_not_beside_each_other(axis):
     records = make_cell_records([1.0], **CUDA) + make_cell_records([1.0], **ROCM, **axis)
-    assert view(records).fixed == []
+    assert view(records).fixed is None
 
 
 def test_one_device_has_nothing_beside_it():
-    assert view(make_cell_records([1.0], **CUDA)).fixed == []
+    assert view(make_cell_records([1.0], **CUDA)).fixed is None
+
+
+def on(device, seconds=1.0, *, threads=None, **axes):
+    return [
+        msgspec.structs.replace(
+            record, provenance=msgspec.structs.replace(record.provenance, threads=threads)
+        )
+        for record in make_cell_records([seconds] * 3, device=device, **axes)
+    ]
+
+
+def test_four_devices_have_a_group_of_columns_each():
+    """A cell that one of them lacks leaves a gap there; the next one is then what ratios are to."""
+    found = [("cuda", "A", 1.0), ("cuda", "B", 2.0), ("rocm", "C", 3.0), ("xpu", "D", 4.0)]
+    records = [r for kind, name, s in found for r in on(name, s, accelerator=kind)]
+    records += [r for kind, name, s in found[1:] for r in on(name, s, accelerator=kind, batch=4)]
+    table = view(records).fixed
+    assert [device.name for device in table.devices] == ["A", "B", "C", "D"]
+    by_name = {row.name: row.figures for row in table.rows}
+    assert sorted(by_name) == ["DPO llama full, B 2", "DPO llama full, B 4"]
+    whole, part = by_name["DPO llama full, B 2"], by_name["DPO llama full, B 4"]
+    assert [f.ratio for f in whole] == ["1", "2.000", "3.000", "4.000"]
+    assert part[0] is None
+    assert [f.ratio for f in part[1:]] == ["1", "1.500", "2.000"]
+    assert "ratio" not in {column.key for column in table.devices[0].columns}
+    assert all("ratio" in {c.key for c in device.columns} for device in table.devices[1:])
+
+
+def test_one_cpu_with_other_threads_is_another_device():
+    records = on("EPYC", threads=1) + on("EPYC", 0.5, threads=2)
+    table = view(records).fixed
+    assert [(device.name, device.facts) for device in table.devices] == [
+        ("EPYC", "1 thread"), ("EPYC", "2 threads"),
+    ]  # fmt: skip
+    assert [f.ratio for f in rows(table)[0]] == ["1", "0.500"]
+
+
+def test_cost_stands_in_the_table_where_prices_were_given():
+    """Of 256 tokens in 1 s at 3.6 EUR an hour: 3.91 EUR a million. The other device has none."""
+    prices = Prices(currency="EUR", per_hour={A_DEVICE["cuda"]: 3.6})
+    records = both()
+    table = vendor_view(records, groups(records), [], prices).fixed
+    first, second = rows(table)[0]
+    assert first.per_million == pytest.approx(0.001 / 256e-6)
+    assert second.per_million is None
+    assert "EUR per 1M tokens" in [column.head for column in table.devices[0].columns]
+    assert "money" not in {c.key for d in view(records).fixed.devices for c in d.columns}
 
 
 def test_each_device_at_its_best_batch():
@@ -61,9 +115,9 @@ def test_each_device_at_its_best_batch():
         *make_cell_records([0.5] * 3, batch=4, **CUDA),
         *make_cell_records([2.0] * 3, batch=4, **ROCM),
     ]
-    (cell,) = view(records).best
-    assert [row.batch for row in cell.rows] == [4, 2]
-    assert cell.rows[1].ratio.startswith("0.417 ")
+    (found,) = rows(view(records).best)
+    assert [figures.batch for figures in found] == [4, 2]
+    assert found[1].ratio == "0.417"
 
 
 def test_the_largest_batch_is_the_searchs():
@@ -72,10 +126,10 @@ def test_the_largest_batch_is_the_searchs():
     axes = {"accelerator": "cuda", "batch": 3}
     own = make_point(axes=axes, tries=tries, provenance=place, limit_given=False)
     given = make_point(axes=axes, tries=tries, provenance=place)
-    (cell,) = view(both(), [own]).fixed
-    assert [row.largest for row in cell.rows] == [45, None]
-    (cell,) = view(both(), [given]).fixed
-    assert cell.rows[0].largest is None
+    (found,) = rows(view(both(), [own]).fixed)
+    assert [figures.largest for figures in found] == [45, None]
+    (found,) = rows(view(both(), [given]).fixed)
+    assert found[0].largest is None
 
 
 def test_losses_that_differ_are_in_the_row(tmp_path):
@@ -92,7 +146,7 @@ def test_losses_that_differ_are_in_the_row(tmp_path):
     vendors = text[text.index('id="vendors"') :].partition("</section>")[0]
     assert vendors.count('class="a-differ"') == 2
     assert A_DEVICE["rocm"] in vendors
-    assert ">SXM<" in vendors
+    assert "SXM" in vendors
 
 
 class Buttons(HTMLParser):
@@ -103,7 +157,7 @@ class Buttons(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         found = dict(attrs)
-        if tag == "button" and found.get("class") == "copy":
+        if tag == "button" and found["data-copy"].startswith("alignmeter "):
             self.commands.append(found["data-copy"])
 
 
