@@ -58,7 +58,7 @@ def test_before_and_after_a_driver_change_are_rows_of_their_own(fourteen):
         assert f"(driver {driver})" in page
         assert f"(driver {driver})" in text
     before = nights(r for r in fourteen[0].records)[:DRIVER_NIGHT]
-    assert last_night(before).differences == [f"driver {DRIVERS[0]} -> {DRIVERS[1]}"]
+    assert f"driver {DRIVERS[0]} -> {DRIVERS[1]}" in last_night(before).differences
 
 
 def at(records, *, hours, **said):
@@ -73,7 +73,7 @@ def test_what_changed_since_the_night_before():
     assert last_night(nights(old)) is None
     found = last_night(nights([*new, *old]))
     assert found.changed[0].startswith("DPO llama full on cpu: step time reg")
-    assert found.changed[0].endswith("1 s -> 2 s")
+    assert found.changed[0].endswith(" -> 2 s")
     assert (found.name, found.before) == ("2026-01-02", "2026-01-01")
     other = at(make_cell_records(close, method="sft"), hours=48)
     found = last_night(nights([*new, *old, *other]))
