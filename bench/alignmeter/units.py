@@ -26,7 +26,8 @@ def bytes_text(count: float) -> str:
 
 def seconds_text(seconds: float) -> str:
     """A duration in ms below one second, in s above: ``231 ms``, ``1.25 s``."""
-    return f"{digits(seconds * 1e3)} ms" if abs(seconds) < 1 else f"{digits(seconds)} s"
+    below = abs(float(f"{seconds:.3g}")) < 1  # 0.9999 s is 1 s, not 1000 ms
+    return f"{digits(seconds * 1e3)} ms" if below else f"{digits(seconds)} s"
 
 
 def joules_text(joules: float) -> str:

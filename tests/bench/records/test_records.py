@@ -14,7 +14,7 @@ from alignmeter.records.folder import load_folders, record_path, write_bytes, wr
 from alignmeter.records.record import OWNERS, decode_record, encode_record
 from alignmeter.terminal import tables
 from alignmeter.terminal.summary import summary_parts
-from alignmeter.units import bytes_text, seconds_text
+from alignmeter.units import bytes_text, joules_text, seconds_text, span_text
 
 
 def test_a_record_survives_its_file(tmp_path):
@@ -190,7 +190,15 @@ def test_summary_says_what_isolation_costs_and_what_repeats():
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0 KiB"), (1536, "1.5 KiB"), (2**20, "1 MiB"), (-(3 * 2**29), "-1.5 GiB")],
+    [
+        (0, "0 KiB"),
+        (1536, "1.5 KiB"),
+        (2**20, "1 MiB"),
+        (-(3 * 2**29), "-1.5 GiB"),
+        (1010 * 2**10, "1010 KiB"),
+        (1010 * 2**20, "1010 MiB"),
+        (1500 * 2**30, "1500 GiB"),
+    ],
 )
 def test_bytes_are_binary(count, text):
     assert bytes_text(count) == text
@@ -198,3 +206,11 @@ def test_bytes_are_binary(count, text):
 
 def test_seconds():
     assert (seconds_text(0.2314), seconds_text(1.25)) == ("231 ms", "1.25 s")
+    assert (seconds_text(0.99999), seconds_text(1234.5)) == ("1 s", "1234 s")
+    assert span_text(seconds_text(0.2), seconds_text(0.25)) == "200 to 250 ms"
+    assert span_text(seconds_text(0.9), seconds_text(1.25)) == "900 ms to 1.25 s"
+
+
+def test_joules():
+    shown = [joules_text(joules) for joules in (0, 0.0125, 1.5, 999.4, 3300, 2.5e6)]
+    assert shown == ["0 J", "12.5 mJ", "1.5 J", "999 J", "3.3 kJ", "2500 kJ"]
