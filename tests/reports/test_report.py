@@ -165,7 +165,7 @@ def test_what_was_not_measured_is_said(tmp_path):
 def test_cpu_figures_are_never_called_vram(tmp_path):
     text, _, rows = report(tmp_path, pair())
     assert "settle no claim about VRAM" in text
-    measured = text[text.index('id="delta"') : text.index('id="failures"')]
+    measured = text[text.index('id="delta"') : text.index('id="command"')]
     assert "vram" not in measured.lower()
     answer = text[text.index('id="answer"') : text.index('id="claims"')]
     assert "vram" not in answer.lower()
