@@ -12,6 +12,7 @@ from alignmeter.methods import open_method
 from alignmeter.registry import LEVERS
 from alignmeter.session.resolve import Planned, resolve_cell
 
+
 def changed_cell(cell: Cell, **axes: AxisValue) -> Planned:
     """The cell with these axes changed; what followed from others follows from these."""
     own = {name: value for name, value in cell.axes().items() if not follows(cell, name)}
