@@ -47,7 +47,8 @@ class _Liger(MeanHead):
         if kernels == "vendor":
             return _packaged(states, weight.to(dtype), labels.masked_fill(shares == 0, _IGNORED))
         note("mean_loss", "torch")
-        loss: Tensor = _MeanLoss.apply(states, weight.to(dtype), labels, shares / shares.sum())
+        parts = states, weight.to(dtype), labels, shares / shares.sum()
+        loss: Tensor = _MeanLoss.apply(*parts)  # type: ignore[no-untyped-call]
         return loss
 
 
@@ -83,7 +84,7 @@ class _MeanLoss(torch.autograd.Function):
         return losses.sum()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """In place, as Liger does: the graph is walked once."""
         scaled = (None if one is None else one.mul_(grad) for one in ctx.saved_tensors)
