@@ -15,7 +15,11 @@ from alignmeter.records.record import Record
 from alignmeter_reports.table import COLUMNS, in_order, kind_of, rows
 
 _STEPS = "step_s"
-_TYPES = {"text": pa.string(), "number": pa.float64(), "whole number": pa.int64()}
+_TYPES: dict[str, pa.DataType] = {
+    "text": pa.string(),
+    "number": pa.float64(),
+    "whole number": pa.int64(),
+}
 _SCHEMA = pa.schema(
     [*((name, _TYPES[kind_of(name)]) for name in COLUMNS), (_STEPS, pa.list_(pa.float64()))]
 )
