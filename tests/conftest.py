@@ -1,20 +1,17 @@
 """What every test may use. `pytest --benchmark` loads this too: no test library, no settings."""
 
 import os
+import sys
 
 import pytest
 
 pytest_plugins = ["pytester"]
 
-
-def pytest_configure(config):
-    """Triton's functions run under its interpreter in tests.
-
-    Triton reads this when it is imported, for its own functions too, and bitsandbytes imports it:
-    so it must be set before any test module is. `alignmeter kernels` compiles without it.
-    """
-    if not config.getoption("--benchmark"):
-        os.environ["TRITON_INTERPRET"] = "1"
+# Triton's functions run under its interpreter in tests. Triton reads this when it is imported, for
+# its own functions too, and bitsandbytes imports it: so it is set before any other conftest is
+# loaded, let alone a test module. `alignmeter kernels` compiles without it.
+if "--benchmark" not in sys.argv:
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 def pytest_collection_modifyitems(config, items):

@@ -3,8 +3,10 @@
 Run through tox: ``tox -e peers`` (every method but PPO, TRL 1.16) and ``tox -e peers-ppo`` (TRL
 1.12, the last with PPO). Every figure is a fresh process; the two sides take turns, so that a busy
 machine slows both. Steps that sample do so on both sides, all the tokens up to T. Printed: seconds
-per step (median of the processes' medians), bytes that a step adds to what is resident at its peak,
-and the ratio with its 95 % interval over processes.
+per step and seconds of processor (medians of the processes' medians; the second one hardly sees what
+else the machine does, and is to be trusted on a busy one with ``--threads 1``, whose threads do not
+wait for each other), bytes that a step adds to what is resident at its peak, and the ratios with
+their 95 % intervals over processes.
 """
 
 import json
@@ -25,6 +27,7 @@ from alignmeter.units import bytes_text, seconds_text
 SEQ_LEN, PAIRS, VOCAB = 256, 2, 32000
 PROMPT = SEQ_LEN // 2
 STEPS, WARMUP = 6, 2
+CLOCKS = {"median_s": time.perf_counter, "processor_s": time.process_time}
 SHAPE = {
     "vocab_size": VOCAB, "hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4,
     "num_key_value_heads": 4, "intermediate_size": 1024, "max_position_embeddings": 2048,
@@ -62,17 +65,21 @@ def in_a_process(side: str, method: str, folder: str, threads: int) -> dict:
 
 
 def table_of(found: dict[str, list[dict]], title: str) -> Table:
-    table = Table("", "time", "added peak", title=title)
+    table = Table("", "time", "of a processor", "added peak", title=title)
     ours, theirs = found["alignmeter"], found["TRL"]
     for side, results in found.items():
-        seconds = statistics.median(r["median_s"] for r in results)
+        seconds = (statistics.median(r[name] for r in results) for name in CLOCKS)
         peak = max(r["added_bytes"] for r in results)
-        table.add_row(side, seconds_text(seconds), bytes_text(peak))
-    times = ratio([r["median_s"] for r in ours], [r["median_s"] for r in theirs])
-    interval = "" if times.low is None else f" [{times.low:.2f}, {times.high:.2f}]"
+        table.add_row(side, *map(seconds_text, seconds), bytes_text(peak))
     peaks = max(r["added_bytes"] for r in ours) / max(r["added_bytes"] for r in theirs)
-    table.add_row("ratio", f"{times.value:.2f}{interval}", f"{peaks:.2f}")
+    table.add_row("ratio", *(times_text(ours, theirs, name) for name in CLOCKS), f"{peaks:.2f}")
     return table
+
+
+def times_text(ours: list[dict], theirs: list[dict], name: str) -> str:
+    times = ratio([r[name] for r in ours], [r[name] for r in theirs])
+    interval = "" if times.low is None else f" [{times.low:.2f}, {times.high:.2f}]"
+    return f"{times.value:.2f}{interval}"
 
 
 def save_model(folder: str) -> None:
@@ -115,21 +122,30 @@ def ours(method: str, folder: str) -> dict:
     seconds = []
     for number in range(WARMUP + STEPS):
         batch = batches.take(number, setup.device, open_method(method).rows)
-        start = time.perf_counter()
+        start = now()
         step.run(batch, SilentProbe())
-        seconds.append(time.perf_counter() - start)
+        seconds.append(since(start))
     batch = batches.take(0, setup.device, open_method(method).rows)
     with record_events() as events:
         step.run(batch, SilentProbe())
     return report(seconds[WARMUP:], events)
 
 
-def report(seconds: list[float], events) -> dict:
+def now() -> list[float]:
+    return [clock() for clock in CLOCKS.values()]
+
+
+def since(start: list[float]) -> list[float]:
+    return [end - begin for begin, end in zip(start, now(), strict=True)]
+
+
+def report(seconds: list[list[float]], events) -> dict:
     live = peak = 0
     for delta in events.deltas:
         live += delta
         peak = max(peak, live)
-    return {"median_s": statistics.median(seconds), "added_bytes": peak}
+    medians = map(statistics.median, zip(*seconds, strict=True))
+    return {**dict(zip(CLOCKS, medians, strict=True)), "added_bytes": peak}
 
 
 def watching(mark_begin: bool):
@@ -143,7 +159,7 @@ def watching(mark_begin: bool):
             self.seconds, self.start, self.recording, self.events = [], None, None, None
 
         def begin(self):
-            self.start = time.perf_counter()
+            self.start = now()
             if len(self.seconds) == WARMUP + STEPS:
                 self.recording = record_events()
                 self.events = self.recording.__enter__()
@@ -157,7 +173,7 @@ def watching(mark_begin: bool):
                 self.recording = None
                 return
             if self.start is not None:
-                self.seconds.append(time.perf_counter() - self.start)
+                self.seconds.append(since(self.start))
             if not mark_begin:  # PPO's trainer announces only the ends of its updates
                 self.begin()
 

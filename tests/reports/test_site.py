@@ -76,7 +76,7 @@ def test_the_index_says_what_each_night_lacks_and_what_differs(site):
     rows = re.findall(r"<tr><th scope=\"row\"><a href=\"nights/(.*?)\.html\".*?</tr>", text)
     assert rows == sorted(rows, reverse=True)
     last, changed, first = re.findall(r"<tr><th scope=\"row\"><a href=\"nights/.*?</tr>", text)
-    assert "1: sft, mamba" in last
+    assert "1: SFT mamba LoRA" in last
     assert "driver 570.133.20 -&gt; 575.57.08" in changed
     assert "driver" not in last + first
     assert f"url=nights/{rows[0]}.html" in (site / "latest.html").read_text()

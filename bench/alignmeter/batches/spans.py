@@ -1,6 +1,6 @@
 """Where prompt and response lie in rows of tokens that have lengths of their own."""
 
-__all__ = ["Spans", "Where", "ends", "moved", "packed_of", "at_responses"]
+__all__ = ["Spans", "Where", "at_responses", "ends", "moved", "packed_of", "spread"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -95,6 +95,18 @@ def at_responses(values: Tensor, where: Where, *, shift: int = 0) -> Tensor:
     rows, row_len = values.shape[:2]
     found = values.flatten(0, 1).index_select(0, where.index(row_len, shift))
     return found.view(rows, where.width, *values.shape[2:])
+
+
+def spread(values: Tensor, where: Where, row_len: int) -> Tensor:
+    """[R, ``row_len``] of ``values`` [R, N] of response tokens: each at the token before its own,
+    from which it is foretold; zero elsewhere. Past the end of a response they must be zero.
+    """
+    rows = values.new_zeros(len(values), row_len)
+    if isinstance(where, int):
+        rows[:, where - 1 : -1] = values
+        return rows
+    rows.view(-1).index_add_(0, where.index(row_len, -1), values.flatten())
+    return rows
 
 
 def ends(values: Tensor, where: Where) -> Tensor:

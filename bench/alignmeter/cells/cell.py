@@ -5,6 +5,7 @@ __all__ = ["Alike", "Cell", "as_teacher", "digest", "make_cell"]
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 
 import msgspec
 
@@ -19,6 +20,8 @@ columns are called."""
 _DRAWN = frozenset(("architecture", "size"))
 """What random weights follow from: their digest is no more than these two."""
 _DIGESTS = ("data_digest", "model_digest", "reward_digest", "teacher_digest")
+_KNOWN = 8192
+"""Answers of `Cell.without` that are kept: many records have few cells, and each is asked often."""
 Alike = tuple[tuple[str, AxisValue], ...]
 
 
@@ -92,36 +95,42 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Of a prompt beside another ``seq_len`` it stays that it is half of the sequence, or else how
         long the response is.
         """
-        out = {*axes, *_PATHS}
-        if "seq_len" in out:
-            out.add("prompt_len")
-        kept = {name: value for name, value in self.axes().items() if name not in out}
-        left = list(portable_axes(kept))
-        if "seq_len" in out:
-            left.append(("response", self._response()))
-        if "data" not in axes:
-            left.append(("data_digest", self.data_digest))
-        if "model" not in axes and not (self.model == RANDOM and out & _DRAWN):
-            left.append(("model_digest", self.model_digest))
-        if "reward" not in axes:
-            left.append(("reward_digest", self.reward_digest))
-        drawn = path_of("teacher", self.teacher) is None
-        if "teacher" not in axes and not (drawn and "architecture" in out):
-            left.append(("teacher_digest", self.teacher_digest))
-        return tuple(left)
+        return _without(self, axes)
 
     def digests(self) -> dict[str, str]:
         """Those of files and shapes that it has, by the name of their field."""
         found = {name: getattr(self, name) for name in _DIGESTS}
         return {name: value for name, value in found.items() if value}
 
-    def _response(self) -> AxisValue:
-        half = self.prompt_len == self.seq_len // 2
-        return "half" if half else self.seq_len - self.prompt_len
-
     def name(self, *without: str) -> str:
         """The id without its digest and what it says of these axes."""
         return joined(self.axes(), without)
+
+
+@lru_cache(maxsize=_KNOWN)
+def _without(cell: Cell, axes: tuple[str, ...]) -> Alike:
+    out = {*axes, *_PATHS}
+    if "seq_len" in out:
+        out.add("prompt_len")
+    kept = {name: value for name, value in cell.axes().items() if name not in out}
+    left = list(portable_axes(kept))
+    if "seq_len" in out:
+        left.append(("response", _response(cell)))
+    if "data" not in axes:
+        left.append(("data_digest", cell.data_digest))
+    if "model" not in axes and not (cell.model == RANDOM and out & _DRAWN):
+        left.append(("model_digest", cell.model_digest))
+    if "reward" not in axes:
+        left.append(("reward_digest", cell.reward_digest))
+    drawn = path_of("teacher", cell.teacher) is None
+    if "teacher" not in axes and not (drawn and "architecture" in out):
+        left.append(("teacher_digest", cell.teacher_digest))
+    return tuple(left)
+
+
+def _response(cell: Cell) -> AxisValue:
+    half = cell.prompt_len == cell.seq_len // 2
+    return "half" if half else cell.seq_len - cell.prompt_len
 
 
 def digest(value: object) -> str:

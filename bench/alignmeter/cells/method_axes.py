@@ -34,8 +34,9 @@ METHOD_AXES: tuple[Axis, ...] = (
         choices=tuple(LOSS_HEADS),
         default=default_name(LOSS_HEADS),
         omitted="own",
-        help="how log-probs are computed: of response tokens alone, fused with custom kernels, or "
-        "from the logits of every token, kept at once as transformers keeps them",
+        help="how log-probs are computed: of response tokens alone, fused with custom kernels; "
+        "from the logits of every token, kept at once as transformers keeps them; or, of SFT, "
+        "their mean with its gradients chunk by chunk, as Liger does",
     ),
     Axis(
         name="ref",

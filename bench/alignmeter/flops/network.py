@@ -62,6 +62,10 @@ class Network:
             again += count * (self._forward(block, work, adapted=True) - spared * work.tokens)
         return again + (self._unneeded(work) if self.trained.rank else 0)
 
+    def head_gradients(self, work: Work) -> int:
+        """FLOPs within `backward` of the LM head's: of its input, and of a weight that trains."""
+        return (1 if self.trained.rank else 2) * self._heads(work.logits, 0)
+
     def frozen_head(self, work: Work) -> int:
         """FLOPs within `backward` of the gradient through a frozen LM head: of a log-prob it can be
         found in the forward pass, as `alignmeter_kernels.linear_logprob` does on a CPU.

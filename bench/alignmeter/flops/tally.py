@@ -54,13 +54,15 @@ class Tally:
         checkpointing: bool,
         microbatches: int = 1,
         teacher: Network | None = None,
+        early_head: bool = False,
     ) -> None:
         """``checkpointing``: blocks are computed again in backward passes. ``microbatches``: calls
-        that every pass is made in.
+        that every pass is made in. ``early_head``: the LM head's gradients are of the forward pass.
         """
         self._network, self._checkpointing = network, checkpointing
         self._teacher = network if teacher is None else teacher
         self._storage, self._microbatches = storage, microbatches
+        self._early_head = early_head
         self._trained = self._backward = self._recomputed = self._masked = 0
         self._frozen: dict[str, int] = defaultdict(int)
         self._flops: dict[str, int] = defaultdict(int)
@@ -72,14 +74,16 @@ class Tally:
         after; ``steps``: not where it waits for the gradients of another pass.
         """
         network = self._network
-        self._trained += times * network.forward(work)
-        self._backward += times * network.backward(work)
+        early = network.head_gradients(work) if self._early_head else 0
+        self._trained += times * (network.forward(work) + early)
+        self._backward += times * (network.backward(work) - early)
         self._masked += times * network.masked(work, trains=True)
         again = network.recomputed if self._checkpointing else lambda _: 0
         self._recomputed += times * again(work)
         causal = work.causal
-        self._flops["forward"] += times * network.forward(causal)
-        backward = network.backward(causal) - network.frozen_head(causal) + again(causal)
+        self._flops["forward"] += times * (network.forward(causal) + early)
+        spared = early or network.frozen_head(causal)
+        backward = network.backward(causal) - spared + again(causal)
         self._flops["backward"] += times * backward
         traffic = Traffic(network=network, storage=self._storage)
         calls = times * parts * self._microbatches

@@ -4,10 +4,14 @@ __all__ = ["SFT", "SftSettings", "SftStep"]
 
 from dataclasses import asdict, dataclass
 
+import torch
+
 from alignmeter.batches import Batch
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Tally, responses
 from alignmeter.methods.losses import sft_loss
+from alignmeter.training.heads import mean_head
+from alignmeter.training.logprobs import hidden_states
 from alignmeter.training.policy_step import PolicyStep
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Method, Outcome, Probe
@@ -32,10 +36,20 @@ class SftStep(PolicyStep):
     def once(self, batch: Batch, probe: Probe) -> Outcome:
         """One pass over rows of demonstrations."""
         with probe.phase("forward"):
-            with self.setup.forward():
-                logprobs = self.logprobs(self.policy, batch.ids, batch.where)
-            loss = sft_loss(logprobs, batch.response_mask)
+            loss = self._loss(batch)
         return self.finished(loss, batch, probe, share=self.token_share(batch))
+
+    def _loss(self, batch: Batch) -> torch.Tensor:
+        cell, mask = self.setup.cell, batch.response_mask
+        head = mean_head(cell.loss_head)
+        with self.setup.forward():
+            if head is not None:
+                hidden = hidden_states(self.policy, batch.ids, batch.where)
+                return head.mean_loss(
+                    self.policy, hidden, batch.ids, batch.where, mask, kernels=cell.kernels
+                )
+            logprobs = self.logprobs(self.policy, batch.ids, batch.where)
+        return sft_loss(logprobs, mask)
 
 
 def _passes(cell: Cell, tally: Tally) -> None:

@@ -34,11 +34,8 @@ __all__ = [
     "users_of",
 ]
 
-from collections.abc import Callable, Mapping
-from importlib import import_module
-from typing import Any, TypeVar
+from collections.abc import Callable
 
-from alignmeter.errors import InputError, known
 from alignmeter.registry.rows import (
     AcceleratorRow,
     ArchitectureRow,
@@ -48,10 +45,17 @@ from alignmeter.registry.rows import (
     PeftRow,
     RolloutRow,
     Row,
+    default_name,
+    load,
+    row_of,
 )
 
 METHODS: dict[str, MethodRow] = {
-    "sft": MethodRow(path="alignmeter.methods.sft:SFT", axes=("loss_head", "microbatches", "rows")),
+    "sft": MethodRow(
+        path="alignmeter.methods.sft:SFT",
+        axes=("loss_head", "microbatches", "rows"),
+        mean_loss=True,
+    ),
     "rm": MethodRow(path="alignmeter.methods.rm:RM", axes=("microbatches",)),
     "dpo": MethodRow(
         path="alignmeter.methods.dpo:DPO",
@@ -170,6 +174,11 @@ PEFT_MODES: dict[str, PeftRow] = {
 LOSS_HEADS: dict[str, LossHeadRow] = {
     "own": LossHeadRow(path="alignmeter.training.heads.own:OWN", default=True),
     "logits": LossHeadRow(path="alignmeter.training.heads.logits:LOGITS", every_token=True),
+    "liger": LossHeadRow(
+        path="alignmeter.training.heads.liger:LIGER",
+        every_token=True,
+        means=True,
+    ),
 }
 """How log-probs of tokens are computed from hidden states."""
 
@@ -244,28 +253,6 @@ LEVERS: dict[str, tuple[str, ...]] = {
 
 PLAN_ACCELERATOR = "cuda"
 """What `alignmeter plan` plans for where no accelerator is named: it need not be here."""
-
-
-_Row = TypeVar("_Row", bound=Row)
-
-
-def row_of(rows: Mapping[str, _Row], name: str) -> _Row:
-    """The row of that name. Raises `InputError` for a name without a row."""
-    if name not in rows:
-        raise InputError(f"{name!r} is not a known name; {known(rows)}")
-    return rows[name]
-
-
-def load(rows: Mapping[str, Row], name: str) -> Any:
-    """The object behind one row. Raises `InputError` for a name without a row."""
-    module, _, attribute = row_of(rows, name).path.partition(":")
-    return getattr(import_module(module), attribute)
-
-
-def default_name(rows: Mapping[str, Row]) -> str:
-    """The name whose row is the default. Raises `ValueError` unless exactly one is."""
-    (name,) = (name for name, row in rows.items() if row.default)
-    return name
 
 
 def unused_axes(value_of: Callable[[str], object]) -> tuple[str, ...]:

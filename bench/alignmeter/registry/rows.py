@@ -9,9 +9,17 @@ __all__ = [
     "PeftRow",
     "RolloutRow",
     "Row",
+    "default_name",
+    "load",
+    "row_of",
 ]
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, TypeVar
+
+from alignmeter.errors import InputError, known
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,14 +37,16 @@ class MethodRow(Row):
     ``layout``: those of them that decide what its figures are figures of, so that a row never
     comes without them. ``idle``: (axis, value, other axis): at that value the other one changes
     nothing. ``trained_models``: models with an optimizer, the policy and others.
-    ``rollouts``: it trains on responses that it samples itself. ``unpaired``: it trains on answers
-    that are judged one by one, besides pairs.
+    ``mean_loss``: its loss is a mean of log-probs and wants no single one. ``rollouts``: it trains
+    on responses that it samples itself. ``unpaired``: it trains on answers that are judged one by
+    one, besides pairs.
     """
 
     axes: tuple[str, ...] = ()
     idle: tuple[tuple[str, object, str], ...] = ()
     layout: tuple[str, ...] = ()
     trained_models: int = 1
+    mean_loss: bool = False
     rollouts: bool = False
     unpaired: bool = False
 
@@ -78,9 +88,14 @@ class PeftRow(Row):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossHeadRow(Row):
-    """``every_token``: it reads all tokens of a row, not those of its response alone."""
+    """``every_token``: it reads all tokens of a row, not those of its response alone.
+
+    ``means``: it gives a mean loss, computed with its gradients in the forward pass, and no
+    log-probs.
+    """
 
     every_token: bool = False
+    means: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,3 +130,25 @@ class RolloutRow(Row):
     phases: tuple[str, ...] = ()
     compiled: bool = False
     served: bool = False
+
+
+_Row = TypeVar("_Row", bound=Row)
+
+
+def row_of(rows: Mapping[str, _Row], name: str) -> _Row:
+    """The row of that name. Raises `InputError` for a name without a row."""
+    if name not in rows:
+        raise InputError(f"{name!r} is not a known name; {known(rows)}")
+    return rows[name]
+
+
+def load(rows: Mapping[str, Row], name: str) -> Any:
+    """The object behind one row. Raises `InputError` for a name without a row."""
+    module, _, attribute = row_of(rows, name).path.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def default_name(rows: Mapping[str, Row]) -> str:
+    """The name whose row is the default. Raises `ValueError` unless exactly one is."""
+    (name,) = (name for name, row in rows.items() if row.default)
+    return name

@@ -11,7 +11,7 @@ from alignmeter.cells.axes import AXES
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.matrix import Choice
 from alignmeter.peft import open_peft
-from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES
+from alignmeter.registry import ARCHITECTURES, LOSS_HEADS, METHODS, PEFT_MODES
 
 
 def of_its_model(choice: Choice, flags: Collection[str]) -> Choice:
@@ -31,6 +31,9 @@ def unknown_layers(cell: Cell) -> Iterator[str]:
         yield family.no_nf4
     if cell.kernels == "custom" and family.stock_only is not None:
         yield family.stock_only
+    if LOSS_HEADS[cell.loss_head].means and family.stock_only is not None:
+        change = family.stock_only.partition(",")[0]
+        yield f"{change}, which loss_head {cell.loss_head} does not know; use loss_head own"
     engine = cell.rollout if METHODS[cell.method].rollouts else AXES["rollout"].default
     if engine != AXES["rollout"].default and cell.architecture not in ARCHITECTURES:
         yield f"rollout {engine} is tried with {', '.join(ARCHITECTURES)} only; use eager"

@@ -185,8 +185,11 @@ def _row(
 ) -> dict[str, object]:
     def numbered(whys: Mapping[str, Sequence[Why]]) -> dict[str, list[int]]:
         return {
-            about: [
-                reasons.setdefault((why.code, shortened(why.sentence, 2 * _LONGEST)), len(reasons))
+            shortened(about, _LONGEST): [
+                reasons.setdefault(
+                    (shortened(why.code, _LONGEST), shortened(why.sentence, 2 * _LONGEST)),
+                    len(reasons),
+                )
                 for why in mine
             ]
             for about, mine in whys.items()
@@ -201,7 +204,7 @@ def _row(
         "bad": numbered(row.invalid),
         "failed": numbered(row.failed),
         "tensors": row.memory_kind != VRAM,
-        "phases": {name: _rounded(seconds) for name, seconds in row.phases_s.items()},
+        "phases": {shortened(n, _LONGEST): _rounded(s) for n, s in row.phases_s.items()},
         "ledger": _ledger(row.heaviest),
         "command": row.command,
     }

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from alignmeter.analysis.compare.markdown import MARKDOWN_LIMIT_BYTES
 from alignmeter.analysis.nights import last_night, nights
-from alignmeter.records.folder import load_folders
+from alignmeter.records.folder import Loaded, load_folders
 from alignmeter.records.record import Reason
 from alignmeter.terminal.summary import summary_parts
 from alignmeter.terminal.tables import lines
@@ -32,6 +32,7 @@ def fourteen(tmp_path_factory):
     return loaded, (folder / "r.html").read_text(), html.unescape((folder / "r.md").read_text())
 
 
+@pytest.mark.full
 def test_last_night_comes_first_with_what_is_news(fourteen):
     loaded, page, text = fourteen
     first = words(page[page.index("<main>") :].partition("</section>")[0])
@@ -52,18 +53,39 @@ def test_last_night_comes_first_with_what_is_news(fourteen):
     assert f"Last night: {date}, held against 2026-03-{NIGHTS - 1:02}" in shown
 
 
+@pytest.mark.full
 def test_before_and_after_a_driver_change_are_rows_of_their_own(fourteen):
     _, page, text = fourteen
     for driver in DRIVERS:
         assert f"(driver {driver})" in page
         assert f"(driver {driver})" in text
     before = nights(r for r in fourteen[0].records)[:DRIVER_NIGHT]
-    assert last_night(before).differences == [f"driver {DRIVERS[0]} -> {DRIVERS[1]}"]
+    assert f"driver {DRIVERS[0]} -> {DRIVERS[1]}" in last_night(before).differences
 
 
 def at(records, *, hours, **said):
     when = (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hours)).isoformat()
     return [replace(r, provenance=replace(r.provenance, started=when, **said)) for r in records]
+
+
+def test_two_nights_begin_with_the_last_in_page_markdown_and_terminal(tmp_path):
+    """The second has a new driver, and lacks a cell."""
+    old = [*at(make_cell_records([1.0]), hours=0, driver="570.1", environment_digest="a"),
+           *at(make_cell_records([1.0], method="sft"), hours=1, driver="570.1",
+               environment_digest="a")]  # fmt: skip
+    new = at(make_cell_records([1.0]), hours=24, driver="575.5", environment_digest="b")
+    records = [*old, *new]
+    write_report(Loaded(records=records, refused=[]), tmp_path / "r.html", md=tmp_path / "r.md")
+    page, text = ((tmp_path / f"r.{kind}").read_text() for kind in ("html", "md"))
+    first = words(page[page.index("<main>") :].partition("</section>")[0])
+    shown = " ".join(" ".join(lines(summary_parts(records))).split())
+    for said in (first, html.unescape(text), shown):
+        assert "Last night: 2026-01-02" in said
+        assert "driver 570.1 -> 575.5" in said
+        assert "SFT llama full on cpu" in said
+    assert "cpu (driver 570.1)" in page
+    assert "cpu (driver 575.5)" in page
+    assert text[text.index("### ") :].startswith("### Last night")
 
 
 def test_what_changed_since_the_night_before():
@@ -73,7 +95,7 @@ def test_what_changed_since_the_night_before():
     assert last_night(nights(old)) is None
     found = last_night(nights([*new, *old]))
     assert found.changed[0].startswith("DPO llama full on cpu: step time reg")
-    assert found.changed[0].endswith("1 s -> 2 s")
+    assert found.changed[0].endswith(" -> 2 s")
     assert (found.name, found.before) == ("2026-01-02", "2026-01-01")
     other = at(make_cell_records(close, method="sft"), hours=48)
     found = last_night(nights([*new, *old, *other]))

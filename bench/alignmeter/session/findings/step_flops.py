@@ -16,7 +16,7 @@ from alignmeter.flops import Network, StepFlops, Storage, Tally
 from alignmeter.methods import open_method
 from alignmeter.peft import open_peft
 from alignmeter.records.demand import Demand
-from alignmeter.registry import METHODS, ROLLOUTS, row_of
+from alignmeter.registry import LOSS_HEADS, METHODS, ROLLOUTS, row_of
 from alignmeter.training.optimizers import open_optimizer
 
 
@@ -106,6 +106,7 @@ def _tally(cell: Cell) -> Tally:
         checkpointing=cell.checkpointing == "on",
         microbatches=cell.microbatches,
         teacher=network_of(as_teacher(cell)),
+        early_head=row_of(LOSS_HEADS, cell.loss_head).means,
     )
     passes(cell, tally)
     return tally

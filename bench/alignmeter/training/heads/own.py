@@ -9,7 +9,7 @@ from torch import nn
 
 from alignmeter.architectures.logits import final_logits, scaled_states
 from alignmeter.batches.spans import Where, at_responses
-from alignmeter.training.heads.base import LossHead
+from alignmeter.training.heads.base import LossHead, product_dtype
 from alignmeter_kernels import linear_logprob, token_logprob
 
 
@@ -31,14 +31,8 @@ class _Own(LossHead):
         if type(head) is not nn.Linear or head.bias is not None:
             raise ValueError(f"linear_logprob knows a plain linear head without bias, not {head}")
         states = scaled_states(model, states)
-        dtype = _product_dtype(head.weight)
+        dtype = product_dtype(head.weight)
         return linear_logprob(states.to(dtype), head.weight.to(dtype), labels)[0]
-
-
-def _product_dtype(weight: torch.Tensor) -> torch.dtype:
-    """What a matrix product with ``weight`` is computed in here: autocast's choice, if it is on."""
-    device = weight.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
 
 
 OWN = _Own()
