@@ -18,6 +18,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from alignmeter.text import shortened, wrapped
 
@@ -87,8 +88,8 @@ def svg_text(figure: Figure, title: str, desc: str = "") -> str:
         # matplotlib's own font only measures the text; the reader's browser draws it.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         FigureCanvasSVG(figure)
-        figure.savefig(  # as large as what is drawn: nothing is cut at an edge
-            buffer, format="svg", bbox_inches="tight", pad_inches=_EDGE_IN,
+        figure.savefig(
+            buffer, format="svg", bbox_inches=_laid_out(figure),
             metadata={"Date": None, "Creator": None},
         )  # fmt: skip
     text = buffer.getvalue()
@@ -99,6 +100,18 @@ def svg_text(figure: Figure, title: str, desc: str = "") -> str:
     described = f"<title>{escaped}</title>" + (f"<desc>{html.escape(desc)}</desc>" if desc else "")
     head, _, rest = text.partition(">")
     return f'{head} role="img" aria-label="{escaped}">{described}{rest}'
+
+
+def _laid_out(figure: Figure) -> Bbox:
+    """As large as what is drawn, in inches, so that nothing is cut at an edge.
+
+    ``bbox_inches="tight"`` gives the same, but draws the whole figure once more to find out.
+    """
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine()  # none: else saving lays out and draws once more
+    return figure.get_tightbbox().padded(_EDGE_IN)
 
 
 def _lean(text: str) -> str:
