@@ -28,11 +28,12 @@ def tab(browser, path, fragment="", **options):
     return page
 
 
-def serious_faults(page):
-    """What axe finds that is serious or critical."""
+def serious_faults(page, *parts):
+    """What axe finds that is serious or critical, in the parts that selectors name or in all."""
     axe = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
     page.evaluate(axe)
-    result = page.evaluate("axe.run()")
+    within = {"include": [[part] for part in parts]} if parts else "document"
+    result = page.evaluate("within => axe.run(within === 'document' ? document : within)", within)
     assert "color-contrast" in {rule["id"] for rule in result["passes"]}
     return [
         f"{fault['id']} ({len(fault['nodes'])}): {fault['nodes'][0]['html'][:200]}"
