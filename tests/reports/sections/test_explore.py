@@ -47,7 +47,7 @@ def test_a_row_has_the_figures_of_its_cell():
     assert middle == pytest.approx(0.2, rel=1e-3)  # the geometric mean
     assert low < 0.1 < 0.4 < high  # a 95 % interval of three that are so far apart
     assert row["figures"]["peak"] == [5000]
-    assert row["figures"]["energy"] == [3.0]
+    assert row["figures"]["energy"] == [pytest.approx(3.0)]
     assert row["steps"] == [[0.1] * 3, [0.2] * 3, [0.4] * 3]
     assert sum(row["ledger"].values()) == 5000
     assert row["phases"] == {"forward": pytest.approx(0.1, rel=1e-3)}
