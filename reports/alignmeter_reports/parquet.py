@@ -3,35 +3,57 @@
 __all__ = ["parquet_bytes"]
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from alignmeter.analysis.prices import Prices
 from alignmeter.records.record import Record
-from alignmeter_reports.table import COLUMNS, kind_of
+from alignmeter_reports.table import COLUMNS, in_order, kind_of, rows
 
 _STEPS = "step_s"
+_TYPES: dict[str, pa.DataType] = {
+    "text": pa.string(),
+    "number": pa.float64(),
+    "whole number": pa.int64(),
+}
+_SCHEMA = pa.schema(
+    [*((name, _TYPES[kind_of(name)]) for name in COLUMNS), (_STEPS, pa.list_(pa.float64()))]
+)
+_BATCH = 10_000
+"""Rows in memory at once, and of a row group."""
 
 
-def parquet_bytes(records: Sequence[Record], table: pd.DataFrame) -> bytes:
-    """The columns of ``table``, which `frame` made, unguarded, and ``step_s``, a list of s."""
-    arrays = {name: _array(table[name].tolist(), kind_of(name)) for name in COLUMNS}
-    ordered = sorted(records, key=lambda record: (record.cell.id, record.replicate))
-    arrays[_STEPS] = pa.array([r.timing.step_s for r in ordered], type=pa.list_(pa.float64()))
+def parquet_bytes(records: Sequence[Record], prices: Prices | None = None) -> bytes:
+    """The columns of `rows`, unguarded, and ``step_s``, a list of s."""
     file = io.BytesIO()
-    pq.write_table(pa.table(arrays), file, compression="zstd")
+    with pq.ParquetWriter(file, _SCHEMA, compression="zstd") as writer:
+        for batch in _batches(records, prices):
+            writer.write_table(batch)
     return file.getvalue()
+
+
+def _batches(records: Sequence[Record], prices: Prices | None) -> Iterator[pa.Table]:
+    """At least one, for a file has its columns without rows too."""
+    ordered = in_order(records)
+    every = rows(ordered, prices)
+    for start in range(0, len(ordered), _BATCH) or (0,):
+        batch = list(islice(every, _BATCH))
+        columns = {name: _array([row[name] for row in batch], kind_of(name)) for name in COLUMNS}
+        steps = [record.timing.step_s for record in ordered[start : start + _BATCH]]
+        columns[_STEPS] = pa.array(steps, type=_SCHEMA.field(_STEPS).type)
+        yield pa.table(columns, schema=_SCHEMA)
 
 
 def _array(values: Sequence[object], kind: str) -> "pa.Array[Any]":
     """A column has one type in every report. A whole number beyond 64 bits is left out."""
     if kind == "text":
-        return pa.array([None if v is None else str(v) for v in values], type=pa.string())
+        return pa.array([None if v is None else str(v) for v in values], type=_TYPES[kind])
     numbers = [v if isinstance(v, int | float) else None for v in values]
     if kind == "number":
-        return pa.array([None if v is None else float(v) for v in numbers], type=pa.float64())
+        return pa.array([None if v is None else float(v) for v in numbers], type=_TYPES[kind])
     whole = [v if isinstance(v, int) and abs(v) < 2**63 else None for v in numbers]
-    return pa.array(whole, type=pa.int64())
+    return pa.array(whole, type=_TYPES[kind])

@@ -1,10 +1,10 @@
-"""One row per record: the CSV, and the frame that it is made of."""
+"""One row per record: the CSV, and the rows that it is made of."""
 
-__all__ = ["COLUMNS", "csv_text", "frame", "guarded", "kind_of"]
+__all__ = ["COLUMNS", "csv_bytes", "guarded", "in_order", "kind_of", "rows"]
 
-from collections.abc import Sequence
-
-import pandas as pd
+import csv
+import io
+from collections.abc import Iterator, Sequence
 
 from alignmeter.analysis.cost import money_of
 from alignmeter.analysis.footprint import FOOTPRINT, footprint, prediction_error_percent
@@ -164,18 +164,20 @@ def _parts(record: Record) -> dict[str, object]:
     return row
 
 
-def frame(records: Sequence[Record], prices: Prices | None = None) -> pd.DataFrame:
-    """One row per record, columns as in `COLUMNS`; whole numbers stay whole beside gaps.
+def rows(records: Sequence[Record], prices: Prices | None = None) -> Iterator[dict[str, object]]:
+    """A row per record in order of cell and replicate, with `COLUMNS` as keys; ``None``: no figure.
 
-    Without ``prices`` the columns of costs are empty.
+    Without ``prices`` the columns of costs are empty. One after the other: 100 000 rows of so many
+    columns at once would fill half a gigabyte.
     """
-    columns: dict[str, list[object]] = {name: [] for name in COLUMNS}
-    for record in records:  # by column: 100 000 mappings of this many names would fill a gigabyte
+    for record in in_order(records):
         row = _row(record, prices)
-        for name, values in columns.items():
-            values.append(row[name])
-    table = pd.DataFrame(columns, dtype=object)
-    return table.sort_values(["cell_id", "replicate"], kind="stable")
+        yield {name: row[name] for name in COLUMNS}
+
+
+def in_order(records: Sequence[Record]) -> list[Record]:
+    """As the files have them: by cell id and replicate."""
+    return sorted(records, key=lambda record: (record.cell.id, record.replicate))
 
 
 _LONGEST = 32_000
@@ -194,7 +196,15 @@ def guarded(value: object) -> object:
     return ("'" if formula else "") + value[:_LONGEST]
 
 
-def csv_text(table: pd.DataFrame) -> str:
-    """The CSV of what `frame` made, with its header; numbers as they are, text guarded."""
-    texts = {name: table[name].map(guarded) for name in COLUMNS if kind_of(name) == "text"}
-    return table.assign(**texts).to_csv(index=False, lineterminator="\n")
+def csv_bytes(records: Sequence[Record], prices: Prices | None = None) -> bytes:
+    """The CSV of `rows`, with its header, in UTF-8; numbers as they are, text guarded."""
+    texts = [name for name in COLUMNS if kind_of(name) == "text"]
+    file = io.BytesIO()
+    # The name of a device may hold bytes that are not UTF-8, as surrogates: show them.
+    with io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="") as text:
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for row in rows(records, prices):
+            writer.writerow({**row, **{name: guarded(row[name]) for name in texts}})
+        text.flush()
+        return file.getvalue()

@@ -1,7 +1,7 @@
 """What the explorer in the page works on: axes and figures of every cell, and all beneath them.
 
-Embedded as JSON that no browser runs. Figures are rounded to four significant digits; the CSV and
-the records have them whole.
+Embedded as JSON that no browser runs. Times of steps and phases are rounded to four significant
+digits; a figure is whole, since one that was rounded twice would differ from the tables'.
 """
 
 __all__ = ["ExploreView", "explore_view"]
@@ -214,8 +214,8 @@ def _figure(found: float | Estimate | None) -> list[float] | None:
     """Value, and both ends of its interval where there is one."""
     if isinstance(found, Estimate):
         ends = () if found.low is None or found.high is None else (found.low, found.high)
-        return [_rounded(figure) for figure in (found.value, *ends)]
-    return None if found is None else [_rounded(found)]
+        return [found.value, *ends]
+    return None if found is None else [found]
 
 
 def _rounded(figure: float) -> float:
