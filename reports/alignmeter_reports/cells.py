@@ -208,11 +208,15 @@ def _failures(group: Sequence[Record]) -> Iterator[tuple[str, Reason]]:
 
 
 def _invalidities(good: Sequence[Record]) -> Iterator[tuple[str, Reason]]:
-    """Metric and reason of each verdict that is not ok."""
+    """Metric and reason of each verdict that is not ok; an energy has those of its time, too."""
     for record in good:
         for metric, verdict in record.validity.items():
             for reason in verdict.reasons:
                 yield metric, reason
+        time = record.validity.get("time")
+        if time is not None and record.energy.per_step_j is not None:
+            for reason in time.reasons:
+                yield "energy", reason
 
 
 def _whys(reasons: Iterable[tuple[str, Reason]]) -> dict[str, list[Why]]:

@@ -74,9 +74,10 @@ _ROWS = (
            validity=("time",), measure="latency", factor=1e9, speed=True),
     Metric(name="memory", title="peak memory", pick=_peak_bytes, text=bytes_text, minimum=0.01,
            validity=("memory",), measure="memory", exact=True),
-    # Energy and tokens per s follow time, and so does their minimum effect.
+    # Energy and tokens per s follow time, and so do their minimum effect and their validity: a
+    # loaded host or a lower clock changes the energy of a step as it changes its time.
     Metric(name="energy", title="energy per step", pick=_energy_j, text=_joules_text, minimum=0.03,
-           validity=("energy",), measure="energy"),
+           validity=("energy", "time"), measure="energy"),
     Metric(name="tokens", title="trained tokens per s", pick=_trained_per_s, text=_rate_text,
            minimum=0.03, validity=("time",), measure="throughput", higher_is_better=True,
            speed=True),

@@ -152,11 +152,14 @@ def _why(group: Group) -> str:
 
 
 def _invalid(group: Group, name: _Name) -> Iterable[str]:
-    """A line for each metric of which a replicate's figure is invalid."""
+    """A line for the metrics of which replicates' figures are invalid for the same reasons."""
+    said: dict[str, list[str]] = {}
     for metric in (METRICS[judged] for judged in _JUDGED):
         side = side_of(group, metric)
         if side.invalid_values:
-            yield plain(f"{name(group)}: {metric.title}, {side.invalid_text}")
+            said.setdefault(side.invalid_text, []).append(metric.title)
+    for why, titles in said.items():
+        yield plain(f"{name(group)}: {' and '.join(titles)}, {why}")
 
 
 def _changes(

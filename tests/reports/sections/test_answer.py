@@ -89,8 +89,10 @@ def test_an_invalid_time_carries_its_mark_into_cost_and_leaves_the_headline(tmp_
     row = section(text, "cost").split("no money because")[1]
     figures = re.findall(r"[\d.]+\*?", row.partition("llama")[2])
     hours, kwh, per_million, money, money_per_million = figures[-5:]
+    assert kwh == "0.1*"
     assert [f[-1] for f in (hours, per_million, money, money_per_million)] == ["*"] * 4
-    assert kwh == "0.1"  # the energy itself is valid
+    row = section(text, "matrix")
+    assert "360 J*" in row
 
 
 def test_nothing_measured_is_the_headline(tmp_path):

@@ -44,7 +44,7 @@ def test_last_night_comes_first_with_what_is_news(fourteen):
     assert "Not measured: 1 PPO llama full" in first
     assert "out_of_memory in 3 of 3 replicates" in first
     assert re.search(
-        r"Invalid: 1 GRPO llama LoRA.* step time, host_loaded in 3 of 3 replicates", first
+        r"Invalid: 1 GRPO llama LoRA.* step time and energy per step, host_loaded in 3 of 3", first
     )
     assert "since 2026-03-09: DPO mamba full: regressed, step time +" in first
     assert text.index(f"### Last night: {date}") < text.index("### Not measured")
