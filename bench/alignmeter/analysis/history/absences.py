@@ -5,7 +5,7 @@ __all__ = ["lost_cells", "silent_nodes"]
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 
 from alignmeter.analysis.history.result import LostCell, Node, Series, SilentNode
@@ -48,8 +48,8 @@ def silent_nodes(found: Sequence[Series]) -> list[SilentNode]:
         times = list(started.values())
         if newest is None or len(times) < _RUNS_BEFORE:
             continue
-        usual = statistics.median(after - before for before, after in pairwise(times))
-        if newest - times[-1] > max(_SILENT_GAPS * usual, timedelta(seconds=1)):
+        gaps = [(after - before).total_seconds() for before, after in pairwise(times)]
+        if (newest - times[-1]).total_seconds() > _SILENT_GAPS * statistics.median(gaps):
             silent.append(
                 SilentNode(
                     node=node, last_run=list(started)[-1], last_started=times[-1].isoformat(),
