@@ -307,7 +307,7 @@ def test_a_damaged_record_is_measured_again(tmp_path, launcher, make_cell):
 def spoil(folder, **invalid):
     """Give the one record of a folder these validities: figure -> codes."""
     (path,) = folder.glob("*.json")
-    record = decode_record(path.read_bytes())
+    record = decode_record(path.read_bytes(), str(path))
     verdicts = {
         name: Verdict(ok=not codes, reasons=[Reason(code=code, text="so") for code in codes])
         for name, codes in invalid.items()
