@@ -1,6 +1,6 @@
 """Child processes of Python: they import what is installed, and end with their parent."""
 
-__all__ = ["die_with_parent", "module_command", "safe_path", "variables"]
+__all__ = ["die_with_parent", "main_left_alone", "module_command", "safe_path", "variables"]
 
 import contextlib
 import fcntl
@@ -40,6 +40,23 @@ def safe_path() -> AbstractContextManager[None]:
     imported instead of the library. A variable reaches them all; there is no argument for it.
     """
     return variables({_SAFE_PATH: "1"})
+
+
+@contextlib.contextmanager
+def main_left_alone() -> Iterator[None]:
+    """Processes that start inside do not import the script that this one runs.
+
+    `multiprocessing` gives them its ``__spec__`` or ``__file__``, and a script without a guard
+    would then run once more in each. What they need is in modules.
+    """
+    main: dict[str, object] = vars(sys.modules["__main__"])
+    names = "__spec__", "__file__"
+    kept: dict[str, object] = {name: main.pop(name) for name in names if name in main}
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.update(kept)
 
 
 def module_command(module: str, *arguments: str) -> list[str]:

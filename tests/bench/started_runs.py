@@ -15,7 +15,7 @@ from alignmeter.records.timeline import decode_timeline
 COMMAND = Path(sys.executable).with_name("alignmeter")
 SMALL = [
     "run", "--architecture", "llama", "--seq-len", "16", "--data", "synthetic", "--accelerator",
-    "cpu", "--kernels", "stock", "--peft", "full", "--no-plan",
+    "cpu", "--kernels", "stock", "--peft", "full", "--no-plan", "--no-retry-invalid",
 ]  # fmt: skip
 """Two cells: DPO and PPO."""
 

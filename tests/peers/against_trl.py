@@ -3,10 +3,10 @@
 Run through tox: ``tox -e peers`` (every method but PPO, TRL 1.16) and ``tox -e peers-ppo`` (TRL
 1.12, the last with PPO). Every figure is a fresh process; the two sides take turns, so that a busy
 machine slows both. Steps that sample do so on both sides, all the tokens up to T. Printed: seconds
-per step and seconds of processor (medians of the processes' medians; the second one hardly sees what
-else the machine does, and is to be trusted on a busy one with ``--threads 1``, whose threads do not
-wait for each other), bytes that a step adds to what is resident at its peak, and the ratios with
-their 95 % intervals over processes.
+per step and seconds of processor (medians of the processes' medians; the second one hardly sees
+what else the machine does, and is to be trusted on a busy one with ``--threads 1``, whose threads
+do not wait for each other), bytes that a step adds to what is resident at its peak, and the ratios
+with their 95 % intervals over processes.
 """
 
 import json

@@ -57,7 +57,7 @@ def test_a_plan_a_second_replicate_and_a_resumption(pretend, records, tmp_path):
     trace, out = tmp_path / "trace", tmp_path / "out"
     command = (
         *CUDA, "--method", "dpo", "--architecture", "llama", "--peft", "lora", *SMALL,
-        "--replicates", 2, "--out", out,
+        "--replicates", 2, "--no-retry-invalid", "--out", out,
     )  # fmt: skip
     machine = pretend("cuda", energy=True)
     options = {"chip": "wide", "workspace": 32 * MIB, "trace": trace}

@@ -36,6 +36,9 @@ _MIB = 2**20
 class _Quiet:
     """Listens to a run and says nothing."""
 
+    def expects(self, count: int) -> None:
+        """Nothing."""
+
     def begins(self, job: Job) -> None:
         """Ignored."""
 

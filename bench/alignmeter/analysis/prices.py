@@ -14,13 +14,15 @@ H100-SXM = 2.80
 
 __all__ = ["Prices", "read_prices"]
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from alignmeter.analysis.chips import chip_of
+from alignmeter.analysis.chips import chip_of, peaks
 from alignmeter.cells.toml_document import read_toml
+from alignmeter.errors import known
 from alignmeter.records.record import Provenance
 
 _LARGEST = 1e9
@@ -61,6 +63,15 @@ class Prices(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Price of an hour of a chip, by its name, then by one that only its devices have."""
         by_device = (price for name, price in self.per_hour.items() if chip_of(name) == chip)
         return self.per_hour.get(chip, next(by_device, None))
+
+    def unknown(self, devices: Iterable[str] = ()) -> Iterator[str]:
+        """A sentence for each name that is neither a chip nor one of these ``devices``: nothing is
+        priced by it.
+        """
+        names = {*peaks(), *devices}
+        for name in self.per_hour:
+            if name not in names and chip_of(name) is None:
+                yield f"no device here and no chip is called {name!r}; {known(peaks(), name)}"
 
 
 def read_prices(path: Path) -> Prices:

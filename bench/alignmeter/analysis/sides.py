@@ -17,7 +17,7 @@ class Side:
 
     ``ok``: replicates that were measured. ``values``: one for each that are valid, and
     ``replicates`` their numbers. ``kinds``: what these are figures of. ``invalid``: reason code ->
-    replicates whose figure is invalid; ``invalid_values``: how many of them have a figure;
+    replicates whose figure is invalid; ``invalid_values``: those that they have;
     ``text``: the first such reason in words.
     """
 
@@ -26,7 +26,7 @@ class Side:
     replicates: list[int] = field(default_factory=list)
     kinds: set[str] = field(default_factory=set)
     invalid: Counter[str] = field(default_factory=Counter)
-    invalid_values: int = 0
+    invalid_values: list[float] = field(default_factory=list)
     text: str = ""
 
     def has_too_few(self, metric: Metric) -> bool:
@@ -78,7 +78,8 @@ def _side_of(group: Group, metric: Metric) -> Side:
         if not all(verdict is not None and verdict.ok for verdict in verdicts):
             reasons = [r for verdict in verdicts if verdict for r in verdict.reasons]
             side.invalid.update({reason.code for reason in reasons} or {"not judged"})
-            side.invalid_values += value is not None
+            if value is not None and usable(value):
+                side.invalid_values.append(value)
             side.text = side.text or next((reason.text for reason in reasons), "")
         elif value is not None and usable(value):
             side.values.append(value)

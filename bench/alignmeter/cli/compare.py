@@ -23,20 +23,22 @@ _FOLDER = click.Path(path_type=Path)
               "time:3%,memory:1% (known: time, memory, energy, tokens; default: all).")  # fmt: skip
 @click.option("--paired", is_flag=True, help="BASE and NEW were measured in turns, replicate by "
               "replicate: compare those of one number.")  # fmt: skip
+@click.option("--allow-unjudged", is_flag=True, help="Exit status 0 also where a metric that "
+              "counts has no verdict in any cell.")  # fmt: skip
 @click.option("--md", type=_FILE, metavar="FILE", help="Also Markdown, for a job summary.")
 @click.option("--junit", type=_FILE, metavar="FILE", help="Also JUnit XML.")
 @click.option("--bmf", type=_FILE, metavar="FILE", help="Also NEW's figures for Bencher (JSON).")
 def compare(
-    base: Path, new: Path, fail_on: str | None, paired: bool, md: Path | None,
-    junit: Path | None, bmf: Path | None,
+    base: Path, new: Path, fail_on: str | None, paired: bool, allow_unjudged: bool,
+    md: Path | None, junit: Path | None, bmf: Path | None,
 ) -> None:  # fmt: skip
     """Compare the records in folder NEW with those in folder BASE.
 
     A verdict per cell and metric: time per step, peak memory, energy per step
     and trained tokens per s. It takes 3 replicates a side; memory takes one.
 
-    Exit status: 0 nothing failed, 1 something regressed or was lost,
-    2 wrong usage, or nothing to compare.
+    Exit status: 0 nothing failed, 1 something regressed, was lost or could
+    not be judged, 2 wrong usage, or nothing to compare.
     """
     from alignmeter.terminal.agreement import agreement_parts, agreement_sentences
     from alignmeter.terminal.comparison import comparison_parts
@@ -46,17 +48,18 @@ def compare(
     (ours, bad_ours), (theirs, bad_theirs) = _records(base), _records(new)
     found = comparing.compare(ours, theirs, gates, paired=paired)
     failed = comparing.failures(found, gates)
-    print_parts([*comparison_parts(found, failed), *agreement_parts(theirs)])
+    blind = comparing.unjudged(found, gates)
+    unjudged = comparing.unjudged_text(found, blind) if blind else ""
+    print_parts([*comparison_parts(found, failed, unjudged), *agreement_parts(theirs)])
     notes = agreement_sentences(theirs)
-    for gate in comparing.undecided(found, gates or {}):
-        tell(f"Warning: --fail-on {gate}: no cell has a verdict on it")
     if md is not None:
-        _write(md, comparing.markdown_text(found, failed, notes).encode())
+        text = comparing.markdown_text(found, failed, notes, unjudged=unjudged)
+        _write(md, text.encode())
     if junit is not None:
         _write(junit, comparing.junit_xml(found, failed, notes))
     if bmf is not None:
         _write(bmf, comparing.bencher_json(found))
-    if failed:
+    if failed or (blind and not allow_unjudged):
         raise click.exceptions.Exit(1)
     if bad_ours or bad_theirs:
         raise click.exceptions.Exit(2)

@@ -55,6 +55,8 @@ def plan(
     overrides = read_overrides({**axes, "accelerator": axes.get("accelerator") or PLAN_ACCELERATOR})
     rows = _chips(chips)
     rates = None if prices is None else read_prices(prices)
+    for sentence in () if rates is None else rates.unknown():
+        note(f"{prices}: {sentence}")
     from alignmeter.architectures.checkpoint import configs_alone
     from alignmeter.planner import plan_cell, plan_peak
     from alignmeter.session import plan_matrix

@@ -46,6 +46,9 @@ def report(
 
     rates = None if prices is None else read_prices(prices)
     loaded = _loaded(folders)
+    if rates is not None:
+        for sentence in rates.unknown({record.provenance.device for record in loaded.records}):
+            tell(f"Note: {prices}: {sentence}")
     base = None if baseline is None else _loaded((baseline,))
     write_report(
         loaded, out, csv, title, md=md, parquet=parquet, prices=rates,

@@ -4,6 +4,7 @@ __all__ = ["run"]
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from alignmeter.cells.settings import Settings, read_settings
 from alignmeter.cli.options import axis_options, data_options, measure_options, note
 from alignmeter.records.folder import default_folder
 from alignmeter.streams import tell
+from alignmeter.text import counted as counted_text
 from alignmeter.units import seconds_text
 
 if TYPE_CHECKING:  # they import torch, for which --help should not wait
@@ -31,7 +33,14 @@ if TYPE_CHECKING:  # they import torch, for which --help should not wait
               help="Fresh processes per cell; an interval needs 3.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Folder of the records (default results/<date-time>).")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="List the cells and stop.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="List the cells with their planned memory and the time they took here before.",
+)
+@click.option("--retry-invalid/--no-retry-invalid", default=True, show_default=True,
+              help="Where a run goes on: measure again what is invalid for a reason that passes, "
+              "such as a busy host.")  # fmt: skip
 @click.option("--no-plan", is_flag=True,
               help="Predict no memory first, and try what would not fit.")  # fmt: skip
 def run(
@@ -41,6 +50,7 @@ def run(
     replicates: int,
     out: Path | None,
     dry_run: bool,
+    retry_invalid: bool,
     no_plan: bool,
     **axes: str | None,
 ) -> None:
@@ -48,6 +58,9 @@ def run(
 
     An axis option replaces that axis in the whole matrix; several values are
     separated by commas: --method dpo,ppo --architecture llama.
+
+    Packaged: bill, capacity, delta, delta8b, gpu-nightly, hybrids, methods,
+    plan, quick, rollouts, scaling.
 
     Ctrl-C stops; the same command with the same --out goes on where it
     stopped.
@@ -61,35 +74,52 @@ def run(
 
     plan = plan_matrix(chosen, overrides, note, bad_rows=bad_rows)
     if dry_run:
-        for planned in plan:
-            reason = planned.unsupported
-            click.echo(planned.cell.id + (f"  unsupported: {reason.text}" if reason else ""))
+        from alignmeter.cli.dry_run import list_cells
+
+        list_cells(plan if no_plan else _forecast(plan), replicates, out)
         return
+    _check_any(plan)
     folder, command = out or default_folder(), command_line()
     with open_run(folder, matrix=chosen.name, axes=overrides, command=command) as opened:
         start = time.monotonic()
         if not no_plan:
-            plan = _forecast(opened, plan)
-        _measure(opened, plan, settings, replicates)
+            plan = _forecast(plan)
+        _measure(opened, plan, settings, replicates, retry_invalid=retry_invalid)
         _conclude(opened, time.monotonic() - start)
 
 
-def _forecast(opened: "OpenRun", plan: "Sequence[Planned]") -> "list[Planned]":
+def _check_any(plan: "Sequence[Planned]") -> None:
+    """End where no cell can be measured here: each reason once, in place of a record for each."""
+    reasons = [planned.unsupported.text for planned in plan if planned.unsupported is not None]
+    if len(reasons) < len(plan):
+        return
+    for text, count in Counter(reasons).items():
+        tell(f"{counted_text(count, 'cell')}: {text}")
+    tell("Nothing can be measured.")
+    raise click.exceptions.Exit(3)
+
+
+def _forecast(plan: "Sequence[Planned]") -> "list[Planned]":
     from alignmeter.cli.progress import counted
+    from alignmeter.planner.forecast import forecast
 
     with counted("planning", len(plan)) as planned:
-        return opened.forecast(plan, planned.tell, planned)
+        return forecast(plan, planned.tell, planned)
 
 
 def _measure(
-    opened: "OpenRun", plan: "Sequence[Planned]", settings: Settings, replicates: int
-) -> None:
+    opened: "OpenRun", plan: "Sequence[Planned]", settings: Settings, replicates: int, *,
+    retry_invalid: bool,
+) -> None:  # fmt: skip
     from alignmeter.cli.progress import Progress
 
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with Progress(total=len(plan) * replicates) as progress:
-            opened.resume(plan, settings, replicates=replicates, listener=progress)
+            opened.resume(
+                plan, settings, replicates=replicates, listener=progress,
+                retry_invalid=retry_invalid,
+            )  # fmt: skip
     except KeyboardInterrupt:
         tell(
             f"\nStopped. Finished records are in {opened.folder}; "
@@ -104,10 +134,12 @@ def _interrupt(*_: object) -> None:
 
 
 def _conclude(opened: "OpenRun", seconds: float) -> None:
+    from alignmeter.cli.progress import counted
     from alignmeter.terminal.summary import summary_parts
     from alignmeter.terminal.tables import print_parts
 
-    html, csv = opened.report()
+    with counted("drawing the report", None):
+        html, csv = opened.report()
     click.echo()
     print_parts(summary_parts(opened.records))
     click.echo(f"measured in {seconds_text(seconds)}\n\nHTML  {html}\nCSV   {csv}")

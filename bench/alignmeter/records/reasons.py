@@ -14,11 +14,14 @@ class Code(StrEnum):
     """What happened, a sentence without its full stop."""
     remedy: str
     """What a reader can do about it, the same."""
+    passing: bool
+    """Whether it was so then, and the same cell measured again may be without it."""
 
-    def __new__(cls, code: str, meaning: str, remedy: str) -> "Code":
+    def __new__(cls, code: str, meaning: str, remedy: str, passing: bool = False) -> "Code":
         """A string with two sentences."""
         member = str.__new__(cls, code)
         member._value_, member.meaning, member.remedy = code, meaning, remedy
+        member.passing = passing
         return member
 
     EXCLUDED = (
@@ -201,21 +204,25 @@ class Code(StrEnum):
         "host_loaded",
         "other processes kept the host's cores busy",
         "end them, or wait, and measure again",
+        True,
     )
     SWAP_USED = (
         "swap_used",
         "memory of the worker was swapped out or in while steps were timed",
         "end what holds the host's memory, or take a smaller cell",
+        True,
     )
     OTHER_PROCESSES = (
         "other_processes",
         "other processes held memory of the device while steps were timed",
         "end them (`nvidia-smi`, `amd-smi process`), or take a device that is free",
+        True,
     )
     THROTTLED = (
         "throttled",
         "the device lowered its clock to protect itself while steps were timed",
         "cool it and check its power supply; then measure again",
+        True,
     )
     CLOCK_DRIFT = (
         "clock_drift",
@@ -241,6 +248,7 @@ class Code(StrEnum):
         "counter_stepped_back",
         "the energy counter stepped back; the figure is polled power",
         "measure again: it wrapped, or the driver was loaded anew",
+        True,
     )
     ENERGY_DISAGREES = (
         "energy_disagrees",
@@ -261,6 +269,7 @@ class Code(StrEnum):
         "sampler_ended",
         "the sampler ended before the replicate did",
         "read its last words in the text",
+        True,
     )
     SAMPLER_HUNG = (
         "sampler_hung",
@@ -271,6 +280,7 @@ class Code(StrEnum):
         "sampler_gap",
         "the sampler missed too much of the energy window",
         "free a core of the host for it, and measure again",
+        True,
     )
     NOT_MEASURED = (
         "not_measured",

@@ -44,7 +44,13 @@ class OpenRun:
         return forecast(plan, warn, planned)
 
     def resume(
-        self, plan: Sequence[Planned], settings: Settings, *, replicates: int, listener: Listener
+        self,
+        plan: Sequence[Planned],
+        settings: Settings,
+        *,
+        replicates: int,
+        listener: Listener,
+        retry_invalid: bool = True,
     ) -> None:
         """Measure what the folder does not have yet: `run_matrix`.
 
@@ -58,6 +64,7 @@ class OpenRun:
             launcher=self.launcher,
             listener=listener,
             run=self.run,
+            retry_invalid=retry_invalid,
         ):
             self._keep(record)
 
@@ -72,11 +79,13 @@ class OpenRun:
         return named.record
 
     def already(self, planned: Planned, replicate: int, settings: Settings) -> Path | None:
-        """The file of a finished record of that replicate, as `resume` would let it stand.
+        """The file of a finished record of that replicate, as `resume` would let it stand if it
+        retried nothing.
 
         The record is then one of this run's.
         """
-        record = stored_record(self.folder, Job(planned=planned, replicate=replicate), settings)
+        job = Job(planned=planned, replicate=replicate)
+        record = stored_record(self.folder, job, settings, retry_invalid=False)
         if record is None or record.status != "ok":
             return None
         self._keep(record)

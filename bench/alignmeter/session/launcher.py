@@ -14,7 +14,7 @@ from typing import Any
 
 from alignmeter.accelerators.cpu import host_memory
 from alignmeter.cells.places import known_places
-from alignmeter.children import safe_path, variables
+from alignmeter.children import main_left_alone, safe_path, variables
 from alignmeter.errors import CellError, InputError
 from alignmeter.session.fork_server import stop_server
 from alignmeter.streams import keep
@@ -122,7 +122,8 @@ class Worker:
 
     def _launch(self) -> None:
         try:
-            with safe_path(), variables(_ANY_SEED):  # a forkserver that ended is started again
+            # A forkserver that ended is started again.
+            with safe_path(), variables(_ANY_SEED), main_left_alone():
                 self._process.start()
         except (OSError, EOFError) as error:  # EOF: the forkserver went meanwhile
             text = f"no worker could be started: {str(error) or 'its server ended'}"

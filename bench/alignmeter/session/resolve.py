@@ -48,6 +48,11 @@ class Planned:
     predicted_oom: Reason | None = None
 
     @property
+    def measurable(self) -> bool:
+        """Whether nothing is known that keeps it from being measured here."""
+        return self.unsupported is None and self.predicted_oom is None
+
+    @property
     def contradiction(self) -> Reason | None:
         """Why no machine can measure it; what only this one lacks can still be planned."""
         reason = self.unsupported

@@ -15,6 +15,7 @@ from alignmeter.cells.cell import Cell
 from alignmeter.cells.settings import Settings
 from alignmeter.errors import InputError
 from alignmeter.records.folder import read_record, record_path, write_record
+from alignmeter.records.reasons import REASONS
 from alignmeter.records.record import Record
 from alignmeter.session.launcher import Launcher
 from alignmeter.session.replicate import measure
@@ -31,6 +32,10 @@ class Job:
 
 class Listener(Protocol):
     """Who wants to know how the run goes."""
+
+    def expects(self, count: int) -> None:
+        """So many jobs are to be measured: neither there already nor known to be in vain."""
+        ...
 
     def begins(self, job: Job) -> None:
         """``job`` starts now."""
@@ -60,18 +65,27 @@ def run_matrix(
     launcher: Launcher,
     listener: Listener,
     run: str = "",
+    retry_invalid: bool = True,
 ) -> list[Record]:
     """Measure what is not in ``folder`` yet; returns all records in the order they came.
 
-    ``run``: what the records are to name as theirs.
+    ``run``: what the records are to name as theirs. ``retry_invalid``: also what is there, but with
+    a figure that is invalid for a reason that passes, such as a busy host.
 
     Raises `InputError` if the folder cannot be written. On any exception what was finished is
     stored, and a second call resumes there.
     """
     records = []
-    for number, jobs in enumerate(rounds(plan, replicates, settings.seed)):
+    turns = rounds(plan, replicates, settings.seed)
+    stored = {
+        job: stored_record(folder, job, settings, retry_invalid=retry_invalid)
+        for jobs in turns
+        for job in jobs
+    }
+    listener.expects(sum(job.planned.measurable for job, there in stored.items() if not there))
+    for number, jobs in enumerate(turns):
         for job in jobs:
-            done = stored_record(folder, job, settings)
+            done = stored[job]
             if done is None:
                 listener.begins(job)
                 launcher.begin_round(number)
@@ -85,15 +99,20 @@ def run_matrix(
     return records
 
 
-def stored_record(folder: Path, job: Job, settings: Settings) -> Record | None:
+def stored_record(
+    folder: Path, job: Job, settings: Settings, *, retry_invalid: bool = True
+) -> Record | None:
     """The record of an earlier run that still stands: same cell, commit, environment and seed.
 
     Where its files lie is no part of a cell: a run may go on from another folder.
+    ``retry_invalid``: as in `run_matrix`.
     """
     path = record_path(folder, job.planned.cell.id, job.replicate)
     try:
         record = read_record(path)
     except (OSError, InputError):
+        return None
+    if retry_invalid and _spoiled(record):
         return None
     same = (
         record.status in ("ok", "unsupported")
@@ -105,6 +124,13 @@ def stored_record(folder: Path, job: Job, settings: Settings) -> Record | None:
         and record.provenance.environment_digest == _environment(job.planned.cell, record)
     )
     return record if same else None
+
+
+def _spoiled(record: Record) -> bool:
+    """Whether a figure is invalid for reasons that pass, and for no other."""
+    codes = [[r.code for r in v.reasons] for v in record.validity.values() if not v.ok]
+    passing = [all(c in REASONS and REASONS[c].passing for c in found) for found in codes if found]
+    return any(passing)
 
 
 def _environment(cell: Cell, record: Record) -> str:

@@ -25,8 +25,13 @@ _COLUMNS = (label("metric"), figure("BASE"), figure("NEW"), figure("change"),
 _DIFFERENCES_SHOWN = 20
 
 
-def comparison_parts(comparison: Comparison, failed: Sequence[CellComparison]) -> Iterator[Part]:
-    """Cells with their metrics, then what is not available, counts and what ``failed``."""
+def comparison_parts(
+    comparison: Comparison, failed: Sequence[CellComparison], unjudged: str = ""
+) -> Iterator[Part]:
+    """Cells with their metrics, then what is not available, counts and what ``failed``.
+
+    ``unjudged``: which metrics have no verdict, if that matters.
+    """
     yield Paragraph(scope_text(comparison))
     yield from _differences("differs in all", comparison.differences, 0)
     names = cell_names(comparison)
@@ -40,7 +45,7 @@ def comparison_parts(comparison: Comparison, failed: Sequence[CellComparison]) -
         yield Grid(_COLUMNS, [part for block in blocks for part in block], indent=2)
     for text in (*missing(comparison.rows), *counts_text(comparison)):
         yield Paragraph(text, hang=2)
-    yield _conclusion(failed)
+    yield from _conclusion(failed, unjudged)
 
 
 def _block(name: str, rows: Sequence[CellComparison]) -> Iterator[Row | Paragraph]:
@@ -67,9 +72,12 @@ def _differences(head: str, texts: Sequence[str], indent: int) -> list[Paragraph
     return [Paragraph(f"{head}: {'; '.join(shown)}", indent=indent, hang=2)]
 
 
-def _conclusion(failed: Sequence[CellComparison]) -> Paragraph:
-    if not failed:
-        return Paragraph("nothing failed", "green")
-    cells = len({(row.cell_id, row.device) for row in failed})
-    text = f"failed: {counted(len(failed), 'verdict')} in {counted(cells, 'cell')}"
-    return Paragraph(text, "bold red")
+def _conclusion(failed: Sequence[CellComparison], unjudged: str) -> Iterator[Paragraph]:
+    if failed:
+        cells = len({(row.cell_id, row.device) for row in failed})
+        text = f"failed: {counted(len(failed), 'verdict')} in {counted(cells, 'cell')}"
+        yield Paragraph(text, "bold red")
+    if unjudged:
+        yield Paragraph(unjudged, "bold yellow", hang=2)
+    if not failed and not unjudged:
+        yield Paragraph("nothing failed", "green")

@@ -8,6 +8,7 @@ from alignmeter.analysis.compare.result import CellComparison, Figure
 from alignmeter.analysis.compare.words import effect_text, figure_text, interval_text
 from alignmeter.analysis.history.result import ChangePoint, History, Level, NodeDifference
 from alignmeter.analysis.history.words import (
+    absences_text,
     differences_text,
     head_text,
     node_text,
@@ -41,6 +42,11 @@ def history_parts(history: History) -> Iterator[Part]:
     if history.node_differences:
         yield Paragraph("")
         yield from _nodes(history.node_differences)
+    absences = list(absences_text(history))
+    if absences:
+        yield Paragraph("")
+    for text in absences:
+        yield Paragraph(text, "yellow", hang=2)
     notes = list(notes_text(history))
     if notes:
         yield Paragraph("")

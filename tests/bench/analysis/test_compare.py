@@ -526,9 +526,34 @@ def test_the_command_writes_everything_and_says_1(tmp_path):
 def test_a_gate_without_any_verdict_is_said(tmp_path):
     base = store(tmp_path / "base", replicates(levels=(1.0,)))
     done = call(base, base, "--fail-on", "time:3%,memory:1%")
-    assert done.exit_code == 0
-    assert "Warning: --fail-on time: no cell has a verdict on it" in done.stderr
-    assert "--fail-on memory" not in done.stderr
+    assert done.exit_code == 1
+    assert "could not be judged: time (not available in 1 cell)" in done.output
+    assert "nothing failed" not in done.output
+    assert call(base, base, "--fail-on", "time:3%", "--allow-unjudged").exit_code == 0
+    assert call(base, base, "--fail-on", "memory:1%").exit_code == 0
+
+
+def test_invalid_figures_are_shown_and_nothing_is_said_to_hold(tmp_path):
+    """Memory is judged, so `--fail-on memory` passes; without gates the time counts too."""
+    base = store(tmp_path / "base", replicates())
+    new = store(tmp_path / "new", replicates(factor=2.0, bad=("time", "tokens")))
+    store(tmp_path / "blind", replicates(bad=("time", "tokens")))
+    page, figures = tmp_path / "out.md", tmp_path / "out.json"
+    blind = str(tmp_path / "blind")
+    done = call(blind, new, "--md", str(page), "--bmf", str(figures))
+    assert done.exit_code == 1
+    assert (
+        "could not be judged: time (invalid in 1 cell), tokens (invalid in 1 cell)" in done.output
+    )
+    assert "(200 ms)" in done.output
+    assert "(400 ms)" in done.output
+    assert "nothing failed" not in done.output
+    assert page.read_text().startswith("### alignmeter compare: could not be judged: time")
+    assert "latency" not in figures.read_text()
+    assert call(blind, new, "--allow-unjudged").exit_code == 0
+    assert call(blind, new, "--fail-on", "memory:1%").exit_code == 0
+    assert "failed: 2 verdicts" in call(base, new).output  # lost, which no option forgives
+    assert call(base, new, "--allow-unjudged").exit_code == 1
 
 
 @pytest.mark.parametrize(

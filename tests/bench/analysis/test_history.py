@@ -2,11 +2,13 @@
 
 import random
 
+import msgspec
 import pytest
 from changes import made_series
 from made_history import FULL, LORA, noisy, replicate, runs_of, started
 
 from alignmeter.analysis.history import change_points, changes_of, history, node_differences, series
+from alignmeter.analysis.history.words import absences_text, summary_text
 from alignmeter.analysis.metrics import METRICS
 
 GPU = {"device": "H100", "uuid": "GPU-1", "kind": "vram"}
@@ -272,3 +274,43 @@ def test_a_lone_change_among_many_series_needs_better_evidence():
 def test_every_metric_can_be_followed():
     found = series(runs_of(noisy(3), joules=50.0))
     assert [one.metric for one in found] == list(METRICS)
+
+
+def test_a_cell_that_a_node_stopped_giving_is_lost_and_one_of_another_matrix_is_not():
+    """LORA runs until run 8 of 10 and is lost in the newest, 9; a single early run is no habit."""
+    runs = sorted([*runs_of([0.2] * 10), *runs_of([0.2] * 9, LORA)], key=lambda pair: pair[0])
+    found = history(series(runs))
+    (lost,) = found.lost
+    assert (lost.cell_id, lost.run, lost.last_run) == (LORA.cell.id, "run-009", "run-008")
+    assert "lost: " in " ".join(absences_text(found))
+    once = sorted([*runs_of([0.2] * 10), *runs_of([0.2], LORA)], key=lambda pair: pair[0])
+    assert history(series(once)).lost == []
+    broken = [pair for pair in runs if pair[1].cell != LORA.cell] + [
+        (run, msgspec.structs.replace(record, status="oom")) if run == "run-009" else (run, record)
+        for run, record in runs_of([0.2] * 10, LORA)
+    ]
+    broken.sort(key=lambda pair: pair[0])
+    assert [lost.cell_id for lost in history(series(broken)).lost] == [LORA.cell.id]
+
+
+def test_a_node_that_went_silent_is_named_where_others_went_on():
+    """A run a day: two days late is usual, three is not. Alone nobody knows."""
+
+    def silent(days):
+        other = runs_of([0.2] * (10 - days), name="b", host="two")
+        pairs = [*runs_of([0.2] * 10, name="a"), *other]
+        return [one.node.host for one in history(series(pairs)).silent]
+
+    assert silent(0) == silent(1) == silent(2) == []
+    assert silent(3) == silent(6) == ["two"]
+    assert history(series(runs_of([0.2] * 10))).silent == []
+
+
+def test_too_few_runs_say_how_many_it_takes():
+    def said(count, metrics):
+        return summary_text(history(series(runs_of([0.2] * count), metrics)))
+
+    assert said(5, ["time"]) == "too few runs to tell (needs 6): 1 series of 1 cell over 5 runs"
+    assert said(6, ["time"]) == "no change in 1 series of 1 cell over 6 runs"
+    both = "no change in 2 series of 1 cell over 5 runs; 1 of them: too few runs to tell (needs 6)"
+    assert said(5, ["time", "memory"]) == both

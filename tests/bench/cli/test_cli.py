@@ -1,15 +1,27 @@
 """The command line as a user meets it: real runs, and one clear sentence for bad input."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import click
+import msgspec
 import pytest
+from made_records import make_record
 
-from alignmeter.records.folder import load_folders
+from alignmeter.__main__ import main
+from alignmeter.cells.matrix import packaged_names
+from alignmeter.cli.dry_run import list_cells
+from alignmeter.cli.progress import Remaining
+from alignmeter.cli.run import run
+from alignmeter.records.folder import load_folders, write_record
+from alignmeter.records.record import Timing
+from alignmeter.runs.past import seconds_before
+from alignmeter.session import Planned
 
 SMALL = [
     "--architecture",
@@ -43,7 +55,8 @@ def test_run_measures_reports_and_resumes(tmp_path):
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["matrix"] == "quick"
     assert run["axes"]["peft"] == ["lora"]
-    again = alignmeter(*command, cwd=tmp_path)
+    # Beside other tests the host is busy, and what that spoils would be measured again.
+    again = alignmeter(*command, "--no-retry-invalid", cwd=tmp_path)
     assert again.returncode == 0
     assert again.stderr.count("already there") == 2
     report = alignmeter("report", "out", "--out", "r.html", "--csv", "r.csv", cwd=tmp_path)
@@ -97,16 +110,22 @@ def test_cell_writes_one_record_that_its_own_spec_repeats(tmp_path):
     assert "its axes make" in other.stderr
 
 
-@pytest.mark.full
-def test_nothing_measured_is_exit_status_3(tmp_path):
-    done = alignmeter(
-        "run", *SMALL, "--method", "dpo", "--peft", "full", "--ref", "adapter-off", "--out", "o",
-        cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 3
-    assert "use ref = resident" in done.stderr
-    assert "Nothing could be measured" in done.stderr
-    assert (tmp_path / "o" / "report.html").is_file()
+def test_where_nothing_can_be_measured_each_reason_is_said_once(tmp_path, monkeypatch, capsys):
+    """Two cells without an adapter to switch off, and all cells of a device that is not here."""
+    monkeypatch.chdir(tmp_path)
+    impossible = ["--method", "dpo,ppo", "--peft", "full", "--ref", "adapter-off"]
+    for arguments, sentence in (
+        (impossible, "2 cells: full has no adapter to switch off"),
+        (["--accelerator", "xpu"], "2 cells: xpu is not on this machine"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["alignmeter", "run", *SMALL, *arguments, "--out", "o"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 3
+        said = capsys.readouterr().err
+        assert said.count(sentence) == 1
+        assert said.endswith("Nothing can be measured.\n")
+        assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize(
@@ -153,7 +172,61 @@ def test_devices_lists_what_is_here_and_what_is_not(tmp_path):
 
 
 def test_dry_run_lists_cells_and_measures_nothing(tmp_path):
-    done = alignmeter("run", "--dry-run", "--accelerator", "cpu,xpu", cwd=tmp_path)
+    command = "run", "--dry-run", "--no-plan", "--accelerator", "cpu,xpu"
+    done = alignmeter(*command, cwd=tmp_path)
     assert done.returncode == 0
-    assert len(done.stdout.splitlines()) == 24
+    *cells, time = done.stdout.splitlines()
+    assert len(cells) == 24
+    assert time.startswith("12 cells, 1 replicate each: time unknown")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_every_packaged_matrix():
+    text = run.get_help(click.Context(run))
+    packaged = re.search(r"Packaged: (.*?)\.", text, re.DOTALL)
+    assert packaged is not None
+    assert packaged[1].replace(",", " ").split() == packaged_names()
+
+
+def test_the_time_left_is_of_what_is_measured():
+    """Ten replicates of 20 s after ninety that were there: 200 s, whatever the ninety took."""
+    now = 0.0
+    remaining = Remaining(lambda: now)
+    remaining.expects(10)
+    for _ in range(90):
+        remaining.begins()
+    assert remaining.seconds() is None
+    for left in range(9, -1, -1):
+        remaining.begins()
+        now += 20.0
+        remaining.ends()
+        remaining.begins()
+        assert remaining.seconds() == pytest.approx(20.0 * left)
+    now += 5.0
+    assert remaining.seconds() == 0.0
+
+
+def test_a_dry_run_knows_what_cells_took_here(tmp_path, monkeypatch, capsys):
+    """4 s of start and 1 s of building, two warmup steps and three of 2 s each."""
+    record = make_record()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("platform.node", lambda: "here")
+    timing = Timing(
+        worker_start_s=4.0, build_s=1.0, warmup_s=[2.0] * 2, step_s=[2.0] * 3, median_s=2.0
+    )
+    for number, host in enumerate(("here", "there")):
+        place = msgspec.structs.replace(record.provenance, host=host)
+        write_record(
+            tmp_path / "results" / str(number),
+            msgspec.structs.replace(record, timing=timing, provenance=place),
+        )
+    cell, other = record.cell, make_record(batch=9).cell
+    assert seconds_before([cell.id, other.id], tmp_path.glob("results/*")) == {cell.id: 15.0}
+    plan = [Planned(cell=one, unsupported=None) for one in (cell, other)]
+    list_cells(plan, 3, None)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"{cell.id}  15 s before"
+    assert said[-1] == (
+        "2 cells, 3 replicates each: at least 45 s for 1 of them, unknown for 1, by records of "
+        "this machine"
+    )

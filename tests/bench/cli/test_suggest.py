@@ -127,6 +127,15 @@ def test_more_than_one_cell_is_refused(monkeypatch, capsys):
     assert line.startswith("Error: --suggest is for one cell, and these are 36; name one --method")
 
 
+def test_a_price_of_no_chip_is_named_with_the_nearest(made, tmp_path):
+    path = tmp_path / "wrong.toml"
+    path.write_text('schema = 1\ncurrency = "EUR"\n[per_hour]\nH100SXM = 2.8\nMI300X = 2.0\n')
+    said = suggested("--prices", str(path)).stderr
+    assert "no device here and no chip is called 'H100SXM'; nearest of" in said
+    assert "H100-SXM" in said.partition("nearest of")[2]
+    assert "MI300X'" not in said
+
+
 def test_a_table_per_model_has_prices_or_what_the_largest_lacks(made, monkeypatch):
     """Two architectures are two models; full needs 150 GiB, lora 17, on chips of 80 and 192."""
     monkeypatch.setattr("alignmeter.planner.plan_cell", peak)

@@ -9,6 +9,7 @@ import threading
 from multiprocessing import forkserver
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from alignmeter.methods import open_method
 from alignmeter.records.folder import load_folders
-from alignmeter.records.record import Reason, encode_record
+from alignmeter.records.record import Reason, Verdict, decode_record, encode_record
 from alignmeter.session import Planned, Replicate, Settings, measure, resolve_plan, run_matrix
 from alignmeter.session.launcher import Launcher
 from alignmeter.session.run import rounds
@@ -243,6 +244,9 @@ class Listening:
     def __init__(self, stop_after=None):
         self.begun, self.ended, self.resumed, self.stop_after = [], [], [], stop_after
 
+    def expects(self, count):
+        self.expected = count
+
     def begins(self, job):
         if len(self.begun) == self.stop_after:
             raise KeyboardInterrupt
@@ -259,8 +263,9 @@ def test_a_stopped_run_resumes(tmp_path, launcher, make_cell):
 
     def run(listener, settings=QUICK):
         return run_matrix(
-            plan, tmp_path, settings, replicates=1, launcher=launcher, listener=listener
-        )
+            plan, tmp_path, settings, replicates=1, launcher=launcher, listener=listener,
+            retry_invalid=False,
+        )  # fmt: skip
 
     with pytest.raises(KeyboardInterrupt):
         run(Listening(stop_after=1))
@@ -286,7 +291,10 @@ def test_a_damaged_record_is_measured_again(tmp_path, launcher, make_cell):
 
     def run():
         listener = Listening()
-        run_matrix(plan, tmp_path, QUICK, replicates=1, launcher=launcher, listener=listener)
+        run_matrix(
+            plan, tmp_path, QUICK, replicates=1, launcher=launcher, listener=listener,
+            retry_invalid=False,
+        )  # fmt: skip
         return listener.resumed
 
     assert run() == [False]
@@ -294,6 +302,41 @@ def test_a_damaged_record_is_measured_again(tmp_path, launcher, make_cell):
     path.write_bytes(path.read_bytes()[:-50])
     assert run() == [False]
     assert run() == [True]
+
+
+def spoil(folder, **invalid):
+    """Give the one record of a folder these validities: figure -> codes."""
+    (path,) = folder.glob("*.json")
+    record = decode_record(path.read_bytes(), str(path))
+    verdicts = {
+        name: Verdict(ok=not codes, reasons=[Reason(code=code, text="so") for code in codes])
+        for name, codes in invalid.items()
+    }
+    path.write_bytes(encode_record(msgspec.structs.replace(record, validity=verdicts)))
+
+
+def test_what_a_busy_host_spoiled_is_measured_again(tmp_path, launcher, make_cell):
+    """What will be invalid again is not: no counter of energy, too few steps."""
+    plan = [planned(make_cell)]
+
+    def run(**choice):
+        listener = Listening()
+        run_matrix(
+            plan, tmp_path, QUICK, replicates=1, launcher=launcher, listener=listener, **choice
+        )
+        assert listener.expected == listener.resumed.count(False)
+        return listener.resumed
+
+    run()
+    for invalid, stands in (
+        ({"time": [], "energy": ["energy_unavailable"]}, True),
+        ({"time": ["too_few_steps", "host_loaded"]}, True),
+        ({"time": ["host_loaded"], "energy": ["energy_unavailable"]}, False),
+        ({"time": ["swap_used", "throttled"]}, False),
+    ):
+        spoil(tmp_path, **invalid)
+        assert run(retry_invalid=False) == [True]
+        assert run() == [stands]
 
 
 def test_rounds_hold_every_cell_once_in_an_order_of_their_own(make_cell):

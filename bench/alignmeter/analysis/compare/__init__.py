@@ -11,11 +11,12 @@ __all__ = [
     "junit_xml",
     "markdown_text",
     "parse_gates",
-    "undecided",
+    "unjudged",
+    "unjudged_text",
 ]
 
 from alignmeter.analysis.compare.bencher import bencher_json
-from alignmeter.analysis.compare.gate import failures, parse_gates, undecided
+from alignmeter.analysis.compare.gate import failures, parse_gates, unjudged, unjudged_text
 from alignmeter.analysis.compare.junit import junit_xml
 from alignmeter.analysis.compare.markdown import markdown_text
 from alignmeter.analysis.compare.result import VERDICTS, CellComparison, Comparison, Figure

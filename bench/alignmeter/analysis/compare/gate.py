@@ -1,15 +1,17 @@
 """Which rows make the command fail."""
 
-__all__ = ["failures", "parse_gates", "undecided"]
+__all__ = ["failures", "parse_gates", "unjudged", "unjudged_text"]
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import get_args
 
 from alignmeter.analysis.compare.result import CellComparison, Comparison
 from alignmeter.analysis.intervals import Outcome
 from alignmeter.analysis.metrics import METRICS
 from alignmeter.errors import InputError, known
+from alignmeter.text import counted
 
 _FORM = "write METRIC:PERCENT%, for example time:3%,memory:1%"
 
@@ -58,8 +60,26 @@ def failures(comparison: Comparison, gates: Mapping[str, float] | None) -> list[
     ]
 
 
-def undecided(comparison: Comparison, gates: Iterable[str]) -> list[str]:
-    """The gates that cannot fail, because no cell has a statistical verdict on their metric."""
+def unjudged(comparison: Comparison, gates: Iterable[str] | None) -> list[str]:
+    """The metrics that could not fail, because no cell has a statistical verdict on them.
+
+    Of ``gates`` all such; without any, those whose figures are there and invalid: that nobody
+    measures energy on a CPU is no news.
+    """
     judged = set(get_args(Outcome)) - {"not available"}
-    decided = {row.metric for row in comparison.rows if row.verdict in judged}
-    return [gate for gate in gates if gate not in decided]
+    verdicts: dict[str, set[str]] = {name: set() for name in METRICS}
+    for row in comparison.rows:
+        if row.metric in METRICS:
+            verdicts[row.metric].add(row.verdict)
+    asked = [name for name in METRICS if "invalid" in verdicts[name]] if gates is None else gates
+    return [name for name in asked if not verdicts[name] & judged]
+
+
+def unjudged_text(comparison: Comparison, names: Sequence[str]) -> str:
+    """``could not be judged: time (invalid in 12 cells), energy (not available in 12 cells)``."""
+    parts = []
+    for name in names:
+        counts = Counter(row.verdict for row in comparison.rows if row.metric == name)
+        said = ", ".join(f"{verdict} in {counted(n, 'cell')}" for verdict, n in counts.items())
+        parts.append(f"{name} ({said or 'no cell has it'})")
+    return f"could not be judged: {', '.join(parts)}"

@@ -2,6 +2,7 @@
 
 __all__ = ["Rule", "judged"]
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -24,11 +25,17 @@ class Rule:
 
 
 def _figure(side: Side, metric: Metric) -> Figure | None:
-    if not side.values:
-        return None
+    if side.values:
+        return _of(side.values, metric)
+    if side.invalid_values:
+        return msgspec.structs.replace(_of(side.invalid_values, metric), valid=False)
+    return None
+
+
+def _of(values: Sequence[float], metric: Metric) -> Figure:
     if metric.exact:
-        return Figure(value=max(side.values), replicates=len(side.values))
-    found = estimate(side.values)
+        return Figure(value=max(values), replicates=len(values))
+    found = estimate(values)
     return Figure(value=found.value, low=found.low, high=found.high, replicates=found.n)
 
 

@@ -28,16 +28,21 @@ _HEAD = (
 
 
 def markdown_text(
-    comparison: Comparison, failed: Sequence[CellComparison], notes: Sequence[str] = ()
+    comparison: Comparison,
+    failed: Sequence[CellComparison],
+    notes: Sequence[str] = (),
+    *,
+    unjudged: str = "",
 ) -> str:
     """At most `MARKDOWN_LIMIT_BYTES` of UTF-8. Rows that find no room are counted at the end.
 
-    ``notes``: sentences that follow the counts.
+    ``notes``: sentences that follow the counts. ``unjudged``: which metrics have no verdict, if
+    that matters.
     """
     names = cell_names(comparison)
     loud = {id(row) for row in failed}
     rows = [row for row in comparison.rows if row.verdict != "not available" or row.lost]
-    start = _start(comparison, failed) + (_HEAD if rows else "")
+    start = _start(comparison, failed, unjudged) + (_HEAD if rows else "")
     end = _end(comparison, notes)
     room = MARKDOWN_LIMIT_BYTES - len(start.encode()) - len(end.encode()) - 200
     lines: list[str] = []
@@ -52,8 +57,9 @@ def markdown_text(
     return start + "".join(lines) + note + end
 
 
-def _start(comparison: Comparison, failed: Sequence[CellComparison]) -> str:
-    title = f"{len(failed)} failed" if failed else "nothing failed"
+def _start(comparison: Comparison, failed: Sequence[CellComparison], unjudged: str) -> str:
+    counts = f"{len(failed)} failed" if failed else ""
+    title = "; ".join(filter(None, (counts, escaped(unjudged)))) or "nothing failed"
     text = f"### alignmeter compare: {title}\n\n{scope_text(comparison)}.\n\n"
     if comparison.differences:
         text += f"Differs in all of them: {_list(comparison.differences)}.\n\n"

@@ -28,12 +28,14 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """One side's figure, in the metric's unit: s, bytes, J or tokens per s.
 
     ``low``, ``high``: 95 % interval over ``replicates``; ``None`` below three, and for bytes.
+    ``valid``: of replicates whose figure is; else of those whose is not, shown and never ranked.
     """
 
     value: float
     low: float | None = None
     high: float | None = None
     replicates: int
+    valid: bool = True
 
 
 class CellComparison(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

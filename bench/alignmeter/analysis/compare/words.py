@@ -31,8 +31,11 @@ def cell_names(comparison: Comparison) -> dict[tuple[str, str], str]:
 
 
 def figure_text(figure: Figure | None, metric: str) -> str:
-    """A figure with its unit, or a dash."""
-    return "-" if figure is None else METRICS[metric].text(figure.value)
+    """A figure with its unit, in parentheses where it is invalid, or a dash."""
+    if figure is None:
+        return "-"
+    text = METRICS[metric].text(figure.value)
+    return text if figure.valid else f"({text})"
 
 
 def _percent(percent: float) -> str:
@@ -61,7 +64,7 @@ def scope_text(comparison: Comparison) -> str:
         figure.replicates
         for row in comparison.rows
         for figure in (row.base, row.new)
-        if figure is not None
+        if figure is not None and figure.valid
     }
     text = f"{counted(comparison.compared, 'cell')} compared"
     if not counts:
@@ -105,6 +108,9 @@ def counts_text(comparison: Comparison) -> list[str]:
             lines.append(f"{metric} ({percent} %): {said}")
     if any(row.verdict == "inconclusive" for row in comparison.rows):
         lines.append(_INCONCLUSIVE)
+    figures = (figure for row in comparison.rows for figure in (row.base, row.new))
+    if any(figure is not None and not figure.valid for figure in figures):
+        lines.append("figures in parentheses are invalid and take part in no verdict")
     if comparison.older:
         what = counted(comparison.older, "earlier measurement")
         lines.append(f"{what} of these cells left out: of each the newest is compared")

@@ -1,6 +1,6 @@
 """Change points of series: of bytes by comparison, of everything else by E-divisive."""
 
-__all__ = ["FALSE_ALARMS", "change_points", "changes_of", "is_short", "level_of"]
+__all__ = ["FALSE_ALARMS", "LEAST_RUNS", "change_points", "changes_of", "is_short", "level_of"]
 
 import math
 from collections.abc import Iterable, Sequence
@@ -13,13 +13,13 @@ from alignmeter.analysis.metrics import METRICS, Metric
 
 FALSE_ALARMS = 0.05
 """The largest expected share of changes that are none, over all series of a history."""
-_LEAST_RUNS = 6
+LEAST_RUNS = 6
 """Three runs a level: with fewer there is no interval."""
 
 
 def is_short(one: Series) -> bool:
     """Whether there are too few runs to tell a change from noise; bytes have none."""
-    return not METRICS[one.metric].exact and len(one.points) < _LEAST_RUNS
+    return not METRICS[one.metric].exact and len(one.points) < LEAST_RUNS
 
 
 def change_points(found: Sequence[Series], rate: float = FALSE_ALARMS) -> list[ChangePoint]:

@@ -6,11 +6,13 @@ __all__ = [
     "Difference",
     "History",
     "Level",
+    "LostCell",
     "Node",
     "NodeDifference",
     "Point",
     "Scope",
     "Series",
+    "SilentNode",
 ]
 
 from typing import Literal, get_args
@@ -148,20 +150,43 @@ class NodeDifference(msgspec.Struct, frozen=True, kw_only=True):
     differences: list[Difference]
 
 
+class LostCell(msgspec.Struct, frozen=True, kw_only=True):
+    """A cell without a figure in ``run``, the newest of its node, that had one until ``last_run``:
+    it failed, was invalid or was not asked for.
+    """
+
+    cell_id: str
+    node: Node
+    run: str
+    last_run: str
+
+
+class SilentNode(msgspec.Struct, frozen=True, kw_only=True):
+    """A node that gave no run for long, while another did at ``newest_started``. ISO 8601, UTC."""
+
+    node: Node
+    last_run: str
+    last_started: str
+    newest_started: str
+
+
 class History(msgspec.Struct, frozen=True, kw_only=True):
-    """All that was found. ``series``: how many; ``short``: those of them with too few runs to tell
-    a change from noise. ``invalid``: metric -> replicates left out. ``minimum``: metric -> the
-    smallest effect that counts, as a share of 1. ``false_alarms``: the largest expected share of
-    changes that are none, over all series.
+    """All that was found. ``series``: how many; ``short``: those of them with fewer than
+    ``least_runs``, too few to tell a change from noise. ``invalid``: metric -> replicates left out.
+    ``minimum``: metric -> the smallest effect that counts, as a share of 1. ``false_alarms``: the
+    largest expected share of changes that are none, over all series.
     """
 
     runs: int
     cells: int
     series: int
     short: int
+    least_runs: int
     invalid: dict[str, int]
     minimum: dict[str, float]
     false_alarms: float
     nodes: list[Node]
     changes: list[ChangePoint]
     node_differences: list[NodeDifference]
+    lost: list[LostCell] = []
+    silent: list[SilentNode] = []

@@ -75,7 +75,7 @@ def _point(
     """The run's figure if it has one, what it is a figure of, and the replicates left out."""
     side = side_of(group, metric)
     if not side.values:
-        return None, "", side.invalid_values
+        return None, "", len(side.invalid_values)
     point = Point(
         run=run,
         started=min(moment(record, run) for record in group.records).isoformat(),
@@ -88,7 +88,7 @@ def _point(
     if not metric.exact:
         found = estimate(side.values)
         point = _with_interval(point, found.value, found.low, found.high)
-    return point, ", ".join(sorted(side.kinds)), side.invalid_values
+    return point, ", ".join(sorted(side.kinds)), len(side.invalid_values)
 
 
 def _with_interval(point: Point, value: float, low: float | None, high: float | None) -> Point:

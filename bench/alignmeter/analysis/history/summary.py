@@ -5,7 +5,8 @@ __all__ = ["history"]
 from collections import Counter
 from collections.abc import Sequence
 
-from alignmeter.analysis.history.detection import FALSE_ALARMS, change_points, is_short
+from alignmeter.analysis.history.absences import lost_cells, silent_nodes
+from alignmeter.analysis.history.detection import FALSE_ALARMS, LEAST_RUNS, change_points, is_short
 from alignmeter.analysis.history.nodes import node_differences
 from alignmeter.analysis.history.result import History, Series
 from alignmeter.analysis.metrics import METRICS
@@ -24,10 +25,13 @@ def history(found: Sequence[Series], rate: float = FALSE_ALARMS) -> History:
         cells=len({one.cell_id for one in found}),
         series=len(found),
         short=sum(map(is_short, found)),
+        least_runs=LEAST_RUNS,
         invalid={metric: count for metric, count in invalid.items() if count},
         minimum={name: metric.minimum for name, metric in METRICS.items()},
         false_alarms=rate,
         nodes=sorted({one.node for one in found}),
         changes=changes,
         node_differences=node_differences(found, changes),
+        lost=lost_cells(found),
+        silent=silent_nodes(found),
     )

@@ -1,6 +1,7 @@
 """Changes in words. Records are untrusted, so names are made plain here."""
 
 __all__ = [
+    "absences_text",
     "differences_text",
     "head_text",
     "node_text",
@@ -28,9 +29,12 @@ _COMMIT = 12
 def summary_text(found: History) -> str:
     """One sentence: how much was looked at, and whether anything changed."""
     what = f"{found.series} series of {counted(found.cells, 'cell')} over {_runs(found.runs)}"
-    if not found.changes:
-        return f"no change in {what}"
-    return f"{counted(len(found.changes), 'change')} in {what}"
+    if found.changes:
+        return f"{counted(len(found.changes), 'change')} in {what}"
+    short = f"too few runs to tell (needs {found.least_runs})"
+    if found.short == found.series:
+        return f"{short}: {what}"
+    return f"no change in {what}" + (f"; {found.short} of them: {short}" if found.short else "")
 
 
 def _runs(count: int) -> str:
@@ -101,16 +105,26 @@ def scope_text(change: ChangePoint, *, several: bool) -> str:
     return plain(f"some nodes: {changed}, not {', '.join(calm)}")
 
 
+def absences_text(found: History) -> Iterator[str]:
+    """A sentence for each cell that was lost and each node that went silent."""
+    several = len(found.nodes) > 1
+    for lost in found.lost:
+        where = f" on {node_text(lost.node)}" if several else ""
+        text = f"lost: {lost.cell_id}{where} has no figure in run {lost.run}, the newest"
+        yield plain(f"{text}; the last is of {lost.last_run}")
+    for silent in found.silent:
+        yield plain(
+            f"silent: {node_text(silent.node)} gave no run since {silent.last_run} of "
+            f"{_time(silent.last_started)}, others until {_time(silent.newest_started)}"
+        )
+
+
 def notes_text(found: History) -> Iterator[str]:
     """What was not looked at, and what the figures mean."""
     for metric, count in found.invalid.items():
         yield f"left out: {counted(count, 'replicate')} whose {metric} is invalid"
-    if found.short:
-        verb = "has" if found.short == 1 else "have"
-        yield (
-            f"{found.short} of the series {verb} noise and fewer than 6 runs, too few to tell a "
-            "change"
-        )
+    if found.changes and found.short:
+        yield f"too few runs to tell (needs {found.least_runs}) in {found.short} of the series"
     if found.changes:
         least = ", ".join(f"{name} {100 * share:.4g} %" for name, share in found.minimum.items())
         yield f"smallest effect that counts: {least}"
