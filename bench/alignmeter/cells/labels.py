@@ -61,6 +61,9 @@ def cell_text(cell: Cell, *, without: Sequence[str] = ()) -> str:
         "batch": f"{cell.rows} rows" if cell.rows else f"B {cell.batch}",
         "microbatches": "" if cell.microbatches == 1 else f"in {cell.microbatches} passes",
         "batching": _off_default(cell, "batching"),
+        "world_size": "" if cell.world_size == 1 else f"{cell.world_size} devices",
+        "parallel": _off_default(cell, "parallel"),
+        "rollout_weights": _off_default(cell, "rollout_weights"),
         "lane": _off_default(cell, "lane"),
     }
     return ", ".join(text for name, text in parts.items() if text and name not in without)

@@ -59,7 +59,7 @@ def _passes(cell: Cell, tally: Tally) -> None:
 SFT = Method(
     name="sft",
     phases=("forward", "backward", "optimizer"),
-    rows="chosen",
+    rows=SftStep.rows,
     hyperparameters=asdict(SftSettings()),
     build=lambda setup: SftStep(setup, SftSettings()),
     passes=_passes,

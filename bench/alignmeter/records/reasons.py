@@ -31,6 +31,11 @@ class Code(StrEnum):
         "the axes of this cell contradict each other",
         "change the axis that the text names",
     )
+    RANKS_NOT_RUN = (
+        "ranks_not_run",
+        "the cell is a step of several devices, which this version can neither run nor plan",
+        "use `--world-size 1`",
+    )
     ACCELERATOR_MISSING = (
         "accelerator_missing",
         "the accelerator is not on this machine",

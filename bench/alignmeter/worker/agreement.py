@@ -41,7 +41,7 @@ PLAIN_ROLLOUT = default_name(ROLLOUTS)
 """What samples a reference's tokens, which cells of every engine replay."""
 _PLAIN = {
     "accelerator": "cpu", "precision": REFERENCE, "kernels": "stock", "rollout": PLAIN_ROLLOUT,
-    "loss_head": default_name(LOSS_HEADS), "microbatches": 1,
+    "loss_head": default_name(LOSS_HEADS), "microbatches": 1, "world_size": 1, "parallel": "none",
 }  # fmt: skip
 """Axes that decide how a reference is computed, and their values."""
 
