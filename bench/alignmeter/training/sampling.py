@@ -80,25 +80,26 @@ class Sampling:
         ranks = self._setup.ranks
         if ranks.size == 1:
             return own
-        return over_ranks(replace(own, **self._counts(own, batch)), ranks, means=True)
+        return over_ranks(self._counted(own, batch), ranks, means=True)
 
-    def _counts(self, own: Outcome, batch: Batch) -> dict[str, int]:
-        """Tokens of all ranks, of each as many as its longest prompt wants."""
+    def _counted(self, own: Outcome, batch: Batch) -> Outcome:
+        """With the tokens of all ranks, each of which pads to its own longest prompt."""
         ranks, cell = self._setup.ranks, self._setup.cell
         generated = own.generated_tokens * ranks.size
         if batch.spans is None:
             trained = own.trained_tokens * ranks.size
-            return {"trained_tokens": trained, "generated_tokens": generated}
+            return replace(own, trained_tokens=trained, generated_tokens=generated)
         prompts, new = batch.spans.prompts, cell.seq_len - cell.prompt_len
         of = [[prompts[row] + new for row in rows] for rows in ranks.places(batch, self._rows)]
         passes = own.trained_tokens // sum(of[ranks.rank])
         real = sum(map(sum, of))
         padded = 0 if batch.spans.packed is not None else sum(len(r) * max(r) for r in of) - real
-        return {
-            "trained_tokens": real * passes,
-            "padded_tokens": padded * passes,
-            "generated_tokens": generated,
-        }
+        return replace(
+            own,
+            trained_tokens=real * passes,
+            padded_tokens=padded * passes,
+            generated_tokens=generated,
+        )
 
     def gap(self, logprobs: torch.Tensor) -> torch.Tensor | None:
         """How far the engine's log-probs of the last rollout are from the policy's [R, N], mean.

@@ -29,7 +29,8 @@ def resolved(**axes):
         ),
         (
             {"method": "sft", "rows": 5},
-            "5 rows of a step are no whole number for each of 2 devices; use a multiple of 2 as rows",
+            "5 rows of a step are no whole number for each of 2 devices; use a multiple of 2 as "
+            "rows",
         ),
         (
             {"method": "sft", "world_size": 3},
