@@ -1,12 +1,14 @@
-"""Weights of a sharded model, gathered once for many calls."""
+"""What is shared out over ranks, made whole: weights for many calls, and single tensors."""
 
-__all__ = ["gathered"]
+__all__ = ["gathered", "whole"]
 
 import contextlib
 from collections.abc import Iterator
 
+import torch
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 
 from alignmeter.parallel.roots import root_of, within
 
@@ -35,3 +37,12 @@ def gathered(model: nn.Module) -> Iterator[None]:
             block.set_reshard_after_forward(True, recurse=False)
             block.reshard()
         root.reshard()
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor of which this rank has a share or a summand; a plain tensor itself.
+
+    All ranks have to ask for it.
+    """
+    found: torch.Tensor = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return found

@@ -33,7 +33,7 @@ class Code(StrEnum):
     )
     RANKS_NOT_RUN = (
         "ranks_not_run",
-        "the cell is a step of several devices, which this version can neither run nor plan",
+        "the cell is a step of several devices, of which this version makes no record and no plan",
         "use `--world-size 1`",
     )
     ACCELERATOR_MISSING = (
