@@ -170,10 +170,10 @@ class PpoStep(TrainingStep):
 
 def _contradictions(cell: Cell) -> Iterator[str]:
     yield from fresh_tokens(cell)
-    rollouts = 2 * cell.batch // cell.world_size
-    if cell.ppo_minibatches > rollouts:
-        each = "" if cell.world_size == 1 else " of each device"
-        yield f"{cell.ppo_minibatches} minibatches want more than the {rollouts} rollouts{each}"
+    if cell.ppo_minibatches > 2 * cell.batch:
+        yield f"{cell.ppo_minibatches} minibatches want more than the {2 * cell.batch} rollouts"
+    if cell.ppo_minibatches > 1 and cell.world_size > 1:
+        yield "minibatches of each device's own rows would be others than one device's; use 1"
 
 
 def _passes(cell: Cell, tally: Tally) -> None:

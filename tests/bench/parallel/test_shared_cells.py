@@ -8,6 +8,7 @@ import torch
 from alignmeter.batches import open_batches
 from alignmeter.methods import open_method, open_setup
 from alignmeter.parallel import ALONE, Ranks
+from alignmeter.planner import NotPlannedError, predict
 from alignmeter.registry import METHODS
 from alignmeter.session.resolve import resolve_cell
 
@@ -42,8 +43,8 @@ def resolved(**axes):
             "3 microbatches want more than the 2 pairs of each device; use 2 or fewer",
         ),
         (
-            {"method": "ppo", "ppo_minibatches": 3},
-            "3 minibatches want more than the 2 rollouts of each device",
+            {"method": "ppo", "ppo_minibatches": 2},
+            "minibatches of each device's own rows would be others than one device's; use 1",
         ),
         (
             {"method": "grpo", "rollout": "compiled"},
@@ -66,6 +67,12 @@ def test_a_cell_of_several_devices_is_neither_run_nor_planned_yet():
     )
     assert found.contradiction == found.unsupported
     assert resolved(world_size=1, parallel="fsdp2").unsupported is None
+
+
+def test_a_plan_says_what_it_does_not_know():
+    cell = resolved(world_size=2, parallel="fsdp2").cell
+    with pytest.raises(NotPlannedError, match="no plan knows shares of weights; 2 devices have"):
+        predict(cell)
 
 
 def test_a_step_wants_as_many_processes_as_its_cell_says():
