@@ -64,24 +64,25 @@ def _numbers(batch: Batch, part: slice) -> range:
 
 
 def _of(batch: Batch, ranges: list[slice], pairs: tuple[int, ...]) -> Batch:
-    ids = _rows(batch.ids, ranges)
-    more = {
-        "desirable": None if batch.desirable is None else _rows(batch.desirable, ranges),
-        "rollout": None if batch.rollout is None else _rows(batch.rollout, ranges),
-        "pairs": pairs,
-    }
+    part = replace(
+        batch,
+        ids=_rows(batch.ids, ranges),
+        response_mask=_rows(batch.response_mask, ranges),
+        desirable=None if batch.desirable is None else _rows(batch.desirable, ranges),
+        rollout=None if batch.rollout is None else _rows(batch.rollout, ranges),
+        pairs=pairs,
+    )
     if batch.spans is None:
-        return replace(batch, ids=ids, response_mask=_rows(batch.response_mask, ranges), **more)
+        return part
     numbers = [number for part in ranges for number in _numbers(batch, part)]
     longest = max(batch.spans.lengths[number] for number in numbers)
     spans = batch.spans.rows(numbers, row_len=longest)
     return replace(
-        batch,
-        ids=ids[:, :longest].contiguous(),
+        part,
+        ids=part.ids[:, :longest].contiguous(),
         response_mask=spans.mask,
         prompt_len=min(spans.prompts),
         spans=spans,
-        **more,
     )
 
 

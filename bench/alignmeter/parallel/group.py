@@ -3,6 +3,7 @@
 __all__ = ["join", "leave"]
 
 from datetime import timedelta
+from typing import Any
 
 import torch.distributed as dist
 
@@ -25,9 +26,10 @@ def join(store: str, *, rank: int, size: int, accelerator: Accelerator) -> None:
             f"torch.distributed has no backend for {accelerator.name} devices here",
         )
     accelerator.use(rank)
+    meeting: Any = dist  # torch exports the name at run time only
     dist.init_process_group(
         accelerator.collectives,
-        store=dist.FileStore(store, size),
+        store=meeting.FileStore(store, size),
         rank=rank,
         world_size=size,
         timeout=_NO_LIMIT,

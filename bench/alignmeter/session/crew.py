@@ -65,8 +65,8 @@ class Crew:
         try:
             for _ in range(size):
                 self._workers.append(start())
-            for rank, worker in enumerate(self._workers):
-                worker.ask("join", str(self._folder), rank, size, accelerator)
+            for rank in range(size):
+                self._ask(rank, "join", str(self._folder), rank, size, accelerator)
             self._answers(time.monotonic() + _JOIN_S)
         except BaseException:
             self.kill()
@@ -83,9 +83,15 @@ class Crew:
 
         Raises `CellError` when one failed, hung or died, naming it; the others are ended with it.
         """
-        for worker in self._workers:
-            worker.ask(verb, *arguments)
+        for rank in range(len(self._workers)):
+            self._ask(rank, verb, *arguments)
         return joined(self._answers(time.monotonic() + timeout_s))
+
+    def _ask(self, rank: int, verb: str, *arguments: object) -> None:
+        try:
+            self._workers[rank].ask(verb, *arguments)
+        except CellError as error:
+            self._raise(rank, error)
 
     def _answers(self, deadline: float) -> list[Any]:
         """What each rank said, in order."""

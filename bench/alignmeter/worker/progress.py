@@ -6,11 +6,12 @@ import contextlib
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from alignmeter.training.step import SilentProbe
 
 _BYTES = 8
-_ORDER = "little"
+_ORDER: Final = "little"
 
 
 class Progress:

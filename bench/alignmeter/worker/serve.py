@@ -53,7 +53,8 @@ def serve(
 
                 result = make_reference(*arguments)
             elif verb == "join":
-                result = _join(*arguments)
+                _join(*arguments)
+                result = None
             elif verb == "ceilings":
                 result = open_accelerator(*arguments).own_ceilings()
             else:
