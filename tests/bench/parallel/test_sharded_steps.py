@@ -50,13 +50,9 @@ def check_steps(pair, axes, *, steps=STEPS):
 
 COVERING = [
     {"method": "sft", "architecture": "llama", "peft": "full", **RAGGED},
-    {"method": "dpo", "architecture": "mamba", "peft": "lora"},
     {"method": "ppo", "architecture": "llama", "peft": "full", **PPO_LAYOUTS[3]},
-    {"method": "ppo", "architecture": "mamba2", "peft": "lora", "parallel": "ddp",
-     **PPO_LAYOUTS[2]},
+    {"method": "ppo", "architecture": "mamba", "peft": "lora", "parallel": "ddp", **PPO_LAYOUTS[2]},
     {"method": "grpo", "architecture": "hybrid", "peft": "qlora", "group": 4},
-    {"method": "kto", "architecture": "llama", "peft": "qlora", "parallel": "ddp", **RAGGED},
-    {"method": "distill", "architecture": "llama", "peft": "full"},
 ]  # fmt: skip
 
 
@@ -85,6 +81,9 @@ def test_two_ranks_are_one_process_for_every_method(pair, axes):
 
 
 MORE = [
+    {"method": "kto", "peft": "qlora", "parallel": "ddp", **RAGGED},
+    {"method": "distill", "peft": "full", "kernels": "custom"},
+    {"method": "dpo", "architecture": "hybrid", "peft": "full"},
     {"method": "dpo", "peft": "full", "ref": "precomputed", "batch": 4},
     {"method": "dpo", "peft": "qlora", "kernels": "stock", "checkpointing": "on"},
     {"method": "orpo", "peft": "lora", "microbatches": 2, "batch": 4, **RAGGED},
@@ -92,7 +91,7 @@ MORE = [
     {"method": "sft", "peft": "lora", "rows": 6, **RAGGED, "batching": "packed"},
     {"method": "sft", "peft": "full", "loss_head": "liger", **RAGGED},
     {"method": "ppo", "peft": "lora", "rollout_weights": "gathered", **PPO_LAYOUTS[3]},
-    {"method": "rloo", "peft": "full", "rollout_weights": "gathered", "reward": "length"},
+    {"method": "rloo", "peft": "full", "rollout_weights": "gathered", "reward": "token-share"},
     {"method": "grpo", "peft": "lora", "grpo_variant": "dapo", "kl": "k3", **RAGGED},
     {"method": "distill", "peft": "lora", "rollout": "static", "rollout_weights": "gathered"},
     {"method": "ppo", "peft": "full", "checkpointing": "on", **RAGGED, **PPO_LAYOUTS[2]},
