@@ -20,9 +20,9 @@ class Ranks:
     """``size`` processes, each with one device, of which this one is number ``rank``.
 
     Every rank is given the whole batch of a step and takes its own rows of it, as many as any other
-    (`cells` that do not divide are refused). What a loss needs to know of all rows (a mean over
-    real tokens, the spread of advantages) is computed as on one device: of the whole batch, or of
-    what `joined` brings together. With one rank each method gives back what it was given.
+    (a batch that does not divide is refused). What a loss needs to know of all rows, such as a mean
+    over real tokens or the spread of advantages, is computed as on one device: of the whole batch,
+    or of what `joined` brings together. With one rank each method gives back what it was given.
     """
 
     rank: int = 0
