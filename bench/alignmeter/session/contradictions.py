@@ -14,6 +14,7 @@ from alignmeter.methods import open_method
 from alignmeter.peft import open_peft
 from alignmeter.registry import ARCHITECTURES, LOSS_HEADS, METHODS, PEFT_MODES, ROLLOUTS
 from alignmeter.session.own_models import unknown_layers
+from alignmeter.text import counted
 from alignmeter.training.engines import open_engine
 from alignmeter.training.optimizers import open_optimizer
 
@@ -29,8 +30,8 @@ def contradictions(cell: Cell) -> Iterator[str]:
         unfit = without_frozen_base(cell.precision, cell.peft)
         if unfit is not None:
             yield unfit
-    yield from _indivisible(cell)
     yield from _unshared(cell)
+    yield from _indivisible(cell)
     yield from _unpackable(cell)
     yield from _misfits(cell)
     if cell.model != RANDOM:
@@ -78,10 +79,10 @@ def _unshared(cell: Cell) -> Iterator[str]:
     paired = rows in ("pairs", "unpaired")
     count = units(cell.step_rows, "pairs" if paired else rows)
     if count % size:
-        kind, axis = "pairs" if paired else "rows", "rows" if cell.rows else "batch"
+        what, axis = counted(count, "pair" if paired else "row"), "rows" if cell.rows else "batch"
         yield (
-            f"{count} {kind} of a step are no whole number for each of {size} devices; "
-            f"use a multiple of {size} as {axis}"
+            f"{what} of a step {'is' if count == 1 else 'are'} no whole number for each of {size} "
+            f"devices; use a multiple of {size} as {axis}"
         )
     engine = ROLLOUTS[cell.rollout]
     if METHODS[cell.method].rollouts and (engine.compiled or engine.served):

@@ -29,6 +29,11 @@ def resolved(**axes):
             "batch",
         ),
         (
+            {"batch": 1},
+            "1 pair of a step is no whole number for each of 2 devices; use a multiple of 2 as "
+            "batch",
+        ),
+        (
             {"method": "sft", "rows": 5},
             "5 rows of a step are no whole number for each of 2 devices; use a multiple of 2 as "
             "rows",
