@@ -53,6 +53,21 @@ def in_phase(name, fault):
     PhaseClock.phase = phase
 
 
+def on_rank(rank, name, fault):
+    """The same of that rank alone."""
+    import torch.distributed as dist
+
+    def alone():
+        if dist.is_initialized() and dist.get_rank() == rank:
+            fault()
+
+    in_phase(name, alone)
+
+
+def out_of_memory():
+    raise MemoryError("a rank's own")
+
+
 def at_verb(name, fault):
     """``fault`` when the parent asks for that: ``build``, ``agreement``, ``memory_step``..."""
     from alignmeter.worker.workload import Workload

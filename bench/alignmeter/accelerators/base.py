@@ -65,7 +65,8 @@ class Accelerator(ABC):
     out multiples of this. ``library_workspaces``: chip, by how its name begins -> bytes that the
     library of matrix products keeps for each thread that multiplies. ``vendor_kernels``: the
     packages of ``kernels = vendor`` are built for it. ``records_graphs``: torch can record what is
-    launched on it once and replay it. ``measures_ceilings``: its peaks are in no table.
+    launched on it once and replay it. ``collectives``: torch.distributed's backend between its
+    devices; empty: none is known. ``measures_ceilings``: its peaks are in no table.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Accelerator(ABC):
     hiding: Mapping[str, str] = field(default_factory=dict)
     vendor_kernels: bool = False
     records_graphs: bool = False
+    collectives: str = ""
     measures_ceilings: bool = False
 
     @abstractmethod
@@ -111,6 +113,13 @@ class Accelerator(ABC):
     @abstractmethod
     def torch_device(self) -> "torch.device":
         """Where tensors go."""
+
+    def use(self, number: int) -> None:  # noqa: ARG002 - all ranks share one
+        """Compute on the device of that number from here on; where all share one, nothing changes.
+
+        Raises `CellError` where there are not so many.
+        """
+        return
 
     @abstractmethod
     def mark(self) -> Mark:

@@ -124,6 +124,7 @@ def _model_name() -> str:
 
 CPU = Cpu(
     name="cpu",
+    collectives="gloo",
     device_type="cpu",
     memory_kind="cpu tensor storage",
     device_nodes=(),

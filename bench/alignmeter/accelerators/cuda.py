@@ -30,6 +30,7 @@ def highest_capability() -> tuple[int, int] | None:
 
 CUDA = Gpu(
     name="cuda",
+    collectives="nccl",
     device_type="cuda",
     # A Tegra has nvmap, and the Windows Subsystem for Linux presents any GPU as dxg.
     device_nodes=("nvidia*", "nvmap", "dxg"),

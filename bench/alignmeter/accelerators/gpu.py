@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from alignmeter.accelerators.base import Accelerator, Device, Mark, Peaks
+from alignmeter.errors import CellError
 from alignmeter.records.record import VRAM
 from alignmeter.telemetry.device_nodes import device_nodes, open_device_nodes
 
@@ -115,6 +116,17 @@ class Gpu(Accelerator):
         import torch
 
         return torch.device(self.device_type, self._module.current_device())
+
+    def use(self, number: int) -> None:
+        """Make it torch's current device."""
+        count = self._module.device_count()
+        if number >= count:
+            raise CellError(
+                "unsupported",
+                "accelerator_missing",
+                f"a step of {number + 1} or more {self.name} devices, and {count} can be used here",
+            )
+        self._module.set_device(number)
 
     def mark(self) -> Mark:
         """An event recorded on the current stream."""

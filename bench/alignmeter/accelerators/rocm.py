@@ -30,6 +30,7 @@ def highest_gfx(topology: Path = _TOPOLOGY) -> tuple[int, int] | None:
 
 ROCM = Gpu(
     name="rocm",
+    collectives="nccl",
     device_type="cuda",
     device_nodes=("kfd", "dxg"),
     open_telemetry=open_amd,

@@ -10,6 +10,7 @@ from alignmeter.units import MIB
 
 XPU = Gpu(
     name="xpu",
+    collectives="xccl",
     device_type="xpu",
     # GPUs, of which those of other vendors have render nodes too, and compute accelerators.
     device_nodes=("dri/renderD*", "accel/accel*", "dxg"),

@@ -7,6 +7,7 @@ __all__ = [
 
 from alignmeter.cells.axis import Axis, AxisValue
 from alignmeter.cells.columns import AUTO
+from alignmeter.cells.device_axes import DEVICE_AXES
 from alignmeter.cells.method_axes import METHOD_AXES, REWARDS, SAME, SIZES
 from alignmeter.errors import known
 from alignmeter.registry import (
@@ -191,6 +192,7 @@ _ROWS = (
         "peft's prepare_model_for_kbit_training leaves them",
     ),
     *METHOD_AXES,
+    *DEVICE_AXES,
     Axis(
         name="lane",
         slug="lane-{}",

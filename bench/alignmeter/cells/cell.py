@@ -76,6 +76,9 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     optimizer_impl: str = "fused"
     lora_targets: str = "all-linear"
     lora_dropout: str = "0"
+    world_size: int = 1
+    parallel: str = "none"
+    rollout_weights: str = "sharded"
     reward_digest: str = ""
     teacher_digest: str = ""
 

@@ -77,6 +77,9 @@ def parts(cell: Cell) -> dict[str, str]:
         "microbatches": "" if cell.microbatches == 1 else f"in {cell.microbatches} passes",
         "batching": _off_default(cell, "batching"),
         "data": _named("data", cell.data) if _off_default(cell, "data") else "",
+        "world_size": "" if cell.world_size == 1 else f"{cell.world_size} devices",
+        "parallel": _off_default(cell, "parallel"),
+        "rollout_weights": _off_default(cell, "rollout_weights"),
         "lane": _off_default(cell, "lane"),
     }
 

@@ -17,6 +17,7 @@ from alignmeter.batches.tokenizer import same_tokens
 from alignmeter.cells.cell import Cell, as_teacher
 from alignmeter.flops import Tally, Work, responses, sequences
 from alignmeter.methods.losses.distill import divergence, divergence_of_states
+from alignmeter.parallel import within
 from alignmeter.training.grouped import sampled
 from alignmeter.training.logprobs import hidden_states
 from alignmeter.training.sampled_step import SampledStep
@@ -36,6 +37,8 @@ class DistillSettings:
 class DistillStep(SampledStep):
     """Policy, which is the student, and the frozen teacher."""
 
+    rows = "chosen"
+
     def __init__(self, setup: Setup, settings: DistillSettings) -> None:
         super().__init__(setup)
         self.settings = settings
@@ -46,28 +49,38 @@ class DistillStep(SampledStep):
         """Policy and teacher."""
         return super().models() | {"teacher": self.teacher}
 
+    def _teacher_head(self, states: torch.Tensor) -> torch.Tensor:
+        return within(self.teacher, _head(self.teacher), states)
+
     def _states(self, model: nn.Module, ids: torch.Tensor, where: Where) -> torch.Tensor:
         """Hidden states [R * N, D] that the head reads for the response tokens."""
         return at_responses(hidden_states(model, ids, where), where, shift=-1).flatten(0, 1)
 
     def _divergence(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         """Of each token [R * N]; with custom kernels some rows of logits at a time."""
-        beta, heads = self.settings.beta, (_head(self.policy), _head(self.teacher))
+        beta, heads = self.settings.beta, (_head(self.policy), self._teacher_head)
         if self.setup.cell.kernels != "custom":
             return divergence(heads[0](student), heads[1](teacher), beta=beta)
         vocab = self.setup.vocab_size
         return divergence_of_states(student, teacher, heads, beta=beta, vocab=vocab)
 
+    def _learned(
+        self, ids: torch.Tensor, where: Where, wanted: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The student's states, and the loss on them; ``wanted``: the teacher's."""
+        found = self._states(self.policy, ids, where)
+        return found, self._divergence(found, wanted).mean()
+
     def run(self, batch: Batch, probe: Probe) -> Outcome:
         """One step: 2B rollouts, the teacher's pass, one update on the mean over tokens."""
         ids = self._sampling.sample(self.policy, batch, probe)
-        where = batch.sampled(ids)
+        where = self.setup.ranks.part(batch, self.rows).sampled(ids)
         with probe.phase("teacher_forward"), torch.no_grad(), self.setup.forward():
-            wanted = self._states(self.teacher, ids, where)
+            wanted = within(self.teacher, self._states, self.teacher, ids, where)
         with probe.phase("forward"), self.setup.forward():
-            found = self._states(self.policy, ids, where)
-            loss = self._divergence(found, wanted).mean()
-        return sampled_outcome(descend(loss, self.optimizers(), probe), ids, where)
+            _found, loss = within(self.policy, self._learned, ids, where, wanted)
+        outcome = sampled_outcome(descend(loss, self.optimizers(), probe), ids, where)
+        return self._sampling.outcome(outcome, batch)
 
 
 def _head(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -121,7 +134,7 @@ def _passes(cell: Cell, tally: Tally) -> None:
 DISTILL = Method(
     name="distill",
     phases=("rollout", "teacher_forward", "forward", "backward", "optimizer"),
-    rows="chosen",
+    rows=DistillStep.rows,
     hyperparameters=asdict(DistillSettings()),
     build=lambda setup: DistillStep(setup, DistillSettings()),
     contradictions=_contradictions,

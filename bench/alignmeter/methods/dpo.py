@@ -44,9 +44,15 @@ class DpoStep(PolicyStep):
         for step in range(-(-batches.kept // batches.batch)):
             batch = batches.take(step, self.setup.device)
             with probe.phase("ref_precompute"), torch.no_grad(), self.setup.forward():
-                found = self.response_sums(self.policy, batch)
-            sums[:, list(batch.pairs)] = found.view(2, -1)
+                own = self.setup.ranks.part(batch, self.rows)
+                found = self.response_sums(self.policy, own)
+            sums[:, list(batch.pairs)] = self._of_pairs(found)
         self._precomputed = sums
+
+    def _of_pairs(self, own: torch.Tensor) -> torch.Tensor:
+        """[2, pairs] of this rank's sums, its chosen rows first, and of all others'."""
+        ranks = self.setup.ranks
+        return ranks.joined(own).view(ranks.size, 2, -1).transpose(0, 1).flatten(1)
 
     def _ref_sums(self, batch: Batch, probe: Probe) -> torch.Tensor:
         if self._precomputed is not None:

@@ -31,6 +31,8 @@ class GrpoSettings:
 class GrpoStep(SampledStep):
     """Policy and reward of one cell, and the ref_model where there is a KL term."""
 
+    rows = "groups"
+
     def __init__(self, setup: Setup, settings: GrpoSettings) -> None:
         super().__init__(setup)
         self.settings = settings
@@ -43,6 +45,12 @@ class GrpoStep(SampledStep):
     def models(self) -> dict[str, nn.Module]:
         """Policy, ref_model and reward model, where the cell has them."""
         return super().models() | self.reward.models()
+
+    def _advantages(self, rewards: torch.Tensor) -> torch.Tensor:
+        """[R] of this rank's rewards; a group may have rows on several ranks."""
+        ranks, cell = self.setup.ranks, self.setup.cell
+        found = group_advantages(ranks.joined(rewards), cell.group, scale=self.variant.scale)
+        return ranks.own(found)
 
     def _ref_logprobs(self, ids: torch.Tensor, where: Where, probe: Probe) -> torch.Tensor | None:
         if not self.penalised:
@@ -57,10 +65,11 @@ class GrpoStep(SampledStep):
         pass of their own is needed.
         """
         ids = self._sampling.sample(self.policy, batch, probe)
-        where = batch.sampled(ids)
+        own = self.setup.ranks.part(batch, self.rows)
+        where = own.sampled(ids)
         with probe.phase("reward"):
-            rewards = self.reward.of(ids, batch)
-            advantages = group_advantages(rewards, self.setup.cell.group, scale=self.variant.scale)
+            rewards = self.reward.of(ids, own)
+            advantages = self._advantages(rewards)
         ref_logprobs = self._ref_logprobs(ids, where, probe)
         with probe.phase("forward"):
             with self.setup.forward():
@@ -77,7 +86,8 @@ class GrpoStep(SampledStep):
         loss = descend(loss, self.optimizers(), probe)
         metrics = {"logprob": logprobs.detach().mean(), "score": rewards.mean()}
         gap = self._sampling.gap(logprobs)
-        return sampled_outcome(loss, ids, where, metrics=metrics, logprob_gap=gap)
+        outcome = sampled_outcome(loss, ids, where, metrics=metrics, logprob_gap=gap)
+        return self._sampling.outcome(outcome, batch)
 
 
 def _passes(cell: Cell, tally: Tally) -> None:
@@ -91,7 +101,7 @@ def _passes(cell: Cell, tally: Tally) -> None:
 GRPO = Method(
     name="grpo",
     phases=("rollout", "reward", "ref_forward", "forward", "backward", "optimizer"),
-    rows="groups",
+    rows=GrpoStep.rows,
     hyperparameters=asdict(GrpoSettings()),
     build=lambda setup: GrpoStep(setup, GrpoSettings()),
     contradictions=contradictions,

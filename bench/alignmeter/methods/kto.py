@@ -3,7 +3,7 @@
 __all__ = ["KTO", "KtoSettings", "KtoStep", "mismatched"]
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -31,15 +31,32 @@ class KtoSettings:
 class KtoStep(PolicyStep):
     """Policy and ref_model of one cell."""
 
+    rows = "unpaired"
+
     def __init__(self, setup: Setup, settings: KtoSettings) -> None:
         super().__init__(setup)
         self.settings = settings
         self.ref = setup.ref()
         self.train(settings.learning_rate)
 
-    def run(self, batch: Batch, probe: Probe) -> Outcome:
-        """One KTO step on 2B rows, desirable ones and others: three forwards and a trained one."""
-        ids, mask, where = mismatched(batch, self.setup.cell.seq_len)
+    def _mismatched(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, Where]:
+        """This rank's rows of what is `mismatched` in the whole batch."""
+        whole = self.whole(batch)
+        ids, mask, where = mismatched(whole, self.setup.cell.seq_len)
+        if whole is batch:
+            return ids, mask, where
+        spans = None if isinstance(where, int) else where
+        every = replace(whole, ids=ids, response_mask=mask, spans=spans)
+        own = self.setup.ranks.part(every, self.rows)
+        return own.ids, own.response_mask, own.where
+
+    def once(self, batch: Batch, probe: Probe) -> Outcome:
+        """One KTO step on 2B rows, desirable ones and others: three forwards and a trained one.
+
+        The reference point is a mean over the rows of all ranks.
+        """
+        ids, mask, where = self._mismatched(batch)
+        ranks = self.setup.ranks
         with probe.phase("ref_forward"), self.setup.as_ref(self.policy, self.ref) as ref:
             ref_sums = self.response_sums(ref, batch)
             ref_apart = (self.logprobs(ref, ids, where) * mask).sum(1)
@@ -52,7 +69,7 @@ class KtoStep(PolicyStep):
                 sums,
                 ref_sums,
                 _desirable(batch),
-                kto_reference_point(apart, ref_apart),
+                kto_reference_point(ranks.joined(apart), ranks.joined(ref_apart)),
                 beta=self.settings.beta,
                 desirable_weight=self.settings.desirable_weight,
                 undesirable_weight=self.settings.undesirable_weight,
@@ -115,7 +132,7 @@ def _passes(cell: Cell, tally: Tally) -> None:
 
 KTO = Method(
     name="kto",
-    rows="unpaired",
+    rows=KtoStep.rows,
     phases=("ref_forward", "kl_forward", "forward", "backward", "optimizer"),
     hyperparameters=asdict(KtoSettings()),
     build=lambda setup: KtoStep(setup, KtoSettings()),

@@ -12,6 +12,7 @@ from alignmeter.cells.cell import Cell
 from alignmeter.flops import Tally, logit_tokens, sequences
 from alignmeter.methods.losses.orpo import orpo_loss
 from alignmeter.methods.losses.sft import sft_loss
+from alignmeter.parallel import within
 from alignmeter.training.logprobs import head_logprobs, hidden_states
 from alignmeter.training.policy_step import PolicyStep
 from alignmeter.training.setup import Setup
@@ -36,11 +37,15 @@ class OrpoStep(PolicyStep):
 
     def _every(self, batch: Batch) -> torch.Tensor:
         """Log-prob [2B, L-1] of every token but the first."""
-        hidden = hidden_states(self.policy, batch.ids, batch.where)
         cell = self.setup.cell
-        return head_logprobs(
-            self.policy, hidden, batch.ids, 1, kernels=cell.kernels, head=cell.loss_head
-        )
+
+        def every() -> torch.Tensor:
+            hidden = hidden_states(self.policy, batch.ids, batch.where)
+            return head_logprobs(
+                self.policy, hidden, batch.ids, 1, kernels=cell.kernels, head=cell.loss_head
+            )
+
+        return within(self.policy, every)
 
     def _likelihood(self, every: torch.Tensor, real: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Mean over real tokens of the chosen rows; of a part, what it counts in the whole's, which

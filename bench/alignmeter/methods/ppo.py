@@ -79,7 +79,7 @@ class PpoStep(TrainingStep):
             learning_rate=settings.learning_rate,
             value_learning_rate=settings.value_learning_rate,
         )
-        self._sampling = Sampling(setup)
+        self._sampling = Sampling(setup, self.rows)
         self._shuffling = torch.Generator().manual_seed(setup.seed + _SHUFFLING_SEED)
 
     def models(self) -> dict[str, nn.Module]:
@@ -100,7 +100,7 @@ class PpoStep(TrainingStep):
 
     def score(self, ids: torch.Tensor, where: Where) -> tuple[Rollout, dict[str, torch.Tensor]]:
         """Everything the optimisation needs of sampled ``ids`` [R, T], and means for the record."""
-        found = self.actors.score(ids, where)
+        found, ranks = self.actors.score(ids, where), self.setup.ranks
         rewards = kl_rewards(
             found.logprobs, found.ref_logprobs, found.scores, kl_coef=self.settings.kl_coef
         )
@@ -112,7 +112,7 @@ class PpoStep(TrainingStep):
             where=where,
             logprobs=found.logprobs,
             values=found.values,
-            advantages=whiten(advantages),
+            advantages=ranks.own(whiten(ranks.joined(advantages))),
             returns=returns,
         )
         return scored, {
@@ -156,21 +156,24 @@ class PpoStep(TrainingStep):
         """One PPO step: 2B rollouts, scoring, epochs x minibatches of optimisation."""
         cell = self.setup.cell
         ids = self._sampling.sample(self.actors.policy, batch, probe)
-        where = batch.sampled(ids)
+        where = self.setup.ranks.part(batch, self.rows).sampled(ids)
         with probe.phase("scoring"):
             rollouts, metrics = self.score(ids, where)
         optimise = self._joint if cell.ppo_backward == "joint" else self._sequential
         losses = [optimise(part, probe) for part in self._minibatches(rollouts)]
         loss, gap = torch.stack(losses).mean(), self._sampling.gap(rollouts.logprobs)
-        return sampled_outcome(
+        outcome = sampled_outcome(
             loss, ids, where, metrics=metrics, passes=cell.ppo_epochs, logprob_gap=gap
         )
+        return self._sampling.outcome(outcome, batch)
 
 
 def _contradictions(cell: Cell) -> Iterator[str]:
     yield from fresh_tokens(cell)
     if cell.ppo_minibatches > 2 * cell.batch:
         yield f"{cell.ppo_minibatches} minibatches want more than the {2 * cell.batch} rollouts"
+    if cell.ppo_minibatches > 1 and cell.world_size > 1:
+        yield "minibatches of each device's own rows would be others than one device's; use 1"
 
 
 def _passes(cell: Cell, tally: Tally) -> None:

@@ -32,6 +32,8 @@ class RlooSettings:
 class RlooStep(SampledStep):
     """Policy, ref_model and reward of one cell."""
 
+    rows = "groups"
+
     def __init__(self, setup: Setup, settings: RlooSettings) -> None:
         super().__init__(setup)
         self.settings = settings
@@ -55,13 +57,15 @@ class RlooStep(SampledStep):
     def run(self, batch: Batch, probe: Probe) -> Outcome:
         """One RLOO step: 2B rollouts in groups, scoring, one update."""
         ids = self._sampling.sample(self.policy, batch, probe)
-        where = batch.sampled(ids)
+        own = self.setup.ranks.part(batch, self.rows)
+        where = own.sampled(ids)
         with probe.phase("reward"):
-            scores = self.reward.of(ids, batch)
+            scores = self.reward.of(ids, own)
         with probe.phase("scoring"):
             old, apart = self._scored(ids, where)
             rewards = scores - self.settings.kl_coef * apart
-            advantages = leave_one_out(rewards, self.setup.cell.group)
+            ranks = self.setup.ranks  # a group may have rows on several of them
+            advantages = ranks.own(leave_one_out(ranks.joined(rewards), self.setup.cell.group))
         with probe.phase("forward"):
             with self.setup.forward():
                 logprobs = self.logprobs(self.policy, ids, where)
@@ -70,7 +74,8 @@ class RlooStep(SampledStep):
         loss = descend(loss, self.optimizers(), probe)
         metrics = {"logprob": old.mean(), "score": scores.mean()}
         gap = self._sampling.gap(old)
-        return sampled_outcome(loss, ids, where, metrics=metrics, logprob_gap=gap)
+        outcome = sampled_outcome(loss, ids, where, metrics=metrics, logprob_gap=gap)
+        return self._sampling.outcome(outcome, batch)
 
 
 def _passes(cell: Cell, tally: Tally) -> None:
@@ -84,7 +89,7 @@ def _passes(cell: Cell, tally: Tally) -> None:
 RLOO = Method(
     name="rloo",
     phases=("rollout", "reward", "scoring", "forward", "backward", "optimizer"),
-    rows="groups",
+    rows=RlooStep.rows,
     hyperparameters=asdict(RlooSettings()),
     build=lambda setup: RlooStep(setup, RlooSettings()),
     contradictions=contradictions,

@@ -30,6 +30,7 @@ class RmStep(AccumulatingStep):
     def __init__(self, setup: Setup, settings: RmSettings) -> None:
         self.setup = setup
         self.reward = setup.trained_reward()
+        setup.shard(self.models())
         self.optimizer = setup.optimizer(
             self.reward.parameters(), learning_rate=settings.learning_rate
         )

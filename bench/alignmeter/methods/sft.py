@@ -10,7 +10,8 @@ from alignmeter.batches import Batch
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Tally, responses
 from alignmeter.methods.losses import sft_loss
-from alignmeter.training.heads import mean_head
+from alignmeter.parallel import within
+from alignmeter.training.heads import MeanHead, mean_head
 from alignmeter.training.logprobs import hidden_states
 from alignmeter.training.policy_step import PolicyStep
 from alignmeter.training.setup import Setup
@@ -42,12 +43,16 @@ class SftStep(PolicyStep):
     def _loss(self, batch: Batch) -> torch.Tensor:
         cell, mask = self.setup.cell, batch.response_mask
         head = mean_head(cell.loss_head)
+
+        def mean_loss(head: MeanHead) -> torch.Tensor:
+            hidden = hidden_states(self.policy, batch.ids, batch.where)
+            return head.mean_loss(
+                self.policy, hidden, batch.ids, batch.where, mask, kernels=cell.kernels
+            )
+
         with self.setup.forward():
             if head is not None:
-                hidden = hidden_states(self.policy, batch.ids, batch.where)
-                return head.mean_loss(
-                    self.policy, hidden, batch.ids, batch.where, mask, kernels=cell.kernels
-                )
+                return within(self.policy, mean_loss, head)
             logprobs = self.logprobs(self.policy, batch.ids, batch.where)
         return sft_loss(logprobs, mask)
 
@@ -59,7 +64,7 @@ def _passes(cell: Cell, tally: Tally) -> None:
 SFT = Method(
     name="sft",
     phases=("forward", "backward", "optimizer"),
-    rows="chosen",
+    rows=SftStep.rows,
     hyperparameters=asdict(SftSettings()),
     build=lambda setup: SftStep(setup, SftSettings()),
     passes=_passes,

@@ -143,12 +143,13 @@ def _packed_without_data(linear: nn.Linear, compute: torch.dtype, kernels: str) 
     packed.in_features, packed.out_features = linear.in_features, linear.out_features
     packed.bias = linear.bias
     packed.compute_dtype, packed.compute_type_is_set = compute, True
-    packed.quant_state = packed.quant_storage = None
+    packed.quant_storage = None
     packed.support_avx512bf16_for_cpu = False
     elements = linear.weight.numel()
     data = torch.empty(-(-elements // 2), 1, dtype=torch.uint8)
     weight: Any = nn.Parameter(data, requires_grad=False)
-    weight.quant_state = _quant_state(linear.weight.shape, linear.weight.dtype)
+    packed.quant_state = _quant_state(linear.weight.shape, linear.weight.dtype)
+    weight.quant_state = packed.quant_state
     weight.quant_type, weight.blocksize, weight.compress_statistics = "nf4", BLOCKSIZE, True
     weight.bnb_quantized = True
     packed.weight = weight
@@ -197,28 +198,31 @@ def _custom_layer() -> type[nn.Module]:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             """[..., in] to [..., out] in ``x``'s dtype, computed in ``compute_dtype``."""
             bias = None if self.bias is None else self.bias.to(self.compute_dtype)
-            y = nf4_linear(x.to(self.compute_dtype), nf4_weight(self.weight), bias)
+            weight = nf4_weight(self.weight, self.quant_state)
+            y = nf4_linear(x.to(self.compute_dtype), weight, bias)
             return y.to(x.dtype)
 
     return Nf4Linear
 
 
-def nf4_weight(parameter: Any) -> Nf4Weight:
-    """The tensors of a quantised ``Params4bit``, none of them copied.
+def nf4_weight(packed: torch.Tensor, state: Any) -> Nf4Weight:
+    """The tensors of NF4 weights, none of them copied.
+
+    ``state``: the layer's own ``quant_state``. The parameter has it too until FSDP puts another one
+    in its place, which has not.
 
     Cheap enough for each forward pass, so that nothing goes stale when a model moves.
 
     Raises:
         ValueError: if it is not quantised yet, or in another format.
     """
-    state = parameter.quant_state
     if state is None or state.quant_type != "nf4":
         raise ValueError("the weight is not NF4; a model is quantised when it moves to its device")
     levels = nested = offset = None
     if state.nested:
         levels, nested, offset = state.state2.code, state.state2.absmax, state.offset
     return Nf4Weight(
-        packed=parameter.data,
+        packed=packed.data,
         absmax=state.absmax,
         shape=(state.shape[0], state.shape[1]),
         blocksize=state.blocksize,
@@ -230,8 +234,8 @@ def nf4_weight(parameter: Any) -> Nf4Weight:
 
 def quantisation_tensors(model: nn.Module) -> Iterator[torch.Tensor]:
     """Scales, codes and offsets that belong to the NF4 weights of ``model``."""
-    for parameter in model.parameters():
-        state = getattr(parameter, "quant_state", None)
+    for module in model.modules():
+        state = getattr(module, "quant_state", None)
         while state is not None:
             for value in vars(state).values():
                 if isinstance(value, torch.Tensor):

@@ -34,6 +34,11 @@ class Code(StrEnum):
         "the axes of this cell contradict each other",
         "change the axis that the text names",
     )
+    RANKS_NOT_RUN = (
+        "ranks_not_run",
+        "the cell is a step of several devices, of which this version makes no record and no plan",
+        "use `--world-size 1`",
+    )
     ACCELERATOR_MISSING = (
         "accelerator_missing",
         "the accelerator is not on this machine",

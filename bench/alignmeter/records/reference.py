@@ -32,7 +32,7 @@ Signals = dict[str, list[float]]
 _NO_EFFECT = (
     "accelerator", "kernels", "precision", "checkpointing", "deterministic",
     "loss_head", "microbatches", "optimizer_impl", "ref", "ppo_backward", "rollout", "lane",
-    "data", "columns", "model",
+    "world_size", "parallel", "rollout_weights", "data", "columns", "model",
 )  # fmt: skip
 """Axes of a cell that change how a loss is computed but not what it is, and paths."""
 _LIBRARIES = ("torch", "transformers")

@@ -36,6 +36,7 @@ __all__ = [
 
 from collections.abc import Callable
 
+from alignmeter.registry.idle import IDLE, SHARED
 from alignmeter.registry.rows import (
     AcceleratorRow,
     ArchitectureRow,
@@ -49,6 +50,8 @@ from alignmeter.registry.rows import (
     load,
     row_of,
 )
+
+_SAMPLED = ("rollout", "rollout_weights")
 
 METHODS: dict[str, MethodRow] = {
     "sft": MethodRow(
@@ -74,7 +77,7 @@ METHODS: dict[str, MethodRow] = {
             "ppo_backward",
             "ppo_epochs",
             "ppo_minibatches",
-            "rollout",
+            *_SAMPLED,
         ),
         layout=("ppo_topology", "ppo_backward"),
         trained_models=2,
@@ -82,19 +85,19 @@ METHODS: dict[str, MethodRow] = {
     ),
     "grpo": MethodRow(
         path="alignmeter.methods.grpo:GRPO",
-        axes=("loss_head", "ref", "grpo_variant", "kl", "group", "reward", "rollout"),
+        axes=("loss_head", "ref", "grpo_variant", "kl", "group", "reward", *_SAMPLED),
         layout=("kl", "reward"),
         idle=(("kl", "0", "ref"),),
         rollouts=True,
     ),
     "rloo": MethodRow(
         path="alignmeter.methods.rloo:RLOO",
-        axes=("loss_head", "ref", "group", "reward", "rollout"),
+        axes=("loss_head", "ref", "group", "reward", *_SAMPLED),
         layout=("reward",),
         rollouts=True,
     ),
     "distill": MethodRow(
-        path="alignmeter.methods.distill:DISTILL", axes=("teacher", "rollout"), rollouts=True
+        path="alignmeter.methods.distill:DISTILL", axes=("teacher", *_SAMPLED), rollouts=True
     ),
 }
 
@@ -262,14 +265,14 @@ def unused_axes(value_of: Callable[[str], object]) -> tuple[str, ...]:
     ``value_of``: axis -> its value in the cell. Raises `InputError` for a name without a row.
     """
     method = row_of(METHODS, str(value_of("method")))
-    idle = {other for axis, value, other in method.idle if value_of(axis) == value}
+    idle = {other for axis, value, other in (*method.idle, *IDLE) if value_of(axis) == value}
     rows = (
         method,
         row_of(PEFT_MODES, str(value_of("peft"))),
         row_of(OPTIMIZERS, str(value_of("optimizer"))),
     )
-    used = {axis for row in rows for axis in row.axes} - idle
-    every = (axis for row in _users().values() for axis in row.axes)
+    used = {SHARED, *(axis for row in rows for axis in row.axes)} - idle
+    every = (SHARED, *(axis for row in _users().values() for axis in row.axes))
     return tuple(axis for axis in dict.fromkeys(every) if axis not in used)
 
 

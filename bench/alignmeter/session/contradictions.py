@@ -12,9 +12,11 @@ from alignmeter.cells.axes import path_of
 from alignmeter.cells.cell import Cell
 from alignmeter.methods import open_method
 from alignmeter.peft import open_peft
-from alignmeter.registry import ARCHITECTURES, LOSS_HEADS, METHODS, PEFT_MODES
+from alignmeter.registry import ARCHITECTURES, LOSS_HEADS, METHODS, PEFT_MODES, ROLLOUTS
 from alignmeter.session.own_models import unknown_layers
+from alignmeter.text import counted
 from alignmeter.training.engines import open_engine
+from alignmeter.training.optimizers import open_optimizer
 
 
 def contradictions(cell: Cell) -> Iterator[str]:
@@ -28,6 +30,7 @@ def contradictions(cell: Cell) -> Iterator[str]:
         unfit = without_frozen_base(cell.precision, cell.peft)
         if unfit is not None:
             yield unfit
+    yield from _unshared(cell)
     yield from _indivisible(cell)
     yield from _unpackable(cell)
     yield from _misfits(cell)
@@ -56,12 +59,39 @@ def _unwritten(cell: Cell) -> Iterator[str]:
 
 def _indivisible(cell: Cell) -> Iterator[str]:
     rows = open_method(cell.method).rows
-    most = units(cell.step_rows, rows)
+    most = units(cell.step_rows, rows) // cell.world_size
     if cell.microbatches > most:
+        whose = "a step" if cell.world_size == 1 else "each device"
         yield (
             f"{cell.microbatches} microbatches want more than the {most} "
-            f"{'pairs' if rows == 'pairs' else 'rows'} of a step; use {most} or fewer"
+            f"{'pairs' if rows == 'pairs' else 'rows'} of {whose}; use {most} or fewer"
         )
+
+
+def _unshared(cell: Cell) -> Iterator[str]:
+    """Why several devices cannot take the cell's step together."""
+    size = cell.world_size
+    if size == 1:
+        return
+    if cell.parallel == "none":
+        yield f"{size} devices share no step with parallel = none; use ddp or fsdp2"
+    rows = open_method(cell.method).rows
+    paired = rows in ("pairs", "unpaired")
+    count = units(cell.step_rows, "pairs" if paired else rows)
+    if count % size:
+        what, axis = counted(count, "pair" if paired else "row"), "rows" if cell.rows else "batch"
+        yield (
+            f"{what} of a step {'is' if count == 1 else 'are'} no whole number for each of {size} "
+            f"devices; use a multiple of {size} as {axis}"
+        )
+    engine = ROLLOUTS[cell.rollout]
+    if METHODS[cell.method].rollouts and (engine.compiled or engine.served):
+        yield (
+            f"rollout {cell.rollout} samples with the weights of one device, not of {size}; "
+            "use eager or static"
+        )
+    if not open_optimizer(cell.optimizer).shards:
+        yield f"{cell.optimizer} steps whole weights, not shares of them; use adamw"
 
 
 def _unpackable(cell: Cell) -> Iterator[str]:

@@ -13,9 +13,11 @@ from multiprocessing.context import BaseContext
 from typing import Any
 
 from alignmeter.accelerators.cpu import host_memory
+from alignmeter.cells.cell import Cell
 from alignmeter.cells.places import known_places
 from alignmeter.children import main_left_alone, safe_path, variables
 from alignmeter.errors import CellError, InputError
+from alignmeter.session.crew import Crew
 from alignmeter.session.fork_server import stop_server
 from alignmeter.streams import keep
 from alignmeter.text import shortened
@@ -98,6 +100,12 @@ class Launcher:
         self._context = multiprocessing.get_context("spawn")
         return Worker(self._context)
 
+    def start_for(self, cell: Cell) -> "Worker | Crew":
+        """A fresh worker for the cell, or as many as it wants devices. Raises as `start`."""
+        if cell.world_size == 1:
+            return self.start()
+        return Crew(self.start, cell.world_size, cell.accelerator)
+
 
 class Worker:
     """The parent's end of one worker process."""
@@ -136,16 +144,29 @@ class Worker:
 
     def call(self, verb: str, *arguments: object, timeout_s: float) -> Any:
         """Ask for one thing and wait. Raises `CellError` when it failed, hung or died."""
+        self.ask(verb, *arguments)
+        return self._receive(timeout_s)
+
+    def ask(self, verb: str, *arguments: object) -> None:
+        """Ask for one thing, whose `answer` comes later. Raises `CellError` where nobody lives."""
         try:
             self._connection.send((verb, *arguments))
         except OSError:
             self._raise_dead()
-        return self._receive(timeout_s)
+
+    @property
+    def places(self) -> tuple[Any, ...]:
+        """What `multiprocessing.connection.wait` finds ready once there is an `answer`."""
+        return self._connection, self._process.sentinel
 
     def _receive(self, timeout_s: float) -> Any:
-        if not wait([self._connection, self._process.sentinel], max(timeout_s, 0.0)):
+        if not wait(self.places, max(timeout_s, 0.0)):
             self.kill()
             raise CellError("timeout", "timeout", "the replicate passed its time limit")
+        return self.answer()
+
+    def answer(self) -> Any:
+        """What it says, waiting for it. Raises `CellError` when it failed or died."""
         try:
             kind, *rest = self._connection.recv()
         except (EOFError, OSError):

@@ -17,6 +17,7 @@ from alignmeter.records.reasons import Code
 from alignmeter.records.record import Provenance, Reason, Record
 from alignmeter.records.timeline import Timeline
 from alignmeter.session.ceilings import obtain_ceilings
+from alignmeter.session.crew import Crew
 from alignmeter.session.findings.assemble import Findings, assemble
 from alignmeter.session.findings.numerics import blame_failure
 from alignmeter.session.findings.warmup import MOST_EXTRA, is_settled
@@ -57,7 +58,7 @@ class Replicate:
     settings: Settings
     launcher: Launcher
     _found: Findings = field(init=False)
-    _worker: Worker | None = field(init=False, default=None)
+    _worker: Worker | Crew | None = field(init=False, default=None)
     _reference_failure: str | None = field(init=False, default=None)
     _limit_s: float = field(init=False)
     _deadline: float = field(init=False, default=0.0)
@@ -89,7 +90,7 @@ class Replicate:
             self._found.reference, self._found.unchecked = obtained.reference, obtained.why
             self._reference_failure = obtained.failure
             self._deadline = time.monotonic() + self._limit_s
-            self._worker = self.launcher.start()
+            self._worker = self.launcher.start_for(cell)
             self._found.worker_start_s = self._worker.start_s
             self._call("open", cell, seed, self.index, share_rows(cell, checked_cell(cell)))
             self._found.provenance = self._call("provenance")
@@ -103,12 +104,19 @@ class Replicate:
             self._build_and_check()
             for _ in range(self.settings.warmup):
                 self._found.warmup.append(self._call("step"))
-            profile: MemoryProfile = self._call("memory_step")
-            self._found.profile = profile
+            self._memory_step()
             if self.settings.operators:
                 self._found.operator_s = self._call("operator_step")
             self._settle()
             self._call("begin_timed")
+
+    def _memory_step(self) -> None:
+        """Of one device; several take the step, but no ledger knows shares of weights yet."""
+        if self.planned.cell.world_size > 1:
+            self._call("step")
+            return
+        profile: MemoryProfile = self._call("memory_step")
+        self._found.profile = profile
 
     def _settle(self) -> None:
         """More warm-up, after the memory step: that one is the same step in every replicate."""

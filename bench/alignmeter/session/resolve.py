@@ -26,12 +26,17 @@ from alignmeter.cells.matrix import Choice, Matrix, expand
 from alignmeter.cells.reward_file import check_reward
 from alignmeter.errors import CellError, InputError
 from alignmeter.peft import open_peft
+from alignmeter.records.reasons import Code
 from alignmeter.records.record import Reason
 from alignmeter.registry import METHODS, unused_axes
 from alignmeter.session.contradictions import contradictions
 from alignmeter.session.own_models import of_its_model
 from alignmeter.training.engines import open_engine
 from alignmeter.training.optimizers import open_optimizer
+
+_ANYWHERE = (Code.EXCLUDED, Code.IMPOSSIBLE, Code.RANKS_NOT_RUN)
+"""Reasons that no other machine would lift."""
+_NOT_RUN = "no record or plan says yet what is whose of {} devices; use world_size 1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +61,7 @@ class Planned:
     def contradiction(self) -> Reason | None:
         """Why no machine can measure it; what only this one lacks can still be planned."""
         reason = self.unsupported
-        return reason if reason is not None and reason.code in ("excluded", "impossible") else None
+        return reason if reason is not None and reason.code in _ANYWHERE else None
 
 
 def _check_interpreter() -> None:
@@ -205,6 +210,8 @@ def _obstacle(cell: Cell) -> Reason | None:
     contradiction = next(contradictions(cell), None)
     if contradiction is not None:
         return Reason(code="impossible", text=contradiction)
+    if cell.world_size > 1:
+        return Reason(code=Code.RANKS_NOT_RUN, text=_NOT_RUN.format(cell.world_size))
     absent = missing_text(cell.accelerator)
     if absent is not None:
         return Reason(code="accelerator_missing", text=absent)

@@ -1,4 +1,4 @@
-"""Gradient accumulation: one step of the optimizers on a batch computed in several passes."""
+"""One step of the optimizers on a batch computed in parts: in several passes, on several ranks."""
 
 __all__ = ["AccumulatingStep"]
 
@@ -7,28 +7,29 @@ from dataclasses import dataclass
 
 import torch
 
-from alignmeter.batches import Batch, BatchRows
+from alignmeter.batches import Batch
 from alignmeter.batches.parts import parts
+from alignmeter.training.outcomes import over_ranks
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Outcome, Probe, TrainingStep, descend, stepped
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Pass:
-    """One of several. ``whole``: the batch that it is a part of; ``last``: no other follows."""
+    """One of several. ``whole``: the batch that it is a part of; ``last``: no other follows on
+    this rank.
+    """
 
     whole: Batch
     last: bool
 
 
 class AccumulatingStep(TrainingStep):
-    """A step whose loss is a mean over rows or over tokens, so that passes over parts add up to it.
-
-    ``rows``: of its method's batches.
+    """A step whose loss is a mean over rows or over tokens, so that passes over parts add up to it,
+    one after the other or on several ranks.
     """
 
     setup: Setup
-    rows: BatchRows = "pairs"
     _pass: _Pass | None = None
 
     def once(self, batch: Batch, probe: Probe) -> Outcome:
@@ -36,24 +37,26 @@ class AccumulatingStep(TrainingStep):
         raise NotImplementedError
 
     def run(self, batch: Batch, probe: Probe) -> Outcome:
-        """One step in as many passes as the cell has ``microbatches``."""
-        count = self.setup.cell.microbatches
-        if count == 1:
+        """One step on this rank's rows, in as many passes as the cell has ``microbatches``."""
+        count, ranks = self.setup.cell.microbatches, self.setup.ranks
+        if count == ranks.size == 1:
             return self.once(batch, probe)
+        own = ranks.part(batch, self.rows)
         found = []
-        for number, part in enumerate(parts(batch, count, self.rows)):
+        for number, part in enumerate([own] if count == 1 else parts(own, count, self.rows)):
             self._pass = _Pass(whole=batch, last=number == count - 1)
             found.append(self.once(part, probe))
         self._pass = None
         names = found[0].metrics
         accuracies = [one.accuracy for one in found if one.accuracy is not None]
-        return Outcome(
+        outcome = Outcome(
             loss=_sum(one.loss for one in found),
             trained_tokens=batch.real_tokens,
             padded_tokens=batch.padded_tokens,
             metrics={name: _sum(one.metrics[name] for one in found) for name in names},
             accuracy=_sum(accuracies) if accuracies else None,
         )
+        return over_ranks(outcome, ranks, means=False)
 
     def token_share(self, batch: Batch) -> torch.Tensor | float:
         """Of the whole batch's real response tokens, those of ``batch``; scalar."""
@@ -96,7 +99,8 @@ class AccumulatingStep(TrainingStep):
             )
         with probe.phase("backward"):
             loss = loss * share
-            loss.backward()
+            # Gradients are means over ranks, and the parts of all of them add up to the whole.
+            (loss if self.setup.ranks.size == 1 else loss * self.setup.ranks.size).backward()
         if self._pass.last:
             stepped(self.optimizers(), probe)
         found = metrics or {}

@@ -11,6 +11,7 @@ from torch import nn
 from alignmeter.architectures import ScalarModel
 from alignmeter.batches import Where
 from alignmeter.batches.spans import at_responses, ends
+from alignmeter.parallel import within
 from alignmeter.registry import PEFT_MODES
 from alignmeter.training.logprobs import (
     head_logprobs,
@@ -65,6 +66,7 @@ class Actors:
         """``rates``: learning rates of policy and value model."""
         self.setup, self.policy, self.ref = setup, policy, setup.ref()
         self.reward, self.value = reward, value
+        setup.shard(self.models())
         theirs = {
             id(p): p
             for name, p in value.named_parameters()
@@ -146,6 +148,7 @@ class OneBackbone(Actors):
         self.setup, self.policy, self.ref = setup, policy, ref
         self.value = self._value_head = setup.value_head(policy)
         self.reward = self._reward_head = setup.reward_head(ref)
+        setup.shard(self.models())
         trained = [*policy.parameters(), *self._value_head.score.parameters()]
         self.policy_optimizer = setup.optimizer(trained, learning_rate=learning_rate)
 
@@ -171,12 +174,16 @@ class OneBackbone(Actors):
         self, model: nn.Module, scalar: ScalarModel, ids: torch.Tensor, where: Where
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probs [R, N], and the scalar model's word [R, T]."""
-        hidden = hidden_states(model, ids, where)
         cell = self.setup.cell
-        logprobs = head_logprobs(
-            model, hidden, ids, where, kernels=cell.kernels, head=cell.loss_head
-        )
-        return logprobs, scalar.score_of(hidden)
+
+        def both() -> tuple[torch.Tensor, torch.Tensor]:
+            hidden = hidden_states(model, ids, where)
+            logprobs = head_logprobs(
+                model, hidden, ids, where, kernels=cell.kernels, head=cell.loss_head
+            )
+            return logprobs, scalar.score_of(hidden)
+
+        return within(model, both)
 
     @torch.no_grad()
     def score(self, ids: torch.Tensor, where: Where) -> Scores:

@@ -9,13 +9,15 @@ from torch import nn
 
 from alignmeter.architectures.packing import last_hidden
 from alignmeter.batches.spans import Where, packed_of
+from alignmeter.parallel import within
 from alignmeter.training.heads import open_head
 
 
 def hidden_states(model: Any, ids: torch.Tensor, where: Where = 0) -> torch.Tensor:
     """Last hidden states [rows, L, D] of ``ids`` [rows, L]: what the output head reads.
 
-    ``where``: of the rows' lengths, by which they are packed where they are.
+    ``where``: of the rows' lengths, by which they are packed where they are. Of a sharded model it
+    is called `within` it, and so is `head_logprobs`.
     """
     return last_hidden(model.base_model, ids, packed_of(where))
 
@@ -48,12 +50,17 @@ def response_logprobs(
     head: str = "own",
 ) -> torch.Tensor:
     """`head_logprobs` of the model's own hidden states."""
-    hidden = hidden_states(model, ids, where)
-    return head_logprobs(model, hidden, ids, where, kernels=kernels, head=head)
+
+    def both() -> torch.Tensor:
+        hidden = hidden_states(model, ids, where)
+        return head_logprobs(model, hidden, ids, where, kernels=kernels, head=head)
+
+    return within(model, both)
 
 
 def scored(scalar: nn.Module, ids: torch.Tensor, where: Where) -> torch.Tensor:
     """Scores [rows, L] of a scalar model, which is given the rows as a causal LM is."""
     packed = packed_of(where)
-    scores: torch.Tensor = scalar(ids) if packed is None else scalar(ids, packed)
+    given = (ids,) if packed is None else (ids, packed)
+    scores: torch.Tensor = within(scalar, scalar.forward, *given)
     return scores

@@ -25,7 +25,11 @@ class PolicyStep(AccumulatingStep):
         self.policy = setup.policy()
 
     def train(self, learning_rate: float) -> None:
-        """Make the optimizer. From here on the untrained weights are copied no more."""
+        """Share the models out over the ranks and make the optimizer.
+
+        From here on the untrained weights are copied no more.
+        """
+        self.setup.shard(self.models())
         self.optimizer = self.setup.optimizer(self.policy.parameters(), learning_rate=learning_rate)
 
     def models(self) -> dict[str, nn.Module]:

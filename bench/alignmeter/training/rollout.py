@@ -2,6 +2,7 @@
 
 __all__ = [
     "CACHES",
+    "Among",
     "Asked",
     "Given",
     "cache_tensors",
@@ -10,8 +11,8 @@ __all__ = [
     "rollout",
 ]
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -44,17 +45,47 @@ class Given:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Among:
+    """Places ``rows`` of a rollout's rows among the ``count`` that several ranks sample."""
+
+    rows: Sequence[int]
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
     """One rollout: ``new_tokens`` tokens at temperature 1 after each of ``prompts`` [R, P].
 
     ``generator``: what they are drawn with. ``given``: what rows whose prompts are longer take in
-    place of their first sampled tokens; ``None`` where all have one length.
+    place of their first sampled tokens; ``None`` where all have one length. ``among``: whose rows
+    these are, where other ranks sample the rest; all have one generator's stream.
     """
 
     prompts: torch.Tensor
     new_tokens: int
     generator: torch.Generator
     given: Given | None = None
+    among: Among | None = None
+
+    def of_rows(self, rows: Sequence[int]) -> "Asked":
+        """The part of one rank: those rows of the prompts, drawn as they are among all."""
+        given = self.given
+        if given is not None:
+            given = Given(tokens=given.tokens[rows], mask=given.mask[rows])
+        among = Among(rows=rows, count=len(self.prompts))
+        return replace(self, prompts=self.prompts[rows], given=given, among=among)
+
+    def drawn(self, probabilities: torch.Tensor) -> torch.Tensor:
+        """[R, 1]: a token of each row's ``probabilities`` [R, V].
+
+        The generator draws for the rows of all ranks, whose streams so stay one: what one process
+        samples is what its ranks sample together.
+        """
+        if self.among is None:
+            return torch.multinomial(probabilities, 1, generator=self.generator)
+        every = probabilities.new_ones(self.among.count, probabilities.shape[1])
+        every[self.among.rows] = probabilities
+        return torch.multinomial(every, 1, generator=self.generator)[self.among.rows]
 
 
 def rollout(policy: nn.Module, asked: Asked, probe: Probe) -> torch.Tensor:
@@ -73,7 +104,7 @@ def rollout(policy: nn.Module, asked: Asked, probe: Probe) -> torch.Tensor:
         argument, cache = decoding_cache(output)
         probe.owns("rollout_cache", cache_tensors(cache))
         probabilities = output.logits[:, -1].float().softmax(-1)
-        token = torch.multinomial(probabilities, 1, generator=asked.generator)
+        token = asked.drawn(probabilities)
         if asked.given is not None:
             token = asked.given.instead_of(token, step)
         ids = torch.cat([ids, token], dim=1)

@@ -18,7 +18,7 @@ class SampledStep(PolicyStep):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self._sampling = Sampling(setup)
+        self._sampling = Sampling(setup, self.rows)
 
     def prepare(self, _: BatchSource, probe: Probe) -> None:
         """The rollout engine's part."""

@@ -3,7 +3,7 @@
 __all__ = ["Setup", "open_setup", "vocabulary"]
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,7 @@ from alignmeter.architectures import (
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.architectures.precision import Precision, precision_of
 from alignmeter.cells.cell import Cell
+from alignmeter.parallel import ALONE, Ranks, gathered, open_ranks, shard
 from alignmeter.peft import PeftMode, adapters_off, open_peft
 from alignmeter.peft.adapters import AdapterView, add_adapter, recomputation
 from alignmeter.training.backbones import Backbones
@@ -66,6 +67,7 @@ def open_setup(
         precision=precision,
         backbones=backbones,
         teachers=backbones.of_teacher(),
+        ranks=open_ranks(cell),
     )
 
 
@@ -88,6 +90,7 @@ class Setup:
     precision: Precision
     backbones: Backbones
     teachers: Backbones
+    ranks: Ranks = ALONE
     _inner: set[int] = field(default_factory=set, init=False, repr=False)
     """Ids of the inner matrices of what trains: they live as long as the models that were made."""
 
@@ -164,19 +167,40 @@ class Setup:
         self._inner.update(map(id, inner_matrices(model)))
         return model.train()
 
+    def shard(self, models: Mapping[str, nn.Module]) -> None:
+        """Leave each of several ranks its share of these, once all are made and none has an
+        optimizer; later ones share what an earlier one holds.
+        """
+        if self.ranks.size == 1:
+            return
+        self.backbones.forget()
+        shard(models, self.cell, self.device)
+        for model in models.values():
+            self._inner.update(map(id, inner_matrices(model)))
+        if self.cell.lora_dropout != "0":  # each rank drops inputs of its own rows
+            torch.manual_seed(self.seed + self.ranks.rank)
+
     def optimizer(
         self, parameters: Iterable[nn.Parameter], *, learning_rate: float
     ) -> torch.optim.Optimizer:
         """The cell's optimizer on those that train: the models are made by then."""
         self.backbones.forget()
-        trained = [p for p in parameters if p.requires_grad]
+        trained = [p for p in dict.fromkeys(parameters) if p.requires_grad]
         stepped = Stepped(parameters=trained, inner=[p for p in trained if id(p) in self._inner])
         kind = open_optimizer(self.cell.optimizer)
         return kind.make(stepped, learning_rate=learning_rate, cell=self.cell)
 
     def forward(self) -> AbstractContextManager[object]:
-        """The context of every forward pass: the cell's autocast."""
+        """The context of every forward pass: the cell's autocast; sharded models cast alone."""
+        if self.ranks.size > 1:
+            return contextlib.nullcontext()
         return self.precision.region(self.device)
+
+    def sampling(self, policy: nn.Module) -> AbstractContextManager[None]:
+        """The context of a rollout: where the cell says so, the policy's weights gathered once."""
+        if self.cell.rollout_weights == "gathered":
+            return gathered(policy)
+        return contextlib.nullcontext()
 
     @contextlib.contextmanager
     def as_ref(self, policy: nn.Module, ref: nn.Module | None) -> Iterator[nn.Module]:

@@ -88,7 +88,13 @@ class Outcome:
 
 
 class TrainingStep(Protocol):
-    """Models, optimizers and one optimisation step."""
+    """Models, optimizers and one optimisation step.
+
+    It is built in three parts: all models, `Setup.shard` of them, optimizers. ``rows``: of its
+    method's batches.
+    """
+
+    rows: BatchRows = "pairs"
 
     def prepare(self, batches: BatchSource, probe: Probe) -> None:
         """Work of the method before its first step, in phases of its own; by default none."""
@@ -109,7 +115,11 @@ class TrainingStep(Protocol):
         return {}
 
     def run(self, batch: Batch, probe: Probe) -> Outcome:
-        """One whole step on ``batch``, gradients released at its end."""
+        """One whole step on ``batch``, gradients released at its end.
+
+        Of several ranks each is given the same batch, and takes its rows; the outcome is that of
+        all, but for ``rollout``, which holds the rank's own rows.
+        """
         ...
 
 

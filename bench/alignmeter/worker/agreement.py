@@ -25,10 +25,10 @@ from alignmeter.cells.cell import Cell, as_teacher
 from alignmeter.methods import Method, TrainingStep, open_method, open_setup
 from alignmeter.records.reference import Reference, Signals
 from alignmeter.registry import LOSS_HEADS, PEFT_MODES, ROLLOUTS, default_name
-from alignmeter.training.step import SilentProbe
 from alignmeter.worker.gradients import GradientWatch
 from alignmeter.worker.inputs import reading_checkpoint, shared_batches
 from alignmeter.worker.messages import Observed
+from alignmeter.worker.progress import CountingProbe
 
 AGREEMENT_STEPS = 2
 """The first sees the weights as they were drawn, the second what the first made of them."""
@@ -41,7 +41,7 @@ PLAIN_ROLLOUT = default_name(ROLLOUTS)
 """What samples a reference's tokens, which cells of every engine replay."""
 _PLAIN = {
     "accelerator": "cpu", "precision": REFERENCE, "kernels": "stock", "rollout": PLAIN_ROLLOUT,
-    "loss_head": default_name(LOSS_HEADS), "microbatches": 1,
+    "loss_head": default_name(LOSS_HEADS), "microbatches": 1, "world_size": 1, "parallel": "none",
 }  # fmt: skip
 """Axes that decide how a reference is computed, and their values."""
 
@@ -103,7 +103,7 @@ def observe(
         batch = batches.take(number, device, method.rows)
         if replay:
             batch = _with_rollout(batch, replay[number])
-        outcome = step.run(batch, SilentProbe())
+        outcome = step.run(batch, CountingProbe())
         found = {"loss": outcome.loss, **outcome.metrics}
         for name, value in found.items():
             signals.setdefault(name, []).append(float(value))

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from alignmeter.methods import TrainingStep
+from alignmeter.parallel import whole
 from alignmeter.peft.adapters import adapter_parameters
 
 
@@ -33,7 +34,7 @@ class GradientWatch:
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
-                square = parameter.grad.float().square().sum()
+                square = whole(parameter.grad.float().square().sum())
                 self._squares.append(square)
                 if id(parameter) in self._silent and float(square) != 0.0:
                     del self._silent[id(parameter)]

@@ -48,7 +48,7 @@ class StepReport:
     """One step as the parent sees it. Times in s; ``spans``: when it and its phases ran;
     ``others_share``: the share of the host's cores that other processes used meanwhile;
     ``swapped_bytes``: the worker's memory in swap afterwards, ``None`` where nobody says;
-    ``logprob_gap``: as `Outcome`'s.
+    ``logprob_gap``: as `Outcome`'s; ``own_share``: as ``others_share``, of the worker itself.
     """
 
     seconds: float
@@ -61,6 +61,7 @@ class StepReport:
     others_share: float
     swapped_bytes: int | None = None
     logprob_gap: float | None = None
+    own_share: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ import torch
 
 from alignmeter.accelerators.base import Accelerator, Mark
 from alignmeter.worker.messages import StepSpans
+from alignmeter.worker.progress import advance
 
 
 class PhaseClock:
@@ -34,6 +35,7 @@ class PhaseClock:
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Note when ``name`` begins and ends on the device."""
+        advance()
         start = self._accelerator.mark()
         yield
         self._spans.append((name, start, self._accelerator.mark()))

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from alignmeter.accelerators import broken_by_fork, open_accelerator
@@ -40,6 +41,7 @@ def serve(
         except EOFError:
             return
         if verb == "finish":
+            _leave()
             return
         try:
             if verb == "open":
@@ -50,6 +52,9 @@ def serve(
                 from alignmeter.worker.agreement import make_reference
 
                 result = make_reference(*arguments)
+            elif verb == "join":
+                _join(*arguments)
+                result = None
             elif verb == "ceilings":
                 result = open_accelerator(*arguments).own_ceilings()
             else:
@@ -58,3 +63,20 @@ def serve(
         except BaseException as error:  # noqa: BLE001 - every failure becomes a record
             answer = ("failed", *classified(error))
         connection.send(answer)
+
+
+def _join(folder: str, rank: int, size: int, accelerator: str) -> None:
+    """Become that rank of a step, with the phases counted that it begins."""
+    from alignmeter.parallel.group import join
+    from alignmeter.worker.progress import Progress, count_phases
+
+    count_phases(Progress(Path(folder) / "phases", size), rank)
+    store = str(Path(folder) / "store")
+    join(store, rank=rank, size=size, accelerator=open_accelerator(accelerator))
+
+
+def _leave() -> None:
+    """Part from the other ranks, where the process became one."""
+    from alignmeter.parallel.group import leave
+
+    leave()

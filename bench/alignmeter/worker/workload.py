@@ -23,7 +23,6 @@ from alignmeter.records.record import Provenance, Reason
 from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES
 from alignmeter.telemetry.linux.host import peak_rss_bytes, reset_peak_rss
 from alignmeter.training.setup import Setup
-from alignmeter.training.step import SilentProbe
 from alignmeter.worker.agreement import (
     AGREEMENT_STEPS,
     PLAIN_ROLLOUT,
@@ -48,6 +47,7 @@ from alignmeter.worker.meter import Meter
 from alignmeter.worker.notes import notes_of
 from alignmeter.worker.operators import profile_operators
 from alignmeter.worker.phases import PhaseClock
+from alignmeter.worker.progress import CountingProbe
 from alignmeter.worker.queued import QueuedSteps
 from alignmeter.worker.swap import swapped_bytes
 from alignmeter_kernels import paths_run
@@ -71,8 +71,9 @@ class Workload:
         use_deterministic(cell.deterministic)
         self.accelerator = open_accelerator(cell.accelerator)
         self.device = self.accelerator.torch_device()
-        if self.device.type == "cpu" and host_threads() != torch.get_num_threads():
-            torch.set_num_threads(host_threads())
+        threads = max(1, host_threads() // cell.world_size)
+        if self.device.type == "cpu" and threads != torch.get_num_threads():
+            torch.set_num_threads(threads)
         self.meter = Meter(self.accelerator)
         self.method = open_method(cell.method)
         with reading_checkpoint(cell):
@@ -122,7 +123,7 @@ class Workload:
             setup = open_setup(cell, self.device, seed=self.seed, layers=layers)
             batches = self._open_batches(cell, setup)
             step = self.method.build(setup)
-        step.prepare(batches, SilentProbe())
+        step.prepare(batches, CountingProbe())
         observed = observe(step, batches, self.method, self.device, replay)
         del step
         gc.collect()
@@ -163,6 +164,7 @@ class Workload:
             generated_tokens=outcome.generated_tokens,
             logprob_gap=None if outcome.logprob_gap is None else float(outcome.logprob_gap),
             others_share=busy.others_share(seconds),
+            own_share=busy.own_share(seconds),
             swapped_bytes=swapped_bytes(os.getpid()),
         )
 
@@ -180,14 +182,19 @@ class Workload:
 
     def operator_step(self) -> dict[str, float]:
         """One untimed step: family of operators -> s."""
-        return profile_operators(lambda: self.run_once(SilentProbe()), self.device)
+        return profile_operators(lambda: self.run_once(CountingProbe()), self.device)
 
     def telemetry_target(self) -> Target:
         """What a sampler should read."""
         return self.meter.target
 
     def energy_window(self) -> EnergyWindow:
-        """Whole steps between two readings of the device's counter, or why not."""
+        """Whole steps between two readings of the device's counter, or why not.
+
+        Each rank would count its own steps, and wait for others that take none.
+        """
+        if self.cell.world_size > 1:
+            return EnergyWindow(unavailable="no window of several ranks' energy yet")
         batches = [self._take() for _ in range(_WINDOW_BATCHES)]
         return measure_window(self.meter, QueuedSteps(self.step_object, batches, self.accelerator))
 
@@ -253,3 +260,7 @@ class _Busy:
         host, own = self._read()
         used = (host - self._host) - (own - self._own)
         return max(0.0, used) / (seconds * (psutil.cpu_count() or 1))
+
+    def own_share(self, seconds: float) -> float:
+        """The same of this process."""
+        return (self._read()[1] - self._own) / (seconds * (psutil.cpu_count() or 1))

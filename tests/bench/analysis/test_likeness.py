@@ -272,7 +272,7 @@ def test_a_prompt_of_half_the_sequence_stays_half():
 def test_what_goes_with_a_method_or_a_mode():
     assert set(goes_with("method", "ppo", "dpo")) == {
         "ppo_backward", "ppo_epochs", "ppo_minibatches", "ppo_topology", "dpo_loss",
-        "microbatches", "rollout",
+        "microbatches", "rollout", "rollout_weights",
     }  # fmt: skip
     assert goes_with("peft", "full", "lora") == (
         "ref", "precision", "lora_dropout", "lora_rank", "lora_targets",

@@ -75,32 +75,45 @@ def test_an_axis_of_a_new_method_has_no_effect_on_the_others(monkeypatch):
 
 
 def unused(method, peft, **axes):
-    others = {"optimizer": "adamw", "kl": "0"}
+    others = {"optimizer": "adamw", "kl": "0", "world_size": 1, "parallel": "none"}
     return unused_axes({"method": method, "peft": peft, **others, **axes}.__getitem__)
 
 
 PPO = {"ppo_topology", "ppo_backward", "ppo_epochs", "ppo_minibatches"}
 GROUPS = {"group", "reward"}
 GRPO = {"grpo_variant", "kl", *GROUPS}
+RANKS = {"parallel", "rollout_weights"}
 
 
 def test_axes_of_methods_and_modes_that_are_not_the_cells_change_nothing():
-    assert set(unused("ppo", "qlora")) == {"dpo_loss", "microbatches", "rows", "teacher", *GRPO}
+    assert set(unused("ppo", "qlora")) == {
+        "dpo_loss", "microbatches", "rows", "teacher", *GRPO, *RANKS,
+    }  # fmt: skip
     assert set(unused("dpo", "lora")) == {
-        *PPO, *GRPO, "quantiser", "embeddings", "rollout", "rows", "teacher",
+        *PPO, *GRPO, *RANKS, "quantiser", "embeddings", "rollout", "rows", "teacher",
     }  # fmt: skip
     assert set(unused("rloo", "qlora")) == {
-        *PPO, *GRPO, "dpo_loss", "microbatches", "rows", "teacher",
+        *PPO, *GRPO, *RANKS, "dpo_loss", "microbatches", "rows", "teacher",
     } - GROUPS  # fmt: skip
     for method in ("simpo", "orpo"):
-        others = {*PPO, *GRPO, "dpo_loss", "rows", "teacher"}
+        others = {*PPO, *GRPO, *RANKS, "dpo_loss", "rows", "teacher"}
         assert set(unused(method, "qlora")) == {*others, "ref", "rollout"}
     assert "optimizer_impl" in unused("ppo", "full", optimizer="muon")
     assert set(unused("distill", "qlora")) == {
-        *PPO, *GRPO, "dpo_loss", "loss_head", "microbatches", "rows", "ref",
+        *PPO, *GRPO, *RANKS, "dpo_loss", "loss_head", "microbatches", "rows", "ref",
     }  # fmt: skip
     with pytest.raises(InputError, match="'of_tomorrow' is not a known name; known: sft, rm"):
         unused("of_tomorrow", "lora")
+
+
+def test_how_devices_share_a_step_counts_where_there_are_several():
+    assert RANKS.isdisjoint(unused("ppo", "full", world_size=2, parallel="fsdp2"))
+    assert set(unused("ppo", "full", world_size=2, parallel="ddp")) & RANKS == {"rollout_weights"}
+    assert set(unused("dpo", "full", world_size=2, parallel="fsdp2")) & RANKS == {"rollout_weights"}
+    alone = resolve_cell({**CPU, "parallel": "fsdp2", "rollout_weights": "gathered"})
+    assert alone == resolve_cell(CPU)
+    name = resolve_cell({**CPU, "method": "ppo", "world_size": 2, "parallel": "fsdp2"}).cell.id
+    assert "-w2-fsdp2-" in name
 
 
 def test_a_value_of_one_axis_can_leave_another_without_effect():
@@ -121,7 +134,7 @@ def test_a_value_of_one_axis_can_leave_another_without_effect():
 
 def test_defaults_of_what_came_later_are_in_no_id():
     """The digest covers what is off the value that an axis came with."""
-    later = ("dpo_loss", "grpo_variant", "kl", "group", "reward", "teacher")
+    later = ("dpo_loss", "grpo_variant", "kl", "group", "reward", "teacher", "world_size", *RANKS)
     for name in later:
         assert (
             AXES[name].omitted

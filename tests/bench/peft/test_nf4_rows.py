@@ -28,7 +28,7 @@ def both_decodings(columns):
         weight, requires_grad=False, quant_type="nf4", blocksize=BLOCKSIZE, module=layer
     ).to("cpu")
     theirs = bnb.dequantize_4bit(packed.data, packed.quant_state)
-    return theirs, dequantise(nf4_weight(packed), torch.float32), weight
+    return theirs, dequantise(nf4_weight(packed, packed.quant_state), torch.float32), weight
 
 
 @pytest.mark.parametrize("columns", [BLOCKSIZE, 3 * BLOCKSIZE])

@@ -79,7 +79,7 @@ class StaticSampler(Sampler):
         probe.owns("rollout_cache", cache_tensors(cache))
         for step in range(min(new_tokens, _TRACED) if is_tracing() else new_tokens):
             probabilities = output.logits[:, -1].float().softmax(-1)
-            token = torch.multinomial(probabilities, 1, generator=asked.generator)
+            token = asked.drawn(probabilities)
             ids[:, prompt_len + step] = token[:, 0]
             if step + 1 < new_tokens:
                 output = self._decoded(policy, token, options, prompt_len + step, probe)

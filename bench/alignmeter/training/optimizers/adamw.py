@@ -30,6 +30,7 @@ def adamw(
 
 class _AdamW(OptimizerKind):
     name = "adamw"
+    shards = True
 
     def make(self, stepped: Stepped, *, learning_rate: float, cell: Cell) -> torch.optim.Optimizer:
         return adamw(stepped.parameters, learning_rate, cell.optimizer_impl)

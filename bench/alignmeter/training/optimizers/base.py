@@ -27,6 +27,8 @@ class OptimizerKind(Protocol):
     """
 
     name: str
+    shards: bool = False
+    """A rank's share of a weight is stepped as it is within the whole."""
 
     def missing(self, cell: Cell) -> str | None:
         """What to install for the cell, in words; ``None``: nothing, and so by default."""

@@ -23,6 +23,7 @@ from alignmeter.worker.memory.torch_internals import (
     storage_key,
     tree_leaves,
 )
+from alignmeter.worker.progress import advance
 
 MARKER_BYTES = 4099
 """Size of the allocation that marks an operator's begin in the CPU allocator's event stream.
@@ -119,6 +120,7 @@ class AllocationLog(TorchDispatchMode):
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Operators inside belong to ``name``."""
+        advance()
         self._phase = name
         yield
         self._phase = None

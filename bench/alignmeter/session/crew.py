@@ -1,0 +1,167 @@
+"""Several workers of one replicate that take steps together: one answer, or whose fault it was."""
+
+__all__ = ["Crew"]
+
+import contextlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+
+from alignmeter.errors import CellError
+from alignmeter.session.joined_answers import joined
+from alignmeter.worker.progress import Progress
+
+_JOIN_S = 180.0
+"""As long as a worker may take to start: the first join imports torch's collectives."""
+_GRACE_S = 0.5
+"""After a failure, for the word of others: who was killed says nothing, and its peers complain."""
+
+
+class Member(Protocol):
+    """The parent's end of one worker, as `session.launcher.Worker`."""
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        ...
+
+    @property
+    def places(self) -> tuple[Any, ...]:
+        """What is ready once there is an answer."""
+        ...
+
+    def ask(self, verb: str, *arguments: object) -> None:
+        """Ask for one thing."""
+        ...
+
+    def answer(self) -> Any:
+        """What it says."""
+        ...
+
+    def close(self) -> None:
+        """End it politely."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once."""
+        ...
+
+
+class Crew:
+    """The parent's end of ``size`` workers, asked and answering as one `Worker`."""
+
+    def __init__(self, start: Callable[[], Member], size: int, accelerator: str) -> None:
+        """``start``: a fresh worker. Raises `CellError` if one does not come up."""
+        began = time.monotonic()
+        self._folder = Path(tempfile.mkdtemp(prefix="alignmeter-ranks-"))
+        self._progress = Progress(self._folder / "phases", size, make=True)
+        self._workers: list[Member] = []
+        try:
+            for _ in range(size):
+                self._workers.append(start())
+            for rank in range(size):
+                self._ask(rank, "join", str(self._folder), rank, size, accelerator)
+            self._answers(time.monotonic() + _JOIN_S)
+        except BaseException:
+            self.kill()
+            raise
+        self.start_s = time.monotonic() - began
+
+    @property
+    def pid(self) -> int:
+        """Process id of rank 0."""
+        return self._workers[0].pid
+
+    def call(self, verb: str, *arguments: object, timeout_s: float) -> Any:
+        """Ask all ranks for one thing and wait for all of them.
+
+        Raises `CellError` when one failed, hung or died, naming it; the others are ended with it.
+        """
+        for rank in range(len(self._workers)):
+            self._ask(rank, verb, *arguments)
+        return joined(self._answers(time.monotonic() + timeout_s))
+
+    def _ask(self, rank: int, verb: str, *arguments: object) -> None:
+        try:
+            self._workers[rank].ask(verb, *arguments)
+        except CellError as error:
+            self._raise(rank, error)
+
+    def _answers(self, deadline: float) -> list[Any]:
+        """What each rank said, in order."""
+        waiting, found = dict(enumerate(self._workers)), dict[int, Any]()
+        failed: dict[int, CellError] = {}
+        while waiting:
+            places = {place: rank for rank, one in waiting.items() for place in one.places}
+            ready = wait(list(places), max(deadline - time.monotonic(), 0.0))
+            if not ready:
+                break
+            for rank in sorted({places[place] for place in ready}):
+                try:
+                    found[rank] = waiting.pop(rank).answer()
+                except CellError as error:
+                    failed[rank] = error
+                    deadline = min(deadline, time.monotonic() + _GRACE_S)
+        if failed:
+            self._raise(*min(failed.items(), key=_blame))
+        if waiting:
+            self._raise_late(list(waiting))
+        return [found[rank] for rank in sorted(found)]
+
+    def _raise(self, rank: int, error: CellError) -> None:
+        self.kill()
+        whose = f"rank {rank} of {len(self._workers)}: "
+        raise CellError(error.status, error.code, whose + error.text) from error
+
+    def _raise_late(self, waiting: list[int]) -> None:
+        """Of those that did not answer in time: who has begun the fewest phases, or does not wait
+        for others as they do for it.
+        """
+        begun = self._progress.begun()
+        behind = [rank for rank in waiting if begun[rank] == min(begun[r] for r in waiting)]
+        if len(behind) == len(waiting):
+            stopped = [rank for rank in behind if _is_stuck(self._workers[rank].pid)]
+            behind = stopped or behind
+        self.kill()
+        names = " and ".join(map(str, behind))
+        ranks = f"rank{'' if len(behind) == 1 else 's'} {names} of {len(self._workers)}"
+        raise CellError("timeout", "timeout", f"{ranks} held up a step past the time limit")
+
+    def close(self) -> None:
+        """End all: politely, then for certain."""
+        for worker in self._workers:
+            with contextlib.suppress(CellError):
+                worker.ask("finish")  # together: who leaves alone cuts the others' connections
+        for worker in self._workers:
+            worker.close()
+        self._forget()
+
+    def kill(self) -> None:
+        """End all at once and tidy up."""
+        for worker in self._workers:
+            worker.kill()
+        self._forget()
+
+    def _forget(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _blame(failure: tuple[int, CellError]) -> int:
+    """Who died comes first, then who had no memory left: others only lost the connection."""
+    codes = ("worker_died", "out_of_memory")
+    code = failure[1].code
+    return codes.index(code) if code in codes else len(codes)
+
+
+def _is_stuck(pid: int) -> bool:
+    """Stopped, or busy: who waits for other ranks sleeps."""
+    try:
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_RUNNING)
+    except psutil.Error:
+        return False
