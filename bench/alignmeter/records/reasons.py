@@ -7,6 +7,10 @@ from enum import StrEnum
 import msgspec
 
 
+_PASSING = {"host_loaded", "swap_used", "other_processes", "throttled", "counter_stepped_back",
+            "sampler_ended", "sampler_gap"}  # fmt: skip
+
+
 class Code(StrEnum):
     """Why something is missing or invalid. A record holds the code as a string."""
 
@@ -17,11 +21,11 @@ class Code(StrEnum):
     passing: bool
     """Whether it was so then, and the same cell measured again may be without it."""
 
-    def __new__(cls, code: str, meaning: str, remedy: str, passing: bool = False) -> "Code":
+    def __new__(cls, code: str, meaning: str, remedy: str) -> "Code":
         """A string with two sentences."""
         member = str.__new__(cls, code)
         member._value_, member.meaning, member.remedy = code, meaning, remedy
-        member.passing = passing
+        member.passing = code in _PASSING
         return member
 
     EXCLUDED = (
@@ -209,25 +213,21 @@ class Code(StrEnum):
         "host_loaded",
         "other processes kept the host's cores busy",
         "end them, or wait, and measure again",
-        True,
     )
     SWAP_USED = (
         "swap_used",
         "memory of the worker was swapped out or in while steps were timed",
         "end what holds the host's memory, or take a smaller cell",
-        True,
     )
     OTHER_PROCESSES = (
         "other_processes",
         "other processes held memory of the device while steps were timed",
         "end them (`nvidia-smi`, `amd-smi process`), or take a device that is free",
-        True,
     )
     THROTTLED = (
         "throttled",
         "the device lowered its clock to protect itself while steps were timed",
         "cool it and check its power supply; then measure again",
-        True,
     )
     CLOCK_DRIFT = (
         "clock_drift",
@@ -253,7 +253,6 @@ class Code(StrEnum):
         "counter_stepped_back",
         "the energy counter stepped back; the figure is polled power",
         "measure again: it wrapped, or the driver was loaded anew",
-        True,
     )
     ENERGY_DISAGREES = (
         "energy_disagrees",
@@ -274,7 +273,6 @@ class Code(StrEnum):
         "sampler_ended",
         "the sampler ended before the replicate did",
         "read its last words in the text",
-        True,
     )
     SAMPLER_HUNG = (
         "sampler_hung",
@@ -285,7 +283,6 @@ class Code(StrEnum):
         "sampler_gap",
         "the sampler missed too much of the energy window",
         "free a core of the host for it, and measure again",
-        True,
     )
     NOT_MEASURED = (
         "not_measured",
