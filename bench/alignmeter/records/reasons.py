@@ -6,9 +6,10 @@ from enum import StrEnum
 
 import msgspec
 
-
-_PASSING = {"host_loaded", "swap_used", "other_processes", "throttled", "counter_stepped_back",
-            "sampler_ended", "sampler_gap"}  # fmt: skip
+_PASSING = frozenset((
+    "host_loaded", "swap_used", "other_processes", "throttled", "counter_stepped_back",
+    "sampler_ended", "sampler_gap",
+))  # fmt: skip
 
 
 class Code(StrEnum):
@@ -95,8 +96,7 @@ class Code(StrEnum):
     )
     INPUT_UNUSABLE = (
         "input_unusable",
-        "an input could not be used when the cell came to it, though it was in order before the "
-        "run",
+        "an input could not be used when the cell came to it, though it was in order before",
         "mend what the text names, leave it alone while cells run, and measure again",
     )
     WEIGHTS_NOT_FINITE = (
@@ -162,8 +162,7 @@ class Code(StrEnum):
     )
     WEIGHTS_HUGE = (
         "weights_huge",
-        "weights of the checkpoint are larger than any that fp16 holds: norms and products of them "
-        "overflow, so that losses are not finite or no gradient passes",
+        "weights of the checkpoint are larger than any that fp16 holds: their norms overflow",
         "take a checkpoint from before it diverged; look at the tensor that the text names",
     )
     WEIGHTS_DRAWN = (
@@ -179,8 +178,7 @@ class Code(StrEnum):
     )
     DROPOUT_OFF = (
         "dropout_off",
-        "config.json asks for dropout, and steps run without it, as in other trainers for "
-        "alignment: losses would be random",
+        "config.json asks for dropout, and steps run without it: losses would be random",
         "nothing; with attention_dropout 0 in config.json the note goes",
     )
     BEYOND_TRAINED_POSITIONS = (
