@@ -45,10 +45,10 @@ class _Qlora(PeftMode):
         return None
 
     def misfit(self, cell: Cell) -> str | None:
-        """Its targets; and its rows, for bitsandbytes 0.50 on a CPU begins each row with a new
-        block when it decodes NF4, while its quantiser packs rows without gaps: rows that are no
-        whole blocks come out as other weights. ``tests/bench/peft/test_nf4_rows.py`` says when a
-        release has mended that.
+        """Its targets; and its rows, for bitsandbytes 0.50 on a CPU with AVX-512 begins each row
+        with a new block when it decodes NF4, while its quantiser packs rows without gaps: rows that
+        are no whole blocks come out as other weights. ``tests/bench/peft/test_nf4_rows.py`` says
+        when a release has mended that.
         """
         unfit = targets_misfit(cell) or _wide_already(cell)
         on_gpu = open_accelerator(cell.accelerator).memory_kind == VRAM
