@@ -80,7 +80,8 @@ def test_benchmark_measures_reports_and_prints_the_delta(project):
         for r in (records[row["extra_info"]["cell"]] for row in benchmarks)
     ]
     assert list((project.path / "out").glob("*.timeline.csv.gz"))
-    assert '<h2 id="timelines">' in (project.path / "out" / "report.html").read_text()
+    # Of a CPU there is neither power nor VRAM to draw.
+    assert '<h2 id="timelines">' not in (project.path / "out" / "report.html").read_text()
 
 
 def test_a_folder_that_another_run_holds_is_a_usage_error(project):

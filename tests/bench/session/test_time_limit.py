@@ -61,6 +61,9 @@ class Hanging:
     def start(self):
         return self
 
+    def start_for(self, _):
+        return self
+
     def kill(self):
         """Nothing runs."""
 

@@ -109,7 +109,7 @@ class ScriptedLauncher:
     swapped: tuple = (0,)
     finite_steps: int = 1000
 
-    def start(self):
+    def start_for(self, _):
         return ScriptedWorker(self.seconds, self.swapped, self.finite_steps)
 
 
