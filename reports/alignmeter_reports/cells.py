@@ -1,6 +1,6 @@
 """One row per cell for the page: replicates put together, every gap with its reason."""
 
-__all__ = ["CellRow", "Why", "anchors", "cell_rows", "latest", "layout", "titles"]
+__all__ = ["CellRow", "Column", "Why", "anchors", "cell_rows", "latest", "layout", "titles"]
 
 import math
 import re
@@ -18,6 +18,17 @@ from alignmeter.records.record import Provenance, Reason, Record
 from alignmeter_reports.sections.command import command_of
 
 _LONGEST_ANCHOR = 100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """Of a table of cells. ``key``: its name in the page's styles. ``more``: a reader asks for it
+    in the chooser.
+    """
+
+    key: str
+    head: str
+    more: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,16 +5,13 @@ a redraw of every cell and the panel of one. In Debian's Chromium, each time in 
 own; each counts until the page is laid out again.
 """
 
-import shutil
 import statistics
 import sys
 from pathlib import Path
 
+from chromium import launched
+
 TIMES = 7
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
 LAID_OUT = """() => {{
     {}
@@ -58,7 +55,7 @@ def figures(page):
 
     found = {"first paint": [], **{name: [] for name in SCRIPTS}}
     with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        browser = launched(started)
         for _ in range(TIMES):
             context = browser.new_context(viewport={"width": 1280, "height": 900})
             tab = context.new_page()

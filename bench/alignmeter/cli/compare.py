@@ -8,7 +8,7 @@ import click
 
 from alignmeter.analysis import compare as comparing
 from alignmeter.errors import InputError
-from alignmeter.records.folder import FOLDER_WANTED, load_folders, write_bytes
+from alignmeter.records.folder import load_folders, no_records, write_bytes
 from alignmeter.records.record import Record
 from alignmeter.streams import tell
 
@@ -71,7 +71,7 @@ def _records(folder: Path) -> tuple[list[Record], bool]:
     for sentence in loaded.refused:
         tell(f"Error: {sentence}")
     if not loaded.records:
-        raise InputError(f"no records in {folder}; {FOLDER_WANTED}")
+        raise no_records([folder])
     return loaded.records, bool(loaded.refused)
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from alignmeter.analysis.prices import read_prices
-from alignmeter.errors import InputError
-from alignmeter.records.folder import FOLDER_WANTED, Loaded, load_folders
+from alignmeter.records.folder import Loaded, load_folders, no_records
 from alignmeter.streams import tell
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -76,5 +75,5 @@ def _loaded(folders: tuple[Path, ...]) -> Loaded:
     for sentence in loaded.refused:
         tell(f"Error: {sentence}")
     if not loaded.records:
-        raise InputError(f"no records in {', '.join(map(str, folders))}; {FOLDER_WANTED}")
+        raise no_records(folders)
     return loaded

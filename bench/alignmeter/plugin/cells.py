@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from alignmeter.errors import CellError, InputError
+from alignmeter.planner.forecast import forecast
 from alignmeter.plugin.limits import why_cut_short
 from alignmeter.plugin.measuring import CellChoice, Measuring
 from alignmeter.records.record import Record
@@ -97,7 +98,7 @@ class CellBench:
     def _measure(self) -> None:
         choice, opened = self._choice, self._run.opened
         if self._plans:
-            (planned,) = opened.forecast([choice.planned], self._run.notes.append)
+            (planned,) = forecast([choice.planned], self._run.notes.append)
             self._replicate = self._replicate_of(planned)
         opened.launcher.begin_round(choice.replicate)
         self._replicate.start()

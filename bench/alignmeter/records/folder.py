@@ -7,6 +7,7 @@ __all__ = [
     "default_folder",
     "json_files",
     "load_folders",
+    "no_records",
     "not_written",
     "read_record",
     "record_path",
@@ -51,7 +52,7 @@ REPORTED_FILE = "reported.json"
 """What `alignmeter import --out DIR` stored."""
 CAPACITY_FILE = "capacity.json"
 """What `pytest --benchmark suites/bench_capacity.py --results DIR` stored."""
-FOLDER_WANTED = "give a folder that `alignmeter run` wrote"
+_FOLDER_WANTED = "give a folder that `alignmeter run` wrote"
 _FORMER_CAPACITY_FILE = "frontier.json"
 """Its name while the search was called a frontier."""
 _LARGEST_BYTES = 64 << 20
@@ -81,6 +82,11 @@ class Loaded:
         if not self.paths:
             return {}
         return {id(r): path for r, path in zip(self.records, self.paths, strict=True)}
+
+
+def no_records(folders: Iterable[Path]) -> InputError:
+    """The error that says so."""
+    return InputError(f"no records in {', '.join(map(str, folders))}; {_FOLDER_WANTED}")
 
 
 def default_folder() -> Path:
@@ -221,7 +227,7 @@ def load_folders(folders: Iterable[Path]) -> Loaded:
     sharing = Sharing()
     for folder in folders:
         if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder; {FOLDER_WANTED}")
+            raise InputError(f"{folder}: no such folder; {_FOLDER_WANTED}")
         found = json_files(folder, loaded.refused)
         files = sorted(found, key=lambda path: (path.parent.parts, path.name))
         for _, run in groupby(files, key=lambda path: path.parent):

@@ -14,7 +14,7 @@ from alignmeter.analysis.compare import compare as compared
 from alignmeter.cells.axes import AXES, AxisValue
 from alignmeter.cells.settings import SETTINGS, read_settings
 from alignmeter.errors import InputError, known
-from alignmeter.records.folder import FOLDER_WANTED, Loaded, load_folders
+from alignmeter.records.folder import Loaded, load_folders, no_records
 from alignmeter.records.prediction import Prediction
 from alignmeter.records.record import Record
 
@@ -28,11 +28,12 @@ def read_records(*folders: str | Path) -> list[Record]:
     Raises `InputError` for a folder that is none, for one without records, and for a file that is
     no record, with the first of them.
     """
-    loaded = load_folders([Path(folder) for folder in folders])
+    places = [Path(folder) for folder in folders]
+    loaded = load_folders(places)
     if loaded.refused:
         raise InputError(loaded.refused[0])
     if not loaded.records:
-        raise InputError(f"no records in {', '.join(map(str, folders))}; {FOLDER_WANTED}")
+        raise no_records(places)
     return loaded.records
 
 

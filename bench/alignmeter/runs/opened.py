@@ -3,13 +3,12 @@
 __all__ = ["OpenRun", "open_run"]
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from alignmeter.analysis.clock_drift import with_clock_drift
 from alignmeter.cells.settings import Settings
-from alignmeter.planner.forecast import forecast
 from alignmeter.records.capacity import CapacityPoint
 from alignmeter.records.folder import Loaded, record_path, write_record, write_run_file
 from alignmeter.records.lock import locked
@@ -33,15 +32,6 @@ class OpenRun:
     launcher: Launcher
     capacity: list[CapacityPoint] = field(default_factory=list)
     _records: dict[Path, Record] = field(default_factory=dict)
-
-    def forecast(
-        self,
-        plan: Sequence[Planned],
-        warn: Callable[[str], None],
-        planned: Callable[[], None] | None = None,
-    ) -> list[Planned]:
-        """The same cells with their predicted peaks, or why they are not tried: `forecast`."""
-        return forecast(plan, warn, planned)
 
     def resume(
         self,

@@ -1,6 +1,6 @@
 """The table of all cells: its columns, how far along each a figure is, what its reasons mean."""
 
-__all__ = ["Column", "Figure", "MatrixView", "heat", "helps", "matrix_view"]
+__all__ = ["Figure", "MatrixView", "heat", "helps", "matrix_view"]
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +10,7 @@ from alignmeter.analysis.intervals import LEAST_REPLICATES, Estimate
 from alignmeter.cells.naming import Naming
 from alignmeter.records.reasons import REASONS, Code
 from alignmeter.units import bytes_text, digits, joules_text, seconds_text, span_text
-from alignmeter_reports.cells import CellRow, Why
+from alignmeter_reports.cells import CellRow, Column, Why
 from alignmeter_reports.sections.cost import CostView
 
 _STRONGEST = 36
@@ -36,15 +36,6 @@ class Figure:
     value: float | None = None
     note: str = ""
     shade: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Column:
-    """``key``: its name in the page's styles. ``more``: a reader asks for it in the chooser."""
-
-    key: str
-    head: str
-    more: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

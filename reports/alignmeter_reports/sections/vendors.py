@@ -1,7 +1,7 @@
 """The same cell on different devices: a row per cell, a group of columns per device."""
 
 __all__ = [
-    "VendorColumn", "VendorDevice", "VendorFigures", "VendorRow", "VendorTable", "VendorView",
+    "VendorDevice", "VendorFigures", "VendorRow", "VendorTable", "VendorView",
     "vendor_view",
 ]  # fmt: skip
 
@@ -27,7 +27,7 @@ from alignmeter.cells.naming import Naming
 from alignmeter.records.capacity import CapacityPoint
 from alignmeter.records.record import Provenance, Record
 from alignmeter.text import counted
-from alignmeter_reports.cells import CellRow, cell_rows
+from alignmeter_reports.cells import CellRow, Column, cell_rows
 
 _MOST = 100
 """Cells that a page shows side by side; the CSV has all."""
@@ -35,15 +35,6 @@ _ITSELF = "1"
 """Ratio of the first device, to which the others are."""
 _STEPS, _MILLION = 1000, 1e6
 """Steps that a price is of, and trained tokens that the table's is of."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class VendorColumn:
-    """One column of each group. ``more``: a reader asks for it in the chooser."""
-
-    key: str
-    head: str
-    more: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +46,7 @@ class VendorDevice:
 
     name: str
     facts: str
-    columns: list[VendorColumn]
+    columns: list[Column]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -230,7 +221,7 @@ def _of_device(first: Group, group: Group, sources: _Sources, *, by_token: bool)
 
 def _columns(
     figures: Sequence[VendorFigures | None], prices: Prices | None, *, by_token: bool
-) -> list[VendorColumn]:
+) -> list[Column]:
     """Those in which one device has something to say: none of ratios to itself."""
     found = [one for one in figures if one is not None]
     currency = "" if prices is None else prices.currency
@@ -247,9 +238,7 @@ def _columns(
         (any(f.kernels for f in found), "path", "kernel path", True),
         (any(f.largest is not None for f in found), "largest", "largest batch", True),
     )  # fmt: skip
-    return [
-        VendorColumn(key=key, head=head, more=more) for shown, key, head, more in columns if shown
-    ]
+    return [Column(key=key, head=head, more=more) for shown, key, head, more in columns if shown]
 
 
 def _per_million(row: CellRow, prices: Prices | None) -> float | None:

@@ -88,7 +88,7 @@ ONE_IN = 5
             axes,
             marks=pytest.mark.skipif(
                 number % ONE_IN > 0 and EVERY not in os.environ,
-                reason=f"one cell in {ONE_IN} is taken; {EVERY}=1 takes all, in half an hour",
+                reason=f"one cell in {ONE_IN} is taken; {EVERY}=1 takes all",
             ),
         )
         for number, axes in enumerate(every_cell())
