@@ -109,13 +109,17 @@ class ScriptedLauncher:
     swapped: tuple = (0,)
     finite_steps: int = 1000
 
-    def start_for(self, _):
+    def start(self):
         return ScriptedWorker(self.seconds, self.swapped, self.finite_steps)
+
+    def start_for(self, _):
+        return self.start()
 
 
 @pytest.fixture
-def replicate(make_cell):
-    """A function of scripted times that gives the record."""
+def replicate(make_cell, monkeypatch, tmp_path):
+    """A function of scripted times that gives the record, on a machine whose peaks nobody knows."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     plan = Planned(cell=make_cell(method="sft"), unsupported=None)
 
     def run(seconds, settings=SETTINGS, **script):
