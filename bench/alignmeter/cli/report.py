@@ -35,8 +35,9 @@ def report(
 ) -> None:  # fmt: skip
     """Write a report over the records in any number of folders.
 
-    The folders may come from any number of machines. A file that is not a
-    record is named and left out; the exit status is then 2, the report is
+    The folders may come from any number of machines. Plans, searches and
+    imported results beside records, or alone, are shown too. A file that is not
+    a record is named and left out; the exit status is then 2, the report is
     written all the same.
     """
     from alignmeter.terminal.summary import summary_parts
@@ -45,10 +46,14 @@ def report(
 
     rates = None if prices is None else read_prices(prices)
     loaded = _loaded(folders)
+    if loaded.empty:
+        raise no_records(folders)
     if rates is not None:
         for sentence in rates.unknown({record.provenance.device for record in loaded.records}):
             tell(f"Note: {prices}: {sentence}")
     base = None if baseline is None else _loaded((baseline,))
+    if base is not None and not base.records:
+        raise no_records((baseline,))
     write_report(
         loaded, out, csv, title, md=md, parquet=parquet, prices=rates,
         baseline=None if base is None else base.records,
@@ -57,8 +62,9 @@ def report(
         from alignmeter_reports.site import write_site
 
         write_site(loaded, site, title, prices=rates)
-    print_parts(summary_parts(loaded.records))
-    click.echo()
+    if loaded.records:
+        print_parts(summary_parts(loaded.records))
+        click.echo()
     for name, path in (("HTML", out), ("CSV", csv), ("Parquet", parquet), ("Markdown", md),
                        ("Site", site and site / "index.html")):  # fmt: skip
         if path is not None:
@@ -74,6 +80,4 @@ def _loaded(folders: tuple[Path, ...]) -> Loaded:
     loaded = load_folders(folders)
     for sentence in loaded.refused:
         tell(f"Error: {sentence}")
-    if not loaded.records:
-        raise no_records(folders)
     return loaded

@@ -53,8 +53,7 @@ REPORTED_FILE = "reported.json"
 CAPACITY_FILE = "capacity.json"
 """What `pytest --benchmark suites/bench_capacity.py --results DIR` stored."""
 _FOLDER_WANTED = "give a folder that `alignmeter run` wrote"
-_FORMER_CAPACITY_FILE = "frontier.json"
-"""Its name while the search was called a frontier."""
+_FORMER_CAPACITY_FILE = "frontier.json"  # while the search was called a frontier
 _LARGEST_BYTES = 64 << 20
 """A record has some 7 KiB. What is so large is something else; reading it could take all memory."""
 
@@ -76,6 +75,12 @@ class Loaded:
     capacity: list[CapacityPoint] = field(default_factory=list)
     reported: list[ReportedSet] = field(default_factory=list)
     paths: list[Path] = field(default_factory=list)
+
+    @property
+    def empty(self) -> bool:
+        """Whether a page would show nothing."""
+        beside = self.portability, self.predictions, self.capacity, self.reported
+        return not (self.records or any(beside))
 
     def path_of(self) -> dict[int, Path]:
         """``id`` of a record -> its file. Raises `ValueError` where some have one and some not."""
@@ -217,10 +222,8 @@ def load_folders(folders: Iterable[Path]) -> Loaded:
     """All records below ``folders``; a bad file or folder is refused by name, the rest is read.
 
     A file ``kernels.json`` is read as a portability table, ``plan.json`` as plans,
-    ``capacity.json`` as searches, ``reported.json`` as results of others. What
-    is there more than once, in copies or because folders
-    overlap, is read once: a record's copies would otherwise pass for replicates.
-    Raises `InputError` if a folder does not exist.
+    ``capacity.json`` as searches, ``reported.json`` as results of others. Copies are read once:
+    those of a record would pass for replicates. Raises `InputError` if a folder does not exist.
     """
     loaded = Loaded(records=[], refused=[])
     seen: set[bytes] = set()

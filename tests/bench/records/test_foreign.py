@@ -154,6 +154,16 @@ def test_what_is_wrong_is_one_sentence(tmp_path, case):
     assert len(str(caught.value).replace(str(tmp_path), "")) <= 300
 
 
+def test_imported_results_alone_are_a_page_too(tmp_path):
+    source, folder = written(tmp_path / "lora.json", of_peft()), tmp_path / "theirs"
+    done = CliRunner().invoke(cli, ["import", str(source), "--out", str(folder)])
+    assert done.exit_code == 0, done.stderr
+    page = tmp_path / "r.html"
+    done = CliRunner().invoke(cli, ["report", str(folder), "--out", str(page)])
+    assert (done.exit_code, done.stdout) == (0, f"HTML  {page}\n")
+    assert "lora/llama-3.2-3B-rank32" in page.read_text()
+
+
 def test_imported_results_stand_apart_and_move_no_figure(tmp_path):
     """A report with them says of its cells what it said without, to the byte."""
     for method, peak in (("dpo", 1 << 20), ("ppo", 2 << 20)):
