@@ -46,14 +46,10 @@ def report(
 
     rates = None if prices is None else read_prices(prices)
     loaded = _loaded(folders)
-    if loaded.empty:
-        raise no_records(folders)
     if rates is not None:
         for sentence in rates.unknown({record.provenance.device for record in loaded.records}):
             tell(f"Note: {prices}: {sentence}")
-    base = None if baseline is None else _loaded((baseline,))
-    if base is not None and not base.records:
-        raise no_records((baseline,))
+    base = None if baseline is None else _baseline(baseline)
     write_report(
         loaded, out, csv, title, md=md, parquet=parquet, prices=rates,
         baseline=None if base is None else base.records,
@@ -80,4 +76,13 @@ def _loaded(folders: tuple[Path, ...]) -> Loaded:
     loaded = load_folders(folders)
     for sentence in loaded.refused:
         tell(f"Error: {sentence}")
+    if loaded.empty:
+        raise no_records(folders)
+    return loaded
+
+
+def _baseline(folder: Path) -> Loaded:
+    loaded = _loaded((folder,))
+    if not loaded.records:
+        raise no_records((folder,))
     return loaded
