@@ -59,7 +59,7 @@ def report(
 
         write_site(loaded, site, title, prices=rates)
     if loaded.records:
-        print_parts(summary_parts(loaded.records))
+        print_parts(summary_parts(loaded.records, rates))
         click.echo()
     for name, path in (("HTML", out), ("CSV", csv), ("Parquet", parquet), ("Markdown", md),
                        ("Site", site and site / "index.html")):  # fmt: skip

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 
 from alignmeter.analysis.answers import answers, newest
 from alignmeter.analysis.bill import bills
+from alignmeter.analysis.cost import cost_metric
 from alignmeter.analysis.delta import deltas
 from alignmeter.analysis.likeness import current, groups
 from alignmeter.analysis.nights import last_night, nights
 from alignmeter.analysis.no_delta import why_no_delta
+from alignmeter.analysis.prices import Prices
 from alignmeter.analysis.unmeasured import why_nothing
 from alignmeter.records.record import Record
 from alignmeter.registry import DELTAS
@@ -27,8 +29,11 @@ from alignmeter.text import counted
 from alignmeter.units import seconds_text
 
 
-def summary_parts(records: Sequence[Record]) -> Iterator[Part]:
-    """What is news, every pair with its kind of memory, and what was not measured or is invalid."""
+def summary_parts(records: Sequence[Record], prices: Prices | None = None) -> Iterator[Part]:
+    """What is news, every pair with its kind of memory, and what was not measured or is invalid.
+
+    With ``prices`` the answers have a line of costs.
+    """
     counts = Counter(record.status for record in records)
     yield Paragraph("  ".join(f"{status} {count}" for status, count in sorted(counts.items())))
     for text in why_nothing(records):
@@ -37,7 +42,8 @@ def summary_parts(records: Sequence[Record]) -> Iterator[Part]:
     pairs = deltas(records, cells)
     yield from night_parts(last_night(nights(records)))
     yield from delta_parts(pairs)
-    yield from answer_parts(newest(answers(cells)))
+    metrics = () if prices is None else (cost_metric(prices),)
+    yield from answer_parts(newest(answers(cells, metrics)))
     yield from bill_parts(bills(cells))
     yield from scaling_parts(records, cells)
     yield from reason_parts(records)

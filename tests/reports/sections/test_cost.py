@@ -12,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_cells import A_DEVICE, make_cell_records
 
+from alignmeter.analysis.cost import cost_metric
 from alignmeter.analysis.likeness import groups
 from alignmeter.analysis.prices import Prices, read_prices
 from alignmeter.errors import InputError
 from alignmeter.records.folder import Loaded
+from alignmeter.terminal.summary import summary_parts
+from alignmeter.terminal.tables import lines
 from alignmeter_reports import write_report
 from alignmeter_reports.cells import cell_rows
 from alignmeter_reports.sections.cost import cost_view
@@ -94,6 +97,18 @@ def test_the_page_has_money_only_with_prices(tmp_path):
     assert "EUR per 1000 steps" in priced
     cost = priced[priced.index('id="cost"') :]
     assert re.search(r'<td class="n">3.3</td>', cost)
+
+
+def test_the_terminal_answers_with_money_too():
+    """Half the time on the same device is half the money."""
+    records = dpo_and_ppo()
+    prices = Prices(
+        currency="EUR", per_hour={"H100-SXM": 3.0}, electricity_per_kwh=None, pue=1.0
+    )  # fmt: skip
+    title = cost_metric(prices).title
+    shown = " ".join(" ".join(lines(summary_parts(records, prices))).split())
+    assert f"{title}: saves 50 %" in shown
+    assert title not in " ".join(" ".join(lines(summary_parts(records))).split())
 
 
 def csv_rows(tmp_path, records, prices):
