@@ -52,7 +52,8 @@ class RanksFound:
     def fail(self, ranks: Sequence[int], status: RankStatus, phases: Sequence[str]) -> None:
         """These ended it, that way; ``phases``: which each rank had begun last."""
         self.failed = ranks[0] if len(ranks) == 1 else None
-        self._statuses = dict.fromkeys(range(self.size), "ended") | dict.fromkeys(ranks, status)
+        for rank in range(self.size):
+            self._statuses[rank] = status if rank in ranks else "ended"
         self._phases = phases
 
     def rows(self, cell: Cell, samples: Sequence[Sample]) -> list[Rank]:

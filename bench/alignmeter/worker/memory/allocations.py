@@ -98,13 +98,13 @@ class AllocationLog(TorchDispatchMode):
     def __enter__(self) -> Self:
         """Listen, to storages that change their size too."""
         self._entered.enter_context(resized_storages(self._resized))
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *failure: Any) -> None:
         """Listen no longer."""
         with self._entered:
-            super().__exit__(*failure)
+            super().__exit__(*failure)  # type: ignore[no-untyped-call]
 
     def own(self, owner: str, tensors: Iterable[torch.Tensor]) -> None:
         """Name the owner of tensors, whether they are known already or not."""
