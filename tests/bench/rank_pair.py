@@ -11,17 +11,20 @@ import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 
+from alignmeter.accelerators import open_accelerator
 from alignmeter.batches import open_batches
 from alignmeter.children import die_with_parent
 from alignmeter.methods import open_method, open_setup
 from alignmeter.parallel import Ranks
 from alignmeter.peft.nf4 import quantisation_tensors
 from alignmeter.session.resolve import resolve_cell
-from alignmeter.training import actors, rewards
+from alignmeter.training import actors, backbones, rewards
 from alignmeter.training.accumulation import AccumulatingStep
 from alignmeter.training.rollout import Asked
 from alignmeter.training.step import SilentProbe
 from alignmeter.worker.agreement import observe
+from alignmeter.worker.memory.allocations import AllocationLog
+from alignmeter.worker.memory.ledger import profile_step
 
 CPU = torch.device("cpu")
 SIZE = 2
@@ -85,6 +88,29 @@ def signals(axes):
     source = open_batches(cell, vocab_size=setup.vocab_size, seed=0)
     found = observe(step, source, method, CPU)
     return found.signals, found.silent_adapters
+
+
+def ledger(axes):
+    """(peak bytes, row -> bytes) of the third step of a cell."""
+    cell = cell_of(axes)
+    setup, method = open_setup(cell, CPU, seed=0), open_method(cell.method)
+    step = method.build(setup)
+    source = open_batches(cell, vocab_size=setup.vocab_size, seed=0)
+    step.prepare(source, SilentProbe())
+    batches = [source.take(number, CPU, method.rows) for number in range(3)]
+    for batch in batches[:2]:
+        step.run(batch, SilentProbe())
+    found = profile_step(step, batches[2], open_accelerator("cpu"), CPU)
+    return found.peak_bytes, found.ledger
+
+
+def built_bytes(axes):
+    """The most that tensors took while the models were made."""
+    cell = cell_of(axes)
+    setup, log = open_setup(cell, CPU, seed=0), AllocationLog(CPU, markers=False)
+    with log:
+        open_method(cell.method).build(setup)
+    return max(log.live_curve())
 
 
 def _keep(optimizer, names, found):
@@ -155,7 +181,13 @@ def _own_draws(change):
     change(Asked, "of_rows", of_rows)
 
 
+def _drawn_there(change):
+    """No fault, but as on a device that draws its own weights."""
+    change(backbones, "drawing_device", lambda *_, **__: "there")
+
+
 FAULTS = {
+    "drawn there": _drawn_there,
     "local means": _local_means,
     "local token mean": _local_token_mean,
     "value outside the root": _outside_the_root,

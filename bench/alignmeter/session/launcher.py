@@ -18,6 +18,7 @@ from alignmeter.cells.places import known_places
 from alignmeter.children import main_left_alone, safe_path, variables
 from alignmeter.errors import CellError, InputError
 from alignmeter.session.crew import Crew
+from alignmeter.session.findings.ranks import RanksFound
 from alignmeter.session.fork_server import stop_server
 from alignmeter.streams import keep
 from alignmeter.text import shortened
@@ -48,6 +49,8 @@ class Launcher:
     """
 
     def __init__(self) -> None:
+        """Raises `InputError` in a process that is one of several that measure the same."""
+        _check_alone()
         self._round: int | None = None
         self._spawns = False
         self._context: BaseContext = multiprocessing.get_context("forkserver")
@@ -100,11 +103,23 @@ class Launcher:
         self._context = multiprocessing.get_context("spawn")
         return Worker(self._context)
 
-    def start_for(self, cell: Cell) -> "Worker | Crew":
-        """A fresh worker for the cell, or as many as it wants devices. Raises as `start`."""
+    def start_for(self, cell: Cell, found: RanksFound | None) -> "Worker | Crew":
+        """A fresh worker for the cell, or as many as it wants devices; ``found`` as `Crew`'s.
+
+        Raises as `start`.
+        """
         if cell.world_size == 1:
             return self.start()
-        return Crew(self.start, cell.world_size, cell.accelerator)
+        return Crew(self.start, cell.world_size, cell.accelerator, found)
+
+
+def _check_alone() -> None:
+    """torchrun starts as many processes as there are ranks, and each would measure all."""
+    if "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise InputError(
+            "RANK and WORLD_SIZE are set, as torchrun sets them; alignmeter starts the ranks of a "
+            "step itself, all on one machine: run it once with --world-size, or unset them"
+        )
 
 
 class Worker:
