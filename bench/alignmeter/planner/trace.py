@@ -93,11 +93,11 @@ def _unpackaged(cell: Cell) -> str | None:
 def _traced(cell: Cell, seed: int, log: "_PlanLog", layers: int | None) -> "Traced":
     device, accelerator = _DEVICE, open_accelerator(cell.accelerator)
     method = open_method(cell.method)
-    vocabulary = open_setup(cell, device, seed=seed).vocab_size
-    source = _source(cell, vocabulary, seed)
+    setup = open_setup(cell, device, seed=seed, layers=layers)
+    source = _source(cell, setup.vocab_size, seed)
     with without_data(cell.accelerator):
         batch = _batch(cell, source, method.rows, device)
-        step = method.build(open_setup(cell, device, seed=seed, layers=layers))
+        step = method.build(setup)
         step.prepare(_OneBatch.of(source, batch), SilentProbe())
         with planning(log, accelerator.planned_chip):
             _make_optimizer_state(step)
