@@ -4,7 +4,7 @@ import os
 from itertools import product
 
 import pytest
-from rank_pair import SIZE, STEPS, Pair, gradient_apart, loss_apart, run_steps, signals
+from rank_pair import SIZE, STEPS, gradient_apart, loss_apart, run_steps, signals
 
 from alignmeter.architectures.precision import precision_of
 from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES
@@ -20,12 +20,6 @@ PPO_LAYOUTS = [
     {"ppo_topology": topology, "ppo_backward": backward}
     for topology, backward in product(("separate", "shared"), ("sequential", "joint"))
 ]
-
-
-@pytest.fixture(scope="module")
-def pair(launcher, tmp_path_factory):
-    with Pair(tmp_path_factory.mktemp("pair")) as pair:
-        yield pair
 
 
 def several(axes):
