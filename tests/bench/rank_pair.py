@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 
+from alignmeter.accelerators import open_accelerator
 from alignmeter.batches import open_batches
 from alignmeter.children import die_with_parent
 from alignmeter.methods import open_method, open_setup
@@ -22,6 +23,7 @@ from alignmeter.training.accumulation import AccumulatingStep
 from alignmeter.training.rollout import Asked
 from alignmeter.training.step import SilentProbe
 from alignmeter.worker.agreement import observe
+from alignmeter.worker.memory.ledger import profile_step
 
 CPU = torch.device("cpu")
 SIZE = 2
@@ -85,6 +87,20 @@ def signals(axes):
     source = open_batches(cell, vocab_size=setup.vocab_size, seed=0)
     found = observe(step, source, method, CPU)
     return found.signals, found.silent_adapters
+
+
+def ledger(axes):
+    """(peak bytes, row -> bytes) of the third step of a cell."""
+    cell = cell_of(axes)
+    setup, method = open_setup(cell, CPU, seed=0), open_method(cell.method)
+    step = method.build(setup)
+    source = open_batches(cell, vocab_size=setup.vocab_size, seed=0)
+    step.prepare(source, SilentProbe())
+    batches = [source.take(number, CPU, method.rows) for number in range(3)]
+    for batch in batches[:2]:
+        step.run(batch, SilentProbe())
+    found = profile_step(step, batches[2], open_accelerator("cpu"), CPU)
+    return found.peak_bytes, found.ledger
 
 
 def _keep(optimizer, names, found):

@@ -28,6 +28,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "trainable state": ("adapters", "gradients", "optimizer_state"),
     "activations and rollout": (
         "rollout_cache",
+        "gathered_weights",
+        "communication",
         "activations",
         "workspace",
         "library_workspace",

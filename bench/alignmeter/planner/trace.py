@@ -30,7 +30,7 @@ from alignmeter.session.findings.step_flops import step_demand, unbounded
 from alignmeter.text import shortened
 from alignmeter.training.step import SilentProbe
 from alignmeter.worker.memory.allocations import AllocationLog, Storage
-from alignmeter.worker.memory.ledger import default_owner, logged, own_residents, rows
+from alignmeter.worker.memory.ledger import logged, own_residents, rows
 from alignmeter_kernels.planning import planning
 
 _TEXT = 200
@@ -269,7 +269,7 @@ class Traced:
         ledger = {"library_workspace": self.library_bytes}
         for storage in self.log.storages:
             if storage.alive_at(at) or storage.born == at:
-                owner = storage.owner or default_owner(storage.phase)
+                owner = storage.owned_by
                 ledger[owner] = ledger.get(owner, 0) + storage.nbytes
         return ledger
 

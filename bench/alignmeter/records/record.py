@@ -53,6 +53,8 @@ OWNERS = (
     "gradients",
     "optimizer_state",
     "rollout_cache",
+    "gathered_weights",
+    "communication",
     "activations",
     "workspace",
     "library_workspace",

@@ -31,6 +31,8 @@ _KNOWN: dict[str, Look] = {
     "gradients": _of(5),
     "optimizer state": _of(6),
     "rollout cache": _of(2, "---"),
+    "gathered weights": _of(0, "///"),
+    "communication": _of(5, "---"),
     "activations": _of(7),
     "workspace": _of(0, "xxx"),
     "library workspace": _of(1, "|||"),

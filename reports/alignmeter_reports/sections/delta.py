@@ -27,6 +27,7 @@ _MOST_CHARTS = 6
 _SMALL = (
     "quantisation_state",
     "rollout_cache",
+    "communication",
     "workspace",
     "library_workspace",
     "batch",

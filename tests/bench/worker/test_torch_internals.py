@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.distributed.fsdp  # registers its operators
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -9,8 +10,9 @@ from alignmeter.worker.memory import torch_internals as internals
 
 
 def assert_has(place, name, for_what):
+    where = getattr(place, "__name__", place)
     assert hasattr(place, name), (
-        f"torch {torch.__version__} has no {place.__name__}.{name}, which {for_what}; "
+        f"torch {torch.__version__} has no {where}.{name}, which {for_what}; "
         "see worker/memory/torch_internals.py"
     )
 
@@ -23,6 +25,10 @@ def assert_has(place, name, for_what):
         (torch.autograd, "_enable_profiler", "records the allocator's events"),
         (torch.autograd, "_disable_profiler", "records the allocator's events"),
         (torch._C._profiler, "_ExperimentalConfig", "records the allocator's events"),
+        (torch.UntypedStorage, "resize_", "FSDP frees and takes gathered weights with"),
+        (torch.ops.fsdp, "all_gather_copy_in", "FSDP gathers weights with"),
+        (torch.ops.fsdp, "split_with_sizes_copy", "FSDP copies gathered weights out with"),
+        (torch.ops.fsdp, "chunk_cat", "FSDP copies gradients together with"),
         (nn.Module, "_apply", "moves modules without data"),
         (torch, "get_rng_state", "checkpointed blocks read"),
         (torch, "set_rng_state", "checkpointed blocks restore"),
@@ -86,3 +92,42 @@ def test_a_module_without_data_changes_dtype_and_stays_tied():
 
 def test_onednn_is_asked():
     assert internals.has_onednn_bf16() in (True, False)
+
+
+def test_a_wrapper_stands_for_what_is_inside(wrapped):
+    """Of what else it names, such as a mesh, nothing is a tensor."""
+    assert [t.numel() for t in internals.plain_tensors(wrapped)] == [2, 3]
+    plain = torch.ones(3)
+    assert list(internals.plain_tensors(plain)) == [plain]
+
+
+@pytest.fixture
+def wrapped():
+    class Two(torch.Tensor):
+        @staticmethod
+        def __new__(cls, one, other):
+            return torch.Tensor._make_wrapper_subclass(cls, (100,))
+
+        def __init__(self, one, other):
+            self.one, self.other, self.mesh = one, other, "a mesh"
+
+        def __tensor_flatten__(self):
+            return ["one", "other", "mesh"], None
+
+        @classmethod
+        def __tensor_unflatten__(cls, *given):
+            raise NotImplementedError
+
+        __torch_dispatch__ = None
+
+    return Two(torch.ones(2), torch.ones(3))
+
+
+def test_a_storage_that_changes_its_size_is_seen():
+    resize, seen = torch.UntypedStorage.resize_, []
+    tensor = torch.ones(4)
+    with internals.resized_storages(lambda storage: seen.append(storage.nbytes())):
+        tensor.untyped_storage().resize_(0)
+        tensor.untyped_storage().resize_(16)
+    assert seen == [0, 16]
+    assert torch.UntypedStorage.resize_ is resize

@@ -9,17 +9,21 @@ __all__ = ["MARKER_BYTES", "AllocationLog", "Storage"]
 
 import contextlib
 import itertools
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 
+from alignmeter.worker.memory.collectives import COMMUNICATION, GATHERED, is_collective, used_by
 from alignmeter.worker.memory.torch_internals import (
     TorchDispatchMode,
     modes_off,
+    plain_tensors,
+    resized_storages,
     storage_key,
     tree_leaves,
 )
@@ -32,19 +36,38 @@ A prime, because tensors of this size do not occur: it is odd, and no product of
 """
 
 
+_SETTLED_S = 0.002
+"""After a collective, so that its thread has freed what it is done with: without it peaks on the
+CPU differ by a bucket of gradients from step to step.
+"""
+
+
 @dataclass(kw_only=True, slots=True)
 class Storage:
-    """One storage: born during operator ``born`` (-1: before all), gone when ``died`` begins."""
+    """One storage: born during operator ``born`` (-1: before all), gone when ``died`` begins.
+
+    ``exchanged``: a collective has read or written it.
+    """
 
     nbytes: int
     born: int
     phase: str | None
     owner: str | None = None
     died: int | None = None
+    exchanged: bool = False
 
     def alive_at(self, operator: int) -> bool:
         """Whether it existed when ``operator`` began."""
         return self.born < operator and (self.died is None or self.died > operator)
+
+    @property
+    def owned_by(self) -> str:
+        """Whose it is; of what nobody claimed, by how and in which phase it was made."""
+        if self.owner is not None:
+            return self.owner
+        if self.exchanged:
+            return COMMUNICATION
+        return "workspace" if self.phase == "optimizer" else "activations"
 
 
 class AllocationLog(TorchDispatchMode):
@@ -62,13 +85,25 @@ class AllocationLog(TorchDispatchMode):
         self._markers, self._block = markers, block
         self._phase: str | None = None
         self._live: dict[int, tuple[Storage, weakref.ref[Any]]] = {}
+        self._entered = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Listen, to storages that change their size too."""
+        self._entered.enter_context(resized_storages(self._resized))
+        super().__enter__()
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        """Listen no longer."""
+        with self._entered:
+            super().__exit__(*failure)
 
     def own(self, owner: str, tensors: Iterable[torch.Tensor]) -> None:
         """Name the owner of tensors, whether they are known already or not."""
         for tensor in tensors:
-            storage = self._seen(tensor)
-            if storage is not None and storage.owner is None:
-                storage.owner = owner
+            for storage in self._seen(tensor):
+                if storage.owner is None:
+                    storage.owner = owner
 
     owns = own
 
@@ -125,10 +160,12 @@ class AllocationLog(TorchDispatchMode):
         yield
         self._phase = None
 
-    def _seen(self, tensor: torch.Tensor) -> Storage | None:
-        if tensor.device.type != self._device:
-            return None
-        storage = tensor.untyped_storage()
+    def _seen(self, tensor: torch.Tensor) -> list[Storage]:
+        """The storages of a tensor: one, or those inside a wrapper."""
+        plain = (t for t in plain_tensors(tensor) if t.device.type == self._device)
+        return [self._stored(t.untyped_storage()) for t in plain]
+
+    def _stored(self, storage: torch.UntypedStorage) -> Storage:
         key = storage_key(storage)
         if key in self._live:
             return self._live[key][0]
@@ -143,10 +180,21 @@ class AllocationLog(TorchDispatchMode):
         self._live[key] = entry, weakref.ref(storage, died)
         return entry
 
+    def _resized(self, storage: torch.UntypedStorage) -> None:
+        """What it was is gone. What it is now are weights of all ranks, if it is anything."""
+        if storage.device.type != self._device:
+            return
+        before, _ = self._live.pop(storage_key(storage), (None, None))
+        if before is not None:
+            before.died = len(self.operators)
+        self._stored(storage).owner = GATHERED
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Run the operator and note what it returns."""
+        if self._markers and self.operators and is_collective(self.operators[-1]):
+            time.sleep(_SETTLED_S)
         self.operators.append(str(func))
         self.phase_of.append(self._phase)
         if self._markers:
@@ -156,8 +204,19 @@ class AllocationLog(TorchDispatchMode):
         for leaf in tree_leaves(output):
             if isinstance(leaf, torch.Tensor):
                 self._seen(leaf)
+        self._exchange(func, args, kwargs or {}, output)
         if func.namespace == "alignmeter":
             for storage in self.storages[before:]:
                 if storage.died is not None:  # made and freed inside the operator
                     storage.owner = "workspace"
         return output
+
+    def _exchange(self, func: Any, args: tuple[Any, ...], kwargs: Any, output: Any) -> None:
+        """Note what the operator has of a collective, or of FSDP around one."""
+        for owner, tensors in used_by(func, args, kwargs, output):
+            if owner != COMMUNICATION:
+                self.own(owner, tensors)
+                continue
+            for tensor in tensors:
+                for storage in self._seen(tensor):
+                    storage.exchanged = True

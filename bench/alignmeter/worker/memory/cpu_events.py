@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from alignmeter.worker.memory.allocations import MARKER_BYTES
 from alignmeter.worker.memory.torch_internals import recorded_memory
 
+_BETWEEN = 16
+"""Events of other threads, such as those of collectives, that may come into a marker."""
+
 
 @dataclass(kw_only=True, slots=True)
 class CpuEvents:
@@ -23,19 +26,24 @@ class CpuEvents:
         """
         rows: list[tuple[int, int]] = []
         live = entry = peak = 0
-        deltas = self.deltas
-        i = 0
-        while i < len(deltas):
-            if deltas[i] == MARKER_BYTES and deltas[i + 1 : i + 2] == [-MARKER_BYTES]:
+        freed: set[int] = set()
+        for at, delta in enumerate(self.deltas):
+            if at in freed:
+                continue
+            if delta == MARKER_BYTES and (end := self._freed(at)) is not None:
+                freed.add(end)
                 rows.append((entry, peak))
                 entry = peak = live
-                i += 2
                 continue
-            live += deltas[i]
+            live += delta
             peak = max(peak, live)
-            i += 1
         rows.append((entry, peak))
         return rows
+
+    def _freed(self, at: int) -> int | None:
+        """Where the marker taken ``at`` is freed: next, but for what other threads do meanwhile."""
+        near = self.deltas[at + 1 : at + 1 + _BETWEEN]
+        return at + 1 + near.index(-MARKER_BYTES) if -MARKER_BYTES in near else None
 
 
 @contextlib.contextmanager

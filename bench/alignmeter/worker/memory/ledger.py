@@ -1,7 +1,6 @@
 """The memory step: one untimed step with every byte at its peak given an owner."""
 
 __all__ = [
-    "default_owner",
     "live_tensors",
     "logged",
     "own_residents",
@@ -24,6 +23,7 @@ from alignmeter.peft.nf4 import quantisation_tensors
 from alignmeter.records.record import OWNERS
 from alignmeter.worker.attention import attention_path
 from alignmeter.worker.memory.allocations import AllocationLog
+from alignmeter.worker.memory.collectives import COMMUNICATION, held_on, is_collective
 from alignmeter.worker.memory.cpu_events import CpuEvents, record_events
 from alignmeter.worker.memory.library_workspace import library_workspace_bytes
 from alignmeter.worker.memory.torch_internals import FakeTensor, generator_states
@@ -166,16 +166,11 @@ def live_tensors() -> list[torch.Tensor]:
     return [o for o, kind in tensors if not issubclass(kind, FakeTensor)]
 
 
-def default_owner(phase: str | None) -> str:
-    """Who owns what nobody claimed and a phase made."""
-    return "workspace" if phase == "optimizer" else "activations"
-
-
 def _owners_at(log: AllocationLog, operator: int) -> dict[str, int]:
     ledger = dict.fromkeys(OWNERS, 0)
     for storage in log.storages:
         if storage.alive_at(operator):
-            ledger[storage.owner or default_owner(storage.phase)] += storage.nbytes
+            ledger[storage.owned_by] += storage.nbytes
     return ledger
 
 
@@ -213,14 +208,19 @@ def _reconciled(log: AllocationLog, events: CpuEvents, base: int) -> MemoryProfi
     operator = at - 1
     entry, peak = base + moments[at][0], peaks[at]
     ledger = _owners_at(log, operator)
+    hidden = [
+        base + row[0] - live for row, live in zip(moments[1:], log.live_curve()[:-1], strict=True)
+    ]
+    ledger[COMMUNICATION] += held_on(log.operators, hidden)[operator]
     ledger["unattributed"] += entry - sum(ledger.values())
     made = [s for s in log.storages if s.born == operator]
     room = peak - entry
     for storage in made:
         count = min(room, storage.nbytes)
-        ledger[storage.owner or default_owner(storage.phase)] += count
+        ledger[storage.owned_by] += count
         room -= count
-    ledger["workspace"] += room
+    inside = COMMUNICATION if is_collective(log.operators[operator]) else "workspace"
+    ledger[inside] += room
     return MemoryProfile(
         peak_bytes=peak,
         phase=log.phase_of[operator],

@@ -14,7 +14,9 @@ __all__ = [
     "has_onednn_bf16",
     "modes_off",
     "native_dropout",
+    "plain_tensors",
     "recorded_memory",
+    "resized_storages",
     "storage_key",
     "tree_leaves",
 ]
@@ -28,13 +30,49 @@ import torch
 from torch import nn
 from torch._subclasses import fake_impls
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import (
+    TorchDispatchMode,
+    _disable_current_modes,
+    is_traceable_wrapper_subclass,
+)
 from torch.utils._pytree import tree_leaves
 
 
 def storage_key(storage: torch.UntypedStorage) -> int:
     """The same number for every Python object of one storage, while that is alive."""
     return int(storage._cdata)
+
+
+def plain_tensors(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The tensors with memory of their own: those inside a wrapper, else the tensor itself.
+
+    A wrapper's own storage has no bytes and the size of the whole: of a `DTensor` that of all ranks
+    together, of an optimizer's eight-bit state that of fp32.
+    """
+    if not is_traceable_wrapper_subclass(tensor):
+        yield tensor
+        return
+    names, _ = tensor.__tensor_flatten__()
+    for inner in (getattr(tensor, name) for name in names):
+        if isinstance(inner, torch.Tensor):  # a `DTensor` also names its mesh
+            yield from plain_tensors(inner)
+
+
+@contextlib.contextmanager
+def resized_storages(seen: Callable[[torch.UntypedStorage], None]) -> Iterator[None]:
+    """Within the context ``seen`` is given every storage whose size has changed in place.
+
+    FSDP frees and takes gathered weights so; it is no operator, and no dispatch mode sees it.
+    """
+    resize = torch.UntypedStorage.resize_
+
+    def resized(storage: torch.UntypedStorage, size: int) -> Any:
+        found = resize(storage, size)
+        seen(storage)
+        return found
+
+    with _replaced(torch.UntypedStorage, {"resize_": resized}):
+        yield
 
 
 @contextlib.contextmanager

@@ -1,0 +1,69 @@
+"""Whose memory it is that collectives, and FSDP around them, read and write."""
+
+__all__ = ["COMMUNICATION", "GATHERED", "held_on", "is_collective", "used_by"]
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import torch
+
+from alignmeter.worker.memory.torch_internals import tree_leaves
+
+GATHERED: Final = "gathered_weights"
+COMMUNICATION: Final = "communication"
+_COLLECTIVES = frozenset({"c10d", "_c10d_functional"})
+"""Namespaces of torch's collectives; their operators differ in everything else."""
+
+_Tensors = Iterable[torch.Tensor]
+
+
+def used_by(
+    func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any
+) -> Iterator[tuple[str, _Tensors]]:
+    """Owner -> the tensors that the operator says are its; nothing for any other operator.
+
+    FSDP gathers weights into one buffer and copies them out into one for each weight; it copies
+    gradients into a buffer that it reduces and shares out. What comes of that are gradients too,
+    once a weight has them.
+    """
+    if is_collective(str(func)):
+        yield COMMUNICATION, _tensors((args, kwargs, output))
+    elif func.namespace == "fsdp":
+        yield from _around(str(func).split(".")[1], args, kwargs)
+
+
+def _around(
+    name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Iterator[tuple[str, _Tensors]]:
+    if name == "all_gather_copy_in":
+        yield GATHERED, _tensors(args[1])
+        yield COMMUNICATION, _tensors(args[0])  # casts of shares; shares themselves have an owner
+    elif name == "split_with_sizes_copy":
+        yield GATHERED, _tensors(kwargs["out"])
+    elif name == "chunk_cat":
+        yield "gradients", _tensors(args[0])
+        yield COMMUNICATION, _tensors(kwargs["out"])
+
+
+def _tensors(found: Any) -> _Tensors:
+    return (leaf for leaf in tree_leaves(found) if isinstance(leaf, torch.Tensor))
+
+
+def is_collective(operator: str) -> bool:
+    """Whether an operator of that name, such as ``c10d.allreduce_.default``, is one."""
+    return operator.partition(".")[0] in _COLLECTIVES
+
+
+def held_on(operators: Sequence[str], hidden: Sequence[int]) -> list[int]:
+    """Bytes at the begin of each operator that earlier collectives took and still hold.
+
+    ``hidden``: bytes that no tensor known accounts for, at the begin of each operator. A CPU's
+    collectives are other threads' work on copies, which are freed when those come to it.
+    """
+    held, now = [0] * len(hidden), 0
+    for at in range(1, len(hidden)):
+        change = hidden[at] - hidden[at - 1]
+        if change < 0 or is_collective(operators[at - 1]):
+            now = max(now + change, 0)
+        held[at] = now
+    return held
