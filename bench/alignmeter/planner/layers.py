@@ -11,14 +11,14 @@ bytes grow or shrink evenly.
 __all__ = ["alike_layers", "predict_peak"]
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from alignmeter.architectures import architecture_of
 from alignmeter.cells.axes import SAME
 from alignmeter.cells.cell import Cell
 from alignmeter.planner.trace import Traced, finished, predict, trace
-from alignmeter.records.prediction import Prediction
+from alignmeter.records.prediction import Prediction, Sent
 from alignmeter.session.findings.step_flops import shape_of
 from alignmeter.worker.memory.ledger import rows
 
@@ -135,4 +135,24 @@ def _deep(one: Traced, more: Traced, pairs: Sequence[tuple[int, int]], further: 
         phases=phases,
         ledger=rows({o: grown(small.get(o, 0), large.get(o, 0)) for o in owners}),
         trained_parameters=grown(one.trained_parameters, more.trained_parameters),
+        communication=_sent(one, more, grown),
     )
+
+
+def _sent(
+    one: Traced, more: Traced, grown: Callable[[int, int], int]
+) -> dict[str, dict[str, Sent]]:
+    """What every layer sends is alike."""
+    none = Sent(calls=0, nbytes=0)
+    return {
+        phase: {
+            kind: Sent(
+                calls=grown(one.log.communication.get(phase, {}).get(kind, none).calls, sent.calls),
+                nbytes=grown(
+                    one.log.communication.get(phase, {}).get(kind, none).nbytes, sent.nbytes
+                ),
+            )
+            for kind, sent in kinds.items()
+        }
+        for phase, kinds in more.log.communication.items()
+    }

@@ -6,6 +6,7 @@ __all__ = [
     "NotPlanned",
     "Plan",
     "Prediction",
+    "Sent",
     "decode_predictions",
     "encode_predictions",
 ]
@@ -41,6 +42,15 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     bound_s: float | None = None
 
 
+class Sent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Collectives of one kind: how many, and the bytes of the whole tensors that they gather or
+    reduce.
+    """
+
+    calls: int
+    nbytes: int
+
+
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``phases``: phase -> bytes. ``ledger``: rows as in a record; they sum to ``peak_bytes``.
 
@@ -49,6 +59,9 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ``fits``: key of the peaks table -> whether it fits there, allowance included.
     ``demand``: phase -> what a step asks of a device at least; empty where nobody has counted it,
     and ``demand_reason`` says why, and in plans made before it was asked.
+    ``communication``: phase -> kind of collective -> what a step of several devices sends.
+
+    Of several devices all figures are those of one rank, of which none holds more.
     """
 
     cell: Cell
@@ -62,6 +75,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     fits: dict[str, Fit] = {}
     demand: dict[str, Demand] = {}
     demand_reason: str | None = None
+    communication: dict[str, dict[str, Sent]] = {}
 
 
 class NotPlanned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -182,9 +182,10 @@ class AllocationLog(TorchDispatchMode):
 
     def _resized(self, storage: torch.UntypedStorage) -> None:
         """What it was is gone. What it is now are weights of all ranks, if it is anything."""
-        if storage.device.type != self._device:
-            return
-        before, _ = self._live.pop(storage_key(storage), (None, None))
+        key = storage_key(storage)
+        if storage.device.type != self._device and key not in self._live:
+            return  # a fake tensor's storage has a device of its own
+        before, _ = self._live.pop(key, (None, None))
         if before is not None:
             before.died = len(self.operators)
         self._stored(storage).owner = GATHERED

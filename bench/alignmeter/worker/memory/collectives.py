@@ -1,6 +1,6 @@
 """Whose memory it is that collectives, and FSDP around them, read and write."""
 
-__all__ = ["COMMUNICATION", "GATHERED", "held_on", "is_collective", "used_by"]
+__all__ = ["COMMUNICATION", "GATHERED", "held_on", "is_collective", "sent_by", "used_by"]
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -67,3 +67,31 @@ def held_on(operators: Sequence[str], hidden: Sequence[int]) -> list[int]:
             now = max(now + change, 0)
         held[at] = now
     return held
+
+
+def sent_by(func: Any, args: tuple[Any, ...]) -> tuple[str, int] | None:
+    """Kind of a collective and the bytes of the whole tensors that it gathers or reduces.
+
+    ``None`` for any other operator, for barriers, and where a rank has all of it already.
+    """
+    if not is_collective(str(func)):
+        return None
+    name = func.overloadpacket.__name__.strip("_").replace("all_", "all")
+    kind = next((kind for start, kind in _KINDS.items() if name.startswith(start)), None)
+    first, second = (_nbytes(args[at : at + 1]) for at in range(2))
+    if kind is None or (kind != "all_reduce" and first == second):
+        return None
+    return kind, max(first, second)
+
+
+_KINDS = {
+    "allgather": "all_gather",
+    "reduce_scatter": "reduce_scatter",
+    "allreduce": "all_reduce",
+    "broadcast": "broadcast",
+}
+"""How an operator's name begins -> what it does."""
+
+
+def _nbytes(given: Any) -> int:
+    return sum(tensor.nbytes for tensor in _tensors(given))
