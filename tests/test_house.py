@@ -192,6 +192,8 @@ def test_every_record_field_is_documented():
         "Throughput",
         "Numerics",
         "Provenance",
+        "Rank",
+        "Communication",
     ):
         for field in getattr(record, name).__struct_fields__:
             assert f"`{field}`" in text, f"{name}.{field}"

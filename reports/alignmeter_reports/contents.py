@@ -22,6 +22,7 @@ SECTIONS = (
     "plan",
     "capacity",
     "scaling",
+    "ranks",
     "pareto",
     "kernels",
     "timelines",

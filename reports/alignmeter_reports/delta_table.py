@@ -12,7 +12,7 @@ from alignmeter_reports.table import guarded
 
 _AXES = (
     "architecture", "size", "peft", "kernels", "precision", "checkpointing",
-    "deterministic", "seq_len", "batch",
+    "deterministic", "seq_len", "batch", "world_size", "parallel",
     *dict.fromkeys(axis for method in METHODS.values() for axis in method.layout),
 )  # fmt: skip
 _PART_NAMES = {part: part.replace(" ", "_") for part in PARTS}

@@ -36,6 +36,7 @@ from alignmeter_reports.sections.phases import phase_chart
 from alignmeter_reports.sections.plan import plan_views
 from alignmeter_reports.sections.portability import portability_views
 from alignmeter_reports.sections.provenance import machines
+from alignmeter_reports.sections.ranks import ranks_view
 from alignmeter_reports.sections.reported import reported_view
 from alignmeter_reports.sections.scaling import scaling_views
 from alignmeter_reports.sections.timelines import timeline_views
@@ -169,6 +170,7 @@ def _charts(view: View, around: Neighbours | None) -> dict[str, object]:
         "kernels": kernels,
         "kernels_chart": kernels_chart(kernels),
         "scaling": scaling_views(view.all_records),
+        "ranks": ranks_view(view.cells),
         "refused": refused[:_MOST_REFUSED],
         "hidden_refused": max(0, len(refused) - _MOST_REFUSED),
     }

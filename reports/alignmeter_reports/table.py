@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from alignmeter.analysis.cost import money_of
 from alignmeter.analysis.footprint import FOOTPRINT, footprint, prediction_error_percent
 from alignmeter.analysis.prices import Prices
+from alignmeter.analysis.ranks import spread_of
 from alignmeter.cells.axes import AXES
 from alignmeter.records.record import OWNERS, Record
 
@@ -28,6 +29,17 @@ _ROLLOUT = {
     "logprob_gap": "mean distance of a served engine's log-probs from the policy's, in nats",
 }
 """Field of a record's ``rollout`` -> its meaning."""
+
+_RANKS = {
+    "largest_rank": "of several devices the rank with the largest peak",
+    "rank_peak_imbalance_percent": "how far that peak is above the ranks' mean, in per cent",
+    "slowest_rank": "the rank with the slowest median step",
+    "rank_step_imbalance_percent": "how far that is above the ranks' mean, in per cent",
+    "communication_bytes": "of the whole tensors that a step's collectives gather or reduce",
+    "communication_exposed_s": "time of them in which a rank computed nothing, in s",
+    "failed_rank": "the rank whose failure ended the replicate",
+}
+"""Of steps of several devices -> its meaning."""
 
 COLUMNS: dict[str, str] = {
     "cell_id": "the cell's id",
@@ -61,6 +73,7 @@ COLUMNS: dict[str, str] = {
     "generated_tokens_per_s": "tokens that the policy sampled, per s of whole steps",
     "padded_tokens_per_s": "padding beside the trained tokens, per s",
     **{f"rollout_{name}": meaning for name, meaning in _ROLLOUT.items()},
+    **_RANKS,
     "model_flops": "FLOPs of one step, recomputation apart",
     "masked_flops": "those of them that attention's causal mask throws away",
     "recomputed_flops": "FLOPs of checkpointing's second forward pass",
@@ -84,7 +97,8 @@ COLUMNS: dict[str, str] = {
 """Every column of the CSV, in order, with its meaning. Empty: not measured."""
 
 
-_WHOLE = ("replicate", "seed", "steps", "masked_flops", "recomputed_flops", "model_flops")
+_WHOLE = ("replicate", "seed", "steps", "masked_flops", "recomputed_flops", "model_flops",
+          "largest_rank", "slowest_rank", "failed_rank")  # fmt: skip
 _NUMBERS = ("_s", "_j", "_w", "_percent", "_steps", "_tokens", "_share", "_gap", "mfu")
 _TEXT = ("cell_id", "status", "reason_code", "reason_text", "memory_kind", "peak_phase",
          "energy_source", "energy_scope", "energy_gaps")  # fmt: skip
@@ -144,7 +158,22 @@ def _row(record: Record, prices: Prices | None) -> dict[str, object]:
         "cost_per_1000_steps": money.per_steps,
         "cost_per_million_tokens": money.per_million,
     }
-    return row | _parts(record)
+    return row | _of_ranks(record) | _parts(record)
+
+
+def _of_ranks(record: Record) -> dict[str, object]:
+    peak = spread_of(record, lambda rank: rank.peak_bytes)
+    time = spread_of(record, lambda rank: rank.median_s)
+    sent = record.communication
+    return {
+        "largest_rank": None if peak is None else peak.rank,
+        "rank_peak_imbalance_percent": None if peak is None else peak.percent,
+        "slowest_rank": None if time is None else time.rank,
+        "rank_step_imbalance_percent": None if time is None else time.percent,
+        "communication_bytes": None if sent is None else sent.bytes,
+        "communication_exposed_s": None if sent is None else sent.exposed_s,
+        "failed_rank": record.failed_rank,
+    }
 
 
 def _parts(record: Record) -> dict[str, object]:

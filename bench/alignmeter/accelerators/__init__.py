@@ -10,6 +10,7 @@ __all__ = [
     "missing_text",
     "open_accelerator",
     "passed_over",
+    "too_few_text",
 ]
 
 import contextlib
@@ -51,6 +52,21 @@ def missing_text(name: str) -> str | None:
     if reason is None:
         return None
     return f"{name} is not on this machine ({reason}); here: {', '.join(available())}"
+
+
+def too_few_text(name: str, count: int) -> str | None:
+    """Why ``count`` devices of a kind that is here cannot take a step together; ``None`` if they
+    can. Processes share the host's own processor, however many they are.
+    """
+    accelerator = open_accelerator(name)
+    if count == 1:
+        return None
+    if not accelerator.collectives:
+        return f"torch.distributed has no backend for {name} devices here"
+    here = len(query(name).devices)
+    if not accelerator.device_nodes or here >= count:
+        return None
+    return f"the step needs {count} {name} devices, and this machine has {here}"
 
 
 def passed_over(chosen: str) -> list[str]:

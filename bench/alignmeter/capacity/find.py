@@ -54,6 +54,9 @@ def find_capacity(
     )  # fmt: skip
     if planned.unsupported is not None:
         return msgspec.structs.replace(empty, reason=planned.unsupported.text)
+    if cell.world_size > 1:
+        text = f"a search takes one device, not {cell.world_size}; alignmeter plan knows shares"
+        return msgspec.structs.replace(empty, reason=text)
     try:
         provenance = look_at(cell, settings, launcher)
     except CellError as failure:

@@ -62,6 +62,14 @@ class Ranks:
         dist.all_reduce(found)
         return found
 
+    def largest(self, count: int) -> int:
+        """The largest of the counts that the ranks give."""
+        if self.size == 1:
+            return count
+        counts: list[int | None] = [None] * self.size
+        dist.all_gather_object(counts, count)
+        return max(given for given in counts if given is not None)
+
 
 ALONE = Ranks()
 """One process with one device."""

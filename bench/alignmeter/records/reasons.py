@@ -39,10 +39,10 @@ class Code(StrEnum):
         "the axes of this cell contradict each other",
         "change the axis that the text names",
     )
-    RANKS_NOT_RUN = (
-        "ranks_not_run",
-        "the cell is a step of several devices, of which this version makes no record and no plan",
-        "use `--world-size 1`",
+    TOO_FEW_DEVICES = (
+        "too_few_devices",
+        "the cell's step takes more devices than this machine has, or than its torch can join",
+        "use a smaller `--world-size`, or a machine that has as many",
     )
     ACCELERATOR_MISSING = (
         "accelerator_missing",

@@ -34,6 +34,7 @@ from alignmeter.errors import InputError
 from alignmeter.records.document import decode_versioned, encode_document
 from alignmeter.records.energy import Energy
 from alignmeter.records.migrations import RECORD_STEPS
+from alignmeter.records.ranks import Communication, Rank
 from alignmeter.records.reasons import Reason
 from alignmeter.records.rollout import Rollout
 from alignmeter.records.throughput import Throughput
@@ -226,6 +227,9 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One replicate. `ledger` rows sum to ``memory.allocated_peak_bytes``.
 
+    Of several devices both are the rank's that has the largest peak, step times are the slowest
+    rank's, and energy is that of all devices. ``ranks``, ``communication``: empty and ``None`` for
+    one device. ``failed_rank``: whose failure ended it; ``None`` where it was no single rank's.
     ``rollout``: ``None`` where the method samples nothing.
     ``notes``: what a reader has to know of it though every figure stands.
     """
@@ -248,6 +252,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     provenance: Provenance
     notes: list[Reason] = []
     rollout: Rollout | None = None
+    ranks: list[Rank] = []
+    communication: Communication | None = None
+    failed_rank: int | None = None
 
 
 _DECODER = msgspec.json.Decoder(Record)
@@ -268,12 +275,16 @@ def decode_record(data: bytes, where: str) -> Record:
 
 
 def _check_ledger(record: Record, where: str) -> None:
-    for row in record.ledger:
-        if row.removesuffix("_bytes") not in OWNERS:
-            raise InputError(f"{where}: ledger has an unknown row {row!r}")
     peak = record.memory.allocated_peak_bytes
-    if record.ledger and sum(record.ledger.values()) != peak:
-        raise InputError(
-            f"{where}: the ledger sums to {sum(record.ledger.values())} bytes, "
-            f"but memory.allocated_peak_bytes is {peak}"
-        )
+    _check_sum(record.ledger, peak, f"{where}: the ledger", "memory.allocated_peak_bytes")
+    for one in record.ranks:
+        name = f"ranks[{one.rank}]"
+        _check_sum(one.ledger, one.peak_bytes, f"{where}: {name}.ledger", f"{name}.peak_bytes")
+
+
+def _check_sum(ledger: dict[str, int], peak: int | None, which: str, what: str) -> None:
+    for row in ledger:
+        if row.removesuffix("_bytes") not in OWNERS:
+            raise InputError(f"{which} has an unknown row {row!r}")
+    if ledger and sum(ledger.values()) != peak:
+        raise InputError(f"{which} sums to {sum(ledger.values())} bytes, but {what} is {peak}")

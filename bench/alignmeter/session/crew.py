@@ -9,14 +9,17 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import psutil
 
 from alignmeter.errors import CellError
+from alignmeter.records.ranks import RankStatus
+from alignmeter.session.findings.ranks import RanksFound
 from alignmeter.session.joined_answers import joined
 from alignmeter.worker.progress import Progress
 
+_STATUSES = get_args(RankStatus)
 _JOIN_S = 180.0
 """As long as a worker may take to start: the first join imports torch's collectives."""
 _GRACE_S = 0.5
@@ -56,9 +59,19 @@ class Member(Protocol):
 class Crew:
     """The parent's end of ``size`` workers, asked and answering as one `Worker`."""
 
-    def __init__(self, start: Callable[[], Member], size: int, accelerator: str) -> None:
-        """``start``: a fresh worker. Raises `CellError` if one does not come up."""
+    def __init__(
+        self,
+        start: Callable[[], Member],
+        size: int,
+        accelerator: str,
+        found: RanksFound | None = None,
+    ) -> None:
+        """``start``: a fresh worker; ``found``: is told what each rank says, and which one failed.
+
+        Raises `CellError` if one does not come up.
+        """
         began = time.monotonic()
+        self._found = found or RanksFound(size=size)
         self._folder = Path(tempfile.mkdtemp(prefix="alignmeter-ranks-"))
         self._progress = Progress(self._folder / "phases", size, make=True)
         self._workers: list[Member] = []
@@ -85,7 +98,9 @@ class Crew:
         """
         for rank in range(len(self._workers)):
             self._ask(rank, verb, *arguments)
-        return joined(self._answers(time.monotonic() + timeout_s))
+        answers = self._answers(time.monotonic() + timeout_s)
+        self._found.note(verb, answers)
+        return joined(answers)
 
     def _ask(self, rank: int, verb: str, *arguments: object) -> None:
         try:
@@ -115,6 +130,8 @@ class Crew:
         return [found[rank] for rank in sorted(found)]
 
     def _raise(self, rank: int, error: CellError) -> None:
+        status: Any = error.status if error.status in _STATUSES else "crashed"
+        self._found.fail([rank], status, self._progress.last())
         self.kill()
         whose = f"rank {rank} of {len(self._workers)}: "
         raise CellError(error.status, error.code, whose + error.text) from error
@@ -128,6 +145,7 @@ class Crew:
         if len(behind) == len(waiting):
             stopped = [rank for rank in behind if _is_stuck(self._workers[rank].pid)]
             behind = stopped or behind
+        self._found.fail(behind, "timeout", self._progress.last())
         self.kill()
         names = " and ".join(map(str, behind))
         ranks = f"rank{'' if len(behind) == 1 else 's'} {names} of {len(self._workers)}"

@@ -18,6 +18,7 @@ from alignmeter.cells.places import known_places
 from alignmeter.children import main_left_alone, safe_path, variables
 from alignmeter.errors import CellError, InputError
 from alignmeter.session.crew import Crew
+from alignmeter.session.findings.ranks import RanksFound
 from alignmeter.session.fork_server import stop_server
 from alignmeter.streams import keep
 from alignmeter.text import shortened
@@ -100,11 +101,14 @@ class Launcher:
         self._context = multiprocessing.get_context("spawn")
         return Worker(self._context)
 
-    def start_for(self, cell: Cell) -> "Worker | Crew":
-        """A fresh worker for the cell, or as many as it wants devices. Raises as `start`."""
+    def start_for(self, cell: Cell, found: RanksFound | None) -> "Worker | Crew":
+        """A fresh worker for the cell, or as many as it wants devices; ``found`` as `Crew`'s.
+
+        Raises as `start`.
+        """
         if cell.world_size == 1:
             return self.start()
-        return Crew(self.start, cell.world_size, cell.accelerator)
+        return Crew(self.start, cell.world_size, cell.accelerator, found)
 
 
 class Worker:

@@ -18,8 +18,10 @@ from alignmeter.records.record import Provenance, Reason, Record
 from alignmeter.records.timeline import Timeline
 from alignmeter.session.ceilings import obtain_ceilings
 from alignmeter.session.crew import Crew
-from alignmeter.session.findings.assemble import Findings, assemble
+from alignmeter.session.findings.assemble import assemble
+from alignmeter.session.findings.found import Findings
 from alignmeter.session.findings.numerics import blame_failure
+from alignmeter.session.findings.ranks import ranks_of
 from alignmeter.session.findings.warmup import MOST_EXTRA, is_settled
 from alignmeter.session.launcher import Launcher, Worker
 from alignmeter.session.references import obtain_reference
@@ -28,7 +30,7 @@ from alignmeter.session.sampling import Sampling
 from alignmeter.session.time_limit import time_limit_s
 from alignmeter.text import encodable
 from alignmeter.worker.agreement import checked_cell, sliced_layers
-from alignmeter.worker.messages import MemoryProfile, StepReport
+from alignmeter.worker.messages import StepReport
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +74,7 @@ class Replicate:
             seed=self.settings.seed,
             sampling=self._sampling,
             predicted_peak_bytes=self.planned.predicted_peak_bytes,
+            ranks=ranks_of(self.planned.cell),
         )
 
     def start(self) -> None:
@@ -90,7 +93,7 @@ class Replicate:
             self._found.reference, self._found.unchecked = obtained.reference, obtained.why
             self._reference_failure = obtained.failure
             self._deadline = time.monotonic() + self._limit_s
-            self._worker = self.launcher.start_for(cell)
+            self._worker = self.launcher.start_for(cell, self._found.ranks)
             self._found.worker_start_s = self._worker.start_s
             self._call("open", cell, seed, self.index, share_rows(cell, checked_cell(cell)))
             self._found.provenance = self._call("provenance")
@@ -104,19 +107,13 @@ class Replicate:
             self._build_and_check()
             for _ in range(self.settings.warmup):
                 self._found.warmup.append(self._call("step"))
-            self._memory_step()
+            self._found.profile = self._call("memory_step")
             if self.settings.operators:
                 self._found.operator_s = self._call("operator_step")
+                if cell.world_size > 1:
+                    self._call("communication_step")
             self._settle()
             self._call("begin_timed")
-
-    def _memory_step(self) -> None:
-        """Of one device; several take the step, but no ledger knows shares of weights yet."""
-        if self.planned.cell.world_size > 1:
-            self._call("step")
-            return
-        profile: MemoryProfile = self._call("memory_step")
-        self._found.profile = profile
 
     def _settle(self) -> None:
         """More warm-up, after the memory step: that one is the same step in every replicate."""

@@ -7,7 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from alignmeter.accelerators import available, devices_hidden, missing_text, passed_over
+from alignmeter.accelerators import (
+    available,
+    devices_hidden,
+    missing_text,
+    passed_over,
+    too_few_text,
+)
 from alignmeter.architectures import architecture_of, open_architecture, vendor_missing
 from alignmeter.architectures.checkpoint import (
     RANDOM,
@@ -34,9 +40,8 @@ from alignmeter.session.own_models import of_its_model
 from alignmeter.training.engines import open_engine
 from alignmeter.training.optimizers import open_optimizer
 
-_ANYWHERE = (Code.EXCLUDED, Code.IMPOSSIBLE, Code.RANKS_NOT_RUN)
+_ANYWHERE = (Code.EXCLUDED, Code.IMPOSSIBLE)
 """Reasons that no other machine would lift."""
-_NOT_RUN = "no record or plan says yet what is whose of {} devices; use world_size 1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -210,11 +215,12 @@ def _obstacle(cell: Cell) -> Reason | None:
     contradiction = next(contradictions(cell), None)
     if contradiction is not None:
         return Reason(code="impossible", text=contradiction)
-    if cell.world_size > 1:
-        return Reason(code=Code.RANKS_NOT_RUN, text=_NOT_RUN.format(cell.world_size))
     absent = missing_text(cell.accelerator)
     if absent is not None:
         return Reason(code="accelerator_missing", text=absent)
+    few = too_few_text(cell.accelerator, cell.world_size)
+    if few is not None:
+        return Reason(code=Code.TOO_FEW_DEVICES, text=few)
     absent = open_peft(cell.peft).missing() or open_optimizer(cell.optimizer).missing(cell)
     if absent is None and cell.kernels == "vendor":
         vendor = architecture_of(cell).vendor

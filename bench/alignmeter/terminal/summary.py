@@ -20,6 +20,7 @@ from alignmeter.terminal.answers import answer_parts
 from alignmeter.terminal.bill import bill_parts
 from alignmeter.terminal.delta import delta_parts
 from alignmeter.terminal.nights import night_parts
+from alignmeter.terminal.ranks import rank_parts
 from alignmeter.terminal.reasons import reason_parts
 from alignmeter.terminal.scaling import scaling_parts
 from alignmeter.terminal.tables import Paragraph, Part
@@ -40,6 +41,7 @@ def summary_parts(records: Sequence[Record]) -> Iterator[Part]:
     yield from answer_parts(newest(answers(cells)))
     yield from bill_parts(bills(cells))
     yield from scaling_parts(records, cells)
+    yield from rank_parts(cells)
     yield from reason_parts(records)
     yield Paragraph("")
     yield from _isolation(records)

@@ -38,6 +38,10 @@ over 1 sec interval"). Right after an idle device it would be polled too low for
 class Steps(Protocol):
     """Whole training steps, as the window wants them."""
 
+    def agreed(self, count: int) -> int:
+        """The largest ``count`` of all devices that take the steps together."""
+        ...
+
     def run(self, count: int) -> None:
         """That many, one straight after the other; returns when the device has finished them."""
         ...
@@ -70,10 +74,12 @@ def measure_window(
     power sensor no step is run.
     """
     missing = meter.read().missing
-    if "energy_j" in missing and "power_w" in missing:
-        return EnergyWindow(unavailable=missing["energy_j"])
+    silent = "energy_j" in missing and "power_w" in missing
+    if steps.agreed(int(silent)):
+        text = missing["energy_j"] if silent else "another rank's device tells no energy"
+        return EnergyWindow(unavailable=text)
     before = watch(meter, clock=clock, sleep=sleep)
-    averages = meter.target.capabilities.power_kind == "average"
+    averages = steps.agreed(int(meter.target.capabilities.power_kind == "average"))
     lead = _run(steps, _AVERAGED_S, clock) if averages else 0
     first = meter.read()
     _run(steps, max(LEAST_S, LEAST_TICKS * (before.tick_s or 0.0)), clock)
@@ -96,11 +102,17 @@ def _run(steps: Steps, least_s: float, clock: Callable[[], float]) -> int:
     one and at the end, and not after each.
     """
     start, done = clock(), 0
-    while (passed := clock() - start) < least_s:
-        count = math.ceil((least_s - passed) * done / passed) if done else 1
+    while count := steps.agreed(_left(clock() - start, least_s, done)):
         steps.run(count)
         done += count
     return done
+
+
+def _left(passed_s: float, least_s: float, done: int) -> int:
+    """How many steps more fill ``least_s``, after ``done`` in ``passed_s``."""
+    if passed_s >= least_s:
+        return 0
+    return math.ceil((least_s - passed_s) * done / passed_s) if done else 1
 
 
 def watch(

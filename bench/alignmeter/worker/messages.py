@@ -93,7 +93,7 @@ class MemoryProfile:
 
     ``attention``: which of torch's ran, if one with an operator of its own did. ``seq_len``: tokens
     of the step's longest row, where rows have lengths of their own. ``cache``: the rollout's,
-    ``None`` where none was seen.
+    ``None`` where none was seen. ``sent``: kind and bytes of each collective, in order.
     """
 
     peak_bytes: int
@@ -104,6 +104,7 @@ class MemoryProfile:
     attention: str | None = None
     seq_len: int | None = None
     cache: CacheUse | None = None
+    sent: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -35,7 +35,7 @@ class PhaseClock:
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Note when ``name`` begins and ends on the device."""
-        advance()
+        advance(name)
         start = self._accelerator.mark()
         yield
         self._spans.append((name, start, self._accelerator.mark()))

@@ -1,4 +1,4 @@
-"""How many phases each rank has begun, in a file that its parent reads while ranks are stuck."""
+"""Which phases each rank has begun, in a file that its parent reads while ranks are stuck."""
 
 __all__ = ["CountingProbe", "Progress", "advance", "count_phases"]
 
@@ -10,7 +10,10 @@ from typing import Final
 
 from alignmeter.training.step import SilentProbe
 
-_BYTES = 8
+_COUNT = 8
+_NAME = 40
+"""Bytes of a phase's name, the longest of which has 14 letters."""
+_BYTES = _COUNT + _NAME
 _ORDER: Final = "little"
 
 
@@ -25,17 +28,24 @@ class Progress:
         self._size = size
 
     def begun(self) -> list[int]:
-        """Phases that each rank has begun."""
-        return [self._at(rank) for rank in range(self._size)]
+        """How many phases each rank has begun."""
+        return [self._count(rank) for rank in range(self._size)]
 
-    def advance(self, rank: int) -> None:
-        """One more of that rank."""
-        self._map[_BYTES * rank : _BYTES * (rank + 1)] = (self._at(rank) + 1).to_bytes(
-            _BYTES, _ORDER
-        )
+    def last(self) -> list[str]:
+        """The phase that each rank has begun last; empty where it has begun none."""
+        rows = [
+            self._map[_BYTES * rank + _COUNT : _BYTES * (rank + 1)] for rank in range(self._size)
+        ]
+        return [row.rstrip(b"\0").decode(errors="replace") for row in rows]
 
-    def _at(self, rank: int) -> int:
-        return int.from_bytes(self._map[_BYTES * rank : _BYTES * (rank + 1)], _ORDER)
+    def advance(self, rank: int, phase: str) -> None:
+        """That rank begins a phase."""
+        count = (self._count(rank) + 1).to_bytes(_COUNT, _ORDER)
+        name = phase.encode()[:_NAME].ljust(_NAME, b"\0")
+        self._map[_BYTES * rank : _BYTES * (rank + 1)] = count + name
+
+    def _count(self, rank: int) -> int:
+        return int.from_bytes(self._map[_BYTES * rank : _BYTES * rank + _COUNT], _ORDER)
 
 
 _OWN: list[tuple[Progress, int]] = []
@@ -47,17 +57,17 @@ def count_phases(progress: Progress, rank: int) -> None:
     _OWN.append((progress, rank))
 
 
-def advance() -> None:
+def advance(phase: str) -> None:
     """A phase begins; nobody counts in a process that is no rank."""
     for progress, rank in _OWN:
-        progress.advance(rank)
+        progress.advance(rank, phase)
 
 
 class CountingProbe(SilentProbe):
     """Listens to nothing, but counts phases."""
 
     @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:  # noqa: ARG002 - the protocol's signature
+    def phase(self, name: str) -> Iterator[None]:
         """A phase begins."""
-        advance()
+        advance(name)
         yield

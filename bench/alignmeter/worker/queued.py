@@ -2,7 +2,7 @@
 
 __all__ = ["QueuedSteps"]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from alignmeter.accelerators.base import Accelerator
 from alignmeter.batches import Batch
@@ -19,9 +19,15 @@ class QueuedSteps:
     """
 
     def __init__(
-        self, step: TrainingStep, batches: Sequence[Batch], accelerator: Accelerator
+        self,
+        step: TrainingStep,
+        batches: Sequence[Batch],
+        accelerator: Accelerator,
+        agreed: Callable[[int], int] = int,
     ) -> None:
+        """``agreed``: the largest of the counts that all who take the steps together want."""
         self._step, self._batches, self._accelerator = step, batches, accelerator
+        self.agreed = agreed
         self._clocks: list[PhaseClock] = []
 
     def run(self, count: int) -> None:

@@ -30,6 +30,7 @@ from alignmeter.worker.agreement import (
     observe,
 )
 from alignmeter.worker.attention import PLAIN
+from alignmeter.worker.collective_times import collective_times
 from alignmeter.worker.deterministic import use_deterministic
 from alignmeter.worker.energy_window import measure_window
 from alignmeter.worker.inputs import reading_checkpoint, shared_batches
@@ -184,6 +185,10 @@ class Workload:
         """One untimed step: family of operators -> s."""
         return profile_operators(lambda: self.run_once(CountingProbe()), self.device)
 
+    def communication_step(self) -> dict[str, tuple[float, float]]:
+        """One untimed step: kind of collective -> s, and of them s without any computing."""
+        return collective_times(lambda: self.run_once(CountingProbe()), self.device)
+
     def telemetry_target(self) -> Target:
         """What a sampler should read."""
         return self.meter.target
@@ -191,12 +196,12 @@ class Workload:
     def energy_window(self) -> EnergyWindow:
         """Whole steps between two readings of the device's counter, or why not.
 
-        Each rank would count its own steps, and wait for others that take none.
+        Every rank reads its own device, and all take as many steps.
         """
-        if self.cell.world_size > 1:
-            return EnergyWindow(unavailable="no window of several ranks' energy yet")
         batches = [self._take() for _ in range(_WINDOW_BATCHES)]
-        return measure_window(self.meter, QueuedSteps(self.step_object, batches, self.accelerator))
+        agreed = self.setup.ranks.largest
+        steps = QueuedSteps(self.step_object, batches, self.accelerator, agreed)
+        return measure_window(self.meter, steps)
 
     def run_once(self, probe: Probe) -> Outcome:
         """One step that nobody times."""
@@ -223,7 +228,7 @@ class Workload:
     def provenance(self) -> Provenance:
         """Everything about this process that a reader could ask for."""
         threads = torch.get_num_threads() if self.device.type == "cpu" else None
-        found = collect(self.accelerator.devices()[0], threads)
+        found = collect(self.accelerator.devices()[self.device.index or 0], threads)
         architecture, adapters = self.setup.architecture, PEFT_MODES[self.cell.peft].adapters
         more = {
             "hyperparameters": dict(self.method.hyperparameters),

@@ -15,7 +15,8 @@ from alignmeter.methods import open_method
 from alignmeter.peft import PeftMode, open_peft
 from alignmeter.records.record import Provenance
 from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES, load
-from alignmeter.session.findings.assemble import Findings, assemble
+from alignmeter.session.findings.assemble import assemble
+from alignmeter.session.findings.found import Findings
 from alignmeter.session.findings.step_flops import (
     network_of,
     shape_of,

@@ -5,6 +5,9 @@ import dataclasses
 import pytest
 import torch
 
+from alignmeter import accelerators
+from alignmeter.accelerators.base import Device
+from alignmeter.accelerators.device_query import Found
 from alignmeter.batches import open_batches
 from alignmeter.methods import open_method, open_setup
 from alignmeter.parallel import ALONE, Ranks
@@ -64,14 +67,33 @@ def test_what_cannot_be_shared_is_one_sentence(axes, said):
     assert (found.unsupported.code, found.unsupported.text) == ("impossible", said)
 
 
-def test_a_cell_of_several_devices_is_neither_run_nor_planned_yet():
-    found = resolved(world_size=2, parallel="fsdp2")
-    assert found.unsupported.code == "ranks_not_run"
-    assert found.unsupported.text == (
-        "no record or plan says yet what is whose of 2 devices; use world_size 1"
-    )
-    assert found.contradiction == found.unsupported
+def test_processes_share_a_cpu_however_many_they_are():
+    assert resolved(world_size=64, batch=64, parallel="fsdp2").unsupported is None
     assert resolved(world_size=1, parallel="fsdp2").unsupported is None
+
+
+@pytest.mark.parametrize(
+    ("here", "collectives", "said"),
+    [
+        (1, "nccl", "the step needs 2 cuda devices, and this machine has 1"),
+        (2, "nccl", None),
+        (2, "", "torch.distributed has no backend for cuda devices here"),
+    ],
+)
+def test_a_step_wants_as_many_devices_as_there_are(here, collectives, said, monkeypatch):
+    device = Device(
+        name="a GPU", memory_bytes=1, uuid=None, pci_bus_id=None, driver=None, runtime=None
+    )
+    monkeypatch.setattr(
+        accelerators, "query", lambda _: Found(missing=None, devices=(device,) * here)
+    )
+    cuda = dataclasses.replace(accelerators.open_accelerator("cuda"), collectives=collectives)
+    monkeypatch.setattr(accelerators, "open_accelerator", lambda _: cuda)
+    found = resolved(accelerator="cuda", world_size=2, parallel="fsdp2", kernels="stock")
+    assert (found.unsupported and found.unsupported.text) == said
+    if said is not None:
+        assert found.unsupported.code == "too_few_devices"
+        assert found.contradiction is None
 
 
 def test_a_plan_says_what_it_does_not_know():

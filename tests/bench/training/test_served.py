@@ -8,7 +8,8 @@ import torch
 from alignmeter.architectures import open_architecture
 from alignmeter.records.record import decode_record, encode_record
 from alignmeter.registry import METHODS
-from alignmeter.session.findings.assemble import Findings, assemble
+from alignmeter.session.findings.assemble import assemble
+from alignmeter.session.findings.found import Findings
 from alignmeter.session.sampling import Sampling
 from alignmeter.training.engines import vllm
 from alignmeter.training.engines.base import RolloutEngine

@@ -57,6 +57,9 @@ class Steps:
         self.device, self.seconds, self.gap_s = device, seconds, gap_s
         self.runs, self.listed = [], []
 
+    def agreed(self, count):
+        return count
+
     def run(self, count):
         self.runs.append(count)
         for _ in range(count):
@@ -237,6 +240,9 @@ def test_without_counter_and_sensor_no_step_is_run():
             return nothing_read("no driver")
 
     class Never:
+        def agreed(self, count):
+            return count
+
         def run(self, count):
             pytest.fail("a step was run")
 

@@ -13,7 +13,8 @@ from alignmeter.batches import open_batches
 from alignmeter.methods import open_method, open_setup
 from alignmeter.records.record import Provenance
 from alignmeter.records.reference import Reference
-from alignmeter.session.findings.assemble import Findings, assemble
+from alignmeter.session.findings.assemble import assemble
+from alignmeter.session.findings.found import Findings
 from alignmeter.session.sampling import Sampling
 from alignmeter.worker.agreement import observe
 from alignmeter.worker.messages import Observed

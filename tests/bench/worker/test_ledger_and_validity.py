@@ -9,7 +9,8 @@ import torch
 from alignmeter.architectures.mamba import MAMBA
 from alignmeter.records.record import OWNERS, encode_record
 from alignmeter.registry import ARCHITECTURES, METHODS
-from alignmeter.session.findings.assemble import Findings, assemble
+from alignmeter.session.findings.assemble import assemble
+from alignmeter.session.findings.found import Findings
 from alignmeter.session.sampling import Sampling
 from alignmeter.training.step import SilentProbe
 from alignmeter.worker.memory.allocations import AllocationLog

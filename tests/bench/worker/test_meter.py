@@ -96,6 +96,9 @@ class Steps:
     def __init__(self, clock):
         self.clock, self.listed = clock, []
 
+    def agreed(self, count):
+        return count
+
     def run(self, count):
         for _ in range(count):
             start = self.clock.now_s

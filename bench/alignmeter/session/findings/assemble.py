@@ -1,16 +1,13 @@
 """From what a replicate found to its record."""
 
-__all__ = ["Findings", "assemble"]
+__all__ = ["assemble"]
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 import msgspec
 
 from alignmeter.accelerators import open_accelerator
-from alignmeter.analysis.roofline import MeasuredCeilings
-from alignmeter.cells.cell import Cell
 from alignmeter.records.record import (
     SCHEMA_VERSION,
     Energy,
@@ -23,78 +20,31 @@ from alignmeter.records.record import (
     Timing,
     Verdict,
 )
-from alignmeter.records.reference import Reference
 from alignmeter.session.findings.bands import compare
 from alignmeter.session.findings.disturbances import Timed
 from alignmeter.session.findings.energy import settle
+from alignmeter.session.findings.found import Findings
 from alignmeter.session.findings.least_time import LeastTime, least_time
 from alignmeter.session.findings.median import median
 from alignmeter.session.findings.rollout import COMPILE, rollout_found, step_phases
 from alignmeter.session.findings.throughput import share_of, throughput, typical
 from alignmeter.session.findings.validity import judge
-from alignmeter.session.sampling import Readings, Sampling
+from alignmeter.session.sampling import Readings
 from alignmeter.worker.messages import (
-    EnergyWindow,
-    MemoryProfile,
-    Observed,
     ProcessPeaks,
-    StepReport,
     Target,
 )
 
 _NO_ENERGY = Energy(
     source="none", reason=Reason(code="not_measured", text="the energy window was not reached")
 )
-_NO_TARGET = Target(device=None, reason="the worker did not come so far")
-
-
-@dataclass(kw_only=True, slots=True)
-class Findings:
-    """What is known of a replicate so far. ``failure`` is its status and reason, if it failed.
-
-    ``layers``, ``seq_len``: what the agreement steps were cut to (``None``: not). ``target``: what
-    ``sampling`` reads. ``extra_warmup``: how many of ``warmup`` were more than asked for.
-    ``swapped_bytes``: the worker's memory in swap when the timed steps began. ``notes``: what the
-    record says beside its figures.
-    """
-
-    cell: Cell
-    replicate: int
-    seed: int
-    sampling: Sampling
-    predicted_peak_bytes: int | None = None
-    target: Target = _NO_TARGET
-    worker_start_s: float | None = None
-    build_s: float | None = None
-    prepared: dict[str, float] = field(default_factory=dict)
-    reference: Reference | None = None
-    unchecked: str = "unchecked: the agreement steps were not reached"
-    observed: Observed | None = None
-    layers: int | None = None
-    seq_len: int | None = None
-    warmup: list[StepReport] = field(default_factory=list)
-    extra_warmup: int = 0
-    swapped_bytes: int | None = None
-    steps: list[StepReport] = field(default_factory=list)
-    profile: MemoryProfile | None = None
-    operator_s: dict[str, float] = field(default_factory=dict)
-    peaks: ProcessPeaks | None = None
-    window: EnergyWindow | None = None
-    provenance: Provenance | None = None
-    own_ceilings: MeasuredCeilings | None = None
-    load_after: float | None = None
-    kernel_path: dict[str, str] = field(default_factory=dict)
-    notes: list[Reason] = field(default_factory=list)
-    failure: tuple[str, Reason] | None = None
 
 
 def assemble(found: Findings) -> Record:
     """The record. Raises `ValueError` if there is no provenance."""
     status, reason = found.failure or ("ok", None)
     numerics = _numerics(found)
-    energy = _NO_ENERGY
-    if found.window is not None:
-        energy = settle(found.window, found.target, found.sampling.samples)
+    energy = _energy(found)
     readings = found.sampling.during([report.spans for report in found.steps])
     provenance = _provenance(found, readings)
     least = least_time(found.cell, provenance, found.own_ceilings)
@@ -125,10 +75,32 @@ def assemble(found: Findings) -> Record:
                 peaks=found.peaks,
                 prepared=found.prepared,
             ),
+            **_of_ranks(found),
         },
         Record,
         from_attributes=True,
     )
+
+
+def _energy(found: Findings) -> Energy:
+    samples = found.sampling.samples
+    if found.ranks is not None:
+        return found.ranks.energy(samples) or _NO_ENERGY
+    if found.window is None:
+        return _NO_ENERGY
+    return settle(found.window, found.target, samples)
+
+
+def _of_ranks(found: Findings) -> dict[str, object]:
+    """The record's fields that one device's leaves out."""
+    ranks = found.ranks
+    if ranks is None or (found.worker_start_s is None and ranks.failed is None):
+        return {}
+    return {
+        "ranks": ranks.rows(found.cell, found.sampling.samples),
+        "communication": ranks.communication(),
+        "failed_rank": ranks.failed,
+    }
 
 
 def _numerics(found: Findings) -> Numerics:

@@ -1,6 +1,6 @@
 """From an energy window and the sampler's readings to the record's energy figures."""
 
-__all__ = ["apportioned", "polled_j", "settle"]
+__all__ = ["apportioned", "polled_j", "settle", "summed"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -166,3 +166,38 @@ def _integral(pieces: Sequence[tuple[float, float, float]], start: float, end: f
         for since, to, watts in pieces
         if to > start and since < end
     )
+
+
+def summed(devices: Sequence[Energy]) -> Energy:
+    """What several devices took together, whose windows hold the same steps: one's own if alone.
+
+    Whether a counter is believed is each device's own; one without a figure leaves the sum without.
+    """
+    first = devices[0]
+    if len(devices) == 1:
+        return first
+    for energy in devices:
+        if energy.per_step_j is None:
+            return Energy(source="none", reason=energy.reason)
+    return replace(
+        first,
+        source="counter" if all(one.source == "counter" for one in devices) else "polled",
+        reason=next((one.reason for one in devices if one.reason is not None), None),
+        per_step_j=sum(one.per_step_j or 0.0 for one in devices),
+        bound_j=_sum([one.bound_j for one in devices]),
+        mean_w=_sum([one.mean_w for one in devices]),
+        idle_before_w=_sum([one.idle_before_w for one in devices]),
+        idle_after_w=_sum([one.idle_after_w for one in devices]),
+        polled_per_step_j=_sum([one.polled_per_step_j for one in devices]),
+        phase_j={
+            name: sum(one.phase_j[name] for one in devices)
+            for name in first.phase_j
+            if all(name in one.phase_j for one in devices)
+        },
+    )
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    """``None`` where one of them is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None

@@ -35,6 +35,9 @@ def least_time(cell: Cell, place: Provenance, own: MeasuredCeilings | None) -> L
     reason = unbounded(cell)
     if reason is not None:
         return LeastTime(reason=reason)
+    if cell.world_size > 1:
+        text = "what several devices move between them is no part of the bound of a record"
+        return LeastTime(reason=text)
     ceilings = _ceilings(cell, place, own)
     if ceilings is not None:
         return LeastTime(bound=bound_of(step_demand(cell), ceilings))

@@ -30,7 +30,7 @@ class Utilisation:
 def utilisation(cell: Cell, step_s: float | None, provenance: Provenance) -> Utilisation:
     """Of a step of ``cell`` that took ``step_s`` on the device of ``provenance``.
 
-    ``mfu = total FLOPs / (step_s x dense BF16 peak in FLOP/s)``.
+    ``mfu = total FLOPs / (step_s x dense BF16 peak in FLOP/s x devices)``.
     """
     if step_s is None:
         return Utilisation(reason="no step was timed")
@@ -45,7 +45,8 @@ def utilisation(cell: Cell, step_s: float | None, provenance: Provenance) -> Uti
     flops_per_s = None if chip is None else chip.bf16_flops_per_s
     if flops_per_s is None:
         return Utilisation(flops=flops, reason=f"no BF16 peak is known for {provenance.device!r}")
-    return Utilisation(flops=flops, mfu=flops.total / (step_s * flops_per_s))
+    of_all = step_s * flops_per_s * cell.world_size
+    return Utilisation(flops=flops, mfu=flops.total / of_all)
 
 
 def chip_at(place: Provenance) -> Peak | None:

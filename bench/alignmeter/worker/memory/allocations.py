@@ -18,7 +18,13 @@ from typing import Any, Self
 
 import torch
 
-from alignmeter.worker.memory.collectives import COMMUNICATION, GATHERED, is_collective, used_by
+from alignmeter.worker.memory.collectives import (
+    COMMUNICATION,
+    GATHERED,
+    is_collective,
+    sent_by,
+    used_by,
+)
 from alignmeter.worker.memory.torch_internals import (
     TorchDispatchMode,
     modes_off,
@@ -85,6 +91,8 @@ class AllocationLog(TorchDispatchMode):
         self.phase_of: list[str | None] = []
         self.used: dict[str, int] = {}
         self.beside: dict[str, int] = {}
+        self.sent: list[tuple[str, int]] = []
+        """Kind and bytes of each collective, in order."""
         self._device = device.type
         self._markers, self._block = markers, block
         self._phase: str | None = None
@@ -94,13 +102,13 @@ class AllocationLog(TorchDispatchMode):
     def __enter__(self) -> Self:
         """Listen, to storages that change their size too."""
         self._entered.enter_context(resized_storages(self._resized))
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *failure: Any) -> None:
         """Listen no longer."""
         with self._entered:
-            super().__exit__(*failure)
+            super().__exit__(*failure)  # type: ignore[no-untyped-call]
 
     def own(self, owner: str, tensors: Iterable[torch.Tensor]) -> None:
         """Name the owner of tensors, whether they are known already or not."""
@@ -159,7 +167,7 @@ class AllocationLog(TorchDispatchMode):
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Operators inside belong to ``name``."""
-        advance()
+        advance(name)
         self._phase = name
         yield
         self._phase = None
@@ -218,6 +226,9 @@ class AllocationLog(TorchDispatchMode):
 
     def _exchange(self, func: Any, args: tuple[Any, ...], kwargs: Any, output: Any) -> None:
         """Note what the operator has of a collective, or of FSDP around one."""
+        sent = sent_by(func, args)
+        if sent is not None:
+            self.sent.append(sent)
         for owner, tensors in used_by(func, args, kwargs, output):
             if owner != COMMUNICATION:
                 self.own(owner, tensors)

@@ -1,6 +1,6 @@
 """Whose memory it is that collectives, and FSDP around them, read and write."""
 
-__all__ = ["COMMUNICATION", "GATHERED", "held_on", "is_collective", "sent_by", "used_by"]
+__all__ = ["COMMUNICATION", "GATHERED", "held_on", "is_collective", "kind_of", "sent_by", "used_by"]
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -76,8 +76,7 @@ def sent_by(func: Any, args: tuple[Any, ...]) -> tuple[str, int] | None:
     """
     if not is_collective(str(func)):
         return None
-    name = func.overloadpacket.__name__.strip("_").replace("all_", "all")
-    kind = next((kind for start, kind in _KINDS.items() if name.startswith(start)), None)
+    kind = kind_of(func.overloadpacket.__name__)
     first, second = (_nbytes(args[at : at + 1]) for at in range(2))
     if kind is None or (kind != "all_reduce" and first == second):
         return None
@@ -95,3 +94,9 @@ _KINDS = {
 
 def _nbytes(given: Any) -> int:
     return sum(tensor.nbytes for tensor in _tensors(given))
+
+
+def kind_of(name: str) -> str | None:
+    """Kind of the collective whose operator has that name, without its namespace."""
+    plain = name.strip("_").replace("all_", "all")
+    return next((kind for start, kind in _KINDS.items() if plain.startswith(start)), None)

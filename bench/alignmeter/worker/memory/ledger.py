@@ -79,6 +79,7 @@ def _on_accelerator(
         ledger=rows(ledger),
         attention=attention_path(log.operators),
         cache=_cache_use(log),
+        sent=tuple(log.sent),
     )
 
 
@@ -229,4 +230,5 @@ def _reconciled(log: AllocationLog, events: CpuEvents, base: int) -> MemoryProfi
         ledger=rows(ledger),
         attention=attention_path(log.operators),
         cache=_cache_use(log),
+        sent=tuple(log.sent),
     )
