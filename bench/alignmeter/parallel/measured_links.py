@@ -11,13 +11,13 @@ import torch.distributed as dist
 
 from alignmeter.accelerators.base import Accelerator
 from alignmeter.analysis.links import bus_factor
-from alignmeter.records.links import KINDS, Collective
+from alignmeter.records.links import KINDS, TimedCollective
 
 _WARM, _TIMED = 2, 7
 _VALUE_BYTES = 4
 
 
-def measure_collectives(accelerator: Accelerator, sizes: Sequence[int]) -> list[Collective]:
+def measure_collectives(accelerator: Accelerator, sizes: Sequence[int]) -> list[TimedCollective]:
     """Of each kind and size in bytes, rounded up to whole fp32 values for each rank.
 
     Every rank has to call it, and gets the same figures.
@@ -32,7 +32,7 @@ def measure_collectives(accelerator: Accelerator, sizes: Sequence[int]) -> list[
             seconds = _median_s(_collective(kind, whole, part), accelerator, device)
             nbytes = whole.nbytes
             found.append(
-                Collective(
+                TimedCollective(
                     kind=kind,
                     nbytes=nbytes,
                     seconds=seconds,

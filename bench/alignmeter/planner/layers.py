@@ -18,7 +18,8 @@ from alignmeter.architectures import architecture_of
 from alignmeter.cells.axes import SAME
 from alignmeter.cells.cell import Cell
 from alignmeter.planner.trace import Traced, finished, predict, trace
-from alignmeter.records.prediction import Prediction, Sent
+from alignmeter.records.prediction import Prediction
+from alignmeter.records.ranks import Collective
 from alignmeter.session.findings.step_flops import shape_of
 from alignmeter.worker.memory.ledger import rows
 
@@ -141,17 +142,18 @@ def _deep(one: Traced, more: Traced, pairs: Sequence[tuple[int, int]], further: 
 
 def _sent(
     one: Traced, more: Traced, grown: Callable[[int, int], int]
-) -> dict[str, dict[str, Sent]]:
+) -> dict[str, dict[str, Collective]]:
     """What every layer sends is alike."""
-    none = Sent(calls=0, nbytes=0)
+    none = Collective(calls=0, bytes=0)
+
+    def of(small: Collective, large: Collective) -> Collective:
+        return Collective(
+            calls=grown(small.calls, large.calls), bytes=grown(small.bytes, large.bytes)
+        )
+
     return {
         phase: {
-            kind: Sent(
-                calls=grown(one.log.communication.get(phase, {}).get(kind, none).calls, sent.calls),
-                nbytes=grown(
-                    one.log.communication.get(phase, {}).get(kind, none).nbytes, sent.nbytes
-                ),
-            )
+            kind: of(one.log.communication.get(phase, {}).get(kind, none), sent)
             for kind, sent in kinds.items()
         }
         for phase, kinds in more.log.communication.items()

@@ -9,7 +9,7 @@ import torch
 from alignmeter.accelerators.base import Accelerator
 from alignmeter.architectures.tracing import repeats
 from alignmeter.planner.workspace import cpu_workspace, gpu_workspace
-from alignmeter.records.prediction import Sent
+from alignmeter.records.ranks import Collective
 from alignmeter.worker.memory.allocations import AllocationLog, Storage
 from alignmeter.worker.memory.collectives import COMMUNICATION, sent_by
 
@@ -26,7 +26,7 @@ class PlanLog(AllocationLog):
 
     def __init__(self, device: torch.device, accelerator: Accelerator) -> None:
         super().__init__(device, markers=False, block=accelerator.block_bytes)
-        self.communication: dict[str, dict[str, Sent]] = {}
+        self.communication: dict[str, dict[str, Collective]] = {}
         self._on_host = accelerator.planned_chip is None
         self._workspace = cpu_workspace if self._on_host else gpu_workspace
 
@@ -44,8 +44,8 @@ class PlanLog(AllocationLog):
 
     def _send(self, kind: str, nbytes: int) -> None:
         of_phase = self.communication.setdefault(self._phase or _OUTSIDE, {})
-        before, times = of_phase.get(kind, Sent(calls=0, nbytes=0)), repeats()
-        of_phase[kind] = Sent(calls=before.calls + times, nbytes=before.nbytes + times * nbytes)
+        before, times = of_phase.get(kind, Collective(calls=0, bytes=0)), repeats()
+        of_phase[kind] = Collective(calls=before.calls + times, bytes=before.bytes + times * nbytes)
         if self._on_host:
             self._hold(nbytes, COMMUNICATION)
 

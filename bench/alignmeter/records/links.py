@@ -1,6 +1,13 @@
 """What a machine's ranks reach between them: times of collectives by their size."""
 
-__all__ = ["KINDS", "SCHEMA_VERSION", "Collective", "MeasuredLinks", "decode_links", "encode_links"]
+__all__ = [
+    "KINDS",
+    "SCHEMA_VERSION",
+    "TimedCollective",
+    "MeasuredLinks",
+    "decode_links",
+    "encode_links",
+]
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,7 +21,7 @@ KINDS = ("all_gather", "reduce_scatter", "all_reduce")
 """Collectives of a step whose weights or gradients are shared."""
 
 
-class Collective(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TimedCollective(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Collectives of one kind on whole tensors of ``nbytes``: the median of their times, each that
     of the slowest rank.
     """
@@ -39,7 +46,7 @@ class MeasuredLinks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     world_size: int
     backend: str
     measured: datetime
-    collectives: list[Collective]
+    collectives: list[TimedCollective]
 
     def latency_s(self, kind: str) -> float:
         """Seconds of the smallest one."""
@@ -60,7 +67,7 @@ class MeasuredLinks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             found += min((nbytes * one.seconds / one.nbytes for one in rows), default=0.0)
         return found
 
-    def _of(self, kind: str) -> list[Collective]:
+    def _of(self, kind: str) -> list[TimedCollective]:
         return [one for one in self.collectives if one.kind == kind]
 
 

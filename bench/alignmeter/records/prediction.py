@@ -6,7 +6,6 @@ __all__ = [
     "NotPlanned",
     "Plan",
     "Prediction",
-    "Sent",
     "decode_predictions",
     "encode_predictions",
 ]
@@ -22,6 +21,7 @@ from alignmeter.errors import InputError
 from alignmeter.records.demand import Demand
 from alignmeter.records.document import decode_versioned, encode_document
 from alignmeter.records.migrations import plan_of_list
+from alignmeter.records.ranks import Collective
 from alignmeter.records.suggestion import Suggestion
 
 SCHEMA_VERSION = 1
@@ -42,15 +42,6 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     bound_s: float | None = None
 
 
-class Sent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Collectives of one kind: how many, and the bytes of the whole tensors that they gather or
-    reduce.
-    """
-
-    calls: int
-    nbytes: int
-
-
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``phases``: phase -> bytes. ``ledger``: rows as in a record; they sum to ``peak_bytes``.
 
@@ -61,7 +52,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     and ``demand_reason`` says why, and in plans made before it was asked.
     ``communication``: phase -> kind of collective -> what a step of several devices sends.
 
-    Of several devices all figures are those of one rank, of which none holds more.
+    Of several devices all figures but ``trained_parameters`` are those of one rank, and no rank
+    holds more.
     """
 
     cell: Cell
@@ -75,7 +67,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     fits: dict[str, Fit] = {}
     demand: dict[str, Demand] = {}
     demand_reason: str | None = None
-    communication: dict[str, dict[str, Sent]] = {}
+    communication: dict[str, dict[str, Collective]] = {}
 
 
 class NotPlanned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,8 +11,8 @@ from alignmeter.parallel.measured_links import measure_collectives
 from alignmeter.records.links import (
     KINDS,
     SCHEMA_VERSION,
-    Collective,
     MeasuredLinks,
+    TimedCollective,
     decode_links,
     encode_links,
 )
@@ -40,7 +40,7 @@ def made(collectives):
 
 def row(kind, nbytes, seconds):
     factor = {"all_reduce": 1.0}.get(kind, 0.5)
-    return Collective(
+    return TimedCollective(
         kind=kind, nbytes=nbytes, seconds=seconds, bus_bytes_per_s=factor * nbytes / seconds
     )
 
