@@ -2,8 +2,8 @@
 
     python tests/trust/rank_plans.py --kept plans.json > docs/plan-ranks.md
 
-Made of shallow traces where these are exact (`alignmeter.planner.layers`). Plans that ``--kept`` has
-are not made again: it may be stopped and started at any time.
+Made of shallow traces where these are exact (`alignmeter.planner.layers`). Plans that ``--kept``
+has are not made again: it may be stopped and started at any time.
 """
 
 __all__ = ["main"]
@@ -96,17 +96,18 @@ BOXES = ("L40S", "H100-SXM", "MI300X", "B200")
 HEAD = (
     "# 8B and 70B on one device and on many",
     "",
-    "What each device holds at its peak, by [plans](plan.md), and which of four common chips hold that:",
-    f"{', '.join(BOXES)}; where none of them does, the smallest of the [peaks table](peaks.md) that does.",
-    "One pair of rows a device (the batch has as many pairs as there are devices), 1024 tokens of which 512 are",
-    "the prompt's, checkpointing, `parallel = fsdp2`, weights gathered once for a rollout; PPO with adapters has",
-    "all its models on one backbone, with all weights four models. Shapes are Llama 3.1's",
-    "(https://arxiv.org/abs/2407.21783, table 3). Predictions of memory, none of them measured on a GPU: what",
-    "NCCL keeps for itself is only in the 1 GiB that [fits](plan.md) allows for the runtime.",
+    "What each device holds at its peak, by [plans](plan.md), and which of four common chips",
+    f"({', '.join(BOXES)}) hold that; where none of them does, the smallest of the",
+    "[peaks table](peaks.md) that does. One pair of rows a device (the batch has as many pairs as",
+    "there are devices), 1024 tokens of which 512 are the prompt's, checkpointing,",
+    "`parallel = fsdp2`, weights gathered once for a rollout; PPO with adapters has all its models",
+    "on one backbone, with all weights four models. Shapes are Llama 3.1's",
+    "(https://arxiv.org/abs/2407.21783, table 3). Predictions of memory, none of them measured on",
+    "a GPU; what NCCL keeps for itself is only in the 1 GiB that [fits](plan.md) gives the runtime.",
     "",
-    "Made by `python tests/trust/rank_plans.py`. What is sent and how long that takes at least, `alignmeter plan",
-    "--world-size 8 --parallel fsdp2 --batch 8` says for any of them.",
-)  # fmt: skip
+    "Made by `python tests/trust/rank_plans.py`. What is sent, and how long that takes at least,",
+    "`alignmeter plan --world-size 8 --parallel fsdp2 --batch 8` says of any of them.",
+)
 
 
 @click.command()

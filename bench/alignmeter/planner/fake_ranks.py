@@ -10,8 +10,10 @@ import torch.distributed as dist
 
 from alignmeter.worker.memory.torch_internals import fake_store
 
-_VIEWS = "FSDP2-wrapped module"
-"""Begins a warning of views that a root gives, which nobody here changes in place."""
+_KNOWN = ("FSDP2-wrapped module", "`torch.distributed.all_gather_into_tensor`")
+"""Begins of warnings: of views that a root gives, which nobody here changes in place, and of a name
+that torch 2.13 deprecates and earlier versions have alone.
+"""
 
 
 @contextlib.contextmanager
@@ -27,7 +29,8 @@ def fake_ranks(size: int) -> Iterator[None]:
     dist.init_process_group("fake", store=fake_store(), rank=0, world_size=size)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=_VIEWS)
+            for begin in _KNOWN:
+                warnings.filterwarnings("ignore", message=begin)
             yield
     finally:
         dist.destroy_process_group()
