@@ -103,7 +103,7 @@ HEAD = (
     "`parallel = fsdp2`, weights gathered once for a rollout; PPO with adapters has all its models",
     "on one backbone, with all weights four models. Shapes are Llama 3.1's",
     "(https://arxiv.org/abs/2407.21783, table 3). Predictions of memory, none of them measured on",
-    "a GPU; what NCCL keeps for itself is only in the 1 GiB that [fits](plan.md) gives the runtime.",
+    "a GPU; what NCCL keeps for itself is in the 1 GiB that [fits](plan.md) gives the runtime.",
     "",
     "Made by `python tests/trust/rank_plans.py`. What is sent, and how long that takes at least,",
     "`alignmeter plan --world-size 8 --parallel fsdp2 --batch 8` says of any of them.",
