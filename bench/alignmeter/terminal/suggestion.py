@@ -1,4 +1,4 @@
-"""What a plan suggests: in at most eight lines a chip, the longest sequence and levers, then boxes."""
+"""What a plan suggests: a chip, the longest sequence and levers in eight lines, then boxes."""
 
 __all__ = ["box_parts", "change_parts", "chip_parts", "longest_parts"]
 
