@@ -25,7 +25,7 @@ TERMS = {
     "ref_model": "ref_models?",
     "replicate": "replicates?",
     "rollout": "rollouts?",
-    "round": "rounds",
+    "round": "(?:each|one) round|rounds of",
     "shared-separate": "`shared`|`separate`",
     "t-p-b": "(?-i:T)",
     "trained-tokens": "trained tokens",
@@ -39,14 +39,14 @@ _PROTECTED = (
 )
 
 
-def linked(markdown: str) -> str:
+def linked(markdown: str, glossary: str = "glossary.md") -> str:
     """The page with a link at the first use of each term, in prose and tables."""
     for anchor, words in TERMS.items():
-        markdown = _linked_once(markdown, anchor, words)
+        markdown = _linked_once(markdown, f"{glossary}#{anchor}", words)
     return markdown
 
 
-def _linked_once(markdown: str, anchor: str, words: str) -> str:
+def _linked_once(markdown: str, entry: str, words: str) -> str:
     coded = words.split("|")[0].startswith("`")
     code = "" if coded else r"|`[^`\n]*`"
     bounds = r"(?<![\w`-])", r"(?![\w`-])"
@@ -56,6 +56,6 @@ def _linked_once(markdown: str, anchor: str, words: str) -> str:
     )
     for found in pattern.finditer(markdown):
         if found["term"] is not None:
-            link = f"[{found['term']}](glossary.md#{anchor})"
+            link = f"[{found['term']}]({entry})"
             return markdown[: found.start()] + link + markdown[found.end() :]
     return markdown

@@ -1,7 +1,7 @@
 """The hook of mkdocs.yml: pages that docs/ does not hold, links out of docs/, and what is refused.
 
-On GitHub a page links to the file it means, ``../CONTRIBUTING.md``; the site has each such file as a
-page of its own, and here the link is turned to it. A link to a file that the site lacks is an error.
+On GitHub a page links to the file it means, ``../CONTRIBUTING.md``; the site has each such file as
+a page of its own, to which the link is turned here. One to a file that the site lacks is an error.
 """
 
 __all__ = ["ORIGINS", "on_files", "on_page_markdown", "on_post_page", "outside", "sited"]
@@ -49,7 +49,11 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Links lead to the site's own pages; a term leads to the glossary where it first stands."""
     place = page.file.src_uri
     text = sited(markdown, place)
-    return text if place.startswith(("kernel-", "changelog", "glossary")) else linked(text)
+    if place.startswith(
+        ("kernel-", "changelog", "glossary")
+    ):  # letters of their own; a list of all
+        return text
+    return linked(text, posixpath.relpath("glossary.md", posixpath.dirname(place) or "."))
 
 
 def on_post_page(output: str, *, page: Any, **_: Any) -> str:
@@ -68,7 +72,7 @@ def outside(html: str) -> list[str]:
 
 
 def sited(markdown: str, place: str) -> str:
-    """The page's text with links as the site has them. Raises `ValueError` for one that it lacks."""
+    """The page with links as the site has them. Raises `ValueError` for one that it lacks."""
     folder = posixpath.dirname(ORIGINS.get(place, f"docs/{place}"))
 
     def turned(found: re.Match[str]) -> str:
