@@ -105,14 +105,14 @@ def _command_line() -> str:
 
     from alignmeter.cli import cli
 
+    outer = click.Context(cli, info_name="alignmeter", terminal_width=80, **cli.context_settings)
     parts = [
         "# Command line",
         "Which commands are there, and what does each option do? This is what `--help` prints.",
-        _help(click.Context(cli, info_name="alignmeter", terminal_width=80)),
+        _help(outer),
     ]
     for name, command in cli.commands.items():
-        context = click.Context(command, info_name=f"alignmeter {name}", terminal_width=80)
-        parts += [f"## alignmeter {name}", _help(context)]
+        parts += [f"## alignmeter {name}", _help(click.Context(command, outer, info_name=name))]
     return "\n\n".join(parts) + "\n"
 
 

@@ -24,7 +24,7 @@ from alignmeter.streams import tell
 @axis_options
 @data_options
 @measure_options
-@click.option("--replicate", type=click.IntRange(0), default=0, show_default=True,
+@click.option("--replicate", type=click.IntRange(0), default=0, show_default=True, metavar="N",
               help="Number of the replicate.")  # fmt: skip
 @click.option("--run", default="", metavar="NAME", envvar="ALIGNMETER_RUN",
               help="What the jobs of one night have in common: their replicates belong together "
@@ -43,9 +43,10 @@ def cell(
     """Measure one cell once and print the path of its record.
 
     The cell comes from axis options, or from SPEC.json: the `cell` object of
-    a record. Lab engines run this command, one job each. Where its files lie
-    on this machine, --data, --model, --reward and --teacher say; else they
-    are looked for from SPEC.json's folder and from the working directory.
+    a record. A scheduler runs this command once per job. Say with --data,
+    --model, --reward and --teacher where its files are on this machine;
+    otherwise they are looked for in SPEC.json's folder and in the working
+    directory.
     """
     settings = read_settings(given)
     from alignmeter.session.resolve import input_notes, notes_on, resolve_cell

@@ -119,7 +119,7 @@ def _of_error(error: Exception) -> int:
         return _without_output(error)
     if isinstance(error, OSError) and error.errno in _OF_MACHINE and error.filename:
         place = shown_path(str(error.filename))
-        tell(f"Error: {place}: {error.strerror}; mend that, or give another place")
+        tell(f"Error: {place}: {error.strerror}; correct that, or give another place")
         return _WRONG
     return _fault(error)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # they import torch, for which --help should not wait
 @axis_options
 @data_options
 @measure_options
-@click.option("--replicates", type=click.IntRange(1), default=1, show_default=True,
+@click.option("--replicates", type=click.IntRange(1), default=1, show_default=True, metavar="N",
               help="Fresh processes per cell; an interval needs 3.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Folder of the records (default results/<date-time>).")  # fmt: skip
@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # they import torch, for which --help should not wait
     help="List the cells with their planned memory and the time they took here before.",
 )
 @click.option("--retry-invalid/--no-retry-invalid", default=True, show_default=True,
-              help="Where a run goes on: measure again what is invalid for a reason that passes, "
+              help="Where a run goes on: measure again what is invalid for a temporary reason, "
               "such as a busy host.")  # fmt: skip
 @click.option("--no-plan", is_flag=True,
               help="Predict no memory first, and try what would not fit.")  # fmt: skip
@@ -54,7 +54,7 @@ def run(
     no_plan: bool,
     **axes: str | None,
 ) -> None:
-    """Measure every cell of MATRIX: a packaged one (quick) or a TOML file.
+    """Measure every cell of MATRIX, a packaged one or a TOML file.
 
     An axis option replaces that axis in the whole matrix; several values are
     separated by commas: --method dpo,ppo --architecture llama.

@@ -36,7 +36,7 @@ from alignmeter.training.optimizers import open_optimizer
 
 _ANYWHERE = (Code.EXCLUDED, Code.IMPOSSIBLE, Code.RANKS_NOT_RUN)
 """Reasons that no other machine would lift."""
-_NOT_RUN = "no record or plan says yet what is whose of {} devices; use world_size 1"
+_NOT_RUN = "this version makes no record and no plan of {} devices; use world_size 1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -68,7 +68,7 @@ def test_a_cell_of_several_devices_is_neither_run_nor_planned_yet():
     found = resolved(world_size=2, parallel="fsdp2")
     assert found.unsupported.code == "ranks_not_run"
     assert found.unsupported.text == (
-        "no record or plan says yet what is whose of 2 devices; use world_size 1"
+        "this version makes no record and no plan of 2 devices; use world_size 1"
     )
     assert found.contradiction == found.unsupported
     assert resolved(world_size=1, parallel="fsdp2").unsupported is None
