@@ -75,8 +75,8 @@ def scripts(tmp_path):
 
     def run(script):
         return subprocess.run(
-            [shutil.which("bash"), script], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True,
-            text=True, check=False,
+            [shutil.which("bash"), script], cwd=tmp_path, env={**os.environ, "PATH": path},
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
 
     return run
