@@ -88,7 +88,9 @@ def _status(command: click.Command) -> int:
     except InputError as error:
         tell(f"Error: {sentence(str(error))}")
         return _WRONG
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
+        if not error.args:  # else whoever raised it has said more
+            tell("\nStopped.")
         return _INTERRUPTED
     except _EscapedError as escaped:
         return _of_error(escaped.error)

@@ -2,10 +2,11 @@
 
 __all__ = ["run"]
 
+import contextlib
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,8 @@ def run(
         return
     _check_any(plan)
     folder, command = out or default_folder(), command_line()
-    with open_run(folder, matrix=chosen.name, axes=overrides, command=command) as opened:
+    opening = open_run(folder, matrix=chosen.name, axes=overrides, command=command)
+    with opening as opened, _told_how_to_go_on(folder):
         start = time.monotonic()
         if not no_plan:
             plan = _forecast(plan)
@@ -113,19 +115,22 @@ def _measure(
 ) -> None:  # fmt: skip
     from alignmeter.cli.progress import Progress
 
+    with Progress(total=len(plan) * replicates) as progress:
+        opened.resume(
+            plan, settings, replicates=replicates, listener=progress, retry_invalid=retry_invalid
+        )
+
+
+@contextlib.contextmanager
+def _told_how_to_go_on(folder: Path) -> Iterator[None]:
+    """Ctrl-C is answered at once: to end the workers may take seconds."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with Progress(total=len(plan) * replicates) as progress:
-            opened.resume(
-                plan, settings, replicates=replicates, listener=progress,
-                retry_invalid=retry_invalid,
-            )  # fmt: skip
+        yield
     except KeyboardInterrupt:
-        tell(
-            f"\nStopped. Finished records are in {opened.folder}; "
-            f"the same command with --out {opened.folder} goes on."
-        )
-        raise
+        said = f"Stopped. Finished records are in {folder}."
+        tell(f"\n{said}\nTo go on: the same command with --out {folder}")
+        raise KeyboardInterrupt(said) from None
 
 
 def _interrupt(*_: object) -> None:

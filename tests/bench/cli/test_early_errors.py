@@ -35,3 +35,16 @@ def test_an_error_without_torch(command, said, tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith(f"Error: {said}")
     assert done.stdout == "False"
+
+
+def test_a_word_after_ctrl_c_whatever_the_command_did(tmp_path):
+    code = (
+        "from alignmeter.cli import main, sizes\n"
+        "def interrupted(**_):\n    raise KeyboardInterrupt\n"
+        "sizes.callback = interrupted\nmain()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, "sizes"], cwd=tmp_path, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nStopped.\n")
