@@ -50,6 +50,7 @@ def test_the_wheel_holds_exactly_the_three_packages(tmp_path):
     assert {t for t in tops if not t.endswith(".dist-info")} == set(PACKAGES.values())
     for needed in (
         "alignmeter/py.typed",
+        "alignmeter/suites/bench_alignment.py",
         "alignmeter/cells/matrices/quick.toml",
         "alignmeter/batches/preferences.jsonl",
         "alignmeter/records/references.json",

@@ -5,8 +5,8 @@ through standard error, from this process and from its children. A command there
 that stream for its own sentences, and puts a log in its place.
 """
 
-__all__ = ["LOG_FILE", "default_log", "keep", "log_to", "noise", "quiet", "separate", "settle",
-           "tell", "user_stream"]  # fmt: skip
+__all__ = ["LOG_FILE", "default_log", "hand_back", "keep", "log_to", "noise", "quiet",
+           "separate", "settle", "tell", "user_stream"]  # fmt: skip
 
 import atexit
 import contextlib
@@ -122,6 +122,13 @@ def settle() -> None:
             if path.is_file() and path.stat().st_size > _MOST_BYTES:
                 path.unlink()
             _append(path, said)
+
+
+def hand_back() -> None:
+    """Standard error as the command was started with, for a program that takes its place."""
+    settle()
+    if _told:
+        os.dup2(_told[0].fileno(), _STANDARD_ERROR)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ def _lines() -> Iterator[str]:
     yield from (
         "# Columns",
         "",
+        "What does each column of the CSV and Parquet files hold?",
         "What `alignmeter report --csv F` and `--parquet F` write. An empty cell was not measured;",
         "the page and the record say why. The order of the columns does not change; new ones come",
         "with a new version. In the CSV, text that a spreadsheet would run as a formula has an",

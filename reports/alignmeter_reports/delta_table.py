@@ -19,7 +19,7 @@ _PART_NAMES = {part: part.replace(" ", "_") for part in PARTS}
 
 DELTA_COLUMNS: dict[str, str] = {
     "method": "the method whose peak is taken from the other's",
-    "versus": "the method that it is held against",
+    "versus": "the method that it is compared with",
     "cell_id": "the cell of `method`",
     "versus_cell_id": "the cell of `versus`, alike in every other axis",
     **{axis: f"axis of the cell of `versus`: {axis.replace('_', ' ')}" for axis in _AXES},

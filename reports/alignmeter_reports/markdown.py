@@ -87,7 +87,7 @@ def _night_sections(view: NightsView | None) -> Iterable[tuple[str, str, Iterabl
     if view is None:
         return
     last = view.last
-    said = [f"{last.scope}; held against {last.before}.", *last.differences]
+    said = [f"{last.scope}, versus {last.before}.", *last.differences]
     lines = [f"{_text('; '.join(said))}\n\n"]
     for title, found in last.lists.items():
         lines += [f"- {_text(f'{title}: {len(found)}' if found else f'{title}: nothing')}\n"]

@@ -172,7 +172,7 @@ def test_bad_rows_are_left_out_with_a_note_or_refused(dry_run, name):
     assert notes == f"Note: {name}: 1 of 5 rows left out: {what}, first in {where}\n"
     status, cells, error = dry_run(name, "--bad-rows", "refuse")
     assert (status, cells) == (2, "")
-    assert f"{name}, {where}: {what}; mend it, or drop such rows: --bad-rows drop" in error
+    assert f"{name}, {where}: {what}; correct it, or drop such rows: --bad-rows drop" in error
 
 
 def test_unpaired_rows_are_ktos(dry_run):

@@ -235,13 +235,12 @@ def test_a_run_that_is_ended_says_how_to_go_on_and_nothing_else(tmp_path):
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=100)
     assert process.returncode == 130
-    *rows, empty, last = said.splitlines()
+    *rows, empty, first, last = said.splitlines()
     # A record may be there before its row is told.
     assert {row.split()[0] for row in rows} <= {"ok"}
     assert empty == ""
-    assert last == (
-        "Stopped. Finished records are in out; the same command with --out out goes on."
-    )
+    assert first == "Stopped. Finished records are in out."
+    assert last == "To go on: the same command with --out out"
 
 
 def test_words_of_a_worker_that_ended_are_kept(tmp_path):

@@ -197,7 +197,7 @@ def test_what_the_machine_refuses_at_a_place_is_no_fault_of_ours(code, said, cap
 
     monkeypatch.setattr("sys.argv", ["alignmeter"])
     assert run_to_end(command) == 2
-    assert capsys.readouterr().err == f"Error: x/y: {said}; mend that, or give another place\n"
+    assert capsys.readouterr().err == f"Error: x/y: {said}; correct that, or give another place\n"
 
 
 def test_what_is_written_last_is_tried_first(tmp_path):

@@ -121,7 +121,7 @@ def page() -> str:
 def _lines() -> Iterator[str]:
     counts = {vendor: _measured(vendor) for vendor in VENDORS}
     yield from ("# How ready for a GPU", "")
-    yield from (_hardware(counts), "")
+    yield from ("What has run on a GPU, and what stands in for one?", "", _hardware(counts), "")
     yield f"| part | {' | '.join(f'{name} (`{key}`)' for key, name in VENDORS.items())} |"
     yield "|---|" + "---|" * len(VENDORS)
     for row in ROWS:

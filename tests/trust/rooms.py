@@ -94,6 +94,7 @@ def page() -> str:
     lines = [
         "# Rooms",
         "",
+        "Which part of the package may import which?",
         "Made by `python tests/trust/rooms.py` from the imports; a test holds that it is today's.",
         f"{len(placed)} rooms, {count} arrows, none of them back up. A room imports only rooms on",
         "lower floors; the picture leaves out arrows that a longer way makes plain.",

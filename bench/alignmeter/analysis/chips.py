@@ -134,7 +134,8 @@ def _lines() -> Iterator[str]:
     yield from (
         "# Peaks",
         "",
-        "Utilisation (MFU, MBU) is held against these figures. They are the vendors' own, dense",
+        "What can each chip do at most, and who says so?",
+        "Utilisation (MFU, MBU) is a share of these figures. They are the vendors' own, dense",
         "and with FP32 accumulation; what no source was found for is left out. A device whose name",
         "is not here, or a part of a chip such as a MIG slice, has no peak and so no MFU.",
         "",

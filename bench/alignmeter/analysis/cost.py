@@ -56,7 +56,7 @@ def priced(
 ) -> Money:
     """What steps of these figures cost; ``tokens``: trained ones of a step."""
     if prices is None:
-        return Money(missing="no prices were given")
+        return Money(missing="no prices given")
     if prices.of(place) is None:
         return Money(missing=plain(f"the prices have no {place.device}"))
     money = price_of(place, seconds, joules, prices)

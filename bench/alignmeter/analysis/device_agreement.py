@@ -195,7 +195,7 @@ def _obstacle(one: Record, other: Record) -> str:
             for twin in other.numerics.agreement
             if signal.name == twin.name and not _same_reference(signal, twin)
         ]
-        return f"they were held against different references ({', '.join(apart)})" if apart else ""
+        return f"they were compared with different references ({', '.join(apart)})" if apart else ""
     known = with_band[0]
     row = METHODS.get(one.cell.method)
     if row is not None and row.rollouts:

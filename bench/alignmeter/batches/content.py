@@ -95,7 +95,7 @@ def _unpacked(raw: bytes, name: str) -> bytes:
         data = _decompressed(raw, codec)
     except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
         raise InputError(
-            f"{name}: {codec} data that cannot be unpacked: {_first_line(error)}; copy it anew"
+            f"{name}: {codec} data that cannot be unpacked: {_first_line(error)}; copy it again"
         ) from error
 
     if _codec_of(data) is not None:

@@ -97,7 +97,7 @@ def open_dataset(data: str, columns: str = AUTO, bad_rows: str = DROP) -> Datase
     found = _read(data, columns, _stamp(data))
     if bad_rows == REFUSE and found.found.commonest is not None:
         kind, where = next(iter(found.found.first_bad.items()))
-        raise InputError(f"{where}: {KINDS[kind]}; mend it, or drop such rows: --bad-rows drop")
+        raise InputError(f"{where}: {KINDS[kind]}; correct it, or drop such rows: --bad-rows drop")
     return found
 
 

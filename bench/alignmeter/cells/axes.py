@@ -138,7 +138,7 @@ _ROWS = (
         choices=tuple(OPTIMIZERS),
         default=default_name(OPTIMIZERS),
         omitted="adamw",
-        help="what steps the weights: AdamW, the same with 8-bit states of bitsandbytes, on the "
+        help="what updates the weights: AdamW, the same with 8-bit states of bitsandbytes, on the "
         "device or paged, Adafactor, or Muon on inner matrices and AdamW on all else",
     ),
     Axis(

@@ -26,7 +26,7 @@ DEVICE_AXES: tuple[Axis, ...] = (
         choices=("sharded", "gathered"),
         default="sharded",
         omitted="sharded",
-        help="weights while responses are sampled under fsdp2: gathered anew for each token, or "
+        help="weights while responses are sampled under fsdp2: gathered again for each token, or "
         "once for a rollout",
     ),
 )

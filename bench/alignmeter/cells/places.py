@@ -8,6 +8,7 @@ where that leads. Any other leads where the working directory has it.
 __all__ = [
     "adopt_places",
     "check_data_place",
+    "check_model_place",
     "check_path",
     "check_reward_place",
     "known_places",
@@ -15,12 +16,15 @@ __all__ = [
     "place_of",
 ]
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from alignmeter.errors import InputError
 from alignmeter.text import shown_path
 
+_HUB_ID = re.compile(r"(?:\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
+"""``organisation/name``, or an old name alone; whether the hub has it, it is asked later."""
 _PLACES: dict[str, str] = {}
 """A path as it was written in a file -> the same as this process finds it."""
 
@@ -79,6 +83,18 @@ def check_data_place(written: str, where: str, folder: Path | None) -> None:
     raise InputError(
         f"{where}: data file {shown} does not exist{_beside(folder)}; give packaged, synthetic, "
         "lengths:hh, or a file or folder of JSON Lines, JSON, CSV or Parquet"
+    )
+
+
+def check_model_place(path: str, where: str, folder: Path | None) -> None:
+    """Raises `InputError` for what is not here and can be no hub id: a checkpoint is looked for
+    where a cell is resolved, which takes torch.
+    """
+    if _HUB_ID.fullmatch(path) or _placed(path, folder).exists():
+        return
+    raise InputError(
+        f"{where}: {shown_path(path, 60)!r} does not exist{_beside(folder)}, and is neither a "
+        "folder nor a hub id such as organisation/name, nor a .json file"
     )
 
 

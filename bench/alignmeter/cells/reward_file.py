@@ -64,9 +64,7 @@ def _parsed(source: bytes, shown: str) -> ast.Module:
     except SyntaxError as error:
         line = "" if error.lineno is None else f", line {error.lineno}"
         said = shortened(error.msg, 100)
-        raise InputError(
-            f"{shown}{line}: not Python: {said}; mend it, for steps call it"
-        ) from error
+        raise InputError(f"{shown}{line}: not Python: {said}; correct it") from error
     except (ValueError, RecursionError, MemoryError) as error:
         said = shortened(str(error) or type(error).__name__, 100)
         raise InputError(

@@ -77,7 +77,7 @@ class Setting:
 SETTINGS: dict[str, Setting] = {
     "steps": Setting(flag="--steps", least=1, help="Timed steps per replicate."),
     # At least one: it brings the optimizer's state into being.
-    "warmup": Setting(flag="--warmup", least=1, help="Least warm-up steps before them."),
+    "warmup": Setting(flag="--warmup", least=1, help="Fewest warm-up steps before them."),
     "seed": Setting(
         flag="--seed", least=0, most=2**31 - 1, help="Seed of data, weights and sampling."
     ),

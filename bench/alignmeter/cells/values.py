@@ -8,7 +8,12 @@ from pathlib import Path
 
 from alignmeter.cells.axes import AXES, LENGTHS, Axis, AxisValue, no_table, path_of
 from alignmeter.cells.columns import parse_columns
-from alignmeter.cells.places import check_data_place, check_path, check_reward_place
+from alignmeter.cells.places import (
+    check_data_place,
+    check_model_place,
+    check_path,
+    check_reward_place,
+)
 from alignmeter.cells.reward_file import split_reward
 from alignmeter.errors import InputError, known
 from alignmeter.text import plain, shortened
@@ -64,8 +69,10 @@ def _is_other(axis: Axis, value: str, folder: Path | None) -> bool:
 
 
 def _check_file(name: str, path: str, where: str, folder: Path | None) -> None:
-    """Data and a reward's file are there; checkpoints are looked for where a cell is resolved."""
-    if name == "reward":
+    """Data and a reward's file are there; a checkpoint is, or may be on a hub."""
+    if name in ("model", "teacher"):
+        check_model_place(path, where, folder)
+    elif name == "reward":
         check_reward_place(path, where, folder)
     elif name == "data":
         if path.startswith(LENGTHS):

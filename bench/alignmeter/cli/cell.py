@@ -24,7 +24,7 @@ from alignmeter.streams import tell
 @axis_options
 @data_options
 @measure_options
-@click.option("--replicate", type=click.IntRange(0), default=0, show_default=True,
+@click.option("--replicate", type=click.IntRange(0), default=0, show_default=True, metavar="N",
               help="Number of the replicate.")  # fmt: skip
 @click.option("--run", default="", metavar="NAME", envvar="ALIGNMETER_RUN",
               help="What the jobs of one night have in common: their replicates belong together "
@@ -43,20 +43,21 @@ def cell(
     """Measure one cell once and print the path of its record.
 
     The cell comes from axis options, or from SPEC.json: the `cell` object of
-    a record. Lab engines run this command, one job each. Where its files lie
-    on this machine, --data, --model, --reward and --teacher say; else they
-    are looked for from SPEC.json's folder and from the working directory.
+    a record. A scheduler runs this command once per job. Say with --data,
+    --model, --reward and --teacher where its files are on this machine;
+    otherwise they are looked for in SPEC.json's folder and in the working
+    directory.
     """
-    settings = read_settings(given)
+    settings, named = read_settings(given), _one_value_each(axes)
+    wanted = None if spec is None else _read_spec(spec, named)
     from alignmeter.session.resolve import input_notes, notes_on, resolve_cell
 
-    named = _one_value_each(axes)
-    if spec is None:
+    if spec is None or wanted is None:
         planned = resolve_cell(named, bad_rows=bad_rows)
         for sentence in notes_on(named, planned.cell):
             note(sentence)
     else:
-        planned = _planned_as(spec, named, bad_rows)
+        planned = _planned_as(spec, wanted, named, bad_rows)
     for sentence in input_notes([planned]):
         note(sentence)
     check_writable(record_path(out, planned.cell.id, replicate))
@@ -71,14 +72,10 @@ def cell(
         raise click.exceptions.Exit(3)
 
 
-def _planned_as(spec: str, named: dict[str, AxisValue], bad_rows: str) -> Any:
+def _planned_as(spec: str, wanted: Cell, named: dict[str, AxisValue], bad_rows: str) -> Any:
     """The cell of the file, its files found here: digests say whether they are its own."""
     from alignmeter.session.resolve import resolve_cell
 
-    more = named.keys() - PATHS.keys()
-    if more:
-        raise InputError(f"give SPEC.json or axis options, not both ({', '.join(sorted(more))})")
-    wanted = _read_spec(spec)
     for name in PATHS.keys() - named.keys():
         written = path_of(name, getattr(wanted, name))
         beside = Path(spec).parent
@@ -112,7 +109,10 @@ def _one_value_each(axes: dict[str, str | None]) -> dict[str, AxisValue]:
     return named
 
 
-def _read_spec(spec: str) -> Cell:
+def _read_spec(spec: str, named: dict[str, AxisValue]) -> Cell:
+    more = named.keys() - PATHS.keys()
+    if more:
+        raise InputError(f"give SPEC.json or axis options, not both ({', '.join(sorted(more))})")
     try:
         return msgspec.json.decode(Path(spec).read_bytes(), type=Cell)
     except OSError as error:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def devices(as_json: bool) -> None:
-    """List the accelerators here, what their telemetry reports, and what is missing.
+    """List the accelerators here, their telemetry, and what is missing.
 
     What is missing comes with the reason and what would enable it.
     """

@@ -88,7 +88,9 @@ def _status(command: click.Command) -> int:
     except InputError as error:
         tell(f"Error: {sentence(str(error))}")
         return _WRONG
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
+        if not error.args:  # else whoever raised it has said more
+            tell("\nStopped.")
         return _INTERRUPTED
     except _EscapedError as escaped:
         return _of_error(escaped.error)
@@ -119,7 +121,7 @@ def _of_error(error: Exception) -> int:
         return _without_output(error)
     if isinstance(error, OSError) and error.errno in _OF_MACHINE and error.filename:
         place = shown_path(str(error.filename))
-        tell(f"Error: {place}: {error.strerror}; mend that, or give another place")
+        tell(f"Error: {place}: {error.strerror}; correct that, or give another place")
         return _WRONG
     return _fault(error)
 

@@ -23,8 +23,8 @@ def import_results(files: tuple[Path, ...], out: Path, columns: Path | None) -> 
 
     JSON of PEFT's method comparison, JSON that pytest-benchmark wrote of
     this project's suites, or CSV files with a description of their columns.
-    A report shows them as reported by others; nothing ranks them with what
-    was measured. An earlier import into DIR is replaced.
+    A report shows them as reported by others and compares them with no
+    measurement. An earlier import into DIR is replaced.
     """
     from alignmeter.records.folder import REPORTED_FILE, write_bytes
     from alignmeter.records.foreign import read_foreign

@@ -46,13 +46,13 @@ def kernels(
     compile, spills on a data-centre chip, or multiplies matrices without the
     matrix unit.
     """
+    if out is not None:
+        check_writable(out)
+    jobs = _jobs(targets, names, dtypes)
     from alignmeter.terminal.portability import portability_parts
     from alignmeter.terminal.tables import print_parts
     from alignmeter_kernels.portability import triton_version
 
-    jobs = _jobs(targets, names, dtypes)
-    if out is not None:
-        check_writable(out)
     table = Portability(
         schema_version=SCHEMA_VERSION,
         triton=triton_version(),
@@ -77,12 +77,12 @@ def kernels(
 
 def _jobs(targets: str | None, names: str | None, dtypes: str) -> "list[Job]":
     """One per kernel, dtype and chip. Raises `InputError` for a name that is not known."""
+    chosen_dtypes = _chosen("--dtypes", dtypes, _DTYPES)
     from alignmeter.cli.compiling import Job
     from alignmeter_kernels.chips import CHIPS
     from alignmeter_kernels.portability import compilable, missing
 
     chips = _chosen("--targets", targets, CHIPS)
-    chosen_dtypes = _chosen("--dtypes", dtypes, _DTYPES)
     packages = compilable()
     chosen = _chosen("--kernels", names, packages)
     why = missing()

@@ -101,6 +101,6 @@ def _setting_option(name: str) -> Callable[[Command], Command]:
         setting.flag,
         name,
         type=(click.IntRange if kind is int else click.FloatRange)(**limits),
-        metavar=setting.metavar,
+        metavar=setting.metavar or "N",
         help=f"{setting.help} (default {default_words(name)}{place})",
     )

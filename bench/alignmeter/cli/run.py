@@ -2,10 +2,11 @@
 
 __all__ = ["run"]
 
+import contextlib
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:  # they import torch, for which --help should not wait
 @axis_options
 @data_options
 @measure_options
-@click.option("--replicates", type=click.IntRange(1), default=1, show_default=True,
+@click.option("--replicates", type=click.IntRange(1), default=1, show_default=True, metavar="N",
               help="Fresh processes per cell; an interval needs 3.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Folder of the records (default results/<date-time>).")  # fmt: skip
@@ -39,7 +40,7 @@ if TYPE_CHECKING:  # they import torch, for which --help should not wait
     help="List the cells with their planned memory and the time they took here before.",
 )
 @click.option("--retry-invalid/--no-retry-invalid", default=True, show_default=True,
-              help="Where a run goes on: measure again what is invalid for a reason that passes, "
+              help="Where a run goes on: measure again what is invalid for a temporary reason, "
               "such as a busy host.")  # fmt: skip
 @click.option("--no-plan", is_flag=True,
               help="Predict no memory first, and try what would not fit.")  # fmt: skip
@@ -54,7 +55,7 @@ def run(
     no_plan: bool,
     **axes: str | None,
 ) -> None:
-    """Measure every cell of MATRIX: a packaged one (quick) or a TOML file.
+    """Measure every cell of MATRIX, a packaged one or a TOML file.
 
     An axis option replaces that axis in the whole matrix; several values are
     separated by commas: --method dpo,ppo --architecture llama.
@@ -80,7 +81,8 @@ def run(
         return
     _check_any(plan)
     folder, command = out or default_folder(), command_line()
-    with open_run(folder, matrix=chosen.name, axes=overrides, command=command) as opened:
+    opening = open_run(folder, matrix=chosen.name, axes=overrides, command=command)
+    with opening as opened, _told_how_to_go_on(folder):
         start = time.monotonic()
         if not no_plan:
             plan = _forecast(plan)
@@ -113,19 +115,22 @@ def _measure(
 ) -> None:  # fmt: skip
     from alignmeter.cli.progress import Progress
 
+    with Progress(total=len(plan) * replicates) as progress:
+        opened.resume(
+            plan, settings, replicates=replicates, listener=progress, retry_invalid=retry_invalid
+        )
+
+
+@contextlib.contextmanager
+def _told_how_to_go_on(folder: Path) -> Iterator[None]:
+    """Ctrl-C is answered at once: to end the workers may take seconds."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with Progress(total=len(plan) * replicates) as progress:
-            opened.resume(
-                plan, settings, replicates=replicates, listener=progress,
-                retry_invalid=retry_invalid,
-            )  # fmt: skip
+        yield
     except KeyboardInterrupt:
-        tell(
-            f"\nStopped. Finished records are in {opened.folder}; "
-            f"the same command with --out {opened.folder} goes on."
-        )
-        raise
+        said = f"Stopped. Finished records are in {folder}."
+        tell(f"\n{said}\nTo go on: the same command with --out {folder}")
+        raise KeyboardInterrupt(said) from None
 
 
 def _interrupt(*_: object) -> None:

@@ -32,6 +32,7 @@ from alignmeter.plugin.options import Asked, option, read_asked
 from alignmeter.plugin.suites import HOW, SEARCHES, cell_tests, check_items, missing_matrix
 from alignmeter.plugin.summary import show
 from alignmeter.records.capacity import SearchedAxis, Searches
+from alignmeter.runs.suites import DEFAULT, suites
 from alignmeter.text import sentence
 
 # A pytest that measures nothing should not wait for torch: what imports it is imported where it is
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from alignmeter.plugin.kernels import KernelBench
     from alignmeter.runs.opened import OpenRun
 
-DEFAULT_SUITE = Path("suites") / "bench_alignment.py"
+DEFAULT_SUITE = Path("suites") / f"bench_{DEFAULT}.py"
 _LISTED = ("collectonly", "showfixtures", "show_fixtures_per_test", "setuponly", "setupplan")
 """Options by which pytest runs no test."""
 
@@ -68,9 +69,31 @@ def pytest_configure(config: pytest.Config) -> None:
     run = Measuring(asked=asked, opened=opened, searches=searches)
     config.stash[RUN] = run
     config.add_cleanup(run.finish)  # whatever kept the session from its end
-    named_nothing = config.args_source is not pytest.Config.ArgsSource.ARGS
-    if named_nothing and (config.rootpath / DEFAULT_SUITE).is_file():
+    config.addinivalue_line("python_functions", "bench_*")
+    if _named_nothing(config) and (config.rootpath / DEFAULT_SUITE).is_file():
         config.args = [str(config.rootpath / DEFAULT_SUITE)]
+
+
+def _named_nothing(config: pytest.Config) -> bool:
+    return config.args_source is not pytest.Config.ArgsSource.ARGS
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Where nothing was named and no test of the project is a benchmark: the packaged suite."""
+    found = yield
+    run = measuring(session.config)
+    none = run is not None and not run.benchmarks and not session.testsfailed
+    if none and _named_nothing(session.config):
+        session.perform_collect([str(suites()[DEFAULT])])
+    return found
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Whether there is a benchmark at all, ours or pytest-benchmark's own."""
+    run = measuring(item.config)
+    if run is not None and "benchmark" in getattr(item, "fixturenames", ()):
+        run.benchmarks += 1
 
 
 def _opened(config: pytest.Config, asked: Asked) -> "OpenRun":

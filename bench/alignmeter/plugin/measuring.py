@@ -37,7 +37,7 @@ class Measuring:
 
     ``measured_by``: record's name -> the test that measured it. ``in_flight``: the cell that is
     measured now. ``written``: the report's files, once they are. ``failed``: why they are not.
-    ``nothing``: the session has no result.
+    ``nothing``: the session has no result. ``benchmarks``: how many tests are some.
     """
 
     asked: Asked
@@ -53,6 +53,7 @@ class Measuring:
     failed: str | None = None
     nothing: bool = False
     shown: bool = False
+    benchmarks: int = 0
 
     @property
     def found_nothing(self) -> bool:

@@ -82,7 +82,7 @@ class Code(StrEnum):
     REWARD_FAILED = (
         "reward_failed",
         "the reward function or its file raised an exception",
-        "mend the function at the line that the text names; it has to score any text",
+        "correct the function at the line that the text names; it has to score any text",
     )
     REWARD_UNFIT = (
         "reward_unfit",
@@ -97,7 +97,7 @@ class Code(StrEnum):
     INPUT_UNUSABLE = (
         "input_unusable",
         "an input could not be used when the cell came to it, though it was in order before",
-        "mend what the text names, leave it alone while cells run, and measure again",
+        "correct what the text names, leave it alone while cells run, and measure again",
     )
     WEIGHTS_NOT_FINITE = (
         "weights_not_finite",
@@ -250,7 +250,7 @@ class Code(StrEnum):
     COUNTER_STEPPED_BACK = (
         "counter_stepped_back",
         "the energy counter stepped back; the figure is polled power",
-        "measure again: it wrapped, or the driver was loaded anew",
+        "measure again: it wrapped, or the driver was loaded again",
     )
     ENERGY_DISAGREES = (
         "energy_disagrees",

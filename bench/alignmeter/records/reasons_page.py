@@ -8,6 +8,7 @@ from alignmeter.records.reasons import Code
 
 _HEAD = """# Reason codes
 
+Why is there no figure, or an invalid one, and what helps?
 What a [record](records.md) gives as `code` beside a status that is not `ok`, a figure that is
 missing, or a metric that is invalid. `text` beside it has the particulars. Made by
 `python -m alignmeter.records.reasons_page`.

@@ -16,7 +16,7 @@ def night_parts(last: LastNight | None) -> Iterator[Part]:
     if last is None:
         return
     yield Paragraph("")
-    yield Paragraph(f"Last night: {last.name}, held against {last.before}", "bold", hang=2)
+    yield Paragraph(f"Last night: {last.name}, versus {last.before}", "bold", hang=2)
     for text in last.differences:
         yield Paragraph(f"differs in all cells: {text}", indent=2, hang=2)
     for title, lines in last.lists.items():

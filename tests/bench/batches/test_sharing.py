@@ -148,7 +148,7 @@ def test_bad_rows_are_noted_once_or_refused(path):
     assert note == (
         f"{path}: 1000 of 3000 rows left out: chosen and rejected are equal, first in line 1"
     )
-    with pytest.raises(InputError, match="line 1: chosen and rejected are equal; mend it"):
+    with pytest.raises(InputError, match="line 1: chosen and rejected are equal; correct it"):
         resolve_cell({"data": path, "accelerator": "cpu"}, bad_rows="refuse")
 
 

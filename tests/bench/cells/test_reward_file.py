@@ -64,7 +64,7 @@ def test_a_function_that_steps_can_call_is_let_in_unrun(source, write):
         ("def scor(**given): pass\n", "no function 'score' at its top level; known: scor"),
         ("score(3)\nx = 1\n", "no function 'score' at its top level; it has none"),
         ("def f():\n    def score(**g): pass\n", "no function 'score' at its top level; known: f"),
-        ("def score(:\n", "r.py, line 1: not Python: invalid syntax; mend it"),
+        ("def score(:\n", "r.py, line 1: not Python: invalid syntax; correct it"),
         (b"\xff\xfe\x00", "r.py.*: not Python: "),
         ("score = 3\n", "line 1: score is a value, not a function; write def score(prompts,"),
         ("score = [1, 2]\n", "score is a value, not a function"),

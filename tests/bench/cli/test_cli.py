@@ -85,7 +85,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command with --out out goes on" in said
+    assert "To go on: the same command with --out out" in said
     assert "Traceback" not in said
     assert not load_folders([tmp_path / "out"]).refused
 

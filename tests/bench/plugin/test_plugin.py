@@ -221,4 +221,4 @@ def test_bad_rows_are_refused_in_one_sentence(project):
     result = project.runpytest_subprocess(*arguments, "--collect-only", "--bad-rows", "refuse")
     assert result.ret != 0
     said = result.stdout.str() + result.stderr.str()
-    assert "rows.jsonl, line 4, field 'chosen': an answer is empty; mend it, or drop" in said
+    assert "rows.jsonl, line 4, field 'chosen': an answer is empty; correct it, or drop" in said

@@ -50,7 +50,7 @@ def test_last_night_comes_first_with_what_is_news(fourteen):
     assert text.index(f"### Last night: {date}") < text.index("### Not measured")
     assert len(text.encode()) < MARKDOWN_LIMIT_BYTES / 50
     shown = " ".join(" ".join(lines(summary_parts(loaded.records))).split())
-    assert f"Last night: {date}, held against 2026-03-{NIGHTS - 1:02}" in shown
+    assert f"Last night: {date}, versus 2026-03-{NIGHTS - 1:02}" in shown
 
 
 @pytest.mark.full
