@@ -112,6 +112,7 @@ def _lines() -> Iterator[str]:
     yield from (
         "# Links",
         "",
+        "How fast are the links between devices, and who says so?",
         "What devices have between them, as vendors state it: the bound of a step of several",
         "devices ([flops.md](flops.md#bytes-between-devices)) takes these figures, and",
         "`alignmeter links` measures what a machine reaches. Which chip has which is in",
