@@ -249,6 +249,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 _DECODER = msgspec.json.Decoder(Record)
+_LEDGER_ROWS = {f"{owner}_bytes" for owner in OWNERS}
 
 
 def encode_record(record: Record) -> bytes:
@@ -266,9 +267,9 @@ def decode_record(data: bytes, where: str) -> Record:
 
 
 def _check_ledger(record: Record, where: str) -> None:
-    for row in record.ledger:
-        if row.removesuffix("_bytes") not in OWNERS:
-            raise InputError(f"{where}: ledger has an unknown row {row!r}")
+    unknown = record.ledger.keys() - _LEDGER_ROWS
+    if unknown:
+        raise InputError(f"{where}: ledger has an unknown row {min(unknown)!r}")
     peak = record.memory.allocated_peak_bytes
     if record.ledger and sum(record.ledger.values()) != peak:
         raise InputError(
