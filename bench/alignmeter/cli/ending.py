@@ -89,7 +89,8 @@ def _status(command: click.Command) -> int:
         tell(f"Error: {sentence(str(error))}")
         return _WRONG
     except (KeyboardInterrupt, click.Abort) as error:
-        if not error.args:  # else whoever raised it has said more
+        cause = error.__cause__ or error  # click makes an `Abort` of it
+        if not cause.args:  # else whoever raised it has said more
             tell("\nStopped.")
         return _INTERRUPTED
     except _EscapedError as escaped:

@@ -48,3 +48,16 @@ def test_a_word_after_ctrl_c_whatever_the_command_did(tmp_path):
         check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nStopped.\n")
+
+
+def test_an_interruption_that_said_more_is_told_once(tmp_path):
+    code = (
+        "from alignmeter.cli import main, sizes\n"
+        "def interrupted(**_):\n    raise KeyboardInterrupt('Stopped, and how to go on')\n"
+        "sizes.callback = interrupted\nmain()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, "sizes"], cwd=tmp_path, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
