@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from crossed import crossed
 from saved_checkpoints import save
 from wide_teachers import save_wide
 
@@ -39,12 +40,15 @@ def wide(tmp_path_factory):
     return {name: str(save_wide(root / name, name)) for name in ARCHITECTURES}
 
 
-@pytest.mark.parametrize("kernels", ["stock", "custom"])
 @pytest.mark.parametrize(
-    ("architecture", "left"), [("llama", 0.5), ("mamba", 0.95), ("mamba2", 0.95), ("hybrid", 0.8)]
+    *crossed(
+        student=[("llama", 0.5), ("mamba", 0.95), ("mamba2", 0.95), ("hybrid", 0.8)],
+        kernels=["stock", "custom"],
+    )
 )
-def test_a_student_comes_nearer_to_a_wider_teacher(architecture, left, kernels, wide):
+def test_a_student_comes_nearer_to_a_wider_teacher(student, kernels, wide):
     """On text that neither wrote; a random Mamba is far from another one and comes slowly."""
+    architecture, left = student
     cell = distill(architecture=architecture, teacher=wide[architecture], kernels=kernels).cell
     setup = open_setup(cell, CPU, seed=0)
     step = DistillStep(setup, DistillSettings(learning_rate=3e-3))
@@ -182,6 +186,7 @@ def test_a_matrix_names_it_from_its_own_folder(tmp_path, wide, monkeypatch):
     assert as_teacher(cells[1]).size == "checkpoint"
 
 
+@pytest.mark.full
 def test_a_record_says_whom_it_learnt_from(wide, launcher, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cell = distill(teacher=wide["mamba2"], architecture="mamba2").cell

@@ -11,14 +11,17 @@ from alignmeter.planner import layers, predict, trace
 from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES
 
 CELLS = (
-    pytest.param({"method": "sft"}, marks=pytest.mark.full),
-    {"method": "sft", "loss_head": "logits", "optimizer_impl": "single", "microbatches": 2},
-    {"method": "dpo", "peft": "qlora", "checkpointing": "on"},
-    pytest.param(
-        {"method": "kto", "architecture": "mamba2", "peft": "lora"}, marks=pytest.mark.full
-    ),
     {"method": "ppo", "ppo_topology": "shared", "ppo_backward": "joint"},
-)  # fmt: skip
+    *(
+        pytest.param(axes, marks=pytest.mark.full)
+        for axes in (
+            {"method": "sft"},
+            {"method": "sft", "loss_head": "logits", "optimizer_impl": "single", "microbatches": 2},
+            {"method": "dpo", "peft": "qlora", "checkpointing": "on"},
+            {"method": "kto", "architecture": "mamba2", "peft": "lora"},
+        )
+    ),
+)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -50,8 +50,10 @@ def planned(make_cell, **axes):
 @pytest.mark.parametrize(
     ("method", "architecture", "peft"),
     [
-        ("dpo", "llama", "full"), ("dpo", "mamba", "qlora"),
-        ("ppo", "llama", "lora"), ("ppo", "mamba", "full"),
+        pytest.param("dpo", "llama", "full", marks=pytest.mark.full),
+        ("dpo", "mamba", "qlora"),
+        ("ppo", "llama", "lora"),
+        pytest.param("ppo", "mamba", "full", marks=pytest.mark.full),
     ],
 )  # fmt: skip
 def test_a_replicate_gives_a_whole_record(method, architecture, peft, launcher, make_cell):
@@ -85,7 +87,7 @@ def test_a_replicate_gives_a_whole_record(method, architecture, peft, launcher, 
 @pytest.mark.parametrize(
     ("architecture", "kernels", "families"),
     [
-        ("llama", "stock", {"attention", "rest"}),
+        pytest.param("llama", "stock", {"attention", "rest"}, marks=pytest.mark.full),
         ("mamba", "custom", {"scan", "convolution", "rest"}),
     ],
 )
