@@ -171,7 +171,8 @@ def test_the_command_itself_ends_with_its_status(tmp_path):
     """What is called in place of it elsewhere is all that it does."""
     done = alignmeter("report", "nowhere", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "Error: nowhere: no such folder\n"
+    wanted = "give a folder that `alignmeter run` wrote"
+    assert done.stderr == f"Error: nowhere: no such folder; {wanted}\n"
 
 
 def test_devices_lists_what_is_here_and_what_is_not(tmp_path):
