@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from crossed import crossed
 
 from alignmeter.cells.axes import AXES
 from alignmeter.cells.settings import SETTINGS
@@ -374,8 +375,12 @@ def test_a_session_that_stops_at_a_failure_has_its_record_and_a_report(project, 
 CONFTEST = "def pytest_addoption(parser):\n    parser.addoption({option!r}, {how})\n"
 
 
-@pytest.mark.parametrize("option", ["--benchmark", "--method", "--results", "--replicates"])
-@pytest.mark.parametrize("how", ["action='store_true'", "dest='mine'"])
+@pytest.mark.parametrize(
+    *crossed(
+        option=["--benchmark", "--method", "--results", "--replicates"],
+        how=["action='store_true'", "dest='mine'"],
+    )
+)
 def test_an_option_that_a_conftest_has_too_is_one_sentence(project, option, how):
     path = project.makeconftest(CONFTEST.format(option=option, how=how))
     result = project.runpytest_subprocess()
@@ -396,8 +401,7 @@ OWNERS = {
 }
 
 
-@pytest.mark.parametrize("loaded", ["by the conftest", "before"])
-@pytest.mark.parametrize("owner", OWNERS)
+@pytest.mark.parametrize(*crossed(owner=OWNERS, loaded=["by the conftest", "before"]))
 def test_the_file_is_named_however_the_option_came_to_be(project, owner, loaded):
     if loaded == "by the conftest":
         project.makeini("[pytest]\n")
@@ -548,8 +552,9 @@ def test_a_matrix_that_is_none_is_one_sentence_that_names_the_suite(project, mat
     assert "Traceback" not in result.stdout
 
 
-@pytest.mark.parametrize("given", [(), ("--benchmark", "--results", "out")])
-@pytest.mark.parametrize("fixture", ["cell", pytest.param("largest_batch", marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    *crossed(given=[(), ("--benchmark", "--results", "out")], fixture=["cell", "largest_batch"])
+)
 def test_a_suite_without_a_matrix_is_one_sentence(project, given, fixture):
     (project.path / "bench_one.py").write_text(f"def bench_x({fixture}):\n    pass\n")
     result = project.runpytest_subprocess(*given)
