@@ -4,7 +4,7 @@ Each is a fresh `alignmeter plan` with a cache of its own: seconds of wall and o
 most memory that the process held.
 """
 
-__all__ = ["main"]
+__all__ = ["LLAMA", "MODELS", "main"]
 
 import json
 import os
@@ -20,11 +20,15 @@ from rich.table import Table
 
 from alignmeter.units import bytes_text
 
-_LLAMA = {
+LLAMA = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 128256,
     "num_key_value_heads": 8, "max_position_embeddings": 8192, "tie_word_embeddings": False,
 }  # fmt: skip
 MODELS = {
+    "8B": {
+        "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+    },
     "70B": {
         "hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80,
         "num_attention_heads": 64,
@@ -65,7 +69,7 @@ def main(names: tuple[str, ...]) -> None:
     with tempfile.TemporaryDirectory() as root:
         for name in names or MODELS:
             config = Path(root, f"{name}.json")
-            config.write_text(json.dumps({**_LLAMA, **MODELS[name]}))
+            config.write_text(json.dumps({**LLAMA, **MODELS[name]}))
             for method, peft in CELLS:
                 wall, processor, host, peak = cost(config, method, peft, Path(root))
                 table.add_row(

@@ -32,7 +32,8 @@ _WHOLE = ("SPX", "NPS")
 class Peak(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One chip, or the part of it that ``unit`` names. ``None``: no source, or no FP8.
 
-    ``arch``: what kernels are compiled for there.
+    ``arch``: what kernels are compiled for there. ``link``: key of `analysis.links.links`, what up
+    to ``linked`` of them in a box have between them; ``None``: unknown, or sold in several ways.
 
     FLOP/s are dense, with FP32 accumulation. ``names``: regular expressions for whole device names.
     ``via``: what was read in place of ``source``; ``second``: where single figures come from.
@@ -51,6 +52,8 @@ class Peak(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     bf16_flops_per_s: int | None = None
     fp8_flops_per_s: int | None = None
     tdp_w: float | None = None
+    link: str | None = None
+    linked: int = 1
     document_date: datetime.date | None = None
     via: str | None = None
     second: tuple[str, ...] = ()
@@ -135,11 +138,14 @@ def _lines() -> Iterator[str]:
         "and with FP32 accumulation; what no source was found for is left out. A device whose name",
         "is not here, or a part of a chip such as a MIG slice, has no peak and so no MFU.",
         "",
+        "What a link carries is in [links.md](links.md).",
+        "",
         "Generated from `bench/alignmeter/analysis/chips.toml` by",
         "`python -m alignmeter.analysis.chips`.",
         "",
-        "| chip | is a | memory, GiB | bandwidth, TB/s | BF16, TFLOP/s | FP8, TFLOP/s | TDP, W |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        "| chip | is a | memory, GiB | bandwidth, TB/s | BF16, TFLOP/s | FP8, TFLOP/s | TDP, W "
+        "| link |",
+        "|---|---|---:|---:|---:|---:|---:|---|",
     )
     for chip, row in peaks().items():
         figures = (
@@ -149,7 +155,8 @@ def _lines() -> Iterator[str]:
             _figure(row.fp8_flops_per_s, 1e12),
             _figure(row.tdp_w, 1),
         )
-        yield f"| {chip} | {row.unit} | " + " | ".join(figures) + " |"
+        link = f"{row.link}, {row.linked} a box" if row.link else "—"
+        yield f"| {chip} | {row.unit} | " + " | ".join((*figures, link)) + " |"
     yield from ("", "## Sources", "")
     for chip, row in peaks().items():
         dated = "" if row.document_date is None else f" of {row.document_date}"

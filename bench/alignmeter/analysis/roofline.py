@@ -1,21 +1,39 @@
 """The least time that a step can take on a device: its roofline.
 
 https://doi.org/10.1145/1498765.1498785. Whatever kernels run, a phase takes as long as its FLOPs at
-the peak, and as long as its bytes at the memory's bandwidth. A bound, never a prediction.
+the peak, as its bytes at the memory's bandwidth, and as what it sends at its links' bandwidth. A
+bound, never a prediction.
 """
 
-__all__ = ["Bound", "Ceilings", "MeasuredCeilings", "PhaseBound", "bound_of", "ceilings_of"]
+__all__ = [
+    "Between",
+    "Bound",
+    "Ceilings",
+    "MeasuredCeilings",
+    "PhaseBound",
+    "bound_of",
+    "ceilings_of",
+]
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
 from alignmeter.analysis.chips import Peak
+from alignmeter.analysis.links import wires_of
 from alignmeter.records.demand import Demand
 
-Limit = Literal["FLOP/s", "bandwidth"]
+Limit = Literal["FLOP/s", "bandwidth", "links"]
+
+
+class Between(Protocol):
+    """What several devices have between them: a row of a table, or what was measured."""
+
+    def seconds(self, sent: Mapping[str, int]) -> float:
+        """The least time of collectives: kind -> bytes of the whole tensors."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,10 +42,12 @@ class Ceilings:
 
     ``bytes_per_s``: size of a set of bytes, read over and over, -> bandwidth of sets of that size
     and more, since caches make small ones faster. Where only the memory's is known: that for 0.
+    ``between``: of several devices; ``None`` where nobody knows, and what they send takes no time.
     """
 
     flops_per_s: float
     bytes_per_s: Mapping[int, float]
+    between: Between | None = None
 
     def bandwidth(self, set_bytes: int) -> float:
         """Of a set of so many bytes: that of the largest one that is no larger, if there is one."""
@@ -52,7 +72,7 @@ class MeasuredCeilings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhaseBound:
-    """Seconds that a phase takes at least, and which of the two ceilings says so."""
+    """Seconds that a phase takes at least, and which of the ceilings says so."""
 
     seconds: float
     limit: Limit
@@ -77,23 +97,31 @@ class Bound:
 
 
 def bound_of(demand: Mapping[str, Demand], ceilings: Ceilings) -> Bound:
-    """Phase by phase the longer of both times."""
+    """Phase by phase the longest of its times: they may pass side by side."""
     return Bound(phases={name: _phase(asked, ceilings) for name, asked in demand.items()})
 
 
 def _phase(asked: Demand, ceilings: Ceilings) -> PhaseBound:
-    computing = asked.flops / ceilings.flops_per_s
-    moving = asked.moved_bytes / ceilings.bandwidth(asked.call_bytes)
-    if computing >= moving:
-        return PhaseBound(seconds=computing, limit="FLOP/s")
-    return PhaseBound(seconds=moving, limit="bandwidth")
+    sending = 0.0 if ceilings.between is None else ceilings.between.seconds(asked.sent_bytes)
+    times: dict[Limit, float] = {
+        "FLOP/s": asked.flops / ceilings.flops_per_s,
+        "bandwidth": asked.moved_bytes / ceilings.bandwidth(asked.call_bytes),
+        "links": sending,
+    }
+    limit = max(times, key=lambda name: times[name])
+    return PhaseBound(seconds=times[limit], limit=limit)
 
 
-def ceilings_of(chip: Peak) -> Ceilings | None:
-    """Those of a row of the table; ``None`` where one of the two figures has no source.
+def ceilings_of(chip: Peak, world_size: int = 1) -> Ceilings | None:
+    """Those of a row of the table, and what so many of them have between them; ``None`` where one
+    of the chip's two figures has no source.
 
     The dense BF16 peak serves every number format: fp32 and TF32 are slower on all of these chips.
     """
     if chip.bf16_flops_per_s is None or chip.bandwidth_bytes_per_s is None:
         return None
-    return Ceilings(flops_per_s=chip.bf16_flops_per_s, bytes_per_s={0: chip.bandwidth_bytes_per_s})
+    return Ceilings(
+        flops_per_s=chip.bf16_flops_per_s,
+        bytes_per_s={0: chip.bandwidth_bytes_per_s},
+        between=wires_of(chip, world_size),
+    )

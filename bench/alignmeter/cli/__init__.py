@@ -14,6 +14,7 @@ from alignmeter.cli.ending import Outermost, run_to_end
 from alignmeter.cli.history import history
 from alignmeter.cli.imports import import_results
 from alignmeter.cli.kernels import kernels
+from alignmeter.cli.links import links
 from alignmeter.cli.plan import plan
 from alignmeter.cli.report import report
 from alignmeter.cli.run import run
@@ -36,7 +37,7 @@ def cli() -> None:
 
 
 for _command in (devices, run, cell, plan, report, compare, history, sizes, kernels,
-                 import_results):  # fmt: skip
+                 links, import_results):  # fmt: skip
     cli.add_command(_command)
 
 

@@ -10,7 +10,7 @@ from alignmeter.analysis.offers import best_offer, nearest_miss
 from alignmeter.analysis.prices import Prices
 from alignmeter.errors import InputError
 from alignmeter.records.prediction import Prediction
-from alignmeter.records.suggestion import Lever, Suggestion
+from alignmeter.records.suggestion import Box, Lever, Suggestion
 
 if TYPE_CHECKING:
     from alignmeter.cli.progress import Counted
@@ -35,7 +35,7 @@ def suggested(
     """
     from alignmeter.cli.progress import counted
     from alignmeter.planner import fits
-    from alignmeter.terminal.suggestion import change_parts, chip_parts, longest_parts
+    from alignmeter.terminal.suggestion import box_parts, change_parts, chip_parts, longest_parts
 
     offer, miss = best_offer(prediction.fits, prices), nearest_miss(prediction.fits)
     everywhere = prediction.fits if miss is not None else fits(prediction, peaks())
@@ -49,6 +49,9 @@ def suggested(
         boxes = list(asked) if asked is not None else [named] if named is not None else []
         longest = {chip: _longest(prediction, chip, count) for chip in boxes}
         said.tell(longest_parts(longest))
+        places = peaks() if asked is None else asked
+        found = _boxes(prediction, places, prices, count)
+        said.tell(box_parts(found, currency))
         levers = [] if target is None else _levers(prediction, target, count)
         said.tell(change_parts(target, lacks, levers, said.lines))
     return Suggestion(
@@ -59,6 +62,7 @@ def suggested(
         target=target,
         misses_bytes=lacks,
         levers=levers,
+        boxes=found,
     )
 
 
@@ -84,6 +88,24 @@ def _longest(prediction: Prediction, chip: str, count: "Counted") -> int | str:
     from alignmeter.planner import longest_on
 
     return longest_on(prediction.cell, peaks()[chip], count)
+
+
+def _boxes(
+    prediction: Prediction, chips: Mapping[str, Peak], prices: Prices | None, count: "Counted"
+) -> list[Box]:
+    """The cell on more devices; one without a plan is told."""
+    from alignmeter.planner import NotPlannedError, box_cells, boxed
+
+    if prediction.cell.world_size > 1:
+        return []
+    found = []
+    for cell in box_cells(prediction.cell):
+        try:
+            found.append(boxed(cell, chips, prices))
+        except NotPlannedError as error:
+            count.tell(f"{cell.world_size} devices: not planned: {error}")
+        count()
+    return found
 
 
 def _levers(prediction: Prediction, target: str, count: "Counted") -> list[Lever]:

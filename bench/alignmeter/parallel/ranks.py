@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from alignmeter.batches import Batch
 from alignmeter.batches.batch import BatchRows
@@ -27,6 +28,8 @@ class Ranks:
 
     rank: int = 0
     size: int = 1
+    mesh: DeviceMesh | None = None
+    """Over which weights are shared out, and gradients averaged; ``None`` for one rank."""
 
     def part(self, batch: Batch, rows: BatchRows) -> Batch:
         """The rows of ``batch`` that are this rank's."""
@@ -72,11 +75,18 @@ ALONE = Ranks()
 """One process with one device."""
 
 
-def open_ranks(cell: Cell) -> Ranks:
+def open_ranks(cell: Cell, device: torch.device) -> Ranks:
     """Those of the cell. Raises `ValueError` where torch's process group is not of its size."""
     if cell.world_size == 1:
         return ALONE
     size = dist.get_world_size() if dist.is_initialized() else 1
     if size != cell.world_size:
         raise ValueError(f"the process group has {size} ranks, the cell {cell.world_size}")
-    return Ranks(rank=dist.get_rank(), size=size)
+    return Ranks(rank=dist.get_rank(), size=size, mesh=_mesh(cell, device))
+
+
+def _mesh(cell: Cell, device: torch.device) -> DeviceMesh:
+    if cell.parallel == "ddp":
+        names = ("replicate", "shard")
+        return init_device_mesh(device.type, (cell.world_size, 1), mesh_dim_names=names)
+    return init_device_mesh(device.type, (cell.world_size,))

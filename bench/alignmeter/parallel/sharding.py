@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from alignmeter.architectures import ScalarModel
@@ -18,7 +18,7 @@ from alignmeter.parallel.roots import attach
 from alignmeter.peft.adapters import AdapterView
 
 
-def shard(models: Mapping[str, nn.Module], cell: Cell, device: torch.device) -> None:
+def shard(models: Mapping[str, nn.Module], cell: Cell, mesh: DeviceMesh) -> None:
     """Leave each rank its share of every weight of ``models``, in place: their parameters are
     `DTensor` from here on, and optimizers are to be made of those.
 
@@ -30,7 +30,7 @@ def shard(models: Mapping[str, nn.Module], cell: Cell, device: torch.device) -> 
 
     Raises `ValueError` for a backbone without a list of blocks.
     """
-    mesh, policy = _mesh(cell, device), _policy(cell)
+    policy = _policy(cell)
     roots: dict[int, nn.Module] = {}
     shared: list[tuple[nn.Module, nn.Module]] = []
     for name, model in models.items():
@@ -59,13 +59,6 @@ def shard(models: Mapping[str, nn.Module], cell: Cell, device: torch.device) -> 
 def _hold(root: nn.Module, name: str, scalar: Any) -> None:
     """A head becomes a child of the root whose backbone it reads."""
     root.add_module(f"{name}_head", nn.ModuleDict({"score": scalar.score}))
-
-
-def _mesh(cell: Cell, device: torch.device) -> DeviceMesh:
-    if cell.parallel == "ddp":
-        names = ("replicate", "shard")
-        return init_device_mesh(device.type, (cell.world_size, 1), mesh_dim_names=names)
-    return init_device_mesh(device.type, (cell.world_size,))
 
 
 def _policy(cell: Cell) -> MixedPrecisionPolicy:

@@ -137,7 +137,7 @@ def copied(model: nn.Module) -> nn.Module:
 
 def _packed_without_data(linear: nn.Linear, compute: torch.dtype, kernels: str) -> nn.Module:
     """The layer with storage of its exact size: bitsandbytes reads values while it quantises."""
-    kind: Any = _layer(kernels)
+    kind: Any = _layer(kernels) if kernels == "custom" else _stock_layer_without_data()
     packed = kind.__new__(kind)
     nn.Module.__init__(packed)
     packed.in_features, packed.out_features = linear.in_features, linear.out_features
@@ -154,6 +154,26 @@ def _packed_without_data(linear: nn.Linear, compute: torch.dtype, kernels: str) 
     weight.bnb_quantized = True
     packed.weight = weight
     return packed  # type: ignore[no-any-return]
+
+
+@cache
+def _stock_layer_without_data() -> type[nn.Module]:
+    """bitsandbytes' layer, which makes a parameter that FSDP has gathered one of its own class
+    again; a tensor without data cannot become one, and needs the state alone.
+    """
+    from bitsandbytes.nn.modules import Linear4bit
+
+    class Stock(Linear4bit):
+        """As it is, once the weight has its state."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            """As bitsandbytes'."""
+            if getattr(self.weight, "quant_state", None) is None:
+                self.weight.quant_state = self.quant_state
+            y: torch.Tensor = super().forward(x)
+            return y
+
+    return Stock
 
 
 def _quant_state(shape: torch.Size, dtype: torch.dtype) -> Any:

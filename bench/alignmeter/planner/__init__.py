@@ -8,6 +8,8 @@ __all__ = [
     "ALLOWANCE",
     "Allowance",
     "NotPlannedError",
+    "box_cells",
+    "boxed",
     "fits",
     "known_prediction",
     "largest_batch",
@@ -30,7 +32,7 @@ from alignmeter.planner.fit import (
     largest_seq_len,
     on_chip,
 )
-from alignmeter.planner.levers import lever_cells
+from alignmeter.planner.levers import box_cells, lever_cells
 from alignmeter.planner.store import known_prediction, plan_cell, plan_peak
-from alignmeter.planner.suggest import longest_on, plans_on, pulled
+from alignmeter.planner.suggest import boxed, longest_on, plans_on, pulled
 from alignmeter.planner.trace import NotPlannedError, predict

@@ -9,8 +9,6 @@ from alignmeter.registry import METHODS, ROLLOUTS, RolloutRow, row_of
 
 def unplanned(cell: Cell, accelerator: Accelerator) -> str | None:
     """Why the cell has no plan on that device, in words; ``None``: it has one."""
-    if cell.world_size > 1:
-        return f"no plan knows shares of weights; {cell.world_size} devices have to be measured"
     row = _row(cell)
     if row is None:
         return None

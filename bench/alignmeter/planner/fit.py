@@ -85,7 +85,7 @@ def fits(prediction: Prediction, chips: Mapping[str, Peak]) -> dict[str, Fit]:
 
 
 def _bound_s(prediction: Prediction, chip: Peak) -> float | None:
-    ceilings = ceilings_of(chip)
+    ceilings = ceilings_of(chip, prediction.cell.world_size)
     if ceilings is None or not prediction.demand:
         return None
     return bound_of(prediction.demand, ceilings).seconds

@@ -11,7 +11,7 @@ bytes grow or shrink evenly.
 __all__ = ["alike_layers", "predict_peak"]
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from alignmeter.architectures import architecture_of
@@ -19,6 +19,7 @@ from alignmeter.cells.axes import SAME
 from alignmeter.cells.cell import Cell
 from alignmeter.planner.trace import Traced, finished, predict, trace
 from alignmeter.records.prediction import Prediction
+from alignmeter.records.ranks import Collective
 from alignmeter.session.findings.step_flops import shape_of
 from alignmeter.worker.memory.ledger import rows
 
@@ -135,4 +136,25 @@ def _deep(one: Traced, more: Traced, pairs: Sequence[tuple[int, int]], further: 
         phases=phases,
         ledger=rows({o: grown(small.get(o, 0), large.get(o, 0)) for o in owners}),
         trained_parameters=grown(one.trained_parameters, more.trained_parameters),
+        communication=_sent(one, more, grown),
     )
+
+
+def _sent(
+    one: Traced, more: Traced, grown: Callable[[int, int], int]
+) -> dict[str, dict[str, Collective]]:
+    """What every layer sends is alike."""
+    none = Collective(calls=0, bytes=0)
+
+    def of(small: Collective, large: Collective) -> Collective:
+        return Collective(
+            calls=grown(small.calls, large.calls), bytes=grown(small.bytes, large.bytes)
+        )
+
+    return {
+        phase: {
+            kind: of(one.log.communication.get(phase, {}).get(kind, none), sent)
+            for kind, sent in kinds.items()
+        }
+        for phase, kinds in more.log.communication.items()
+    }

@@ -1,6 +1,6 @@
 """What could make a cell smaller: the same cell with one axis changed."""
 
-__all__ = ["changed_cell", "lever_cells"]
+__all__ = ["box_cells", "changed_cell", "lever_cells"]
 
 from collections.abc import Iterator
 
@@ -27,6 +27,23 @@ def lever_cells(cell: Cell) -> Iterator[tuple[str, AxisValue, Cell]]:
         if planned.contradiction is None and planned.cell.id not in seen:
             seen.add(planned.cell.id)
             yield axis, value, planned.cell
+
+
+_BOXES = (2, 4, 8, 16)
+
+
+def box_cells(cell: Cell) -> Iterator[Cell]:
+    """The cell on more devices, its batch raised to what divides; none that contradicts itself.
+
+    Weights are shared out, unless the cell says otherwise.
+    """
+    axis, count = ("rows", cell.rows) if cell.rows else ("batch", cell.batch)
+    parallel = "fsdp2" if cell.parallel == "none" else cell.parallel
+    for size in _BOXES:
+        axes: dict[str, AxisValue] = {"world_size": size, "parallel": parallel}
+        planned = changed_cell(cell, **axes, **{axis: -(-count // size) * size})
+        if planned.contradiction is None:
+            yield planned.cell
 
 
 def _values(cell: Cell) -> Iterator[tuple[str, AxisValue]]:

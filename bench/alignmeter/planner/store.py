@@ -21,7 +21,7 @@ from alignmeter.planner.trace import predict
 from alignmeter.records.folder import write_bytes
 from alignmeter.records.prediction import Prediction
 
-_VERSION = 4
+_VERSION = 5
 """Of the planner: a change of what it counts makes earlier plans void."""
 
 
@@ -44,10 +44,14 @@ def known_prediction(cell: Cell) -> Prediction | None:
 
 
 def plan_cell(cell: Cell) -> Prediction:
-    """The stored plan, or a new one, then stored. Raises what `predict` raises."""
+    """The stored plan, or a new one, then stored. Raises what `predict` raises.
+
+    A step of several devices takes twice as long to trace: its plan is of shallow traces where
+    these are enough, without ``reserved_bytes``.
+    """
     found = known_prediction(cell)
     if found is None:
-        found = _made(predict, cell)
+        found = _made(predict if cell.world_size == 1 else predict_peak, cell)
         with contextlib.suppress(InputError):  # a home that cannot be written costs a repetition
             write_bytes(_path(cell), msgspec.json.encode(found))
     return found

@@ -1,10 +1,12 @@
 """What a cell could be given: the longest sequence on a chip, and levers with what each saves."""
 
-__all__ = ["longest_on", "plans_on", "pulled"]
+__all__ = ["boxed", "longest_on", "plans_on", "pulled"]
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from alignmeter.analysis.chips import Peak, peak
+from alignmeter.analysis.offers import best_offer
+from alignmeter.analysis.prices import Prices
 from alignmeter.cells.axes import AxisValue
 from alignmeter.cells.cell import Cell
 from alignmeter.planner.fit import Plan, fits, largest_seq_len, on_chip
@@ -12,7 +14,7 @@ from alignmeter.planner.levers import changed_cell
 from alignmeter.planner.store import plan_peak
 from alignmeter.planner.trace import NotPlannedError
 from alignmeter.records.prediction import Prediction
-from alignmeter.records.suggestion import Lever
+from alignmeter.records.suggestion import Box, Lever
 
 
 def plans_on(cell: Cell, chip: Peak, planned: Callable[[], None] = lambda: None) -> Plan:
@@ -34,6 +36,20 @@ def longest_on(cell: Cell, chip: Peak, planned: Callable[[], None]) -> int | str
         return largest_seq_len(cell, chip.memory_bytes, plans_on(cell, chip, planned))
     except NotPlannedError as error:
         return str(error)
+
+
+def boxed(cell: Cell, chips: Mapping[str, Peak], prices: Prices | None) -> Box:
+    """The cell of several devices on the chips asked for. Raises what `plan_peak` raises."""
+    found, size = plan_peak(cell), cell.world_size
+    offer = best_offer(fits(found, chips), prices)
+    rate = None if offer is None else offer.per_hour
+    return Box(
+        devices=size,
+        cell=cell,
+        peak_bytes=found.peak_bytes,
+        chip=None if offer is None else offer.chip,
+        per_hour=None if rate is None else size * rate,
+    )
 
 
 def pulled(

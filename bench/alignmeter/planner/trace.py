@@ -5,13 +5,11 @@ __all__ = ["NotPlannedError", "Traced", "finished", "predict", "trace"]
 import contextlib
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 import torch
 
 from alignmeter.accelerators import library_workspace_bytes, open_accelerator
-from alignmeter.accelerators.base import Accelerator
 from alignmeter.architectures import architecture_of, vendor_missing
 from alignmeter.architectures.base import EOS_TOKEN
 from alignmeter.batches import Batch, BatchRows, BatchSource, open_batches
@@ -21,15 +19,18 @@ from alignmeter.batches.spans import Spans
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import AlignmeterError, InputError
 from alignmeter.methods import TrainingStep, open_method, open_setup
+from alignmeter.parallel import gathered
 from alignmeter.planner.engines import unplanned, unplanned_peak
+from alignmeter.planner.fake_ranks import fake_ranks
 from alignmeter.planner.fake_tensors import without_data
+from alignmeter.planner.plan_log import PlanLog
 from alignmeter.planner.segments import reserved_peak
-from alignmeter.planner.workspace import cpu_workspace, gpu_workspace
+from alignmeter.records.demand import Demand
 from alignmeter.records.prediction import Prediction
 from alignmeter.session.findings.step_flops import step_demand, unbounded
 from alignmeter.text import shortened
 from alignmeter.training.step import SilentProbe
-from alignmeter.worker.memory.allocations import AllocationLog, Storage
+from alignmeter.worker.memory.allocations import AllocationLog
 from alignmeter.worker.memory.ledger import logged, own_residents, rows
 from alignmeter_kernels.planning import planning
 
@@ -62,8 +63,19 @@ def finished(prediction: Prediction) -> Prediction:
     cell = prediction.cell
     _raise_for(unplanned_peak(cell, prediction.peak_phase))
     reason = unbounded(cell)
-    demand = step_demand(cell) if reason is None else {}
+    demand = {} if reason is not None else _with_sent(step_demand(cell), prediction)
     return msgspec.structs.replace(prediction, demand=demand, demand_reason=reason)
+
+
+def _with_sent(demand: dict[str, Demand], prediction: Prediction) -> dict[str, Demand]:
+    sent = {
+        phase: {kind: one.bytes for kind, one in kinds.items()}
+        for phase, kinds in prediction.communication.items()
+    }
+    return {
+        phase: msgspec.structs.replace(asked, sent_bytes=sent.get(phase, {}))
+        for phase, asked in demand.items()
+    }
 
 
 def trace(cell: Cell, *, seed: int = 0, layers: int | None = None) -> "Traced":
@@ -73,8 +85,8 @@ def trace(cell: Cell, *, seed: int = 0, layers: int | None = None) -> "Traced":
     """
     accelerator = open_accelerator(cell.accelerator)
     _raise_for(unplanned(cell, accelerator) or _unpackaged(cell))
-    log = _PlanLog(_DEVICE, accelerator)
-    with _refusing(log):
+    log = PlanLog(_DEVICE, accelerator)
+    with _refusing(log), fake_ranks(cell.world_size):
         return _traced(cell, seed, log, layers)
 
 
@@ -90,17 +102,18 @@ def _unpackaged(cell: Cell) -> str | None:
     return vendor_missing(architecture_of(cell).vendor, cell.architecture, cell.accelerator)
 
 
-def _traced(cell: Cell, seed: int, log: "_PlanLog", layers: int | None) -> "Traced":
+def _traced(cell: Cell, seed: int, log: PlanLog, layers: int | None) -> "Traced":
     device, accelerator = _DEVICE, open_accelerator(cell.accelerator)
     method = open_method(cell.method)
-    vocabulary = open_setup(cell, device, seed=seed).vocab_size
-    source = _source(cell, vocabulary, seed)
+    setup = open_setup(cell, device, seed=seed, layers=layers)
+    source = _source(cell, setup.vocab_size, seed)
     with without_data(cell.accelerator):
         batch = _batch(cell, source, method.rows, device)
-        step = method.build(open_setup(cell, device, seed=seed, layers=layers))
+        step = method.build(setup)
         step.prepare(_OneBatch.of(source, batch), SilentProbe())
         with planning(log, accelerator.planned_chip):
             _make_optimizer_state(step)
+            _gather_once(step)
             own_residents(log, step, batch)
             logged(log, lambda: step.run(batch, log), step)
     return Traced.of(cell, log, step)
@@ -139,6 +152,13 @@ def _make_optimizer_state(step: TrainingStep) -> None:
                 parameter.grad = torch.empty_like(parameter)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+
+
+def _gather_once(step: TrainingStep) -> None:
+    """Leave sharded models as a step before would: what they gather into is there, and empty."""
+    for model in step.models().values():
+        with gathered(model):
+            pass
 
 
 def _source(cell: Cell, vocabulary: int, seed: int) -> BatchSource:
@@ -207,28 +227,6 @@ class _OneBatch(BatchSource):
         return self.only
 
 
-class _PlanLog(AllocationLog):
-    """Sizes as the accelerator's allocator rounds them, and what operators hold inside."""
-
-    def __init__(self, device: torch.device, accelerator: Accelerator) -> None:
-        super().__init__(device, markers=False, block=accelerator.block_bytes)
-        self._workspace = cpu_workspace if accelerator.planned_chip is None else gpu_workspace
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """As the log's, with the operator's workspace beside what it makes."""
-        if func.namespace == "prim":  # a fake tensor is asked for its device
-            return func(*args, **(kwargs or {}))
-        count = self._workspace(func, args, kwargs or {})
-        if count:
-            at = len(self.operators)
-            self.storages.append(
-                Storage(nbytes=count, born=at, died=at + 1, phase=self._phase, owner="workspace")
-            )
-        return super().__torch_dispatch__(func, types, args, kwargs)
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Traced:
     """One step. For each operator of ``log``, in bytes: ``made`` by it, and ``inside``, what was
@@ -236,14 +234,14 @@ class Traced:
     """
 
     cell: Cell
-    log: AllocationLog
+    log: PlanLog
     library_bytes: int
     made: list[int]
     inside: list[int]
     trained_parameters: int
 
     @classmethod
-    def of(cls, cell: Cell, log: AllocationLog, step: TrainingStep) -> "Traced":
+    def of(cls, cell: Cell, log: PlanLog, step: TrainingStep) -> "Traced":
         """What the log of that step says."""
         library = library_workspace_bytes(open_accelerator(cell.accelerator).planned_chip)
         made = [0] * len(log.operators)
@@ -289,5 +287,6 @@ class Traced:
             phases=phases,
             ledger=rows(self.ledger(at)),
             trained_parameters=self.trained_parameters,
+            communication=self.log.communication,
             reserved_bytes=reserved_peak(self.log.storages, [library]) if cached else None,
         )

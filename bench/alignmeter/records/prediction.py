@@ -21,6 +21,7 @@ from alignmeter.errors import InputError
 from alignmeter.records.demand import Demand
 from alignmeter.records.document import decode_versioned, encode_document
 from alignmeter.records.migrations import plan_of_list
+from alignmeter.records.ranks import Collective
 from alignmeter.records.suggestion import Suggestion
 
 SCHEMA_VERSION = 1
@@ -49,6 +50,10 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ``fits``: key of the peaks table -> whether it fits there, allowance included.
     ``demand``: phase -> what a step asks of a device at least; empty where nobody has counted it,
     and ``demand_reason`` says why, and in plans made before it was asked.
+    ``communication``: phase -> kind of collective -> what a step of several devices sends.
+
+    Of several devices all figures but ``trained_parameters`` are those of one rank, and no rank
+    holds more.
     """
 
     cell: Cell
@@ -62,6 +67,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     fits: dict[str, Fit] = {}
     demand: dict[str, Demand] = {}
     demand_reason: str | None = None
+    communication: dict[str, dict[str, Collective]] = {}
 
 
 class NotPlanned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

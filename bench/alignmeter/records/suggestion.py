@@ -1,6 +1,6 @@
 """What a plan suggests for one cell: a chip, the longest sequence, and what would make it fit."""
 
-__all__ = ["Lever", "Suggestion"]
+__all__ = ["Box", "Lever", "Suggestion"]
 
 import msgspec
 
@@ -23,6 +23,20 @@ class Lever(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fits: bool
 
 
+class Box(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The cell on several devices, as ``cell`` has it: its batch is raised to what divides.
+
+    ``chip``: the cheapest or smallest of which so many hold it, ``None`` if none do. ``per_hour``:
+    of all of them together.
+    """
+
+    devices: int
+    cell: Cell
+    peak_bytes: int
+    chip: str | None
+    per_hour: float | None
+
+
 class Suggestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Chips are keys of the peaks table; ``devices``: how many of them hold the cell.
 
@@ -31,6 +45,7 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     fits, everything else equal, 0 if none does, or why it has no plan. ``target``: the chip that
     the cell misses by fewest bytes, of those asked for, or of all where it fits on these; ``None``
     where it fits on all, and then ``levers`` are not looked for. ``levers``: most saved first.
+    ``boxes``: the cell on 2, 4, 8 and 16 devices; those that contradict it are left out.
     """
 
     devices: int = 1
@@ -41,3 +56,4 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     target: str | None
     misses_bytes: int
     levers: list[Lever]
+    boxes: list[Box] = []

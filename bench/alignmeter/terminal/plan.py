@@ -13,7 +13,7 @@ from alignmeter.cells.cell import Cell
 from alignmeter.cells.labels import axis_text, follows, varied
 from alignmeter.records.prediction import Fit, Prediction
 from alignmeter.terminal.tables import Column, Grid, Paragraph, Part, Row, fields, figure, label
-from alignmeter.text import plain
+from alignmeter.text import counted, plain
 from alignmeter.units import bytes_text, seconds_text
 
 _OWNERS_SHOWN = 5
@@ -34,9 +34,10 @@ def plan_parts(prediction: Prediction) -> Iterator[Part]:
     fitting = [_fit_text(name, fit) for name, fit in prediction.fits.items() if fit.ok]
     missing = [_fit_text(name, fit) for name, fit in prediction.fits.items() if not fit.ok]
     rows: list[tuple[str, str | Paragraph]] = [
-        ("peak", plain(f"{bytes_text(prediction.peak_bytes)}{where}")),
+        ("peak", plain(f"{bytes_text(prediction.peak_bytes)}{_each(prediction)}{where}")),
         ("ledger", ", ".join(ledger)),
         *_reserved(prediction),
+        *_sent(prediction),
         ("fits", Paragraph(", ".join(fitting) or "nowhere", "green" if fitting else "")),
     ]
     if missing:
@@ -54,7 +55,7 @@ def _bound(prediction: Prediction) -> Iterator[tuple[str, str]]:
     chips: dict[tuple[str, str], list[str]] = {}
     found = [(fit.bound_s, name) for name, fit in prediction.fits.items() if fit.ok and fit.bound_s]
     for seconds, name in sorted(found):
-        ceilings = ceilings_of(peak(name))
+        ceilings = ceilings_of(peak(name), prediction.cell.world_size)
         if ceilings is not None:
             longest = bound_of(prediction.demand, ceilings).longest
             chips.setdefault(longest, []).append(_glued(f"{seconds_text(seconds)} on {name}"))
@@ -64,6 +65,30 @@ def _bound(prediction: Prediction) -> Iterator[tuple[str, str]]:
     )
     if chips:
         yield "bound", f"at least {'; '.join(groups)}"
+
+
+def _each(prediction: Prediction) -> str:
+    """Of several devices."""
+    size = prediction.cell.world_size
+    return "" if size == 1 else f" on each of {size} devices"
+
+
+def _sent(prediction: Prediction) -> Iterator[tuple[str, str]]:
+    """Of a step of several devices: how much of each kind, and the phase that sends most."""
+    kinds: dict[str, list[int]] = {}
+    for phase in prediction.communication.values():
+        for kind, one in phase.items():
+            calls, count = kinds.setdefault(kind, [0, 0])
+            kinds[kind] = [calls + one.calls, count + one.bytes]
+    texts = [
+        _glued(f"{kind.replace('_', '-')} {bytes_text(count)} in {counted(calls, 'call')}")
+        for kind, (calls, count) in kinds.items()
+    ]
+    if texts:
+        yield "sends", ", ".join(texts)
+    unlinked = [name for name, fit in prediction.fits.items() if fit.ok and not peak(name).link]
+    if texts and unlinked:
+        yield "no links", f"of {', '.join(unlinked)} are known: their bounds leave out what is sent"
 
 
 def _glued(text: str) -> str:

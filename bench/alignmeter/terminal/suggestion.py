@@ -1,17 +1,17 @@
-"""What a plan suggests, in at most eight lines: a chip, the longest sequence, levers."""
+"""What a plan suggests, in at most nine lines: a chip, the longest sequence, levers."""
 
-__all__ = ["change_parts", "chip_parts", "longest_parts"]
+__all__ = ["box_parts", "change_parts", "chip_parts", "longest_parts"]
 
 from collections.abc import Iterator, Mapping, Sequence
 
 from alignmeter.analysis.offers import Offer
 from alignmeter.records.prediction import Prediction
-from alignmeter.records.suggestion import Lever
+from alignmeter.records.suggestion import Box, Lever
 from alignmeter.terminal.tables import Grid, Paragraph, Part, fields, lines
 from alignmeter.text import listed, plain, shortened
 from alignmeter.units import bytes_text
 
-_LINES = 8
+_LINES = 9
 """Of one suggestion on 80 columns, its cell's id among them."""
 _LABEL = 8
 """Columns of the longest label: the lines come one by one, and stand below each other."""
@@ -48,6 +48,17 @@ def _length(found: int | str) -> str:
     if isinstance(found, str):
         return f"not planned ({shortened(found, _REASON)})"
     return f"{found} tokens" if found else "none"
+
+
+def box_parts(boxes: Sequence[Box], currency: str | None) -> Iterator[Part]:
+    """What each device of several holds, and on which chip that fits."""
+    if boxes:
+        yield _field("devices", ", ".join(_box(box, currency).replace(" ", _GLUE) for box in boxes))
+
+
+def _box(box: Box, currency: str | None) -> str:
+    rate = "" if box.per_hour is None else f" at {box.per_hour:g} {currency}"
+    return f"{box.devices} x {box.chip or 'none'}{rate} ({bytes_text(box.peak_bytes)} each)"
 
 
 def change_parts(

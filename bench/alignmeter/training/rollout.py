@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from alignmeter.architectures.positions import decoding_positions
-from alignmeter.architectures.tracing import is_tracing
+from alignmeter.architectures.tracing import is_tracing, standing_for
 from alignmeter.training.step import Probe
 
 _LEAST_SKIPPED = 3
@@ -99,6 +99,7 @@ def rollout(policy: nn.Module, asked: Asked, probe: Probe) -> torch.Tensor:
     ids, new_tokens = asked.prompts, asked.new_tokens
     model: Any = policy.eval()
     output = model(input_ids=ids, use_cache=True, logits_to_keep=1)
+    skips = is_tracing() and new_tokens > _LEAST_SKIPPED
     step = 0
     while step < new_tokens:
         argument, cache = decoding_cache(output)
@@ -109,15 +110,16 @@ def rollout(policy: nn.Module, asked: Asked, probe: Probe) -> torch.Tensor:
             token = asked.given.instead_of(token, step)
         ids = torch.cat([ids, token], dim=1)
         if step + 1 < new_tokens:
-            output = model(
-                input_ids=token,
-                use_cache=True,
-                logits_to_keep=1,
-                **{argument: cache},
-                **decoding_positions(model, token, ids.shape[1] - 1),
-            )
+            with standing_for(new_tokens - 2 if skips and step == 0 else 1):
+                output = model(
+                    input_ids=token,
+                    use_cache=True,
+                    logits_to_keep=1,
+                    **{argument: cache},
+                    **decoding_positions(model, token, ids.shape[1] - 1),
+                )
         step += 1
-        if is_tracing() and step == 1 and new_tokens > _LEAST_SKIPPED:
+        if skips and step == 1:
             ids, step = _skipped(cache, ids, new_tokens), new_tokens - 2
     probe.uses("rollout_cache", (tensor.nbytes for tensor in cache_tensors(cache)))
     policy.train()

@@ -67,7 +67,7 @@ def open_setup(
         precision=precision,
         backbones=backbones,
         teachers=backbones.of_teacher(),
-        ranks=open_ranks(cell),
+        ranks=open_ranks(cell, device),
     )
 
 
@@ -171,10 +171,10 @@ class Setup:
         """Leave each of several ranks its share of these, once all are made and none has an
         optimizer; later ones share what an earlier one holds.
         """
-        if self.ranks.size == 1:
+        if self.ranks.mesh is None:
             return
         self.backbones.forget()
-        shard(models, self.cell, self.device)
+        shard(models, self.cell, self.ranks.mesh)
         for model in models.values():
             self._inner.update(map(id, inner_matrices(model)))
         if self.cell.lora_dropout != "0":  # each rank drops inputs of its own rows

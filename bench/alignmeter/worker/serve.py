@@ -55,8 +55,8 @@ def serve(
             elif verb == "join":
                 _join(*arguments)
                 result = None
-            elif verb == "ceilings":
-                result = open_accelerator(*arguments).own_ceilings()
+            elif verb in ("ceilings", "links"):
+                result = _reached(verb, *arguments)
             else:
                 result = getattr(workload, verb)(*arguments)
             answer: tuple[object, ...] = ("ok", result)
@@ -73,6 +73,16 @@ def _join(folder: str, rank: int, size: int, accelerator: str) -> None:
     count_phases(Progress(Path(folder) / "phases", size), rank)
     store = str(Path(folder) / "store")
     join(store, rank=rank, size=size, accelerator=open_accelerator(accelerator))
+
+
+def _reached(what: str, accelerator: str, *arguments: Any) -> object:
+    """What the device reaches that no table has, or what its ranks reach between them."""
+    opened = open_accelerator(accelerator)
+    if what == "ceilings":
+        return opened.own_ceilings()
+    from alignmeter.parallel.measured_links import measure_collectives
+
+    return measure_collectives(opened, *arguments)
 
 
 def _leave() -> None:

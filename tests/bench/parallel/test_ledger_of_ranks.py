@@ -1,16 +1,10 @@
 """Whose bytes are at a rank's peak: its share, what it gathers, and what it exchanges."""
 
 import pytest
-from rank_pair import SIZE, Pair, ledger
+from rank_pair import SIZE, ledger
 
 RESIDENT = ("policy_weights", "ref_weights", "reward_weights", "value_weights", "adapters",
             "optimizer_state")  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def pair(launcher, tmp_path_factory):
-    with Pair(tmp_path_factory.mktemp("pair")) as pair:
-        yield pair
 
 
 def resident(rows):

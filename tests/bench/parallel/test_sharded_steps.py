@@ -7,7 +7,6 @@ import pytest
 from rank_pair import (
     SIZE,
     STEPS,
-    Pair,
     built_bytes,
     faulty,
     gradient_apart,
@@ -30,12 +29,6 @@ PPO_LAYOUTS = [
     {"ppo_topology": topology, "ppo_backward": backward}
     for topology, backward in product(("separate", "shared"), ("sequential", "joint"))
 ]
-
-
-@pytest.fixture(scope="module")
-def pair(launcher, tmp_path_factory):
-    with Pair(tmp_path_factory.mktemp("pair")) as pair:
-        yield pair
 
 
 def several(axes):

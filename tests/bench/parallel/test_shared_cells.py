@@ -11,7 +11,6 @@ from alignmeter.accelerators.device_query import Found
 from alignmeter.batches import open_batches
 from alignmeter.methods import open_method, open_setup
 from alignmeter.parallel import ALONE, Ranks
-from alignmeter.planner import NotPlannedError, predict
 from alignmeter.registry import METHODS
 from alignmeter.session.resolve import resolve_cell
 
@@ -94,12 +93,6 @@ def test_a_step_wants_as_many_devices_as_there_are(here, collectives, said, monk
     if said is not None:
         assert found.unsupported.code == "too_few_devices"
         assert found.contradiction is None
-
-
-def test_a_plan_says_what_it_does_not_know():
-    cell = resolved(world_size=2, parallel="fsdp2").cell
-    with pytest.raises(NotPlannedError, match="no plan knows shares of weights; 2 devices have"):
-        predict(cell)
 
 
 def test_a_step_wants_as_many_processes_as_its_cell_says():

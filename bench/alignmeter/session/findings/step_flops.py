@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from msgspec import structs
 
 from alignmeter.architectures import architecture_of, open_architecture
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
@@ -86,14 +87,27 @@ def step_flops(cell: Cell) -> StepFlops:
 
 
 def step_demand(cell: Cell) -> dict[str, Demand]:
-    """Phase -> what one step of ``cell`` asks of a device at least, from its axes alone.
+    """Phase -> what one step of ``cell`` asks of a device at least, from its axes alone; of several
+    devices of each, without what they send.
 
     Raises `ValueError` if `unbounded` gives a reason.
     """
     reason = unbounded(cell)
     if reason is not None:
         raise ValueError(reason)
-    return _tally(cell).demand()
+    found = _tally(_of_device(cell)).demand()
+    step = found.get("optimizer")
+    if cell.parallel == "fsdp2" and step is not None:
+        moved = step.moved_bytes // cell.world_size
+        found["optimizer"] = structs.replace(step, moved_bytes=moved)
+    return found
+
+
+def _of_device(cell: Cell) -> Cell:
+    """The rows of one of its devices, which reads whole weights for them all the same."""
+    size = cell.world_size
+    rows, batch = cell.rows // size, max(1, cell.batch // size)
+    return structs.replace(cell, world_size=1, rows=rows, batch=batch)
 
 
 def _tally(cell: Cell) -> Tally:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from alignmeter.architectures.tracing import is_tracing
+from alignmeter.architectures.tracing import is_tracing, standing_for
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import CellError
 from alignmeter.registry import ARCHITECTURES
@@ -77,12 +77,14 @@ class StaticSampler(Sampler):
         cache = options[_argument(policy)]
         output = policy(input_ids=prompts, **options)
         probe.owns("rollout_cache", cache_tensors(cache))
-        for step in range(min(new_tokens, _TRACED) if is_tracing() else new_tokens):
+        traced = min(new_tokens, _TRACED) if is_tracing() else new_tokens
+        for step in range(traced):
             probabilities = output.logits[:, -1].float().softmax(-1)
             token = asked.drawn(probabilities)
             ids[:, prompt_len + step] = token[:, 0]
             if step + 1 < new_tokens:
-                output = self._decoded(policy, token, options, prompt_len + step, probe)
+                with standing_for(max(1, new_tokens - traced) if step == 0 else 1):
+                    output = self._decoded(policy, token, options, prompt_len + step, probe)
         policy.train()
         probe.uses("rollout_cache", _used(cache, prompt_len + new_tokens - 1))
         return Sampled(ids=ids)

@@ -48,6 +48,10 @@ CPU differ by a bucket of gradients from step to step.
 """
 
 
+_WITHOUT_DATA = "meta"
+"""Where a fake tensor's storage says that it is."""
+
+
 @dataclass(kw_only=True, slots=True)
 class Storage:
     """One storage: born during operator ``born`` (-1: before all), gone when ``died`` begins.
@@ -190,9 +194,10 @@ class AllocationLog(TorchDispatchMode):
 
     def _resized(self, storage: torch.UntypedStorage) -> None:
         """What it was is gone. What it is now are weights of all ranks, if it is anything."""
-        if storage.device.type != self._device:
+        key = storage_key(storage)
+        if storage.device.type not in (self._device, _WITHOUT_DATA):
             return
-        before, _ = self._live.pop(storage_key(storage), (None, None))
+        before, _ = self._live.pop(key, (None, None))
         if before is not None:
             before.died = len(self.operators)
         self._stored(storage).owner = GATHERED

@@ -8,6 +8,7 @@ __all__ = [
     "FakeTensorMode",
     "TorchDispatchMode",
     "applied_to_copies",
+    "fake_store",
     "forget_library_workspaces",
     "generator_states",
     "grouped_products",
@@ -73,6 +74,17 @@ def resized_storages(seen: Callable[[torch.UntypedStorage], None]) -> Iterator[N
 
     with _replaced(torch.UntypedStorage, {"resize_": resized}):
         yield
+
+
+def fake_store() -> Any:
+    """A store for ``init_process_group("fake", store=...)``, whose ranks need not be there.
+
+    Imports the backend of that name and the shapes of collectives without data.
+    """
+    from torch.distributed import _meta_registrations  # noqa: F401
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    return FakeStore()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,50 @@
+"""`alignmeter links`: what this machine's devices reach between them."""
+
+__all__ = ["links"]
+
+from pathlib import Path
+
+import click
+
+from alignmeter.errors import CellError, InputError
+from alignmeter.records.folder import check_writable, write_bytes
+
+
+@click.command()
+@click.option("--accelerator", default="auto", show_default=True, metavar="NAME",
+              help="Whose devices.")  # fmt: skip
+@click.option("--world-size", type=int, metavar="N",
+              help="Devices (default: all of them; on a CPU two processes).")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Store the JSON, for `alignmeter plan --links FILE`.")  # fmt: skip
+def links(accelerator: str, world_size: int | None, as_json: bool, out: Path | None) -> None:
+    """Measure latency and bandwidth between the devices of this machine.
+
+    All-gather, reduce-scatter and all-reduce over sizes, by the backend that a
+    step of several devices takes (nccl, xccl, on a CPU gloo). The figures are
+    kept, and a plan of as many devices here is bounded by them.
+    """
+    from alignmeter.accelerators import open_accelerator
+    from alignmeter.records.links import encode_links
+    from alignmeter.session.launcher import Launcher
+    from alignmeter.session.links import measure_links
+    from alignmeter.terminal.links import links_parts
+    from alignmeter.terminal.tables import print_parts
+
+    if out is not None:
+        check_writable(out)
+    try:
+        with Launcher() as launcher:
+            found = measure_links(open_accelerator(accelerator).name, launcher, world_size)
+    except CellError as error:
+        raise InputError(error.text) from error
+    data = encode_links(found)
+    if out is not None:
+        write_bytes(out, data)
+    if as_json:
+        click.echo(data, nl=False)
+    else:
+        print_parts(links_parts(found))
+        if out is not None:
+            click.echo(f"JSON  {out}")
