@@ -70,7 +70,8 @@ def page(found: dict[str, Found]) -> Iterator[str]:
         yield from ("", f"## {model}", "", f"| method | PEFT | {' | '.join(heads)} |")
         yield "|---|---|" + "---|" * len(WORLDS)
         for method, peft in product(METHODS, PEFTS):
-            texts = [_text(found[f"{model} {method} {peft} {size}"], reasons) for size in WORLDS]
+            names = [f"{model} {method} {peft} {size}" for size in WORLDS]
+            texts = [_text(found[name], reasons) if name in found else DASH for name in names]
             yield f"| {method} | {peft} | {' | '.join(texts)} |"
     if reasons:
         yield ""
@@ -90,6 +91,8 @@ def _text(found: Found, reasons: list[str]) -> str:
     )
 
 
+DASH = "\N{EM DASH}"
+"""Not planned yet."""
 MODELS_SHOWN = ("8B", "70B")
 BOXES = ("L40S", "H100-SXM", "MI300X", "B200")
 """Chips that most rented boxes have."""
@@ -103,19 +106,19 @@ HEAD = (
     "`parallel = fsdp2`, weights gathered once for a rollout; PPO with adapters has all its models",
     "on one backbone, with all weights four models. Shapes are Llama 3.1's",
     "(https://arxiv.org/abs/2407.21783, table 3). Predictions of memory, none of them measured on",
-    "a GPU; what NCCL keeps for itself is only in the 1 GiB that [fits](plan.md) gives the runtime.",
+    "a GPU; what NCCL keeps for itself is in the 1 GiB that [fits](plan.md) gives the runtime.",
     "",
-    "Made by `python tests/trust/rank_plans.py`. What is sent, and how long that takes at least,",
+    f"Made by `python tests/trust/rank_plans.py`; {DASH} is not planned yet.",
+    "What is sent, and how long that takes at least,",
     "`alignmeter plan --world-size 8 --parallel fsdp2 --batch 8` says of any of them.",
 )
 
 
 @click.command()
 @click.option("--kept", type=click.Path(path_type=Path, dir_okay=False), required=True)
-@click.option(
-    "--only", default="", help="Plans whose name has this in it; the page is not printed."
-)
-def main(kept: Path, only: str) -> None:
+@click.option("--only", default="", help="Make plans whose name has this in it, and no page.")
+@click.option("--page-only", is_flag=True, help="Make none, and the page of those that are kept.")
+def main(kept: Path, only: str, *, page_only: bool) -> None:
     """Make what is missing and print the page."""
     import_module("alignmeter.worker.preload")
     names = [" ".join(map(str, parts)) for parts in product(MODELS_SHOWN, METHODS, PEFTS, WORLDS)]
@@ -123,7 +126,7 @@ def main(kept: Path, only: str) -> None:
     found = msgspec.convert(stored, dict[str, Found])
     with tempfile.TemporaryDirectory() as root, configs_alone(), devices_hidden():
         for name in names:
-            if name in found or only not in name:
+            if page_only or name in found or only not in name:
                 continue
             model, method, peft, size = name.split()
             config = Path(root, f"{model}.json")

@@ -49,11 +49,10 @@ def suggested(
         boxes = list(asked) if asked is not None else [named] if named is not None else []
         longest = {chip: _longest(prediction, chip, count) for chip in boxes}
         said.tell(longest_parts(longest))
-        places = peaks() if asked is None else asked
-        found = _boxes(prediction, places, prices, count)
-        said.tell(box_parts(found, currency))
         levers = [] if target is None else _levers(prediction, target, count)
         said.tell(change_parts(target, lacks, levers, said.lines))
+        boxes_of = _boxes(prediction, peaks() if asked is None else asked, prices, count)
+        said.tell(box_parts(boxes_of, currency))
     return Suggestion(
         chip=None if offer is None else offer.chip,
         per_hour=None if offer is None else offer.per_hour,
@@ -62,7 +61,7 @@ def suggested(
         target=target,
         misses_bytes=lacks,
         levers=levers,
-        boxes=found,
+        boxes=boxes_of,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a plan suggests, in at most nine lines: a chip, the longest sequence, levers."""
+"""What a plan suggests: a chip, the longest sequence and levers in eight lines, then boxes."""
 
 __all__ = ["box_parts", "change_parts", "chip_parts", "longest_parts"]
 
@@ -11,7 +11,7 @@ from alignmeter.terminal.tables import Grid, Paragraph, Part, fields, lines
 from alignmeter.text import listed, plain, shortened
 from alignmeter.units import bytes_text
 
-_LINES = 9
+_LINES = 8
 """Of one suggestion on 80 columns, its cell's id among them."""
 _LABEL = 8
 """Columns of the longest label: the lines come one by one, and stand below each other."""

@@ -55,8 +55,13 @@ def test_three_answers_in_eight_lines_of_80_columns(made):
     An MI300X has 192 and 408 MiB less of hipBLAS's.
     """
     lines = suggested("--prices", made).stdout.splitlines()
-    assert len(lines) <= 8
     assert max(map(len, lines)) <= 80
+    (devices,) = [at for at, line in enumerate(lines) if line.startswith("  devices  ")]
+    assert devices <= 8
+    boxes = " ".join(" ".join(lines[devices:]).split())
+    assert boxes.startswith("devices 2 x MI300X at 4.8 EUR (150 GiB each), 4 x MI300X at 9.6 EUR")
+    assert boxes.endswith("16 x MI300X at 38.4 EUR (150 GiB each)")
+    lines = lines[:devices]
     assert lines[0].startswith("dpo-llama-8b-full-cuda-")
     assert lines[1] == "  cheapest MI300X at 2.4 EUR an hour: peak 150 GiB, 36.1 GiB spare"
     # (191.98 - 1) / 1.03 - 0.4 - 139.76 = 45.26 GiB at 0.01 a token: 4526, and 70 x 64 are 4480.
@@ -84,12 +89,16 @@ def test_boxes_that_are_asked_for_are_answered_for(made):
     fitting = [(lever["value"], lever["fits"]) for lever in found["levers"]]
     # 150 - 56 = 94: x 1.03 + 1 = 97.8 GiB are too many for 93.6.
     assert fitting[:3] == [("qlora", True), ("lora", True), ("adafactor", False)]
+    boxes = [(box["devices"], box["chip"], box["cell"]["batch"]) for box in found["boxes"]]
+    assert boxes == [(size, "MI300X", size) for size in (2, 4, 8, 16)]
+    assert {box["cell"]["parallel"] for box in found["boxes"]} == {"fsdp2"}
     assert len(decode_predictions(done.stdout.encode(), "plan.json")) == 1
 
 
 def test_what_fits_nowhere_and_what_fits_everywhere_say_so(made, monkeypatch):
     text = suggested("--for", "H100-SXM").stdout
     assert "  smallest none: peak 150 GiB, 75.9 GiB too much for H100-SXM\n" in text
+    assert "  devices  2 x none (150 GiB each), 4 x none (150 GiB each)," in text
     assert "  longest  none on H100-SXM\n" in text
 
     def small(cell):
