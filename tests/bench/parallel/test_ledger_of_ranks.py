@@ -16,6 +16,8 @@ SHARES = {"fsdp2": 0.51, "ddp": 1.0}
 
 
 def check_ledger(pair, axes, ways=("fsdp2", "ddp")):
+    """The rows of every rank, once they hold."""
+    found = []
     axes = {"seq_len": 64, **axes}
     _, alone = ledger({**axes, "world_size": 1})
     for parallel in ways:
@@ -25,13 +27,15 @@ def check_ledger(pair, axes, ways=("fsdp2", "ddp")):
             assert rows["unattributed_bytes"] <= 0.01 * peak
             assert (share - 0.02) * resident(alone) < resident(rows) <= share * resident(alone)
             assert 0 < rows["gathered_weights_bytes"] < alone["policy_weights_bytes"]
-            trains_all = axes["peft"] == "full"
-            assert (rows["communication_bytes"] > 0) or not trains_all
             assert rows["gradients_bytes"] > 0
+            found.append(rows)
+    return found
 
 
 def test_a_rank_has_half_of_what_stays_and_names_the_rest(pair):
-    check_ledger(pair, {"method": "dpo", "peft": "full"}, ways=["fsdp2"])
+    found = check_ledger(pair, {"method": "dpo", "peft": "full"}, ways=["fsdp2"])
+    # Its peak lies between two blocks: a bucket of gradients, and weights on their way.
+    assert all(rows["communication_bytes"] > 0 for rows in found)
 
 
 @pytest.mark.full
