@@ -63,4 +63,4 @@ def _median_s(run: Callable[[], object], accelerator: Accelerator, device: torch
             times.append(time.perf_counter() - start)
     slowest = torch.tensor(times, device=device)
     dist.all_reduce(slowest, op=dist.ReduceOp.MAX)
-    return statistics.median(slowest.tolist())
+    return float(statistics.median(slowest.tolist()))

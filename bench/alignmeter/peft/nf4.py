@@ -168,8 +168,9 @@ def _stock_layer_without_data() -> type[nn.Module]:
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             """As bitsandbytes'."""
-            if getattr(self.weight, "quant_state", None) is None:
-                self.weight.quant_state = self.quant_state
+            weight: Any = self.weight
+            if getattr(weight, "quant_state", None) is None:
+                weight.quant_state = self.quant_state
             y: torch.Tensor = super().forward(x)
             return y
 

@@ -35,23 +35,26 @@ class Collective(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Collectives of one kind in one step, of one rank.
 
     ``bytes``: of the whole tensors that they gather or reduce. ``total_s``: the time that they
-    took; ``exposed_s``: the part of it in which the rank did nothing else.
+    took; ``exposed_s``: the part of it in which the rank did nothing else. ``bus_bytes_per_s``:
+    what the devices reach between them in such collectives (nccl-tests' definition).
     """
 
     calls: int
     bytes: int
     total_s: float | None = None
     exposed_s: float | None = None
+    bus_bytes_per_s: float | None = None
 
 
 class Communication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Kind -> what a step does of it. ``source``: where the seconds, and so bandwidths, are from;
-    ``reason``: why there are none.
+    """Kind -> what a step does of it. ``source``: where the seconds are from; ``reason``: why there
+    are none. ``bandwidth_source``: where the bandwidths are from; empty where there are none.
     """
 
     kinds: dict[str, Collective] = {}
     source: str = ""
     reason: Reason | None = None
+    bandwidth_source: str = ""
 
     @property
     def bytes(self) -> int:

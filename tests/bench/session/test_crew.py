@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import random
 import threading
+from datetime import UTC, datetime
 
 import faulty_worker
 import psutil
@@ -11,10 +12,14 @@ import pytest
 
 from alignmeter.errors import InputError
 from alignmeter.methods import open_method
+from alignmeter.records.links import MeasuredLinks, TimedCollective
+from alignmeter.records.ranks import Collective
 from alignmeter.records.record import decode_record, encode_record
 from alignmeter.session import Planned, Settings, measure
 from alignmeter.session.crew import Crew
+from alignmeter.session.findings.ranks import RanksFound
 from alignmeter.session.launcher import Launcher
+from alignmeter.worker.messages import MemoryProfile
 
 SHORT = Settings(steps=3, warmup=1, seed=0, timeout_s=120, sample_hz=0)
 AXES = {"method": "dpo", "peft": "lora", "world_size": 2, "parallel": "fsdp2"}
@@ -87,6 +92,25 @@ def test_a_rank_that_is_killed_is_named(faulty, launcher, make_cell):
     assert [rank.status for rank in record.ranks] == ["ended", "crashed"]
     assert record.ranks[1].last_phase == "backward"
     assert decode_record(encode_record(record), "here") == record
+
+
+def test_bandwidths_are_those_that_were_measured_before():
+    found = RanksFound(size=2)
+    profile = MemoryProfile(
+        peak_bytes=1, phase=None, operator=None, phase_peaks={}, ledger={},
+        sent=(("all_gather", 100), ("all_gather", 50), ("broadcast", 7)),
+    )  # fmt: skip
+    found.note("memory_step", [profile, profile])
+    assert found.communication().bandwidth_source == ""
+    row = TimedCollective(kind="all_gather", nbytes=64, seconds=1.0, bus_bytes_per_s=32.0)
+    links = MeasuredLinks(
+        schema_version=1, alignmeter="", torch="", accelerator="cpu", device="", world_size=2,
+        backend="gloo", measured=datetime(2026, 11, 30, tzinfo=UTC), collectives=[row],
+    )  # fmt: skip
+    sent = found.communication(links)
+    assert sent.bandwidth_source == "alignmeter links, 2026-11-30"
+    gathered = Collective(calls=2, bytes=150, bus_bytes_per_s=32.0)
+    assert sent.kinds == {"all_gather": gathered, "broadcast": Collective(calls=1, bytes=7)}
 
 
 def test_one_of_many_processes_measures_nothing(monkeypatch):

@@ -29,6 +29,7 @@ from alignmeter.session.findings.median import median
 from alignmeter.session.findings.rollout import COMPILE, rollout_found, step_phases
 from alignmeter.session.findings.throughput import share_of, throughput, typical
 from alignmeter.session.findings.validity import judge
+from alignmeter.session.links import kept_links
 from alignmeter.session.sampling import Readings
 from alignmeter.worker.messages import (
     ProcessPeaks,
@@ -98,7 +99,9 @@ def _of_ranks(found: Findings) -> dict[str, object]:
         return {}
     return {
         "ranks": ranks.rows(found.cell, found.sampling.samples),
-        "communication": ranks.communication(),
+        "communication": ranks.communication(
+            kept_links(found.cell.accelerator, found.cell.world_size)
+        ),
         "failed_rank": ranks.failed,
     }
 

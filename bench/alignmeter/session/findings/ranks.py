@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alignmeter.cells.cell import Cell
+from alignmeter.records.links import KINDS, MeasuredLinks
 from alignmeter.records.ranks import Collective, Communication, Rank, RankStatus
 from alignmeter.records.reasons import Code
 from alignmeter.records.record import Energy, Provenance, Reason
@@ -23,6 +24,7 @@ _UNTOLD = Reason(
     code=Code.NOT_MEASURED, text="torch's profiler did not tell collectives from the step's work"
 )
 _SOURCE = "torch's profiler, one step"
+_MEASURED = "alignmeter links, {:%Y-%m-%d}"
 _KEPT = (Provenance, Target, MemoryProfile, ProcessPeaks, EnergyWindow)
 
 
@@ -105,8 +107,9 @@ class RanksFound:
             return None
         return settle(window, target, samples if rank == 0 else ())
 
-    def communication(self) -> Communication | None:
-        """Of one step; ``None`` before the memory step.
+    def communication(self, links: MeasuredLinks | None = None) -> Communication | None:
+        """Of one step; ``None`` before the memory step. ``links``: what was measured between these
+        devices.
 
         Seconds are those of the rank that spent the fewest: it waited least for others.
         """
@@ -119,10 +122,19 @@ class RanksFound:
             sizes = [nbytes for sent, nbytes in profile.sent if sent == kind]
             total_s, exposed_s = times.get(kind, (None, None))
             kinds[kind] = Collective(
-                calls=len(sizes), bytes=sum(sizes), total_s=total_s, exposed_s=exposed_s
+                calls=len(sizes),
+                bytes=sum(sizes),
+                total_s=total_s,
+                exposed_s=exposed_s,
+                bus_bytes_per_s=links.bandwidth(kind) if links and kind in KINDS else None,
             )
         reason = None if times else (_UNASKED if self._times is None else _UNTOLD)
-        return Communication(kinds=kinds, source=_SOURCE if times else "", reason=reason)
+        return Communication(
+            kinds=kinds,
+            source=_SOURCE if times else "",
+            reason=reason,
+            bandwidth_source="" if links is None else _MEASURED.format(links.measured),
+        )
 
 
 def ranks_of(cell: Cell) -> RanksFound | None:
