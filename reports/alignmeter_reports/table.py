@@ -5,6 +5,7 @@ __all__ = ["COLUMNS", "csv_bytes", "guarded", "in_order", "kind_of", "rows"]
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from alignmeter.analysis.cost import money_of
 from alignmeter.analysis.footprint import FOOTPRINT, footprint, prediction_error_percent
@@ -218,22 +219,26 @@ def guarded(value: object) -> object:
 
     A carriage return would end the row in some readers: it becomes a newline, which is quoted.
     """
-    if not isinstance(value, str):
-        return value
-    value = value.replace("\r\n", "\n").replace("\r", "\n")
-    formula = value.startswith(("=", "+", "-", "@", "\t", "\n"))
-    return ("'" if formula else "") + value[:_LONGEST]
+    return _guarded(value) if isinstance(value, str) else value
+
+
+@lru_cache(2**12)  # most of a table's texts stand in it thousands of times
+def _guarded(text: str) -> str:
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    formula = text.startswith(("=", "+", "-", "@", "\t", "\n"))
+    return ("'" if formula else "") + text[:_LONGEST]
 
 
 def csv_bytes(records: Sequence[Record], prices: Prices | None = None) -> bytes:
     """The CSV of `rows`, with its header, in UTF-8; numbers as they are, text guarded."""
-    texts = [name for name in COLUMNS if kind_of(name) == "text"]
+    texts = [kind_of(name) == "text" for name in COLUMNS]
     file = io.BytesIO()
     # The name of a device may hold bytes that are not UTF-8, as surrogates: show them.
     with io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="") as text:
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
         for row in rows(records, prices):
-            writer.writerow({**row, **{name: guarded(row[name]) for name in texts}})
+            listed = zip(row.values(), texts, strict=True)
+            writer.writerow([guarded(value) if is_text else value for value, is_text in listed])
         text.flush()
         return file.getvalue()

@@ -18,11 +18,12 @@ from alignmeter.methods import open_method, open_setup
 from alignmeter.parallel import Ranks
 from alignmeter.peft.nf4 import quantisation_tensors
 from alignmeter.session.resolve import resolve_cell
-from alignmeter.training import actors, rewards
+from alignmeter.training import actors, backbones, rewards
 from alignmeter.training.accumulation import AccumulatingStep
 from alignmeter.training.rollout import Asked
 from alignmeter.training.step import SilentProbe
 from alignmeter.worker.agreement import observe
+from alignmeter.worker.memory.allocations import AllocationLog
 from alignmeter.worker.memory.ledger import profile_step
 
 CPU = torch.device("cpu")
@@ -103,6 +104,15 @@ def ledger(axes):
     return found.peak_bytes, found.ledger
 
 
+def built_bytes(axes):
+    """The most that tensors took while the models were made."""
+    cell = cell_of(axes)
+    setup, log = open_setup(cell, CPU, seed=0), AllocationLog(CPU, markers=False)
+    with log:
+        open_method(cell.method).build(setup)
+    return max(log.live_curve())
+
+
 def _keep(optimizer, names, found):
     """The first gradient of each weight, whole."""
     for group in optimizer.param_groups:
@@ -171,7 +181,13 @@ def _own_draws(change):
     change(Asked, "of_rows", of_rows)
 
 
+def _drawn_there(change):
+    """No fault, but as on a device that draws its own weights."""
+    change(backbones, "drawing_device", lambda *_, **__: "there")
+
+
 FAULTS = {
+    "drawn there": _drawn_there,
     "local means": _local_means,
     "local token mean": _local_token_mean,
     "value outside the root": _outside_the_root,

@@ -47,7 +47,11 @@ def trap(tmp_path):
     "command",
     [
         pytest.param([COMMAND, *CELL], id="forkserver, resource tracker, worker and sampler"),
-        pytest.param([sys.executable, "-m", "alignmeter", *CELL], id="the command as a module"),
+        pytest.param(
+            [sys.executable, "-m", "alignmeter", *CELL],
+            id="the command as a module",
+            marks=pytest.mark.full,
+        ),
         pytest.param(
             [sys.executable, "../script.py"], id="a spawned worker", marks=pytest.mark.full
         ),

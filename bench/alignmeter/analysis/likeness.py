@@ -30,6 +30,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from alignmeter.analysis.distinctions import distinctions
@@ -128,8 +129,13 @@ class Group:
 
 def moment(record: Record) -> datetime:
     """When it was made, in UTC; `UNKNOWN` if it does not say so in a way one can read."""
+    return _moment(record.provenance.started)
+
+
+@lru_cache(2**17)  # every order of a report asks for it, of every record
+def _moment(started: str) -> datetime:
     try:
-        found = datetime.fromisoformat(record.provenance.started)
+        found = datetime.fromisoformat(started)
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return UNKNOWN

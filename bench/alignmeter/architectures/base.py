@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from alignmeter.architectures.drawing import draw
+from alignmeter.architectures.drawing import draw, undrawn
 from alignmeter.architectures.layers import ATTENDING, cut_places
 from alignmeter.architectures.operators import Operator, forget_runs
 from alignmeter.architectures.transformers_internals import behind
@@ -157,3 +157,10 @@ class Architecture:
         """A causal LM drawn on ``device``: other weights than `build`'s, and one block in full."""
         shape = self.shape(size)
         return draw(lambda: self.make(shape), seed=seed, dtype=dtype, device=device, store=store)
+
+    def build_undrawn(
+        self, size: str, *, seed: int, dtype: torch.dtype, device: torch.device
+    ) -> nn.Module:
+        """The causal LM of `build_there` that is drawn later, a block at a time: `Undrawn`."""
+        shape = self.shape(size)
+        return undrawn(lambda: self.make(shape), seed=seed, dtype=dtype, device=device)

@@ -11,6 +11,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from alignmeter.architectures import ScalarModel
+from alignmeter.architectures.drawing import undrawn_of
 from alignmeter.architectures.precision import precision_of
 from alignmeter.cells.cell import Cell
 from alignmeter.parallel.roots import attach
@@ -24,22 +25,29 @@ def shard(models: Mapping[str, nn.Module], cell: Cell, mesh: DeviceMesh) -> None
     One root for each backbone, a unit for each of its blocks. A head on a backbone that an earlier
     model holds belongs to that model's root, and is entered through it (`roots.within`). With
     ``parallel = ddp`` every rank is a shard of one: it holds all, and gradients are averaged.
-    Gradients are means over ranks. Raises `ValueError` for a backbone without a list of blocks.
+    Gradients are means over ranks. A backbone that has no weights yet (`Undrawn`) is drawn block by
+    block, each shared before the next: no rank has more than one whole.
+
+    Raises `ValueError` for a backbone without a list of blocks.
     """
     policy = _policy(cell)
     roots: dict[int, nn.Module] = {}
     shared: list[tuple[nn.Module, nn.Module]] = []
     for name, model in models.items():
         scalar = model.scalar if isinstance(model, AdapterView) else model
-        backbone: Any = scalar.backbone if isinstance(scalar, ScalarModel) else scalar.base_model
-        root = roots.setdefault(id(backbone), scalar)
+        root = roots.setdefault(id(_backbone(scalar)), scalar)
         if root is not scalar:
             _hold(root, name, scalar)
         shared.append((root, model))
     for root in roots.values():
         trains = any(parameter.requires_grad for parameter in root.parameters())
+        late = undrawn_of(_backbone(root))
         for block in _blocks(root):
+            if late is not None:
+                late.fill(block)
             fully_shard(block, mesh=mesh, mp_policy=policy)
+        if late is not None:
+            late.fill(None)
         # What trains needs its root again at once, in the backward pass: ``None`` keeps that.
         fully_shard(
             root, mesh=mesh, mp_policy=policy, reshard_after_forward=None if trains else True
@@ -61,9 +69,13 @@ def _policy(cell: Cell) -> MixedPrecisionPolicy:
     return MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
 
 
+def _backbone(model: Any) -> Any:
+    return model.backbone if isinstance(model, ScalarModel) else model.base_model
+
+
 def _blocks(root: Any) -> Iterator[nn.Module]:
     """Those of its backbone, in order."""
-    backbone = root.backbone if isinstance(root, ScalarModel) else root.base_model
+    backbone = _backbone(root)
     lists = [child for child in backbone.children() if isinstance(child, nn.ModuleList)]
     if not lists:
         raise ValueError(f"{type(backbone).__name__} has no list of blocks to shard")

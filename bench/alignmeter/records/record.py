@@ -258,6 +258,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 _DECODER = msgspec.json.Decoder(Record)
+_LEDGER_ROWS = {f"{owner}_bytes" for owner in OWNERS}
 
 
 def encode_record(record: Record) -> bytes:
@@ -283,8 +284,8 @@ def _check_ledger(record: Record, where: str) -> None:
 
 
 def _check_sum(ledger: dict[str, int], peak: int | None, which: str, what: str) -> None:
-    for row in ledger:
-        if row.removesuffix("_bytes") not in OWNERS:
-            raise InputError(f"{which} has an unknown row {row!r}")
+    unknown = ledger.keys() - _LEDGER_ROWS
+    if unknown:
+        raise InputError(f"{which} has an unknown row {min(unknown)!r}")
     if ledger and sum(ledger.values()) != peak:
         raise InputError(f"{which} sums to {sum(ledger.values())} bytes, but {what} is {peak}")

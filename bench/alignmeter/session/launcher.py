@@ -49,6 +49,8 @@ class Launcher:
     """
 
     def __init__(self) -> None:
+        """Raises `InputError` in a process that is one of several that measure the same."""
+        _check_alone()
         self._round: int | None = None
         self._spawns = False
         self._context: BaseContext = multiprocessing.get_context("forkserver")
@@ -109,6 +111,15 @@ class Launcher:
         if cell.world_size == 1:
             return self.start()
         return Crew(self.start, cell.world_size, cell.accelerator, found)
+
+
+def _check_alone() -> None:
+    """torchrun starts as many processes as there are ranks, and each would measure all."""
+    if "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise InputError(
+            "RANK and WORLD_SIZE are set, as torchrun sets them; alignmeter starts the ranks of a "
+            "step itself, all on one machine: run it once with --world-size, or unset them"
+        )
 
 
 class Worker:

@@ -10,7 +10,7 @@ from alignmeter.analysis.ranks import Efficiency, Spread, efficiencies, spread_o
 from alignmeter.analysis.words import percent_text
 from alignmeter.cells.labels import cell_text
 from alignmeter.records.record import Record
-from alignmeter.terminal.tables import Column, Grid, Paragraph, Part, Row, figure, label
+from alignmeter.terminal.tables import Grid, Paragraph, Part, Row, figure, label
 from alignmeter.text import plain
 from alignmeter.units import bytes_text, seconds_text
 
@@ -18,6 +18,8 @@ _COLUMNS = (
     label("cell"), figure("W"), figure("largest peak"), figure("of rank"), figure("uneven by"),
     figure("slowest step"), figure("uneven by"), figure("sent a step"),
 )  # fmt: skip
+
+_GAINS = label("cell"), figure("times as fast"), figure("per device"), figure("peak")
 
 
 def rank_parts(cells: Sequence[Group]) -> Iterator[Part]:
@@ -34,10 +36,9 @@ def rank_parts(cells: Sequence[Group]) -> Iterator[Part]:
     )
     rows = efficiencies(cells)
     if rows:
-        yield Grid(
-            (label("cell"), Column("speed of one device"), figure("each device"), figure("peak")),
-            [_gain(row) for row in rows],
-        )
+        yield Paragraph("")
+        yield Grid(_GAINS, [_gain(row) for row in rows])
+        yield Paragraph("per device: of the speed that one has alone; peak: of one's.", hang=2)
 
 
 def _row(group: Group) -> Row:
@@ -69,7 +70,7 @@ def _percent(spread: Spread | None) -> str:
 
 
 def _gain(row: Efficiency) -> Row:
-    speed = "-" if row.speedup is None else f"{row.speedup.value:.2f} times"
+    speed = "-" if row.speedup is None else f"{row.speedup.value:.2f}"
     return Row((plain(cell_text(row.cell)), speed, _share(row.share), _share(row.peak)))
 
 

@@ -55,6 +55,14 @@ class Backbones:
         """Whether another seed has other weights."""
         return self.cell.model == RANDOM or find_checkpoint(self.cell.model).drawn
 
+    @property
+    def _drawn_late(self) -> bool:
+        """Whether ranks draw block by block while they share: what a device draws is too large to
+        lie there whole beside the others. Packed weights are made of whole blocks before that.
+        """
+        random = self.cell.model == RANDOM and self.drawn_on != "cpu"
+        return random and self.cell.world_size > 1 and not self.peft.packs
+
     def of_teacher(self) -> "Backbones":
         """Those of the cell's teacher; these themselves where it has the student's own shape."""
         taught = as_teacher(self.cell)
@@ -66,6 +74,11 @@ class Backbones:
         ``more``: further ones of the same weights may be wanted, which are copied where this one
         lies; it has to stay as it is until `forget`, but for adapters.
         """
+        if self._drawn_late:
+            undrawn = self.architecture.build_undrawn(
+                self.cell.size, seed=seed, dtype=self.precision.base, device=self.device
+            )
+            return self._patched(undrawn)
         key = seed if self._draws else 0
         if key in self._frames:
             return self._patched(self.peft.copied(self._frames[key]))

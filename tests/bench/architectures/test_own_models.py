@@ -7,6 +7,7 @@ from pathlib import Path
 import families
 import pytest
 import torch
+from crossed import thinned
 from transformers import BertConfig, Gemma3Config, T5Config
 
 from alignmeter.accelerators.provenance import installed_versions
@@ -93,7 +94,7 @@ def test_a_record_says_that_weights_were_drawn(tmp_path, launcher):
     assert record.provenance.kernel_path["ssd_scan"]
 
 
-@pytest.mark.parametrize("family", families.CONFIGS)
+@pytest.mark.parametrize("family", thinned(families.CONFIGS, every=4))
 def test_every_family_is_built_cut_and_drawn_where_it_is_to_be(family, tmp_path):
     """As a reference cuts it, and as a GPU draws it."""
     found = find_checkpoint(families.config_file(tmp_path, family))
@@ -107,7 +108,7 @@ def test_every_family_is_built_cut_and_drawn_where_it_is_to_be(family, tmp_path)
     assert there(input_ids=ids, use_cache=False).logits.isfinite().all()
 
 
-@pytest.mark.parametrize("family", families.CONFIGS)
+@pytest.mark.parametrize("family", thinned(families.CONFIGS, every=4))
 def test_every_familys_checkpoint_is_read_as_it_was_saved(family, tmp_path):
     drawn = find_checkpoint(families.config_file(tmp_path, family))
     model = drawn.build(dtype=torch.float32, seed=5)
@@ -121,7 +122,7 @@ def test_every_familys_checkpoint_is_read_as_it_was_saved(family, tmp_path):
     assert all(torch.equal(weight, read[name]) for name, weight in model.state_dict().items())
 
 
-@pytest.mark.parametrize("family", families.CONFIGS)
+@pytest.mark.parametrize("family", thinned(families.CONFIGS, every=4))
 def test_log_probs_are_those_of_the_models_own_logits(family, tmp_path):
     """Scaled and capped ones too, by both kernels where both know them."""
     found = find_checkpoint(families.config_file(tmp_path, family))
@@ -166,7 +167,7 @@ def test_this_projects_scans_run_in_other_families_and_agree(family, tmp_path):
     torch.testing.assert_close(states["custom"], states["stock"], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("family", families.CONFIGS)
+@pytest.mark.parametrize("family", thinned(families.CONFIGS, every=4))
 def test_exactly_the_layers_that_are_named_are_adapted(family, tmp_path):
     """peft gives some names another meaning in some families."""
     planned = resolve_cell({**OWN, "model": families.config_file(tmp_path, family), "peft": "lora"})

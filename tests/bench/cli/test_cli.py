@@ -148,17 +148,30 @@ def test_where_nothing_can_be_measured_each_reason_is_said_once(tmp_path, monkey
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input_is_one_sentence_and_exit_status_2(tmp_path, arguments, words):
+def test_bad_input_is_one_sentence_and_exit_status_2(
+    tmp_path, monkeypatch, capsys, arguments, words
+):
     (tmp_path / "file").write_text("{}")
     (tmp_path / "empty").mkdir()
     row = {"prompt": "p", "chosen": "c", "rejected": "r"}
     rows = [row, {"prompt": "p", "chosen": "c"}]
     (tmp_path / "bad.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    done = alignmeter(*arguments, cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert words in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["alignmeter", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2, said
+    assert words in " ".join(said.split())
+    assert "Traceback" not in said
     assert not (tmp_path / "results").exists()
+
+
+def test_the_command_itself_ends_with_its_status(tmp_path):
+    """What is called in place of it elsewhere is all that it does."""
+    done = alignmeter("report", "nowhere", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "Error: nowhere: no such folder\n"
 
 
 def test_devices_lists_what_is_here_and_what_is_not(tmp_path):

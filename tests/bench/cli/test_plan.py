@@ -194,7 +194,13 @@ KINDS = [
 
 
 @pytest.mark.parametrize(
-    "place", ["open_method", "open_setup", "open_batches", "library_workspace_bytes"]
+    "place",
+    [
+        "open_method",
+        pytest.param("open_setup", marks=pytest.mark.full),
+        pytest.param("open_batches", marks=pytest.mark.full),
+        "library_workspace_bytes",
+    ],
 )
 @pytest.mark.parametrize(
     ("error", "status", "words"), KINDS, ids=[type(row[0]).__name__ for row in KINDS]

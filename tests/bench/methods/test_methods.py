@@ -37,10 +37,7 @@ def take(source, method, step):
     return source.take(step, CPU, open_method(method).rows)
 
 
-COMBINATIONS = [(a, p) for a in ARCHITECTURES for p in ("full", "lora")]
-
-
-@pytest.mark.parametrize(("architecture", "peft"), COMBINATIONS)
+@pytest.mark.parametrize(*crossed(architecture=ARCHITECTURES, peft=["full", "lora"]))
 def test_dpo_learns_a_fixed_batch(architecture, peft, make_cell):
     """The loss falls well below ln 2 and every chosen answer wins."""
     cell = make_cell(architecture=architecture, peft=peft)
@@ -53,7 +50,7 @@ def test_dpo_learns_a_fixed_batch(architecture, peft, make_cell):
     assert outcomes[-1].accuracy.item() == 1.0
 
 
-@pytest.mark.parametrize(("architecture", "peft"), COMBINATIONS)
+@pytest.mark.parametrize(*crossed(architecture=ARCHITECTURES, peft=["full", "lora"]))
 def test_rm_learns_to_rank_a_fixed_batch(architecture, peft, make_cell):
     cell = make_cell(method="rm", architecture=architecture, peft=peft, batch=4)
     rate = 1e-4 if peft == "full" else 2e-3
@@ -65,7 +62,7 @@ def test_rm_learns_to_rank_a_fixed_batch(architecture, peft, make_cell):
     assert outcomes[-1].loss.item() < 0.5 * outcomes[0].loss.item()
 
 
-@pytest.mark.parametrize(("architecture", "peft"), COMBINATIONS)
+@pytest.mark.parametrize(*crossed(architecture=ARCHITECTURES, peft=["full", "lora"]))
 def test_sft_makes_its_batch_likelier(architecture, peft, make_cell):
     """After 20 steps the response tokens are e times as likely: a nat."""
     cell = make_cell(method="sft", architecture=architecture, peft=peft)
@@ -93,10 +90,15 @@ class ShareOfToken(nn.Module):
 @pytest.mark.parametrize(
     ("architecture", "peft", "backward"),
     [
-        ("llama", "full", "sequential"), ("llama", "full", "joint"),
-        ("llama", "lora", "sequential"), ("llama", "lora", "joint"),
-        pytest.param("mamba", "full", "sequential", marks=pytest.mark.full),
-        pytest.param("mamba", "lora", "joint", marks=pytest.mark.full),
+        ("llama", "lora", "sequential"),
+        *(
+            pytest.param(*axes, marks=pytest.mark.full)
+            for axes in (
+                ("llama", "full", "sequential"), ("llama", "full", "joint"),
+                ("llama", "lora", "joint"),
+                ("mamba", "full", "sequential"), ("mamba", "lora", "joint"),
+            )
+        ),
     ],
 )  # fmt: skip
 def test_ppo_raises_a_toy_reward(architecture, peft, backward, make_cell):
@@ -180,8 +182,7 @@ def test_checkpointing_changes_no_loss(variant, architecture, peft, make_cell):
     assert losses("on") == pytest.approx(losses("off"), abs=2e-6)
 
 
-@pytest.mark.parametrize("topology", ["separate", "shared"])
-@pytest.mark.parametrize("peft", ["full", "lora"])
+@pytest.mark.parametrize(*crossed(topology=["separate", "shared"], peft=["full", "lora"]))
 def test_joint_and_sequential_take_the_same_steps(topology, peft, make_cell):
     """The order of backward passes changes the memory, not what is learnt."""
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from crossed import crossed
 
 from alignmeter.batches import open_batches
 from alignmeter.methods import open_method, open_setup
@@ -28,13 +29,13 @@ LEARNERS = {
 }
 
 
-@pytest.mark.parametrize(("architecture", "peft"), MODELS)
-@pytest.mark.parametrize("name", LEARNERS)
-def test_a_fixed_batch_is_learnt(name, architecture, peft, make_cell):
+@pytest.mark.parametrize(*crossed(name=LEARNERS, model=MODELS))
+def test_a_fixed_batch_is_learnt(name, model, make_cell):
     """No chosen answer or not all of them win at first, all do in the end; the loss has halved, or
     for ORPO, most of which is the likelihood of whole sequences, lost a nat.
     """
     axes, kind, settings, chosen = LEARNERS[name]
+    architecture, peft = model
     cell = make_cell(architecture=architecture, peft=peft, **axes)
     rate = 1e-4 if peft == "full" else 2e-3
     step = kind(open_setup(cell, CPU, seed=0), settings(learning_rate=rate, **chosen))

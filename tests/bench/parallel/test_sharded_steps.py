@@ -4,7 +4,16 @@ import os
 from itertools import product
 
 import pytest
-from rank_pair import SIZE, STEPS, gradient_apart, loss_apart, run_steps, signals
+from rank_pair import (
+    SIZE,
+    STEPS,
+    built_bytes,
+    faulty,
+    gradient_apart,
+    loss_apart,
+    run_steps,
+    signals,
+)
 
 from alignmeter.architectures.precision import precision_of
 from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES
@@ -168,6 +177,34 @@ def test_a_rank_holds_its_share(pair):
         assert held <= 0.51 * (one.weight_bytes + one.state_bytes)
     for rank in pair.call(run_steps, several({**axes, "parallel": "ddp"}), 1):
         assert rank.weight_bytes == one.weight_bytes
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"method": "dpo", "peft": "full"},
+        {"method": "dpo", "peft": "full", "architecture": "mamba2", "parallel": "ddp"},
+        {"method": "ppo", "peft": "full", **PPO_LAYOUTS[0]},
+        {"method": "ppo", "peft": "lora", "architecture": "mamba", **PPO_LAYOUTS[3]},
+        {"method": "rm", "peft": "lora", "architecture": "hybrid"},
+    ],
+    ids=named,
+)
+def test_ranks_draw_what_one_process_draws(pair, axes):
+    """Where a device draws: block by block, so that no rank has a whole model at any time."""
+    axes = {"kernels": "custom", **axes}
+    with faulty("drawn there"):
+        one = run_steps({**axes, "world_size": 1}, 3)
+        whole = built_bytes({**axes, "world_size": 1})
+    for rank in pair.call(run_steps, several(axes), 3, fault="drawn there"):
+        assert loss_apart(rank, one) <= LIMIT
+        assert gradient_apart(rank, one) <= LIMIT
+    if axes.get("parallel") != "ddp":
+        for most in pair.call(built_bytes, several(axes), fault="drawn there"):
+            assert most <= 0.85 * whole
+    apart = gradient_apart(run_steps({**axes, "world_size": 1}, 1), one)
+    assert apart > 1000 * LIMIT  # the control: other weights are seen
 
 
 def test_mixed_precision_casts_shares_and_reduces_in_fp32(pair):

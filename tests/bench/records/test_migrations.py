@@ -22,7 +22,7 @@ SHAPES = sorted((Path(__file__).parent / "shapes").glob("*.json"))
 """One record of each shape that ever landed, by the commit that wrote it."""
 SCHEMA_OF = {
     "088e58c": 1, "437ac27": 1, "350da0d": 1, "bc1e2b8": 1,
-    "d299217": 2, "605cebb": 2, "ec73f2c": 2,
+    "d299217": 2, "605cebb": 2, "ec73f2c": 2, "49f7d2e": 2,
 }  # fmt: skip
 SHAPE_OF_1 = Path(__file__).parent / "shapes" / "bc1e2b8.json"
 SAMPLE = Path(__file__).parents[3] / "docs" / "sample"
@@ -51,15 +51,17 @@ def test_each_shape_that_ever_landed_is_read(path):
     assert decode_record(encode_record(record), "again") == record
 
 
-def test_the_shapes_are_two_cells():
+def test_the_shapes_are_three_cells():
     """The first two ran stock operators, which were the default then and have a slug now."""
     ids = {path.stem: old(path).cell.id for path in SHAPES}
     stock = resolve_cell({"accelerator": "cpu", "peft": "lora", "seq_len": 16, "kernels": "stock"})
     custom = resolve_cell({"accelerator": "cpu", "peft": "lora", "seq_len": 16})
+    two = resolve_cell({**custom.cell.axes(), "world_size": 2, "parallel": "fsdp2"})
     assert ids == {
         "088e58c": stock.cell.id, "437ac27": stock.cell.id,
         "350da0d": custom.cell.id, "bc1e2b8": custom.cell.id,
         "d299217": custom.cell.id, "605cebb": custom.cell.id, "ec73f2c": custom.cell.id,
+        "49f7d2e": two.cell.id,
     }  # fmt: skip
 
 

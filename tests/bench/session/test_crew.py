@@ -1,15 +1,20 @@
 """Several workers of one replicate: one record, which names the rank that ended it."""
 
+import dataclasses
 import functools
 import random
+import threading
 
 import faulty_worker
 import psutil
 import pytest
 
+from alignmeter.errors import InputError
 from alignmeter.methods import open_method
+from alignmeter.records.record import decode_record, encode_record
 from alignmeter.session import Planned, Settings, measure
 from alignmeter.session.crew import Crew
+from alignmeter.session.launcher import Launcher
 
 SHORT = Settings(steps=3, warmup=1, seed=0, timeout_s=120, sample_hz=0)
 AXES = {"method": "dpo", "peft": "lora", "world_size": 2, "parallel": "fsdp2"}
@@ -51,6 +56,26 @@ def test_two_workers_are_one_replicate(launcher, make_cell):
     assert record.numerics.agrees
     assert record.phases.keys() == one.phases.keys()
     assert record.throughput.trained_tokens_per_s > 0
+    check_ranks(record, one)
+
+
+def check_ranks(record, one):
+    """Of a step that two took, beside the same step of one."""
+    peaks = [rank.peak_bytes for rank in record.ranks]
+    assert record.memory.allocated_peak_bytes == max(peaks) > 0
+    assert record.ledger == record.ranks[peaks.index(max(peaks))].ledger
+    assert record.validity["memory"].ok
+    assert [rank.rank for rank in record.ranks] == [0, 1]
+    assert {rank.node for rank in record.ranks} == {record.provenance.host}
+    assert {(rank.status, rank.last_phase, rank.energy_j) for rank in record.ranks} == {
+        ("ok", None, one.energy.per_step_j)
+    }
+    # A step is as long as its slowest rank took.
+    assert record.timing.median_s >= max(rank.median_s for rank in record.ranks)
+    assert record.communication.kinds.keys() >= {"all_gather", "reduce_scatter"}
+    assert all(kind.calls > 0 < kind.bytes for kind in record.communication.kinds.values())
+    assert record.communication.reason.code == "not_measured"
+    assert (one.ranks, one.communication, record.failed_rank) == ([], None, None)
 
 
 def test_a_rank_that_is_killed_is_named(faulty, launcher, make_cell):
@@ -58,6 +83,20 @@ def test_a_rank_that_is_killed_is_named(faulty, launcher, make_cell):
     record = measured(launcher, make_cell)
     assert (record.status, record.reason.code) == ("crashed", "worker_died")
     assert record.reason.text.startswith("rank 1 of 2: the worker was ended by SIGKILL")
+    assert record.failed_rank == 1
+    assert [rank.status for rank in record.ranks] == ["ended", "crashed"]
+    assert record.ranks[1].last_phase == "backward"
+    assert decode_record(encode_record(record), "here") == record
+
+
+def test_one_of_many_processes_measures_nothing(monkeypatch):
+    """torchrun would have every one of them start all ranks."""
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    Launcher().close()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="run it once with --world-size, or unset them"):
+        Launcher()
 
 
 @pytest.mark.full
@@ -74,6 +113,8 @@ def test_a_rank_that_fails_is_named(fault, status, said, faulty, launcher, make_
     record = measured(launcher, make_cell)
     assert record.status == status
     assert record.reason.text.startswith(said)
+    assert (record.failed_rank, record.ranks[1].status) == (1, status)
+    assert record.ranks[1].last_phase == "forward"
 
 
 @pytest.mark.full
@@ -85,23 +126,33 @@ def test_a_rank_that_hangs_is_named(phase, faulty, launcher, make_cell):
     record = measured(launcher, make_cell, settings)
     assert (record.status, record.reason.code) == ("timeout", "timeout")
     assert record.reason.text.startswith("rank 1 of 2 held up a step past the time limit")
+    assert (record.failed_rank, record.ranks[1].last_phase) == (1, phase)
+    assert [rank.status for rank in record.ranks] == ["ended", "timeout"]
 
 
 @pytest.mark.full
 def test_a_rank_killed_at_any_moment_is_named(launcher, make_cell, monkeypatch):
-    """From the outside, whatever it does: 30 moments."""
-    moments = random.Random(0)
-    plain = Crew.call
+    """From the outside, whatever it does: 30 moments from before its models are there to where it
+    has taken many steps. No record is lost, and no worker is left.
+    """
+    moments, plain = random.Random(0), Crew.call
+    endless = dataclasses.replace(SHORT, steps=10_000)
     for _ in range(30):
-        rank, calls = moments.randrange(2), moments.randrange(1, 9)
+        rank, after_s = moments.randrange(2), moments.uniform(0.0, 6.0)
+        timers = []
 
-        def call(self, verb, *arguments, timeout_s, left=[calls], rank=rank):  # noqa: B006
-            left[0] -= 1
-            if left[0] == 0:
-                psutil.Process(self._workers[rank].pid).kill()
+        def call(self, verb, *arguments, timeout_s, rank=rank, after_s=after_s, timers=timers):
+            if not timers:
+                victim = psutil.Process(self._workers[rank].pid)
+                timers.append(threading.Timer(after_s, victim.kill))
+                timers[0].start()
             return plain(self, verb, *arguments, timeout_s=timeout_s)
 
         monkeypatch.setattr(Crew, "call", call)
-        record = measured(launcher, make_cell)
+        record = measured(launcher, make_cell, endless)
+        timers[0].join()
         assert record.reason.code == "worker_died"
         assert record.reason.text.startswith(f"rank {rank} of 2: ")
+        assert record.failed_rank == rank
+        assert record.ranks[rank].status == "crashed"
+        assert record.ranks[1 - rank].status == "ended"

@@ -214,7 +214,10 @@ def test_a_limit_of_the_address_space_is_the_cpus_memory():
 
 @pytest.mark.parametrize(
     ("by", "said"),
-    [("", "when memory runs out)"), ("/sys/fs/cgroup/memory.max", "runs out: /sys/fs/cgroup/me")],
+    [
+        pytest.param("", "when memory runs out)", marks=pytest.mark.full),
+        ("/sys/fs/cgroup/memory.max", "runs out: /sys/fs/cgroup/me"),
+    ],
 )
 def test_a_worker_that_was_killed_is_told_with_the_limit_that_binds(monkeypatch, by, said):
     from alignmeter.session import launcher

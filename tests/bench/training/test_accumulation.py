@@ -82,7 +82,7 @@ def test_every_row_is_in_one_part_and_pairs_stay_together(rows, more, make_cell)
         pytest.param(
             {"method": "rm", "architecture": "mamba2", "kernels": "custom"}, marks=pytest.mark.full
         ),
-        {"method": "orpo", "checkpointing": "on", **LENGTHS},
+        pytest.param({"method": "orpo", "checkpointing": "on", **LENGTHS}, marks=pytest.mark.full),
     ],
     ids=lambda axes: axes["method"],
 )

@@ -9,6 +9,7 @@ import itertools
 
 import pytest
 import torch
+from crossed import crossed
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForCausalLM, LlamaConfig
@@ -61,8 +62,7 @@ def packed_elsewhere(monkeypatch):
     monkeypatch.setattr(nf4, "_packed", packed)
 
 
-@pytest.mark.parametrize("peft", PEFT_MODES)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(*crossed(architecture=ARCHITECTURES, peft=PEFT_MODES))
 def test_the_host_draws_none_of_four_backbones_of_8b(
     architecture, peft, make_cell, packed_elsewhere
 ):

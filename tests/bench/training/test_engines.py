@@ -78,8 +78,7 @@ def policy_and_prompts(cell):
     return setup.policy(), prompts
 
 
-@pytest.mark.parametrize("peft", ["full", "lora"])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(*crossed(architecture=ARCHITECTURES, peft=["full", "lora"]))
 def test_a_cache_of_fixed_size_gives_the_same_tokens(architecture, peft, make_cell):
     cell = make_cell(method="grpo", architecture=architecture, peft=peft, seq_len=32, batch=3)
     policy, prompts = policy_and_prompts(cell)

@@ -4,6 +4,7 @@ import families
 import plans as check
 import pytest
 import torch
+from crossed import crossed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,8 +38,7 @@ def first_gradients(cell):
     return float(outcome.loss), list(found.values())
 
 
-@pytest.mark.parametrize("batching", ["fixed", "packed"])
-@pytest.mark.parametrize("method", users_of("loss_head"))
+@pytest.mark.parametrize(*crossed(method=users_of("loss_head"), batching=["fixed", "packed"]))
 def test_every_head_gives_the_same_loss_and_gradients(method, batching, make_cell):
     axes = {"method": method, "batching": batching, "kernels": "custom", "prompt_len": 5}
     if batching == "packed" and METHODS[method].rollouts:
@@ -66,7 +66,9 @@ def test_every_head_gives_the_same_loss_and_gradients(method, batching, make_cel
                 {"method": "kto", "architecture": "mamba2", "kernels": "custom"},
             )
         ),
-        {"method": "orpo", "precision": "bf16-base", "peft": "qlora"},
+        pytest.param(
+            {"method": "orpo", "precision": "bf16-base", "peft": "qlora"}, marks=pytest.mark.full
+        ),
     ],
     ids=lambda axes: "-".join(axes.values()),
 )

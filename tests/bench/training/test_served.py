@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from crossed import crossed
 
 from alignmeter.architectures import open_architecture
 from alignmeter.records.record import decode_record, encode_record
@@ -64,8 +65,7 @@ def server(monkeypatch):
     return played
 
 
-@pytest.mark.parametrize("peft", ["full", "lora"])
-@pytest.mark.parametrize("method", ["ppo", "grpo"])
+@pytest.mark.parametrize(*crossed(method=["ppo", "grpo"], peft=["full", "lora"]))
 def test_a_whole_step_on_tokens_of_a_server(method, peft, make_cell, server):
     """The log-prob gap is the nats that this server is off, since its weights are the policy's: in
     the second step those that the first has trained.

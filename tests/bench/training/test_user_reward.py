@@ -271,6 +271,7 @@ def recorded(cell, launcher):
     return measure(Planned(cell=cell, unsupported=None), 0, QUICK, launcher).record
 
 
+@pytest.mark.full
 def test_a_record_has_its_phase_its_digest_and_a_reference_of_the_same_function(
     cell_of, launcher, tmp_path, monkeypatch
 ):

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 import torch
 import torch.nn.functional as F
+from crossed import crossed
 from references import farthest, packaged_cells
 
 from alignmeter.architectures.precision import precision_of
@@ -71,22 +72,7 @@ LOWER = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("method", "architecture", "lower"),
-    [
-        # One format for each method and architecture, in turn: all of them take a minute.
-        pytest.param(
-            method,
-            architecture,
-            lower,
-            id=f"{method}-{architecture}-{'-'.join(lower)}",
-            marks=() if (m + a) % len(LOWER) == n else pytest.mark.full,
-        )
-        for m, method in enumerate(METHODS)
-        for a, architecture in enumerate(ARCHITECTURES)
-        for n, lower in enumerate(LOWER)
-    ],
-)
+@pytest.mark.parametrize(*crossed(method=METHODS, architecture=ARCHITECTURES, lower=LOWER))
 def test_lower_precision_stays_within_its_band(method, architecture, lower, make_cell):
     """PPO among them: it replays the reference's rollout, so tokens cannot diverge."""
     peft, precision = lower
