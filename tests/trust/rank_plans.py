@@ -1,6 +1,6 @@
-"""Plans of 8B and 70B on one device and on many: docs/plan-ranks.md.
+"""Plans of 8B and 70B on one device and on many, as a page.
 
-    python tests/trust/rank_plans.py --kept plans.json > docs/plan-ranks.md
+    python tests/trust/rank_plans.py --kept plans.json > page.md
 
 Made of shallow traces where these are exact (`alignmeter.planner.layers`). Plans that ``--kept``
 has are not made again: it may be stopped and started at any time.

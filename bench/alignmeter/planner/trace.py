@@ -19,7 +19,6 @@ from alignmeter.batches.spans import Spans
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import AlignmeterError, InputError
 from alignmeter.methods import TrainingStep, open_method, open_setup
-from alignmeter.parallel import gathered
 from alignmeter.planner.engines import unplanned, unplanned_peak
 from alignmeter.planner.fake_ranks import fake_ranks
 from alignmeter.planner.fake_tensors import without_data
@@ -113,7 +112,6 @@ def _traced(cell: Cell, seed: int, log: PlanLog, layers: int | None) -> "Traced"
         step.prepare(_OneBatch.of(source, batch), SilentProbe())
         with planning(log, accelerator.planned_chip):
             _make_optimizer_state(step)
-            _gather_once(step)
             own_residents(log, step, batch)
             logged(log, lambda: step.run(batch, log), step)
     return Traced.of(cell, log, step)
@@ -152,13 +150,6 @@ def _make_optimizer_state(step: TrainingStep) -> None:
                 parameter.grad = torch.empty_like(parameter)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-
-
-def _gather_once(step: TrainingStep) -> None:
-    """Leave sharded models as a step before would: what they gather into is there, and empty."""
-    for model in step.models().values():
-        with gathered(model):
-            pass
 
 
 def _source(cell: Cell, vocabulary: int, seed: int) -> BatchSource:

@@ -20,8 +20,10 @@ def check_plan(pair, axes):
     plan = predict(cell_of(axes))
     for peak, rows in pair.call(ledger, axes):
         assert plan.peak_bytes == pytest.approx(peak, rel=NEAR)
-        apart = {name: abs(plan.ledger[name] - rows[name]) for name in rows}
-        assert max(apart.values()) <= NEAR * peak, apart
+        apart = {name: plan.ledger[name] - rows[name] for name in rows}
+        # With shards of one, what a first step gathers into has no name yet.
+        apart["activations_bytes"] += apart.pop("gathered_weights_bytes")
+        assert max(map(abs, apart.values())) <= NEAR * peak, apart
 
 
 def sent_by(axes):
