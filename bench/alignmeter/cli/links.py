@@ -17,13 +17,13 @@ from alignmeter.records.folder import check_writable, write_bytes
               help="Devices (default: all of them; on a CPU two processes).")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Store the JSON, for `alignmeter plan --links FILE`.")  # fmt: skip
+              help="Also store the JSON.")  # fmt: skip
 def links(accelerator: str, world_size: int | None, as_json: bool, out: Path | None) -> None:
     """Measure latency and bandwidth between the devices of this machine.
 
     All-gather, reduce-scatter and all-reduce over sizes, by the backend that a
     step of several devices takes (nccl, xccl, on a CPU gloo). The figures are
-    kept, and a plan of as many devices here is bounded by them.
+    kept: records of as many devices here name them beside what was sent.
     """
     from alignmeter.accelerators import open_accelerator
     from alignmeter.records.links import encode_links

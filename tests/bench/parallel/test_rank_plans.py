@@ -53,6 +53,8 @@ def test_a_plan_is_what_a_rank_measures(pair):
         {"method": "grpo", "peft": "lora", "architecture": "mamba"},
         {"method": "grpo", "peft": "full", "rollout_weights": "gathered"},
         {"method": "orpo", "peft": "full", "microbatches": 2},
+        {"method": "dpo", "peft": "full", "kernels": "custom", "checkpointing": "on"},
+        {"method": "ppo", "peft": "lora", "kernels": "custom", "architecture": "mamba2"},
     ],
     ids=lambda axes: "-".join(map(str, axes.values())),
 )

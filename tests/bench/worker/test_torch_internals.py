@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from alignmeter.worker.memory import torch_internals as internals
+from alignmeter.worker.memory.allocations import AllocationLog
 
 
 def assert_has(place, name, for_what):
@@ -130,4 +131,16 @@ def test_a_storage_that_changes_its_size_is_seen():
         tensor.untyped_storage().resize_(0)
         tensor.untyped_storage().resize_(16)
     assert seen == [0, 16]
+    assert torch.UntypedStorage.resize_ is resize
+
+
+def test_a_log_that_is_entered_twice_goes_on_seeing_them():
+    """As where an operator is watched from inside. Gathered weights would live for ever."""
+    log, resize = AllocationLog(torch.device("cpu"), markers=False), torch.UntypedStorage.resize_
+    with log:
+        tensor = torch.ones(4)
+        with log:
+            torch.ones(4)
+        tensor.untyped_storage().resize_(0)
+        assert log.live_bytes() == 0
     assert torch.UntypedStorage.resize_ is resize

@@ -97,17 +97,23 @@ class AllocationLog(TorchDispatchMode):
         self._markers, self._block = markers, block
         self._phase: str | None = None
         self._live: dict[int, tuple[Storage, weakref.ref[Any]]] = {}
-        self._entered = ExitStack()
+        self._depth, self._entered = 0, ExitStack()
 
     def __enter__(self) -> Self:
-        """Listen, to storages that change their size too."""
-        self._entered.enter_context(resized_storages(self._resized))
+        """Listen, to storages that change their size too.
+
+        An operator that is watched from inside enters a second time.
+        """
+        if self._depth == 0:
+            self._entered.enter_context(resized_storages(self._resized))
+        self._depth += 1
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *failure: Any) -> None:
         """Listen no longer."""
-        with self._entered:
+        self._depth -= 1
+        with contextlib.nullcontext() if self._depth else self._entered:
             super().__exit__(*failure)  # type: ignore[no-untyped-call]
 
     def own(self, owner: str, tensors: Iterable[torch.Tensor]) -> None:
