@@ -132,6 +132,7 @@ def test_the_record_says_so_and_no_reference_is_kept_of_it(folder, sharded, laun
     assert not list(cached_references().glob("*.json"))
 
 
+@pytest.mark.full
 def test_workers_ask_no_hub_for_what_their_parent_fetched(folder, monkeypatch, launcher):
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(folder))
     record = measure(planned(model="organisation/name", peft="lora"), 0, QUICK, launcher).record

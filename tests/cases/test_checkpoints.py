@@ -64,7 +64,7 @@ def planned(**axes):
 
 
 ALL = {"architecture": ARCHITECTURES, "peft": PEFT_MODES, "precision": PRECISIONS}
-FEW = {("llama", "lora", "bf16"), ("mamba", "full", "fp32")}
+FEW = {("llama", "lora", "bf16")}
 """The others take minutes."""
 
 

@@ -174,6 +174,7 @@ def collected(suite, cwd, *more):
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.full
 def test_a_suites_matrix_and_a_matrix_data_lie_beside_the_file_that_names_them(suite):
     """s11: collected from anywhere, the same tests."""
     found = {
@@ -327,6 +328,7 @@ def test_a_long_reason_is_one_line(tmp_path):
     assert len(said) <= 200
 
 
+@pytest.mark.full
 def test_without_docstrings_nothing_is_tried(tmp_path):
     command = [sys.executable, "-P", "-m", "alignmeter", "run", "--dry-run", "--accelerator", "cpu"]
     done = subprocess.run(

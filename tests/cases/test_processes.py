@@ -14,6 +14,7 @@ STARTS = {
     "bench/alignmeter/accelerators/device_query.py": ("python", 1),
     "bench/alignmeter/accelerators/provenance.py": ("git", 1),
     "bench/alignmeter/cli/compiling.py": ("python", 2),  # the pool, and its first job
+    "bench/alignmeter/cli/suite.py": ("python", 1),
     "bench/alignmeter/kernelbench/process.py": ("python", 1),
     "bench/alignmeter/session/launcher.py": ("python", 2),  # the forkserver, and each worker
     "bench/alignmeter/telemetry/sampler.py": ("python", 1),

@@ -614,9 +614,9 @@ def info(device="NVIDIA H100", driver="570.1"):
     [
         (info("AMD MI300X"), 4, "ERROR: --benchmark-compare: the saved run has cuda AMD MI300X, "
          "this machine cuda NVIDIA H100; *"),
-        (info(driver="575.0"), 0, "--benchmark-compare: driver of the saved run cuda 575.0, of "
-         "this one cuda 570.1"),
-        (info(), 0, ""),
+        pytest.param(info(driver="575.0"), 0, "--benchmark-compare: driver of the saved run cuda "
+                     "575.0, of this one cuda 570.1", marks=pytest.mark.full),
+        pytest.param(info(), 0, "", marks=pytest.mark.full),
     ],
 )  # fmt: skip
 def test_runs_of_other_devices_are_not_compared(project, there, status, words):

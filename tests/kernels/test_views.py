@@ -8,6 +8,7 @@ from importlib import import_module, util
 
 import pytest
 import torch
+from crossed import crossed
 
 from alignmeter_kernels import KERNELS, token_logprob
 from alignmeter_kernels.inputs import Case, TensorSpec
@@ -218,10 +219,10 @@ def _too_flat(tensors, way):
     return {name for name, tensor in tensors.items() if tensor.dim() < least}
 
 
-@pytest.mark.parametrize(("name", "path"), EVERY)
-@pytest.mark.parametrize("way", VIEWS)
-def test_arguments_may_lie_anyhow(take, name, path, way):
+@pytest.mark.parametrize(*crossed(named=EVERY, way=VIEWS))
+def test_arguments_may_lie_anyhow(take, named, way):
     """All of them at once: where they agree with copies, none was read wrongly."""
+    name, path = named
     operator, case = take(name, path), CASES[name]
     tensors, leaves = laid_out(case, way)
     copies = {argument: tensor.contiguous() for argument, tensor in tensors.items()}
@@ -245,9 +246,9 @@ def of_one(tensor):
     return tensor.flatten()[:1].view((1,) * tensor.dim()).expand(tensor.shape)
 
 
-@pytest.mark.parametrize(("name", "path"), EVERY)
-@pytest.mark.parametrize("way", [strided, transposed, of_one])
-def test_gradients_may_come_back_anyhow(take, name, path, way):
+@pytest.mark.parametrize(*crossed(named=EVERY, way=[strided, transposed, of_one]))
+def test_gradients_may_come_back_anyhow(take, named, way):
+    name, path = named
     operator, case = take(name, path), CASES[name]
 
     def backwards(tensor):

@@ -2,7 +2,7 @@
 
 import pytest
 
-KINDS = ("cuda", "rocm", pytest.param("xpu", marks=pytest.mark.full))
+KINDS = ("cuda", *(pytest.param(name, marks=pytest.mark.full) for name in ("rocm", "xpu")))
 """The last is compiled by itself."""
 SETUP = """
 import torch

@@ -4,7 +4,6 @@ Tests of ``gpu.forward`` and ``gpu.backward`` never meet what torch asks of an o
 """
 
 import pytest
-from crossed import thinned
 
 CHECK = """
 import sys
@@ -29,7 +28,8 @@ for name, package in KERNELS.items():
 TRITON = ("linear_logprob", "nf4_linear", "ssd_scan", "causal_conv1d", "selective_scan")
 
 
-@pytest.mark.parametrize("chip", thinned(["sm_90", "gfx942"], every=2))
+@pytest.mark.full
+@pytest.mark.parametrize("chip", ["sm_90", "gfx942"])
 def test_every_operator_is_right_with_the_tiles_of(chip, pretend):
     """Outputs and every gradient against float64, each in the dtypes that models run in."""
     machine = pretend("rocm" if chip.startswith("gfx") else "cuda")

@@ -34,6 +34,7 @@ def assert_only_children_initialised(trace, replicates):
     assert not {pid for pid, _ in lines} & {parent for _, parent in lines}
 
 
+@pytest.mark.full
 def test_every_model_and_both_methods_of_the_delta(pretend, records, tmp_path):
     """Twelve cells: all ranked, and six deltas in the terminal and in the report."""
     done = pretend("cuda").alignmeter(
@@ -88,7 +89,11 @@ CUBLAS = "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(hand
     ("options", "said"),
     [
         ({"capacity": 542 * MIB}, "CUDA out of memory"),
-        ({"fail": f"aten::mm.out 40 {CUBLAS}"}, "CUBLAS_STATUS_ALLOC_FAILED"),
+        pytest.param(
+            {"fail": f"aten::mm.out 40 {CUBLAS}"},
+            "CUBLAS_STATUS_ALLOC_FAILED",
+            marks=pytest.mark.full,
+        ),
     ],
     ids=["allocator", "cublas"],
 )

@@ -39,9 +39,11 @@ def suite(name: str | None, options: tuple[str, ...]) -> None:
     if name not in known_suites:
         raise InputError(f"{name!r} is no suite; {known(known_suites, name)}")
     hand_back()
-    command = [sys.executable, "-P", "-m", "pytest", *_PYTEST, "--rootdir", str(Path.cwd()),
-               str(known_suites[name]), *options]  # fmt: skip
-    os.execv(sys.executable, command)  # noqa: S606 - signals and terminal are pytest's own
+    given = ["--rootdir", str(Path.cwd()), str(known_suites[name]), *options]
+    # Signals and the terminal are pytest's own from here on.
+    os.execv(  # noqa: S606
+        sys.executable, [sys.executable, "-P", "-m", "pytest", *_PYTEST, *given]
+    )
 
 
 def _about(path: Path) -> str:

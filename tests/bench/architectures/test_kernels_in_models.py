@@ -155,10 +155,8 @@ def test_an_unknown_activation_is_refused():
         convolution(torch.zeros(1, 2, 3), torch.zeros(2, 4), activation="gelu")
 
 
-@pytest.mark.parametrize(
-    ("peft", "nf4"),
-    [pytest.param("full", None, marks=pytest.mark.full), ("qlora", "torch")],
-)
+@pytest.mark.full
+@pytest.mark.parametrize(("peft", "nf4"), [("full", None), ("qlora", "torch")])
 def test_the_record_says_which_path_ran(tmp_path, monkeypatch, launcher, make_cell, peft, nf4):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cell = make_cell(architecture="mamba", peft=peft, kernels="custom")

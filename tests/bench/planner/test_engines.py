@@ -30,7 +30,7 @@ CELLS = [
 ]  # fmt: skip
 
 
-FEW = {("ppo", "static"), ("grpo", "compiled")}
+FEW = {("grpo", "compiled")}
 """Each engine once; the others take half a minute."""
 
 

@@ -275,13 +275,13 @@ def _plan_and_cache_bytes(cell, monkeypatch):
     """The plan, and the most bytes that live tensors of the rollout's cache had."""
     logs = []
 
-    class Kept(trace._PlanLog):
+    class Kept(trace.PlanLog):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             logs.append(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trace, "_PlanLog", Kept)
+        patch.setattr(trace, "PlanLog", Kept)
         plan = predict(cell)
     (log,) = logs
     log.storages = [s for s in log.storages if s.owner == "rollout_cache"]

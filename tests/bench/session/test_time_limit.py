@@ -61,7 +61,7 @@ class Hanging:
     def start(self):
         return self
 
-    def start_for(self, _):
+    def start_for(self, *_):
         return self
 
     def kill(self):

@@ -112,7 +112,7 @@ class ScriptedLauncher:
     def start(self):
         return ScriptedWorker(self.seconds, self.swapped, self.finite_steps)
 
-    def start_for(self, _):
+    def start_for(self, *_):
         return self.start()
 
 

@@ -94,6 +94,7 @@ def test_a_plan_knows_what_lives_from_pass_to_pass(axes, make_cell, launcher):
     assert plan.phases == pytest.approx(measured.phase_peaks, rel=0.02)
 
 
+@pytest.mark.full
 def test_activations_are_those_of_a_part(make_cell):
     axes = {"method": "sft", "size": "130m", "accelerator": "cuda", "seq_len": 512, "batch": 4}
     whole, parted, alone = (

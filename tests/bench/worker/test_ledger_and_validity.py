@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from crossed import crossed
 
 from alignmeter.architectures.mamba import MAMBA
 from alignmeter.records.record import OWNERS, encode_record
@@ -31,7 +32,11 @@ def ready(cell):
     ("method", "seq_len", "longest"),
     # The table's longest row has 956 tokens and an end of text; prompts are cut to P, and a rollout
     # has T - P tokens after the longest of them.
-    [("dpo", 1024, 957), ("dpo", 64, 64), ("grpo", 40, 40)],
+    [
+        pytest.param("dpo", 1024, 957, marks=pytest.mark.full),
+        pytest.param("dpo", 64, 64, marks=pytest.mark.full),
+        ("grpo", 40, 40),
+    ],
 )
 def test_memory_is_that_of_the_longest_rows(method, seq_len, longest, make_cell):
     """Whichever steps came before, and none is taken for it."""
@@ -141,9 +146,9 @@ def test_an_adapter_without_gradient_is_found(monkeypatch, make_cell):
     assert all("dt_proj" in name for name in silent)
 
 
-@pytest.mark.parametrize("topology", ["separate", "shared"])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    *crossed(method=METHODS, architecture=ARCHITECTURES, topology=["separate", "shared"])
+)
 def test_every_adapter_gets_a_gradient(method, architecture, topology, make_cell):
     cell = make_cell(
         method=method, architecture=architecture, peft="lora", ppo_topology=topology, seq_len=8
