@@ -1,6 +1,6 @@
 """What is shared out over ranks, made whole: weights for many calls, and single tensors."""
 
-__all__ = ["gathered", "whole"]
+__all__ = ["gathered", "shared_again", "whole"]
 
 import contextlib
 from collections.abc import Iterator
@@ -36,6 +36,15 @@ def gathered(model: nn.Module) -> Iterator[None]:
         for block in blocks:
             block.set_reshard_after_forward(True, recurse=False)
             block.reshard()
+        root.reshard()
+
+
+def shared_again(model: nn.Module) -> None:
+    """Leave a share of what the last call of ``model`` has left whole: a root that trains waits for
+    its backward pass, and some calls have none.
+    """
+    root = root_of(model)
+    if root is not None:
         root.reshard()
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from alignmeter.batches import Batch, BatchRows, Where
+from alignmeter.parallel import shared_again
 from alignmeter.training.engines import open_engine
 from alignmeter.training.outcomes import over_ranks
 from alignmeter.training.rollout import Asked, Given
@@ -39,6 +40,7 @@ class Sampling:
         prompts = torch.zeros(rows, prompt_len, dtype=torch.int64, device=self._setup.device)
         with torch.no_grad(), self._setup.forward():
             self._sampler.prepare(policy, prompts, probe)
+        shared_again(policy)
 
     def sample(self, policy: nn.Module, batch: Batch, probe: Probe) -> torch.Tensor:
         """This rank's prompts of the batch with a response of T-P tokens each: [R, L]."""

@@ -31,6 +31,7 @@ def test_every_suite_is_listed_with_what_it_measures():
 
 def run(folder, *command, path=None):
     environment = {**os.environ, "COLUMNS": "80"}
+    environment.pop("PYTEST_XDIST_WORKER", None)  # of the tests' own process, no worker of theirs
     if path is not None:
         environment["PYTHONPATH"] = str(path)
     return subprocess.run(
