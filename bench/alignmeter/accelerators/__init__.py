@@ -58,9 +58,9 @@ def too_few_text(name: str, count: int) -> str | None:
     """Why ``count`` devices of a kind that is here cannot take a step together; ``None`` if they
     can. Processes share the host's own processor, however many they are.
     """
-    accelerator = open_accelerator(name)
     if count == 1:
         return None
+    accelerator = open_accelerator(name)
     if not accelerator.collectives:
         return f"torch.distributed has no backend for {name} devices here"
     here = len(query(name).devices)

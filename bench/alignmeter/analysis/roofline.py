@@ -5,35 +5,19 @@ the peak, as its bytes at the memory's bandwidth, and as what it sends at its li
 bound, never a prediction.
 """
 
-__all__ = [
-    "Between",
-    "Bound",
-    "Ceilings",
-    "MeasuredCeilings",
-    "PhaseBound",
-    "bound_of",
-    "ceilings_of",
-]
+__all__ = ["Bound", "Ceilings", "MeasuredCeilings", "PhaseBound", "bound_of", "ceilings_of"]
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 
 from alignmeter.analysis.chips import Peak
-from alignmeter.analysis.links import wires_of
+from alignmeter.analysis.links import Wires, wires_of
 from alignmeter.records.demand import Demand
 
 Limit = Literal["FLOP/s", "bandwidth", "links"]
-
-
-class Between(Protocol):
-    """What several devices have between them: a row of a table, or what was measured."""
-
-    def seconds(self, sent: Mapping[str, int]) -> float:
-        """The least time of collectives: kind -> bytes of the whole tensors."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +31,7 @@ class Ceilings:
 
     flops_per_s: float
     bytes_per_s: Mapping[int, float]
-    between: Between | None = None
+    between: Wires | None = None
 
     def bandwidth(self, set_bytes: int) -> float:
         """Of a set of so many bytes: that of the largest one that is no larger, if there is one."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from alignmeter import __version__
+from alignmeter.cli.output import put_out
 from alignmeter.errors import InputError, known
-from alignmeter.records.folder import check_writable, write_bytes
+from alignmeter.records.folder import check_writable
 from alignmeter.records.portability import (
     SCHEMA_VERSION,
     Portability,
@@ -50,7 +51,6 @@ def kernels(
         check_writable(out)
     jobs = _jobs(targets, names, dtypes)
     from alignmeter.terminal.portability import portability_parts
-    from alignmeter.terminal.tables import print_parts
     from alignmeter_kernels.portability import triton_version
 
     table = Portability(
@@ -59,15 +59,7 @@ def kernels(
         alignmeter=__version__,
         rows=_compiled(jobs),
     )
-    data = encode_portability(table)
-    if out is not None:
-        write_bytes(out, data)
-    if as_json:
-        click.echo(data, nl=False)
-    else:
-        print_parts(portability_parts(table))
-        if out is not None:
-            click.echo(f"JSON  {out}")
+    put_out(encode_portability(table), lambda: portability_parts(table), as_json=as_json, out=out)
     wrong = failures(table)
     for sentence in wrong:
         tell(f"Failed: {sentence}")

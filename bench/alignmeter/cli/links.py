@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from alignmeter.cli.output import put_out
 from alignmeter.errors import CellError, InputError
-from alignmeter.records.folder import check_writable, write_bytes
+from alignmeter.records.folder import check_writable
 
 
 @click.command()
@@ -30,7 +31,6 @@ def links(accelerator: str, world_size: int | None, as_json: bool, out: Path | N
     from alignmeter.session.launcher import Launcher
     from alignmeter.session.links import measure_links
     from alignmeter.terminal.links import links_parts
-    from alignmeter.terminal.tables import print_parts
 
     if out is not None:
         check_writable(out)
@@ -39,12 +39,4 @@ def links(accelerator: str, world_size: int | None, as_json: bool, out: Path | N
             found = measure_links(open_accelerator(accelerator).name, launcher, world_size)
     except CellError as error:
         raise InputError(error.text) from error
-    data = encode_links(found)
-    if out is not None:
-        write_bytes(out, data)
-    if as_json:
-        click.echo(data, nl=False)
-    else:
-        print_parts(links_parts(found))
-        if out is not None:
-            click.echo(f"JSON  {out}")
+    put_out(encode_links(found), lambda: links_parts(found), as_json=as_json, out=out)

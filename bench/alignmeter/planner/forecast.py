@@ -43,8 +43,10 @@ def _forecast_of(item: Planned, warn: Callable[[str], None]) -> Planned:
     name, capacity, needed = _device(item, peak)
     if capacity is None or needed <= capacity:
         return item
+    size = item.cell.world_size
+    each = f" on each of {size} devices" if size > 1 else ""
     text = (
-        f"{bytes_text(needed)} needed ({bytes_text(peak)} peak and an allowance), "
+        f"{bytes_text(needed)} needed ({bytes_text(peak)} peak{each} and an allowance), "
         f"{bytes_text(capacity)} on {name}"
     )
     reason = Reason(code="predicted_out_of_memory", text=text)
@@ -54,12 +56,12 @@ def _forecast_of(item: Planned, warn: Callable[[str], None]) -> Planned:
 def _device(item: Planned, peak: int) -> tuple[str, int | None, int]:
     """Name and capacity of the cell's device, and what the cell needs there.
 
-    Without VRAM that is what is free now within the host's limits, and there is no context to pay
-    for.
+    Without VRAM that is what is free now within the host's limits, for the processes of all ranks
+    together, and there is no context to pay for.
     """
     if open_accelerator(item.cell.accelerator).memory_kind != VRAM:
         memory = host_memory()
         within = f" within {memory.free_by}" if memory.free_by else ""
-        return f"this host now{within}", memory.free_bytes, peak
+        return f"this host now{within}", memory.free_bytes, item.cell.world_size * peak
     device = device_or_host(item.cell.accelerator)
     return device.name, device.memory_bytes, ALLOWANCE.needed_bytes(peak)

@@ -9,7 +9,6 @@ __all__ = [
     "encode_links",
 ]
 
-from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
@@ -55,17 +54,6 @@ class MeasuredLinks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def bandwidth(self, kind: str) -> float:
         """The largest bus bandwidth of the kind, in bytes per s."""
         return max(one.bus_bytes_per_s for one in self._of(kind))
-
-    def seconds(self, sent: Mapping[str, int]) -> float:
-        """The least time of collectives: kind -> bytes of the whole tensors, at that bandwidth.
-
-        A kind that was not measured takes no time.
-        """
-        found = 0.0
-        for kind, nbytes in sent.items():
-            rows = [one for one in self._of(kind) if one.seconds > 0]
-            found += min((nbytes * one.seconds / one.nbytes for one in rows), default=0.0)
-        return found
 
     def _of(self, kind: str) -> list[TimedCollective]:
         return [one for one in self.collectives if one.kind == kind]

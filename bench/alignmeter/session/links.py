@@ -6,7 +6,6 @@ import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
 from platformdirs import user_cache_path
 
 from alignmeter import __version__
@@ -16,7 +15,7 @@ from alignmeter.accelerators.imported import installed_versions
 from alignmeter.cells.cell import digest
 from alignmeter.errors import InputError
 from alignmeter.records.folder import write_bytes
-from alignmeter.records.links import SCHEMA_VERSION, MeasuredLinks, encode_links
+from alignmeter.records.links import SCHEMA_VERSION, MeasuredLinks, decode_links, encode_links
 from alignmeter.session.crew import Crew
 from alignmeter.session.launcher import Launcher
 from alignmeter.units import MIB
@@ -42,8 +41,9 @@ def _path(accelerator: str, world_size: int) -> Path:
 
 def kept_links(accelerator: str, world_size: int) -> MeasuredLinks | None:
     """What was measured here of so many devices; ``None`` if nothing was."""
-    with contextlib.suppress(OSError, msgspec.MsgspecError):
-        return msgspec.json.decode(_path(accelerator, world_size).read_bytes(), type=MeasuredLinks)
+    path = _path(accelerator, world_size)
+    with contextlib.suppress(OSError, InputError):
+        return decode_links(path.read_bytes(), str(path))
     return None
 
 

@@ -37,27 +37,22 @@ def test_an_error_without_torch(command, said, tmp_path):
     assert done.stdout == "False"
 
 
-def test_a_word_after_ctrl_c_whatever_the_command_did(tmp_path):
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        ("KeyboardInterrupt", "\nStopped.\n"),
+        ("KeyboardInterrupt('Stopped, and how to go on')", ""),  # whoever raised it has told it
+    ],
+    ids=["silent", "told"],
+)
+def test_a_word_after_ctrl_c_whatever_the_command_did(raised, said, tmp_path):
     code = (
         "from alignmeter.cli import main, sizes\n"
-        "def interrupted(**_):\n    raise KeyboardInterrupt\n"
+        f"def interrupted(**_):\n    raise {raised}\n"
         "sizes.callback = interrupted\nmain()\n"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", code, "sizes"], cwd=tmp_path, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nStopped.\n")
-
-
-def test_an_interruption_that_said_more_is_told_once(tmp_path):
-    code = (
-        "from alignmeter.cli import main, sizes\n"
-        "def interrupted(**_):\n    raise KeyboardInterrupt('Stopped, and how to go on')\n"
-        "sizes.callback = interrupted\nmain()\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code, "sizes"], cwd=tmp_path, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", said)

@@ -19,7 +19,7 @@ def cache(monkeypatch, tmp_path):
 
 
 def host_with(monkeypatch, mib):
-    memory = MemoryLimit(total_bytes=2**34, free_bytes=mib * 2**20)
+    memory = MemoryLimit(total_bytes=2**34, free_bytes=round(mib * 2**20))
     monkeypatch.setattr(module, "host_memory", lambda: memory)
 
 
@@ -39,6 +39,19 @@ def test_a_cell_that_does_not_fit_is_a_record_and_no_worker(monkeypatch, make_ce
     assert "5 MiB on this host now" in record.reason.text
     assert record.memory.predicted_peak_bytes == planned.predicted_peak_bytes > 5 * 2**20
     assert record.memory.allocated_peak_bytes is None
+
+
+def test_ranks_of_a_cpu_share_the_hosts_memory(monkeypatch, make_cell):
+    """Enough for one of two, and not for both."""
+    axes = {"method": "sft", "world_size": 2, "parallel": "fsdp2", "batch": 2}
+    planned = Planned(cell=make_cell(**axes), unsupported=None)
+    (found,) = forecast([planned], pytest.fail)
+    host_with(monkeypatch, 1.5 * found.predicted_peak_bytes / 2**20)
+    (found,) = forecast([planned], pytest.fail)
+    assert "peak on each of 2 devices" in found.predicted_oom.text
+    host_with(monkeypatch, 2 * found.predicted_peak_bytes / 2**20)
+    (found,) = forecast([planned], pytest.fail)
+    assert found.predicted_oom is None
 
 
 def test_a_cell_that_fits_holds_prediction_and_measurement_side_by_side(make_cell, launcher):
