@@ -19,6 +19,7 @@ from alignmeter.cli.plan import plan
 from alignmeter.cli.report import report
 from alignmeter.cli.run import run
 from alignmeter.cli.sizes import sizes
+from alignmeter.cli.store import store
 from alignmeter.cli.suite import suite
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
@@ -38,7 +39,7 @@ def cli() -> None:
 
 
 for _command in (devices, run, cell, plan, report, compare, history, sizes, kernels,
-                 links, suite, import_results):  # fmt: skip
+                 links, suite, import_results, store):  # fmt: skip
     cli.add_command(_command)
 
 

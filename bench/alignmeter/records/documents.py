@@ -8,18 +8,20 @@ __all__ = [
     "DOCUMENT",
     "ID",
     "PATH",
+    "RUN_FILE",
     "STORE_FILE",
     "STORE_VERSION",
     "Documents",
     "contents",
     "documents_in",
     "parts_of",
+    "runs_of",
 ]
 
 import os
 import stat
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,6 +34,8 @@ from alignmeter.units import bytes_text
 if TYPE_CHECKING:  # a third of a second, which only a store has to wait for
     import pyarrow.parquet as pq
 
+RUN_FILE = "run.json"
+"""What a command was asked for; makes a folder a run."""
 STORE_FILE = "store.json"
 """What makes a folder a store; says the schema of its parts."""
 STORE_VERSION = 1
@@ -164,3 +168,20 @@ def _opened(part: Path) -> "pq.ParquetFile":
     if not {PATH, DOCUMENT} <= set(file.schema_arrow.names):
         raise InputError(f"{part}: no columns {PATH} and {DOCUMENT}; not a part of a store")
     return file
+
+
+def runs_of(paths: Iterable[Path]) -> list[tuple[Path, list[Path]]]:
+    """Each run with its documents, the deepest run first: of copies it is the one that counts.
+
+    A record belongs to the nearest folder above it that has a ``run.json``, and without one to the
+    folder it lies in.
+    """
+    by_folder: dict[Path, list[Path]] = defaultdict(list)
+    for path in paths:
+        by_folder[path.parent].append(path)
+    runs = {place for place, files in by_folder.items() if any(f.name == RUN_FILE for f in files)}
+    found: dict[Path, list[Path]] = defaultdict(list)
+    for place, files in by_folder.items():
+        nearest = next((above for above in (place, *place.parents) if above in runs), place)
+        found[nearest].extend(files)
+    return sorted(found.items(), key=lambda run: (-len(run[0].parts), run[0]))

@@ -3,6 +3,7 @@
 __all__ = [
     "REPORTED_FILE",
     "Loaded",
+    "add_document",
     "check_writable",
     "default_folder",
     "load_documents",
@@ -33,7 +34,7 @@ import msgspec
 
 from alignmeter.errors import InputError
 from alignmeter.records.capacity import CapacityPoint, decode_capacity
-from alignmeter.records.documents import Documents, contents, documents_in
+from alignmeter.records.documents import RUN_FILE, Documents, contents, documents_in
 from alignmeter.records.interning import Sharing
 from alignmeter.records.portability import Portability, decode_portability
 from alignmeter.records.prediction import Prediction, decode_predictions
@@ -42,7 +43,6 @@ from alignmeter.records.reported import ReportedSet, decode_reported
 from alignmeter.records.timeline import Timeline, encode_timeline
 from alignmeter.text import sentence
 
-RUN_FILE = "run.json"
 PLAN_FILE = "plan.json"
 """What `alignmeter plan --out DIR` stored."""
 KERNELS_FILE = "kernels.json"
@@ -259,7 +259,7 @@ def _read(loaded: Loaded, found: Documents, path: Path, seen: set[bytes]) -> Non
         data = found.read(path)
         known = hashlib.sha256(data).digest()
         if known not in seen:
-            _add(loaded, data, path)
+            add_document(loaded, data, path)
         seen.add(known)
     except InputError as error:
         loaded.refused.append(sentence(str(error)))
@@ -272,7 +272,8 @@ def read_record(path: Path) -> Record:
     return decode_record(contents(path), str(path))
 
 
-def _add(loaded: Loaded, data: bytes, path: Path) -> None:
+def add_document(loaded: Loaded, data: bytes, path: Path) -> None:
+    """Add what ``data`` holds, by the name of its file. Raises `InputError` for what is none."""
     if path.name == PLAN_FILE:
         loaded.predictions.extend(decode_predictions(data, str(path)))
     elif path.name == KERNELS_FILE:

@@ -2,16 +2,15 @@
 
 __all__ = ["moment", "read_runs"]
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 from alignmeter.analysis import likeness
 from alignmeter.analysis.clock_drift import with_clock_drift
 from alignmeter.errors import InputError
-from alignmeter.records.documents import documents_in
-from alignmeter.records.folder import RUN_FILE, load_documents
+from alignmeter.records.documents import documents_in, runs_of
+from alignmeter.records.folder import load_documents
 from alignmeter.records.record import Record
 
 
@@ -39,7 +38,7 @@ def read_runs(folder: Path, refused: list[str]) -> Iterator[tuple[str, Record]]:
     documents = documents_in(folder, refused)
     told = set(refused)
     seen: set[tuple[object, ...]] = set()
-    for place, paths in _runs(documents.paths):
+    for place, paths in runs_of(documents.paths):
         run = str(place.relative_to(folder)) if place != folder else place.resolve().name
         loaded = load_documents(documents, paths)
         refused.extend(text for text in loaded.refused if text not in told)
@@ -56,16 +55,3 @@ def read_runs(folder: Path, refused: list[str]) -> Iterator[tuple[str, Record]]:
                 refused.append(str(error))
             else:
                 yield run, record
-
-
-def _runs(paths: Iterable[Path]) -> list[tuple[Path, list[Path]]]:
-    """Each run with its documents, the deepest run first: of copies it is the one that counts."""
-    by_folder: dict[Path, list[Path]] = defaultdict(list)
-    for path in paths:
-        by_folder[path.parent].append(path)
-    runs = {place for place, files in by_folder.items() if any(f.name == RUN_FILE for f in files)}
-    found: dict[Path, list[Path]] = defaultdict(list)
-    for place, files in by_folder.items():
-        nearest = next((above for above in (place, *place.parents) if above in runs), place)
-        found[nearest].extend(files)
-    return sorted(found.items(), key=lambda run: (-len(run[0].parts), run[0]))
