@@ -7,6 +7,7 @@ import sys
 import click
 
 from alignmeter import __version__
+from alignmeter.cli.bisect import bisect
 from alignmeter.cli.cell import cell
 from alignmeter.cli.compare import compare
 from alignmeter.cli.devices import devices
@@ -39,7 +40,8 @@ def cli() -> None:
 
 
 for _command in (devices, run, cell, plan, report, compare, history, sizes, kernels,
-                 links, suite, import_results, store):  # fmt: skip
+                 links, suite, import_results, store,
+                 bisect):  # fmt: skip
     cli.add_command(_command)
 
 
