@@ -83,7 +83,9 @@ class Documents:
         for part in parts_of(folder):
             with _opened(part) as file:
                 for group in range(file.num_row_groups):
-                    names = file.read_row_group(group, columns=[PATH]).column(0).to_pylist()
+                    names: list[Any] = (
+                        file.read_row_group(group, columns=[PATH]).column(0).to_pylist()
+                    )
                     for row, name in enumerate(names):
                         self._stored[folder / name] = _Place(part, group, row)
         self.paths.extend(list(self._stored)[before:])

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -17,6 +18,7 @@ from alignmeter.errors import InputError
 from alignmeter.records.documents import (
     ID,
     PATH,
+    RUN_FILE,
     STORE_FILE,
     STORE_VERSION,
     Documents,
@@ -24,7 +26,7 @@ from alignmeter.records.documents import (
     parts_of,
     runs_of,
 )
-from alignmeter.records.folder import RUN_FILE, Loaded, add_document, write_bytes
+from alignmeter.records.folder import Loaded, add_document, write_bytes
 from alignmeter.records.lock import locked
 from alignmeter.store.rows import OTHERS, Row, table_of
 from alignmeter.text import sentence
@@ -81,7 +83,8 @@ def _held(store: Path) -> tuple[set[object], int]:
     for part in parts_of(store):
         number = max(number, int(part.stem.split("-")[1]))
         table = pq.read_table(part, columns=[ID, PATH], partitioning=None)
-        ids, paths = (table.column(name).to_pylist() for name in (ID, PATH))
+        ids: list[Any] = table.column(ID).to_pylist()
+        paths: list[Any] = table.column(PATH).to_pylist()
         others = part.parent.name == OTHERS
         known.update(zip(ids, paths, strict=True) if others else map(bytes.fromhex, ids))
     return known, number

@@ -126,7 +126,7 @@ def _csv(table: pa.Table) -> bytes:
 def _text(column: Any, field: "pa.Field[Any]") -> Any:
     if pa.types.is_list(field.type):
         listed = pc.cast(column, pa.list_(pa.string()))
-        joined = pc.binary_join(listed, ",")
+        joined: Any = pc.binary_join(listed, ",")
         return pc.binary_join_element_wise("{", joined, "}", "")
     if pa.types.is_binary(field.type):
         return pc.cast(column, pa.string())

@@ -4,7 +4,7 @@ __all__ = ["COLUMNS", "SCHEMA", "Row", "table_of"]
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -64,7 +64,7 @@ def table_of(rows: Sequence[Row], part: int) -> pa.Table:
     said = columns_of(records) if records else {
         field.name: pa.nulls(len(rows), field.type) for field in REPORTED
     }  # fmt: skip
-    own = {
+    own: dict[str, Any] = {
         ID: [row.digest for row in rows],
         PATH: [str(row.path) for row in rows],
         "run": [row.run for row in rows],
