@@ -1,10 +1,10 @@
 """What a store of many records costs: ``python tests/trust/store.py 100000 [URL]``.
 
 Records are made from docs/sample: each of its cells on several nodes, a run a night, with times
-that have 1.5 % of noise; the last third of the nights is a tenth slower on one node. They are written as
-files a night at a time, compacted, and removed, so that the disk holds the store alone. Then comes
-`alignmeter history` over all, in a process of its own, with its time and its largest resident set;
-with a URL of PostgreSQL also the export, twice.
+that have 1.5 % of noise; the last third of the nights is a tenth slower on one node. They are
+written as files some nights at a time, compacted, and removed, so that the disk holds the store
+alone. Then comes `alignmeter history` over all, in a process of its own, with its time and its
+largest resident set; with a URL of PostgreSQL also the export, twice.
 """
 
 import json
