@@ -7,6 +7,7 @@ import sys
 import click
 
 from alignmeter import __version__
+from alignmeter.cli.bisect import bisect
 from alignmeter.cli.cell import cell
 from alignmeter.cli.compare import compare
 from alignmeter.cli.devices import devices
@@ -19,6 +20,7 @@ from alignmeter.cli.plan import plan
 from alignmeter.cli.report import report
 from alignmeter.cli.run import run
 from alignmeter.cli.sizes import sizes
+from alignmeter.cli.store import store
 from alignmeter.cli.suite import suite
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
@@ -38,7 +40,8 @@ def cli() -> None:
 
 
 for _command in (devices, run, cell, plan, report, compare, history, sizes, kernels,
-                 links, suite, import_results):  # fmt: skip
+                 links, suite, import_results, store,
+                 bisect):  # fmt: skip
     cli.add_command(_command)
 
 
