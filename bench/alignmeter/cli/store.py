@@ -70,9 +70,9 @@ def query_store(place: Path, sql: str, as_csv: bool) -> None:
 @click.argument("source", type=_FOLDER, metavar="STORE|RESULTS")
 @click.argument("url", metavar="postgresql://...")
 def export_rows(source: Path, url: str) -> None:
-    """Send every record to the table alignmeter_records of a PostgreSQL server.
+    """Send every record to a table of a PostgreSQL server.
 
-    The table is made where there is none. A record that is there is not sent
+    The table is `alignmeter_records`, made where there is none. A record that is there is not sent
     twice. A password is better kept in PGPASSWORD or ~/.pgpass.
     """
     from alignmeter.store.export import export
