@@ -10,7 +10,7 @@ from alignmeter.planner.layers import predict_peak
 from alignmeter.session.findings.step_flops import step_demand
 from alignmeter.session.resolve import resolve_cell
 
-NEAR = 0.01
+NEAR, SAME_MOMENT = 0.01, 0.002
 LARGE = {"seq_len": 64, "batch": 4, "world_size": SIZE, "parallel": "fsdp2"}
 TOKENS, LAYERS = 8, open_architecture("llama").shape("tiny")["num_hidden_layers"]
 
@@ -20,6 +20,8 @@ def check_plan(pair, axes):
     plan = predict(cell_of(axes))
     for peak, rows in pair.call(ledger, axes):
         assert plan.peak_bytes == pytest.approx(peak, rel=NEAR)
+        if plan.peak_bytes != pytest.approx(peak, rel=SAME_MOMENT):
+            continue  # another moment holds nearly as much, of other rows
         apart = {name: plan.ledger[name] - rows[name] for name in rows}
         # With shards of one, what a first step gathers into has no name yet.
         apart["activations_bytes"] += apart.pop("gathered_weights_bytes")
