@@ -14,6 +14,7 @@ from alignmeter.cli.ending import Outermost, run_to_end
 from alignmeter.cli.history import history
 from alignmeter.cli.imports import import_results
 from alignmeter.cli.kernels import kernels
+from alignmeter.cli.lab import lab
 from alignmeter.cli.links import links
 from alignmeter.cli.plan import plan
 from alignmeter.cli.report import report
@@ -38,7 +39,7 @@ def cli() -> None:
 
 
 for _command in (devices, run, cell, plan, report, compare, history, sizes, kernels,
-                 links, suite, import_results):  # fmt: skip
+                 links, suite, lab, import_results):  # fmt: skip
     cli.add_command(_command)
 
 
