@@ -18,13 +18,10 @@ def until_time(text: str | None) -> float | None:
     """
     if text is None:
         return None
-    found = re.fullmatch(r"(\d{1,2}):(\d\d)", text, re.ASCII)
-    try:
-        clock = time(*map(int, found.groups())) if found else None
-    except ValueError:
-        clock = None
-    if clock is None:
+    found = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text, re.ASCII)
+    if found is None:
         raise InputError(f"--until is {text!r}; give a time of day, such as 06:00")
+    clock = time(int(found[1]), int(found[2]))
     now = datetime.now().astimezone()
     end = datetime.combine(now.date(), clock).astimezone()
     if end <= now:

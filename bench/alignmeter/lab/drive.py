@@ -87,7 +87,8 @@ class Driver:
         """What earlier runs left: records, jobs that still run, and the time that all took."""
         for name, backlog in self._backlogs.items():
             there = self._night.recorded(name)
-            for task in list(backlog.tasks.values()):
+            for first in list(backlog.tasks.values()):
+                task: Task | None = first
                 while task is not None and task.key in there:
                     task = self._note_record(name, task)
         earlier = [job for job in self._night.jobs() if job.sent is not None]

@@ -54,7 +54,8 @@ class NodeClass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     interpreter that has alignmeter, or what ends in its command; this interpreter by default.
     ``matrix``: instead of the lab's. ``chunk``: replicates of one job. ``throttle``: jobs of it at
     once. ``requires``: as of ``alignmeter devices --require``, checked when a job starts. ``gres``:
-    without its count, which follows from the cells. ``runner``: labels of a CI's own runner.
+    without its count, which follows from the cells. ``sbatch``: more of its options. ``runner``:
+    labels of a CI's own runner.
     """
 
     accelerator: Annotated[str, Meta(description=f"give one of {', '.join(ACCELERATORS)}")]
@@ -82,6 +83,7 @@ class NodeClass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str, Meta(pattern=r"^(\d+-)?\d+(:\d\d){0,2}\Z", description='give e.g. "4:00:00"')
     ] | None = None  # fmt: skip
     throttle: _Count | None = None
+    sbatch: Annotated[list[_Text], _words('["--exclusive"]')] = []
     runner: Annotated[list[_Text], _words('["self-hosted", "b200"]')] = []
 
     @property

@@ -10,6 +10,7 @@ import msgspec
 
 from alignmeter.lab.chunks import first_tries, second_try
 from alignmeter.lab.engines.base import RUNNING
+from alignmeter.lab.job import Task
 from alignmeter.lab.planned import ClassPlan
 from alignmeter.lab.submission import Night, NightPlan, SentJob
 from alignmeter.records.folder import read_record, record_path
@@ -95,7 +96,7 @@ def _records(
     there, folder = night.recorded(name), night.records(name)
     records, wanted = {}, 0
     for first in first_tries(found.cells, plan.replicates, found.settings.seed):
-        task = first
+        task: Task | None = first
         wanted += 1
         while task is not None and task.key in there:
             record = read_record(record_path(folder, task.cell.id, task.replicate))
