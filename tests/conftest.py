@@ -14,11 +14,14 @@ if "--benchmark" not in sys.argv:
     os.environ["TRITON_INTERPRET"] = "1"
 
 
+_LONG = {"full": "takes seconds to a minute", "exhaustive": "one combination of many"}
+
+
 def pytest_collection_modifyitems(config, items):
-    """Tests of minutes run where they are asked for by their marker: ``-m full``."""
-    if "full" in config.option.markexpr:
-        return
-    skip = pytest.mark.skip(reason="takes minutes; run it with tox -e full")
-    for item in items:
-        if item.get_closest_marker("full"):
-            item.add_marker(skip)
+    """Tests of seconds and more run where they are asked for by their marker: ``-m full``."""
+    for marker, why in _LONG.items():
+        if marker not in config.option.markexpr:
+            skip = pytest.mark.skip(reason=f"{why}; run it with tox -e {marker}")
+            for item in items:
+                if item.get_closest_marker(marker):
+                    item.add_marker(skip)

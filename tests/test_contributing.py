@@ -53,7 +53,7 @@ def test_there_is_an_example_of_each():
     assert len(BLOCKS) == 2 * len(rows) + 1  # an accelerator has a second file, its telemetry
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_cell_of_new_names_is_measured(extended, tmp_path):
     """CPO on GPT-NeoX, training norms only: nothing but the registry has heard of them."""
     code = "from alignmeter.cli import main; main()"
@@ -76,7 +76,7 @@ NEW_NAMES = (
 )  # fmt: skip
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_run_of_new_names_is_planned_measured_and_reported(extended, tmp_path):
     """Each surface, and FLOPs: the method and the architecture bring a count, the mode does not."""
     copy, environment = extended
@@ -165,7 +165,7 @@ def test_a_device_of_a_new_accelerator_is_told_whole(extended, chip):
     assert device["sample"]["energy_j"] == 2.5
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_cells_of_a_new_accelerator_are_resolved_and_planned(extended, tmp_path):
     """It need not be here for a plan; a run says what is missing."""
     copy, environment = extended

@@ -36,6 +36,7 @@ def test_each_source_root_holds_exactly_its_package():
         assert found - {"README.md"} == {package}
 
 
+@pytest.mark.full
 def test_the_wheel_holds_exactly_the_three_packages(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", tmp_path, ROOT],

@@ -42,7 +42,7 @@ def test_each_output_of_the_tutorial_follows_a_command():
     assert set(named("nightly-lab.md")) == {"night.toml", "night.sh", "jobs.sh", "morning.sh"}
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_the_tutorial_prints_what_it_says(tmp_path):
     printed = set()
     for kind, text in blocks("start.md"):
@@ -82,7 +82,7 @@ def scripts(tmp_path):
     return run
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_night_of_a_node_and_the_morning_after(scripts, tmp_path):
     done = scripts("night.sh")
     assert done.returncode == 0, done.stderr
@@ -95,7 +95,7 @@ def test_a_night_of_a_node_and_the_morning_after(scripts, tmp_path):
         assert (tmp_path / "public" / name).exists()
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_night_of_jobs(scripts, tmp_path):
     done = scripts("jobs.sh")
     assert done.returncode == 0, done.stderr

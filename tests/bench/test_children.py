@@ -43,6 +43,7 @@ def trap(tmp_path):
     return tmp_path / "trap"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "command",
     [
@@ -50,20 +51,22 @@ def trap(tmp_path):
         pytest.param(
             [sys.executable, "-m", "alignmeter", *CELL],
             id="the command as a module",
-            marks=pytest.mark.full,
+            marks=pytest.mark.exhaustive,
         ),
         pytest.param(
-            [sys.executable, "../script.py"], id="a spawned worker", marks=pytest.mark.full
+            [sys.executable, "../script.py"], id="a spawned worker", marks=pytest.mark.exhaustive
         ),
         pytest.param(
-            [sys.executable, "-P", "-c", PEAK], id="a kernel's process", marks=pytest.mark.full
+            [sys.executable, "-P", "-c", PEAK],
+            id="a kernel's process",
+            marks=pytest.mark.exhaustive,
         ),
         pytest.param(
             [COMMAND, *KERNELS],
             id="compile processes",
             marks=[
                 pytest.mark.skipif(find_spec("triton") is None, reason="pip install triton"),
-                pytest.mark.full,
+                pytest.mark.exhaustive,
             ],
         ),
     ],
@@ -118,6 +121,7 @@ subprocess.run([sys.executable, "-P", "-c", {CHILD!r}, sys.argv[1], str(os.getpi
 """
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
 @pytest.mark.parametrize("when", ["at work", "deaf", "late"])
 def test_a_child_of_subprocess_ends_with_its_parent(when):
@@ -138,6 +142,7 @@ def assert_gone(processes):
     assert alive == []
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
 def test_a_step_of_a_kernel_suite_ends_with_the_suite():
     """A step that would take minutes; its process may still import when the parent goes."""

@@ -158,6 +158,7 @@ def test_closed_streams_close_nothing_else(closed):
         assert "cpu " in done.stdout
 
 
+@pytest.mark.full
 def test_a_worker_under_closed_streams_measures_as_ever(tmp_path):
     done = called([*CELL, "--out", tmp_path], line='"$@" >&- 2>&- <&-')
     assert done.returncode == 0
@@ -225,7 +226,7 @@ def under(arguments, row, cwd):
     return called(arguments, given, cwd=cwd, without=[*VALUES, "HOME"])
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_surroundings_change_no_answer(tmp_path):
     """What is planned is the same in all of a few: the others are for a longer day."""
     wanted = called(DRY, cwd=tmp_path).stdout
@@ -234,7 +235,7 @@ def test_surroundings_change_no_answer(tmp_path):
         assert (done.returncode, done.stdout) == (0, wanted), (row, done.stderr)
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_no_surroundings_change_an_answer_or_a_loss(tmp_path):
     wanted = called(DRY, cwd=tmp_path).stdout
     plain = called([*CELL, "--out", tmp_path / "plain"], cwd=tmp_path)
@@ -261,6 +262,7 @@ def test_no_surroundings_change_an_answer_or_a_loss(tmp_path):
             assert asked[name] == value
 
 
+@pytest.mark.full
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
     if os.geteuid() == 0:
         where = Path("/proc/nothing")  # root may write anywhere but there

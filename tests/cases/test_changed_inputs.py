@@ -124,6 +124,7 @@ def test_nor_is_one_that_changes_while_it_is_read(change, folder, sharded):
     sentence(load.build)
 
 
+@pytest.mark.full
 def test_the_record_says_so_and_no_reference_is_kept_of_it(folder, sharded, launcher):
     plan = planned(model=str(folder), peft="lora")
     replaced(folder, sharded[1])
@@ -132,7 +133,7 @@ def test_the_record_says_so_and_no_reference_is_kept_of_it(folder, sharded, laun
     assert not list(cached_references().glob("*.json"))
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_workers_ask_no_hub_for_what_their_parent_fetched(folder, monkeypatch, launcher):
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(folder))
     record = measure(planned(model="organisation/name", peft="lora"), 0, QUICK, launcher).record
@@ -140,6 +141,7 @@ def test_workers_ask_no_hub_for_what_their_parent_fetched(folder, monkeypatch, l
     assert record.cell.model == "organisation/name"
 
 
+@pytest.mark.full
 def test_data_that_change_after_the_door_change_no_figure(tmp_path, launcher):
     rows = [{"prompt": PROMPT, "chosen": f"The Nile, {i}.", "rejected": "No."} for i in range(4)]
     path = tmp_path / "rows.jsonl"
@@ -154,6 +156,7 @@ def test_data_that_change_after_the_door_change_no_figure(tmp_path, launcher):
     assert before.numerics.losses == after.numerics.losses == without.numerics.losses
 
 
+@pytest.mark.full
 def test_rows_that_a_tidier_took_are_one_sentence_without_a_place_in_the_code(tmp_path, launcher):
     path = tmp_path / "rows.jsonl"
     rows = [{"prompt": PROMPT, "chosen": f"The Po, {i}.", "rejected": "No."} for i in range(4)]

@@ -78,16 +78,18 @@ def both(tiny, architecture, peft, precision):
     return random.cell, stored.cell
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(*crossed(**ALL))
 def test_s01_the_plan_of_a_checkpoint_is_the_random_models(architecture, peft, precision, tiny):
     random, stored = both(tiny, architecture, peft, precision)
     assert predict(stored).ledger == predict(random).ledger
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     tuple(ALL),
     [
-        pytest.param(*row, marks=() if row in FEW else pytest.mark.full)
+        pytest.param(*row, marks=() if row in FEW else pytest.mark.exhaustive)
         for row in product(*ALL.values())
     ],
 )
@@ -98,6 +100,7 @@ def test_s01_so_is_the_measured_peak(architecture, peft, precision, tiny, launch
     assert predict(stored).peak_bytes == pytest.approx(measured, rel=0.01)
 
 
+@pytest.mark.full
 def test_s01_planning_reads_no_weights(tmp_path):
     """Of 2.4 GB of weights in a file with holes: a process that reads them has them resident."""
     code = (
@@ -201,6 +204,7 @@ def without_a_shard(folder):
     return f"{lost.name} is not there"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("spoil", [quantised, without_a_shard])
 def test_s09_nothing_starts_with_what_is_no_whole_checkpoint(spoil, tmp_path):
     save(tmp_path / "ck", shard="30KB")
@@ -223,6 +227,7 @@ def test_s10_an_adapter_beside_the_model_is_refused_for_every_mode(peft, tmp_pat
         planned(model=str(folder), peft=peft)
 
 
+@pytest.mark.full
 def test_weights_that_are_not_finite_are_named(tmp_path, launcher):
     folder = save(tmp_path / "ck")
     tensors = load_file(folder / "model.safetensors")
@@ -236,6 +241,7 @@ def test_weights_that_are_not_finite_are_named(tmp_path, launcher):
         assert name in record.reason.text
 
 
+@pytest.mark.full
 def test_zeros_are_noted_and_are_the_cause_of_a_silent_adapter(tmp_path, launcher):
     """A head of zeros lets no gradient through: no kernel is blamed for it."""
     folder = save(tmp_path / "ck")
@@ -264,6 +270,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("code", "name", "change"), FAULTS, ids=["norm", "huge", "tiny"])
 def test_weights_that_stop_gradients_are_the_cause(code, name, change, tmp_path, launcher):
     """The reference runs them too: no kernel is blamed, and the record names the tensor."""
@@ -274,6 +281,7 @@ def test_weights_that_stop_gradients_are_the_cause(code, name, change, tmp_path,
     assert [(n.code, n.text.split()[0]) for n in record.notes] == ([(code, name)] if name else [])
 
 
+@pytest.mark.full
 def test_dropout_is_left_out_and_noted(tmp_path, launcher):
     """Policy and ref_model would differ by chance, and so would cell and reference."""
     folder = save(tmp_path / "ck", attention_dropout=0.5)
@@ -285,6 +293,7 @@ def test_dropout_is_left_out_and_noted(tmp_path, launcher):
     assert "attention_dropout is 0.5" in said
 
 
+@pytest.mark.full
 def test_sequences_beyond_the_trained_positions_are_measured_and_noted(tmp_path, launcher):
     folder = save(tmp_path / "ck", max_position_embeddings=8)
     record = measure(planned(model=str(folder)), 0, QUICK, launcher).record

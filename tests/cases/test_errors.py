@@ -55,6 +55,7 @@ def piped(line, *, cwd, env):
     return done.stdout, done.stderr
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("axes", "shapes", "reason"),
     [
@@ -63,7 +64,7 @@ def piped(line, *, cwd, env):
             ["--seq-len", "131072"],
             [],
             "0 of 77 prompts have 65536 tokens or more",
-            marks=pytest.mark.full,
+            marks=pytest.mark.exhaustive,
         ),
     ],
 )
@@ -83,7 +84,7 @@ def test_a_cell_that_cannot_be_planned_is_a_row_and_the_others_are_planned(
     assert last == ([] if shapes else ["Nothing could be planned."])
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_run_forecasts_what_it_can_and_measures_it(tmp_path, home):
     done = alignmeter(
         "run", "--method", "dpo", "--architecture", "llama", "--peft", "lora", "--kernels", "stock",
@@ -142,7 +143,10 @@ def test_where_no_file_can_be_written_the_traceback_is_shown(tmp_path, home):
     assert trace[0].startswith("Traceback")
 
 
-@pytest.mark.parametrize("command", ["plan --help", pytest.param("sizes", marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize(
+    "command", ["plan --help", pytest.param("sizes", marks=pytest.mark.exhaustive)]
+)
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path, home, command):
     line = f"{{alignmeter}} {command} | true; echo ${{{{PIPESTATUS[0]}}}}"
     out, said = piped(line, cwd=tmp_path, env=home)
@@ -152,7 +156,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path, home, command):
     assert (out, said) == ("141\n", "")
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_streams_that_are_closed_or_full(tmp_path, home):
     full = "Error: standard output cannot be written: No space left on device\n"
     for line, status, words in (
@@ -166,7 +170,7 @@ def test_streams_that_are_closed_or_full(tmp_path, home):
         assert piped(line, cwd=tmp_path, env=home) == ("", f"{words}{status}\n"), line
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_what_libraries_print_is_in_the_log_of_the_run(tmp_path, home):
     """The workers import bitsandbytes, which says that a package is absent."""
     done = alignmeter(
@@ -219,6 +223,7 @@ def test_a_home_that_cannot_be_written_costs_the_log_alone(tmp_path, home):
     noisy(tmp_path, home)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("command", thinned([
     ["report", "out", "--out", "r.html"], ["devices"], ["sizes"], ["compare", "out", "out"],
     ["history", "out"], ["run", "--dry-run"],
@@ -231,6 +236,7 @@ def test_a_command_that_goes_well_says_nothing_on_stderr(tmp_path, home, command
     assert done.stdout
 
 
+@pytest.mark.full
 def test_a_run_that_is_ended_says_how_to_go_on_and_nothing_else(tmp_path):
     process = start(tmp_path, "--steps", "1", "--seq-len", "16,20,24,28,32", TMPDIR=str(tmp_path))
     wait_for_records(process, tmp_path)

@@ -130,7 +130,7 @@ def test_a_size_beside_a_checkpoint_is_told(tmp_path, monkeypatch):
     assert said == "--size changes nothing: it follows from another axis in every cell"
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_every_command_tells_it_on_stderr(tmp_path):
     """And goes on: it is no error."""
     flags = ["--accelerator", "cpu", "--peft", "full", "--lora-rank", "8"]
@@ -174,7 +174,7 @@ def collected(suite, cwd, *more):
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_suites_matrix_and_a_matrix_data_lie_beside_the_file_that_names_them(suite):
     """s11: collected from anywhere, the same tests."""
     found = {
@@ -187,13 +187,14 @@ def test_a_suites_matrix_and_a_matrix_data_lie_beside_the_file_that_names_them(s
     assert "dpo-llama-tiny-full-cpu" in ids.pop()
 
 
+@pytest.mark.full
 def test_pytest_tells_what_changes_nothing(suite):
     status, out = collected(suite, suite, "suites/bench_x.py", "--lora-rank", "8")
     assert status == 0
     assert out.count("Note: --lora-rank changes nothing") == 1
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_run_measures_and_resumes_from_any_folder(suite):
     """Records hold the path as it was written, and the same from wherever the command is called."""
     out = suite / "out"
@@ -212,7 +213,7 @@ def test_a_run_measures_and_resumes_from_any_folder(suite):
     assert "(already there)" in by_flag.stderr
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_spec_finds_its_data_beside_it_here_or_where_it_is_told(suite):
     (suite / "elsewhere").mkdir()
     spec = suite / "elsewhere" / "spec.json"
@@ -328,7 +329,7 @@ def test_a_long_reason_is_one_line(tmp_path):
     assert len(said) <= 200
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_without_docstrings_nothing_is_tried(tmp_path):
     command = [sys.executable, "-P", "-m", "alignmeter", "run", "--dry-run", "--accelerator", "cpu"]
     done = subprocess.run(

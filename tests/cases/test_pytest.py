@@ -69,7 +69,7 @@ def has_report(project):
     return all((project.path / "out" / name).is_file() for name in ("report.html", "report.csv"))
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_benchmark_only_measures_replicates_in_rounds_and_none_is_replaced(project):
     given = (*ONE, "--benchmark-only", "--seq-len", "16,20", "--replicates", "2")
     result = project.runpytest_subprocess(*given, "-v", "--benchmark-json", "b.json")
@@ -105,14 +105,19 @@ def test_benchmark_only_measures_replicates_in_rounds_and_none_is_replaced(proje
     ("given", "words"),
     [
         ("--benchmark-skip", "leave out --benchmark-skip"),
-        ("--benchmark-disable", "leave out --benchmark-disable"),
-        ("--benchmark-disable --benchmark-only", "leave out --benchmark-disable"),
-        ("-p no:benchmark", "leave out -p no:benchmark"),
         ("-n 2", "leave out -n"),
-        ("-n 1", "leave out -n"),
-        ("--dist load --tx popen", "leave out -n"),
-        ("--looponfail", "leave out --looponfail"),
-        ("--replicates 0", "--replicates is 0; give at least 1"),
+        *(
+            pytest.param(given, words, marks=pytest.mark.full)
+            for given, words in [
+                ("--benchmark-disable", "leave out --benchmark-disable"),
+                ("--benchmark-disable --benchmark-only", "leave out --benchmark-disable"),
+                ("-p no:benchmark", "leave out -p no:benchmark"),
+                ("-n 1", "leave out -n"),
+                ("--dist load --tx popen", "leave out -n"),
+                ("--looponfail", "leave out --looponfail"),
+                ("--replicates 0", "--replicates is 0; give at least 1"),
+            ]
+        ),
     ],
 )
 def test_what_would_measure_nothing_is_one_sentence(project, given, words):
@@ -132,12 +137,13 @@ def test_the_environment_of_a_test_worker_is_refused(project, monkeypatch):
     result.stderr.fnmatch_lines(["*PYTEST_XDIST_WORKER is set*unset it"])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("given", "taken"),
     [
-        pytest.param("--benchmark-skip --benchmark-only", 1, marks=pytest.mark.full),
-        pytest.param("--benchmark-disable --benchmark-enable", 1, marks=pytest.mark.full),
-        pytest.param("-n 0", 1, marks=pytest.mark.full),
+        pytest.param("--benchmark-skip --benchmark-only", 1, marks=pytest.mark.exhaustive),
+        pytest.param("--benchmark-disable --benchmark-enable", 1, marks=pytest.mark.exhaustive),
+        pytest.param("-n 0", 1, marks=pytest.mark.exhaustive),
         ("--replicates 3", 3),
     ],
 )
@@ -164,6 +170,7 @@ def pytest_generate_tests(metafunc):
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("option", "words"), [("count", "give --replicates 3"), ("reruns", "leave it out")]
 )
@@ -177,6 +184,7 @@ def test_options_that_repeat_tests_are_refused(project, option, words):
         assert fine.ret == 0
 
 
+@pytest.mark.full
 def test_tests_that_are_repeated_by_other_means_are_refused(project):
     project.makeconftest(REPEATED)
     result = project.runpytest_subprocess(*ONE)
@@ -185,7 +193,7 @@ def test_tests_that_are_repeated_by_other_means_are_refused(project):
     assert records(project) == []
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_cell_of_two_suites_is_measured_once(project):
     (project.path / "bench_two.py").write_text(SUITE.format(matrix="quick"))
     starting(project, 'raise CellError("crashed", "exception", "of this test")')
@@ -195,6 +203,7 @@ def test_a_cell_of_two_suites_is_measured_once(project):
     assert one_reason(project) == ("crashed", "exception", "of this test")
 
 
+@pytest.mark.full
 def test_a_second_call_in_one_test_fails_and_replaces_nothing(project):
     starting(project, 'raise CellError("oom", "out_of_memory", "the first")')
     (project.path / "bench_one.py").write_text(
@@ -208,7 +217,7 @@ def test_a_second_call_in_one_test_fails_and_replaces_nothing(project):
     assert one_reason(project)[2] == "the first"
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_nothing_measured_is_no_success(project):
     result = project.runpytest_subprocess(*UNSUPPORTED)
     result.assert_outcomes(skipped=1)
@@ -230,11 +239,12 @@ RAISING = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "hook",
     [
         "first_summary",
-        *(pytest.param(h, marks=pytest.mark.full) for h in RAISING if h != "first_summary"),
+        *(pytest.param(h, marks=pytest.mark.exhaustive) for h in RAISING if h != "first_summary"),
     ],
 )
 def test_the_report_is_written_whatever_another_plugin_raises(project, hook):
@@ -250,7 +260,7 @@ def test_the_report_is_written_whatever_another_plugin_raises(project, hook):
         result.stdout.fnmatch_lines(["no DPO-vs-PPO delta*"])
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_gate_of_pytest_benchmark_that_fails_loses_no_report(project):
     project.runpytest_subprocess(*ONE, "--benchmark-save=one")
     (file,) = project.path.glob(".benchmarks/*/*.json")
@@ -266,6 +276,7 @@ def test_a_gate_of_pytest_benchmark_that_fails_loses_no_report(project):
     assert (project.path / "two" / "report.csv").is_file()
 
 
+@pytest.mark.full
 def test_a_report_that_cannot_be_written_is_no_success(project):
     starting(project, 'raise CellError("oom", "out_of_memory", "too large")')
     (project.path / "out" / "report.html").mkdir(parents=True)
@@ -278,7 +289,8 @@ def test_a_report_that_cannot_be_written_is_no_success(project):
 OUTER = "Failed: Timeout (>2.0s) from pytest-timeout."
 
 
-@pytest.mark.parametrize("method", ["signal", pytest.param("thread", marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("method", ["signal", pytest.param("thread", marks=pytest.mark.exhaustive)])
 def test_a_time_limit_of_pytest_timeout_leaves_a_record_and_a_report(project, method):
     starting(project, "time.sleep(60)")
     result = project.runpytest_subprocess(
@@ -290,7 +302,7 @@ def test_a_time_limit_of_pytest_timeout_leaves_a_record_and_a_report(project, me
     result.stdout.fnmatch_lines(["HTML  out*report.html"])
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_limit_of_the_suites_own_is_named_too(project):
     starting(project, 'raise TimeoutError("my alarm")')
     result = project.runpytest_subprocess(*ONE)
@@ -298,6 +310,7 @@ def test_a_limit_of_the_suites_own_is_named_too(project):
     assert one_reason(project) == ("timeout", "outer_timeout", "TimeoutError: my alarm")
 
 
+@pytest.mark.full
 def test_an_input_that_is_of_no_use_any_more_is_one_sentence_and_a_record(project):
     project.makeconftest(
         "from alignmeter.errors import InputError\n"
@@ -314,6 +327,7 @@ def test_an_input_that_is_of_no_use_any_more_is_one_sentence_and_a_record(projec
     assert has_report(project)
 
 
+@pytest.mark.full
 def test_a_fault_while_a_cell_is_measured_leaves_a_record(project):
     starting(project, "return {}['of this test']")
     result = project.runpytest_subprocess(*ONE)
@@ -322,6 +336,7 @@ def test_a_fault_while_a_cell_is_measured_leaves_a_record(project):
     assert has_report(project)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("number", "text"),
     [
@@ -329,12 +344,12 @@ def test_a_fault_while_a_cell_is_measured_leaves_a_record(project):
         pytest.param(
             signal.SIGHUP,
             "SIGHUP ended the run while this cell was measured",
-            marks=pytest.mark.full,
+            marks=pytest.mark.exhaustive,
         ),
         pytest.param(
             signal.SIGINT,
             "Ctrl-C ended the run while this cell was measured",
-            marks=pytest.mark.full,
+            marks=pytest.mark.exhaustive,
         ),
     ],
 )
@@ -361,8 +376,9 @@ def test_a_signal_leaves_a_record_and_a_report(project, number, text):
     assert has_report(project)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
-    "given", [("-x",), pytest.param(("--maxfail", "1"), marks=pytest.mark.full)]
+    "given", [("-x",), pytest.param(("--maxfail", "1"), marks=pytest.mark.exhaustive)]
 )
 def test_a_session_that_stops_at_a_failure_has_its_record_and_a_report(project, given):
     starting(project, 'raise CellError("crashed", "exception", "the first")')
@@ -425,6 +441,7 @@ def test_of_a_second_spelling_that_is_taken_no_other_is_offered(project):
     )
 
 
+@pytest.mark.full
 def test_a_value_of_a_conftest_that_is_called_as_a_flag_of_ours_is_not_ours(project):
     project.makeconftest(CONFTEST.format(option="--mine", how="dest='benchmark'"))
     project.runpytest_subprocess("--mine", "yes").assert_outcomes(skipped=1)
@@ -448,7 +465,7 @@ def test_a_clash_of_others_is_not_ours(project):
     assert "--maxfail" in result.stderr.str()
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_the_prefixed_plugin_works_beside_options_of_the_same_names(project):
     project.makeini(
         "[pytest]\naddopts = -p alignmeter.plugin.prefixed\npython_files = bench_*.py\n"
@@ -466,6 +483,7 @@ def test_the_prefixed_plugin_works_beside_options_of_the_same_names(project):
     assert [r.status for r in records(project)] == ["unsupported"]
 
 
+@pytest.mark.full
 def test_every_option_has_a_second_spelling_and_stands_in_the_docs(project, pytestconfig):
     names = []
 
@@ -502,8 +520,9 @@ def of_suite(project, matrix, *given, where=".", more=""):
     )  # fmt: skip
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
-    "where", ["/", *(pytest.param(name, marks=pytest.mark.full) for name in (".", "suites"))]
+    "where", ["/", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in (".", "suites"))]
 )
 def test_a_matrix_is_looked_for_beside_its_suite(project, where):
     result = of_suite(project, "'mine.toml'", "--benchmark", "--collect-only", where=where)
@@ -511,12 +530,13 @@ def test_a_matrix_is_looked_for_beside_its_suite(project, where):
     assert "bench_x[dpo-llama-tiny-full-cpu-synthetic-" in result.stdout
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "matrix",
     [
         "Path('mine.toml')",
         *(
-            pytest.param(text, marks=pytest.mark.full)
+            pytest.param(text, marks=pytest.mark.exhaustive)
             for text in (
                 "Path(__file__).with_name('mine.toml')",
                 "str(Path(__file__).parent / 'mine.toml')",
@@ -535,12 +555,13 @@ def test_a_matrix_may_be_a_path_of_any_kind(project, matrix):
     assert "1 skipped" in plain.stdout
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("matrix", "words"),
     [
         ("'none.toml'", "/suites nor a packaged matrix; known: bill, capacity, delta"),
         ("3", "MATRIX is 3; write a packaged name or the path of a TOML file"),
-        pytest.param("['quick']", "MATRIX is ['quick']; write", marks=pytest.mark.full),
+        pytest.param("['quick']", "MATRIX is ['quick']; write", marks=pytest.mark.exhaustive),
     ],
 )
 def test_a_matrix_that_is_none_is_one_sentence_that_names_the_suite(project, matrix, words):
@@ -552,6 +573,7 @@ def test_a_matrix_that_is_none_is_one_sentence_that_names_the_suite(project, mat
     assert "Traceback" not in result.stdout
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     *crossed(given=[(), ("--benchmark", "--results", "out")], fixture=["cell", "largest_batch"])
 )
@@ -566,6 +588,7 @@ def test_a_suite_without_a_matrix_is_one_sentence(project, given, fixture):
     assert "Traceback" not in result.stdout.str()
 
 
+@pytest.mark.full
 def test_a_fixture_of_that_name_that_is_the_projects_own_is_left_alone(project):
     (project.path / "bench_one.py").write_text(
         "import pytest\n@pytest.fixture\ndef cell():\n    return 3\n"
@@ -574,12 +597,13 @@ def test_a_fixture_of_that_name_that_is_the_projects_own_is_left_alone(project):
     project.runpytest_subprocess().assert_outcomes(passed=1)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "fixture",
     [
         "largest_batch",
-        pytest.param("longest_sequence", marks=pytest.mark.full),
-        pytest.param("kernel_bench", marks=pytest.mark.full),
+        pytest.param("longest_sequence", marks=pytest.mark.exhaustive),
+        pytest.param("kernel_bench", marks=pytest.mark.exhaustive),
     ],
 )
 def test_replicates_of_what_is_measured_once_are_refused(project, fixture):
@@ -609,14 +633,15 @@ def info(device="NVIDIA H100", driver="570.1"):
     ]}  # fmt: skip
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("there", "status", "words"),
     [
         (info("AMD MI300X"), 4, "ERROR: --benchmark-compare: the saved run has cuda AMD MI300X, "
          "this machine cuda NVIDIA H100; *"),
         pytest.param(info(driver="575.0"), 0, "--benchmark-compare: driver of the saved run cuda "
-                     "575.0, of this one cuda 570.1", marks=pytest.mark.full),
-        pytest.param(info(), 0, "", marks=pytest.mark.full),
+                     "575.0, of this one cuda 570.1", marks=pytest.mark.exhaustive),
+        pytest.param(info(), 0, "", marks=pytest.mark.exhaustive),
     ],
 )  # fmt: skip
 def test_runs_of_other_devices_are_not_compared(project, there, status, words):

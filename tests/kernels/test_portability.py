@@ -155,6 +155,7 @@ def faulty(tmp_path_factory):
     return {chip: [row for row in rows if row.chip == chip] for chip in ("sm_80", "gfx90a")}
 
 
+@pytest.mark.full
 @needs_triton
 @pytest.mark.parametrize("chip", ["sm_80", "gfx90a"])
 def test_every_fault_shows(faulty, chip):
@@ -173,6 +174,7 @@ def test_every_fault_shows(faulty, chip):
     assert "does not use the matrix unit" in failure(idle[0])
 
 
+@pytest.mark.full
 @needs_triton
 def test_what_triton_would_compile_apart_is_compiled_apart(faulty):
     """n = 1 is a constant, 16 a multiple of 16, 17 neither; 17 comes twice and is one variant."""
@@ -184,7 +186,7 @@ def named(row, what):
 
 
 @needs_triton
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_every_kernel_on_every_chip(tmp_path):
     """The proof of the portability table, with nothing taken from a cache."""
     done = subprocess.run(

@@ -58,6 +58,7 @@ def test_outputs_and_every_gradient(length, options):
     assert_agrees(made(length=length, options=options))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("options", [(), NAMES[5:]])
 def test_a_long_sequence(options):
     """Without a bias steps are near 0.7, and a chunk's sums of dt A pass 1000."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from crossed import crossed
 
 from alignmeter_kernels.closeness import assert_close_to_float64, check_kernel, gradients_of
 
@@ -58,12 +59,12 @@ def assert_agrees(inputs):
     assert_close_to_float64(run(ssd_scan), run(ssd_scan_reference), inputs)
 
 
-@pytest.mark.parametrize("length", [1, 15, 16, 17, 60])
-@pytest.mark.parametrize("options", [(), NAMES[5:]])
+@pytest.mark.parametrize(*crossed(length=[1, 15, 16, 17, 60], options=[(), NAMES[5:]]))
 def test_outputs_and_every_gradient(length, options):
     assert_agrees(made(length=length, options=options))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("heads", "groups", "width", "states"), [(1, 1, 1, 1), (2, 1, 33, 20), (3, 3, 16, 33)]
 )
@@ -71,6 +72,7 @@ def test_blocks_of_entries_and_of_states(heads, groups, width, states):
     assert_agrees(made(length=20, heads=heads, groups=groups, width=width, states=states))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("programs", [1, 6, 9])
 def test_heads_of_a_group_in_parts(monkeypatch, programs):
     """5 heads of each of 2 groups in one part, in two, and in three, the last of one head."""
@@ -78,6 +80,7 @@ def test_heads_of_a_group_in_parts(monkeypatch, programs):
     assert_agrees(made(length=20, rows=1, heads=10, groups=2))
 
 
+@pytest.mark.full
 def test_half_precision():
     """fp16 only: the interpreter multiplies bf16 wrongly. States and weights are rounded before
     they are multiplied: the last state is as near as fp16 allows, though it is kept in fp32.
@@ -122,6 +125,7 @@ def test_nan_stays_nan():
     assert not y[0, :, 1:].isnan().any()
 
 
+@pytest.mark.full
 def test_results_are_bitwise_repeatable():
     inputs = made()
     first, second = (gradients_of(run(ssd_scan), inputs) for _ in range(2))

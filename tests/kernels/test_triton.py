@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from crossed import crossed
 from test_selective_scan import NAMES
 from test_selective_scan import made as scan_inputs
 
@@ -99,10 +100,15 @@ class Convolution(torch.autograd.Function):
         return dx, dweight, None if bias is None else dbias, None
 
 
-@pytest.mark.parametrize("length", [1, 3, 60, 65, 130])
-@pytest.mark.parametrize(("bias", "silu", "taps"), [(True, True, 4), (False, False, 2)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_causal_conv1d(length, bias, silu, taps, dtype):
+@pytest.mark.parametrize(
+    *crossed(
+        length=[1, 3, 60, 65, 130],
+        options=[(True, True, 4), (False, False, 2)],
+        dtype=[torch.float32, torch.bfloat16],
+    )
+)
+def test_causal_conv1d(length, options, dtype):
+    bias, silu, taps = options
     """No `tl.dot` in it, so bf16 can be tested here too."""
     draw = torch.Generator().manual_seed(0)
     shapes = {"x": (2, 5, length), "weight": (5, taps)} | ({"bias": (5,)} if bias else {})

@@ -2,7 +2,7 @@
 
 import pytest
 
-KINDS = ("cuda", *(pytest.param(name, marks=pytest.mark.full) for name in ("rocm", "xpu")))
+KINDS = ("cuda", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("rocm", "xpu")))
 """The last is compiled by itself."""
 SETUP = """
 import torch
@@ -34,6 +34,7 @@ print(now - module.memory_allocated(), module.max_memory_reserved() % 2**21)
     assert said.split() == ["True", "True", "512", "0"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_event_cannot_be_read_before_the_device_was_waited_for(pretend, kind):
     said = pretend(kind).python(
@@ -53,6 +54,7 @@ print(first.elapsed_time(last) >= 0)
     assert said.splitlines() == ["CUDA error: device not ready", "True"]
 
 
+@pytest.mark.full
 def test_a_seed_gives_the_same_numbers(pretend):
     said = pretend("cuda").python(
         SETUP
@@ -67,6 +69,7 @@ print(torch.equal(drawn(), drawn()))
     assert said.split() == ["True"]
 
 
+@pytest.mark.full
 def test_a_fork_of_a_process_that_used_it_cannot(pretend):
     said = pretend("cuda").python(
         SETUP
@@ -86,6 +89,7 @@ os.wait()
     assert said.strip() == "Cannot re-initialize CUDA in fork"
 
 
+@pytest.mark.full
 def test_asking_nvml_leaves_it_alone_and_asking_the_driver_does_not(pretend, tmp_path):
     for checked, initialised in ((1, False), (0, True)):
         trace = tmp_path / f"trace{initialised}"
@@ -96,6 +100,7 @@ def test_asking_nvml_leaves_it_alone_and_asking_the_driver_does_not(pretend, tmp
         assert trace.exists() == initialised
 
 
+@pytest.mark.full
 def test_it_ends_where_its_memory_ends(pretend):
     said = pretend("cuda").python(
         SETUP
@@ -113,6 +118,7 @@ except torch.OutOfMemoryError as error:
     assert said.split() == ["CUDA", "out", "of", "memory", str(2 * 2**20)]
 
 
+@pytest.mark.full
 def test_each_thread_that_multiplies_keeps_a_workspace(pretend):
     said = pretend("cuda").python(
         SETUP
@@ -132,6 +138,7 @@ print(module.memory_allocated() - start)
     assert said.split() == [str(32 * 2**20), str(64 * 2**20), "0"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("kind", "mask"), [("cuda", "CUDA_VISIBLE_DEVICES=-1"), ("rocm", "HIP_VISIBLE_DEVICES=3")]
 )
@@ -142,6 +149,7 @@ def test_a_device_that_a_variable_hides_is_missing_with_that_variable(pretend, k
     assert f"torch sees no such device: {mask} leaves none" in said
 
 
+@pytest.mark.full
 def test_plans_know_its_allocator(pretend):
     """Random sizes and lives: after each turn both have asked for as much. Large sizes are hardly
     ever alike, and small ones always are: among equal blocks the lower address is taken, and

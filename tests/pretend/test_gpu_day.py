@@ -41,7 +41,7 @@ def clone(tmp_path):
     return tmp_path / "clone"
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_what_is_not_whole_is_named_and_tried_again(clone, pretend, tmp_path):
     """A fault of the first stage that computes; stages that were done are left alone."""
     out = tmp_path / "out"
@@ -62,7 +62,7 @@ def test_what_is_not_whole_is_named_and_tried_again(clone, pretend, tmp_path):
     assert facts["telemetry"]["library"].startswith("NVML")
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_the_whole_day(clone, pretend, tmp_path):
     out = tmp_path / "out"
     done = day(clone, out, pretend("cuda"), chip="sm_90", workspace=32 * 2**20)

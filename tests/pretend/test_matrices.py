@@ -20,7 +20,7 @@ def run(machine, records, out, matrix, *axes, status=0, **options):
     return records(out)
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("matrix", "models"),
     [("quick", "llama,mamba"), ("methods", "llama,mamba"), ("delta", "mamba2")],
@@ -35,7 +35,7 @@ def test_a_packaged_matrix(matrix, models, pretend, records, tmp_path):
         assert_whole(record, 32 * MIB)
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("kind", "workspace", "models"), [("rocm", 204 * MIB, "llama,mamba2"), ("xpu", 0, "llama")]
 )
@@ -90,7 +90,7 @@ CELLS = {
 """Methods and PEFT modes: a scan takes the interpreter a minute."""
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("architecture", OURS)
 def test_custom_kernels_train_as_the_cpu_does(architecture, pretend):
     """The optimisation steps of the agreement check through autograd, one layer of each kind."""

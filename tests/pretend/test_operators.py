@@ -28,7 +28,7 @@ for name, package in KERNELS.items():
 TRITON = ("linear_logprob", "nf4_linear", "ssd_scan", "causal_conv1d", "selective_scan")
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("chip", ["sm_90", "gfx942"])
 def test_every_operator_is_right_with_the_tiles_of(chip, pretend):
     """Outputs and every gradient against float64, each in the dtypes that models run in."""

@@ -34,7 +34,7 @@ def assert_only_children_initialised(trace, replicates):
     assert not {pid for pid, _ in lines} & {parent for _, parent in lines}
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_every_model_and_both_methods_of_the_delta(pretend, records, tmp_path):
     """Twelve cells: all ranked, and six deltas in the terminal and in the report."""
     done = pretend("cuda").alignmeter(
@@ -52,6 +52,7 @@ def test_every_model_and_both_methods_of_the_delta(pretend, records, tmp_path):
     assert "saves" in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.full
 def test_a_plan_a_second_replicate_and_a_resumption(pretend, records, tmp_path):
     """Custom kernels. The driver is left alone by who drives workers and by their server, the
     second worker comes from that server, and the next process finds both records."""
@@ -85,6 +86,7 @@ def test_a_plan_a_second_replicate_and_a_resumption(pretend, records, tmp_path):
 CUBLAS = "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -92,7 +94,7 @@ CUBLAS = "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(hand
         pytest.param(
             {"fail": f"aten::mm.out 40 {CUBLAS}"},
             "CUBLAS_STATUS_ALLOC_FAILED",
-            marks=pytest.mark.full,
+            marks=pytest.mark.exhaustive,
         ),
     ],
     ids=["allocator", "cublas"],
@@ -132,7 +134,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_search_ends_between_what_ran_and_what_ran_out_of_memory(pretend, tmp_path):
     program = tmp_path / "search.py"
     program.write_text(SEARCH)

@@ -18,11 +18,11 @@ FREE = ("status", "source", "id", "method")
 """Fields of a type of their own, which no text can be put in, and the method, which picks rows."""
 
 pytestmark = [
-    pytest.mark.full,
+    pytest.mark.exhaustive,
     pytest.mark.skipif(PATH is None, reason="no Chromium on PATH; apt-get install chromium"),
 ]
 playwright = pytest.importorskip(
-    "playwright.sync_api", reason="no playwright; pip install playwright, or tox -e full"
+    "playwright.sync_api", reason="no playwright; pip install playwright, or tox -e exhaustive"
 )
 
 

@@ -17,11 +17,11 @@ SETS = {"sample": lambda _: SAMPLE, "vendors": write_vendors, "nights": write_ni
 WIDTHS = (390, 768, 1024, 1440, 2560)
 
 pytestmark = [
-    pytest.mark.full,
+    pytest.mark.exhaustive,
     pytest.mark.skipif(PATH is None, reason="no Chromium on PATH; apt-get install chromium"),
 ]
 playwright = pytest.importorskip(
-    "playwright.sync_api", reason="no playwright; pip install playwright, or tox -e full"
+    "playwright.sync_api", reason="no playwright; pip install playwright, or tox -e exhaustive"
 )
 pytest.importorskip(
     "axe_playwright_python", reason="no axe-core; pip install axe-playwright-python"

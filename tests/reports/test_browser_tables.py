@@ -40,11 +40,11 @@ CUT_TEXTS = """() => Array.from(document.querySelectorAll("figure svg text"))
 """
 
 pytestmark = [
-    pytest.mark.full,
+    pytest.mark.exhaustive,
     pytest.mark.skipif(PATH is None, reason="no Chromium on PATH; apt-get install chromium"),
 ]
 playwright = pytest.importorskip(
-    "playwright.sync_api", reason="no playwright; pip install playwright, or tox -e full"
+    "playwright.sync_api", reason="no playwright; pip install playwright, or tox -e exhaustive"
 )
 
 

@@ -33,6 +33,7 @@ def appeared(path: Path) -> str:
     return path.read_text()
 
 
+@pytest.mark.full
 def test_the_page_is_opened(tmp_path):
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -46,6 +47,7 @@ def test_the_page_is_opened(tmp_path):
     assert "Warning" not in done.stderr
 
 
+@pytest.mark.full
 def test_where_nothing_opens_it_the_page_is_named(tmp_path):
     done = report_open(tmp_path, tmp_path / "nothing")
     assert done.returncode == 0, done.stderr

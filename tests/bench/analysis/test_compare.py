@@ -472,6 +472,7 @@ def test_hostile_names_stay_text():
     assert any("<script>" in name for name in json.loads(bencher_json(found)))
 
 
+@pytest.mark.full
 def test_markdown_of_thousands_of_cells_fits_a_job_summary():
     def named(k):
         cell = msgspec.structs.replace(FULL.cell, batch=k + 3, id=f"{k:06}-{'x' * 90}")

@@ -109,6 +109,7 @@ def test_changes_are_found_and_false_alarms_are_rare():
     assert false_alarms(series=12, trials=15)[0] <= 0.2
 
 
+@pytest.mark.full
 def test_the_command_prints_its_figures(capsys):
     main(["--trials", "1"])
     printed = capsys.readouterr().out
@@ -119,7 +120,7 @@ def test_the_command_prints_its_figures(capsys):
     assert "--trials must be at least 1" in capsys.readouterr().err
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_the_figures_of_the_docs():
     """At length: 5 % at 1.5 % noise among 30 runs, alone and among 48 series; nothing changed."""
     for series, changed, after, share in ((1, 1, 5, 0.95), (48, 1, 8, 0.85), (48, 12, 5, 0.85)):

@@ -96,7 +96,7 @@ def test_the_command_prints_the_figures(capsys):
     assert "at least 1" in wrong.stderr
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("steps", [5, 20])
 @pytest.mark.parametrize("autocorrelation", [0.0, 0.7, 0.95])
 @pytest.mark.parametrize("replicates", [3, 4, 6, 10])
@@ -107,7 +107,7 @@ def test_intervals_cover_the_truth_at_length(replicates, autocorrelation, steps)
         assert 0.92 <= ratio_coverage(machine, (base, replicates), trials=5000) <= 0.98
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("steps", [5, 20])
 def test_power_and_false_alarms_at_length(seed, steps):
@@ -118,6 +118,6 @@ def test_power_and_false_alarms_at_length(seed, steps):
     assert same.get("improved", 0.0) <= 0.01
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_memory_changes_at_length():
     assert found_memory_changes(trials=300_000, seed=1) == 1.0

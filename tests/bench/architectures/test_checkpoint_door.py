@@ -40,6 +40,7 @@ def rewrite(folder, **fields):
     path.write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
 
 
+@pytest.mark.full
 def test_300_mutated_checkpoints_are_300_refused(saved, tmp_path, capfd):
     """One tensor dropped, renamed, reshaped or retyped: its name is in the sentence."""
     draw = random.Random(0)

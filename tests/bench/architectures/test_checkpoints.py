@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from crossed import crossed
 from saved_checkpoints import ATTENTION, SMALL
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
@@ -36,8 +37,7 @@ def step_of(cell):
     return open_method(cell.method).build(setup), batches
 
 
-@pytest.mark.parametrize("peft", ["full", "lora", "qlora"])
-@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize(*crossed(kind=FAMILIES, peft=["full", "lora", "qlora"]))
 def test_each_family_trains(kind, peft, saved):
     planned = cell_of(saved(kind), peft=peft)
     cell = planned.cell
@@ -49,8 +49,7 @@ def test_each_family_trains(kind, peft, saved):
     assert losses[0] == pytest.approx(0.6931472, abs=1e-5)
 
 
-@pytest.mark.parametrize("topology", ["separate", "shared"])
-@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize(*crossed(kind=FAMILIES, topology=["separate", "shared"]))
 def test_each_family_rolls_out(kind, topology, saved):
     step, batches = step_of(cell_of(saved(kind), method="ppo", ppo_topology=topology).cell)
     assert torch.isfinite(step.run(batches.take(0, CPU), SilentProbe()).loss)

@@ -11,6 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+pytestmark = pytest.mark.full  # each interpreter takes 10 to 20 seconds
+
 PACKAGES = Path(__file__).parents[2] / "stubs" / "vendor_kernels"
 MAMBAS = ("mamba", "mamba2", "hybrid")
 METHODS = ("dpo", "ppo")

@@ -66,8 +66,7 @@ def gradients(cell):
     return found
 
 
-@pytest.mark.parametrize("peft", PEFT_MODES)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(*crossed(architecture=ARCHITECTURES, peft=PEFT_MODES))
 def test_every_gradient_is_the_stock_paths(architecture, peft, make_cell):
     stock, custom = (
         gradients(make_cell(architecture=architecture, peft=peft, kernels=kernels, seq_len=80))
@@ -98,6 +97,7 @@ def test_an_eval_pass_leaves_custom_qlora_alone(architecture, make_cell):
     assert torch.equal(within, before)
 
 
+@pytest.mark.full
 def test_the_ledger_owns_the_same_nf4_tensors(make_cell):
     """The custom layers hold bitsandbytes' tensors and no copy of them."""
     ledgers = []
@@ -155,7 +155,7 @@ def test_an_unknown_activation_is_refused():
         convolution(torch.zeros(1, 2, 3), torch.zeros(2, 4), activation="gelu")
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("peft", "nf4"), [("full", None), ("qlora", "torch")])
 def test_the_record_says_which_path_ran(tmp_path, monkeypatch, launcher, make_cell, peft, nf4):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

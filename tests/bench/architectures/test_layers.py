@@ -58,7 +58,7 @@ def test_8b_is_bamba_but_for_mlp_and_vocabulary():
     assert shape["intermediate_size"] < 14336
 
 
-@pytest.mark.parametrize("method", ["dpo", pytest.param("ppo", marks=pytest.mark.full)])
+@pytest.mark.parametrize("method", ["dpo", pytest.param("ppo", marks=pytest.mark.exhaustive)])
 def test_a_hybrid_cut_to_a_layer_of_each_kind_agrees_with_its_reference(method, make_cell):
     cell = make_cell(architecture="hybrid", method=method, kernels="custom")
     reference = make_reference(cell, 0, 2, rounded=False)

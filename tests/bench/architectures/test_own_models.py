@@ -83,6 +83,7 @@ def test_policy_and_reward_model_of_a_config_differ(tmp_path):
     assert not torch.equal(weight, reward.backbone.layers[0].mlp.up_proj.weight)
 
 
+@pytest.mark.full
 def test_a_record_says_that_weights_were_drawn(tmp_path, launcher):
     planned = resolve_cell({**OWN, "model": families.config_file(tmp_path, "Bamba")})
     record = measure(planned, 0, Settings(steps=3, warmup=1, timeout_s=120), launcher).record

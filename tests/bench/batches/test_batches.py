@@ -108,6 +108,7 @@ def write_parquet(tmp_path, rows):
     return str(path)
 
 
+@pytest.mark.full
 @given(rows=st.lists(st.tuples(*[st.text("aé \n", min_size=1)] * 3), min_size=1, max_size=5))
 def test_parquet_and_json_lines_say_the_same(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("both")

@@ -40,6 +40,7 @@ def test_one_row_is_a_step(make_cell):
     assert float(outcome.loss) == pytest.approx(6.24, abs=0.5)  # ln 512
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("axes", thinned([
     {"rows": 5, "microbatches": 2, "kernels": "custom"}, {"rows": 3}, {"rows": 1, "peft": "lora"},
     {"rows": 3, **LENGTHS},
@@ -65,7 +66,7 @@ def test_rows_leave_batch_without_effect_and_others_have_none(make_cell):
             assert make_cell(method=method, rows=3, batch=3) == make_cell(method=method, batch=3)
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_the_largest_batch_is_looked_for_in_pairs(make_cell):
     long = {"method": "sft", "seq_len": 256}
     cell = make_cell(**long, rows=3)

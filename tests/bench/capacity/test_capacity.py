@@ -430,6 +430,7 @@ def test_an_accelerators_limit_is_its_memory(simulated, make_cell, monkeypatch):
     assert (point.planned, point.largest) == (int(1024 / 1.03) - 10, 2038)
 
 
+@pytest.mark.full
 def test_a_real_search_ends_between_two_neighbours(launcher, make_cell, tmp_path):
     limit = 24 * MIB
     cell = make_cell(seq_len=16)
@@ -446,7 +447,7 @@ def test_a_real_search_ends_between_two_neighbours(launcher, make_cell, tmp_path
     assert load_folders([tmp_path]).capacity == [point]
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_memory_really_runs_out_and_the_search_and_the_next_cell_go_on(
     launcher, make_cell, monkeypatch
 ):
@@ -593,7 +594,7 @@ def project(pytester, monkeypatch):
     return pytester
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_the_suite_searches_stores_prints_and_reports(project):
     """Two lengths are two batches to find and one longest sequence."""
     arguments = ("--benchmark", "bench_capacity.py", "--results", "out")
@@ -616,12 +617,14 @@ def test_the_suite_searches_stores_prints_and_reports(project):
     assert 'id="capacity"' in (project.path / "out" / "report.html").read_text()
 
 
+@pytest.mark.full
 def test_without_the_flag_the_suite_is_skipped_with_a_reason(project):
     result = project.runpytest_subprocess("bench_capacity.py", "-rs")
     result.assert_outcomes(skipped=2)
     result.stdout.fnmatch_lines(["*measures hardware; run it with `pytest --benchmark`*"])
 
 
+@pytest.mark.full
 def test_a_cpu_without_a_limit_is_skipped_and_told_so(project):
     result = project.runpytest_subprocess("--benchmark", "bench_capacity.py", "--results", "out")
     result.assert_outcomes(skipped=3)

@@ -108,6 +108,7 @@ def test_what_names_no_file_and_function_is_refused(value, words, tmp_path, monk
     assert words in str(caught.value)
 
 
+@pytest.mark.full
 def test_a_command_ends_with_2_and_one_sentence(write, tmp_path):
     write("def score(texts): pass\n")
     command = ["cell", "--accelerator", "cpu", "--method", "grpo", "--reward", "r.py:score"]

@@ -69,7 +69,7 @@ def test_run_measures_reports_and_resumes(tmp_path):
     assert (tmp_path / "p.html").is_file()
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
     process = subprocess.Popen(
         [Path(sys.executable).parent / "alignmeter", "run", *SMALL, "--architecture", "mamba",
@@ -90,7 +90,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
     assert not load_folders([tmp_path / "out"]).refused
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_cell_writes_one_record_that_its_own_spec_repeats(tmp_path):
     done = alignmeter("cell", *SMALL, "--steps", "1", "--out", "a", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -185,6 +185,7 @@ def test_devices_lists_what_is_here_and_what_is_not(tmp_path):
         assert row["devices"] or row["telemetry"]["reason"]
 
 
+@pytest.mark.full
 def test_dry_run_lists_cells_and_measures_nothing(tmp_path):
     command = "run", "--dry-run", "--no-plan", "--accelerator", "cpu,xpu"
     done = alignmeter(*command, cwd=tmp_path)

@@ -87,6 +87,7 @@ def test_a_gpu_in_mig_mode_is_none_of_torch_s_devices(gpus):
     assert other == "cuda:0"
 
 
+@pytest.mark.full
 @needs_compiler
 def test_a_driver_that_hangs_does_not_hang_the_command(gpus):
     env = gpus({**H100_SXM, "hang_at": 0.0})

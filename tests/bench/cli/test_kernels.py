@@ -36,7 +36,7 @@ def kernels(*arguments, cwd, **environment):
 
 
 @needs_triton
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_small_selection_compiles_even_where_the_interpreter_is_asked_for(tmp_path):
     done = kernels(
         "--kernels", "linear_logprob", "--targets", "sm_100,gfx942", "--dtypes", "bfloat16",
@@ -59,8 +59,11 @@ def test_a_small_selection_compiles_even_where_the_interpreter_is_asked_for(tmp_
     assert load_folders([tmp_path / "new"]).portability == [table]
 
 
+@pytest.mark.full
 @needs_triton
-@pytest.mark.parametrize("loaded", [pytest.param("python", marks=pytest.mark.full), "libtriton"])
+@pytest.mark.parametrize(
+    "loaded", [pytest.param("python", marks=pytest.mark.exhaustive), "libtriton"]
+)
 def test_compilers_go_with_a_command_that_is_killed(tmp_path, loaded):
     """Whether they begin or are at work. Nobody would ever tell them that they may go."""
     process = subprocess.Popen(
@@ -222,6 +225,7 @@ def test_the_file_is_what_was_printed(command_of, tmp_path):
     assert table.rows == [make_row()]
 
 
+@pytest.mark.full
 def test_a_process_that_dies_is_a_row_and_the_others_still_count(tmp_path, monkeypatch):
     (tmp_path / "dies.py").write_text("import os; os._exit(9)")
     (tmp_path / "lives.py").write_text(

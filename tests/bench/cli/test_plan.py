@@ -63,7 +63,7 @@ def test_the_text_names_peak_ledger_and_chips_in_80_columns():
     assert "not yet with a GPU's" in " ".join(lines[-3:])
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_all_chips_and_the_largest_of_each_axis_in_80_columns():
     done = run_plan(*TINY, "--largest", "--for", "RTX-4090")
     assert done.exit_code == 0, done.output
@@ -172,6 +172,7 @@ def test_json_has_the_reasons_too_also_where_nothing_was_planned(tmp_path):
         assert len(load_folders([tmp_path]).predictions) == len(document["predictions"])
 
 
+@pytest.mark.full
 def test_where_no_larger_one_has_a_plan_the_cells_own_stands():
     """15 of the packaged pairs are long enough, and far more than 15 would fit."""
     axes = (*TINY, "--seq-len", "256", "--data", "packaged")
@@ -197,9 +198,9 @@ KINDS = [
     "place",
     [
         "open_method",
-        pytest.param("open_setup", marks=pytest.mark.full),
-        pytest.param("open_batches", marks=pytest.mark.full),
-        "library_workspace_bytes",
+        pytest.param("open_setup", marks=pytest.mark.exhaustive),
+        pytest.param("open_batches", marks=pytest.mark.exhaustive),
+        pytest.param("library_workspace_bytes", marks=pytest.mark.full),
     ],
 )
 @pytest.mark.parametrize(
@@ -327,6 +328,7 @@ def test_the_delta_is_told_with_its_parts():
     ]  # fmt: skip
 
 
+@pytest.mark.full
 def test_several_cells_end_in_a_table_with_the_smallest_chip():
     done = run_plan(*TINY[:-1], "lora,full", "--for", "RTX-4090,MI300X")
     assert done.exit_code == 0

@@ -45,6 +45,7 @@ def planned(model, *more):
     return json.loads(done.stdout), done.stderr
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("place", thinned(["hub", "file", "folder"], every=3))
 def test_a_config_is_enough_wherever_it_lies(place, tmp_path, hub):
     """The matrix's three architectures give way to the model's own."""

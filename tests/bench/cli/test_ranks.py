@@ -10,7 +10,7 @@ from alignmeter.analysis.delta import deltas
 from alignmeter.records.folder import load_folders
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_run_of_two_devices_ends_with_what_each_of_them_had(tmp_path):
     done = subprocess.run(
         [

@@ -61,7 +61,7 @@ def wheel(tmp_path_factory):
     return installed
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_the_wheel_measures_in_a_project_of_one_line(wheel, tmp_path):
     """A project with a test of its own and no suite: the packaged one is measured, no test run."""
     settings = '[tool.pytest.ini_options]\naddopts = "-p alignmeter.plugin"\n'
@@ -74,7 +74,7 @@ def test_the_wheel_measures_in_a_project_of_one_line(wheel, tmp_path):
     assert record.name.startswith("dpo-llama-tiny-lora-cpu-")
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_project_s_own_suite_is_measured_alone(wheel, tmp_path):
     text = 'MATRIX = "quick"\n\n\ndef bench_own(cell):\n    cell.measure()\n'
     (tmp_path / "test_own.py").write_text(text)
@@ -85,7 +85,7 @@ def test_a_project_s_own_suite_is_measured_alone(wheel, tmp_path):
     assert "1 passed" in done.stdout
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_the_wheel_runs_a_suite_in_any_folder(wheel, tmp_path):
     """Settings of the folder are none of its own: these would be refused."""
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --nothing-such\n")

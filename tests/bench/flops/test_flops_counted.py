@@ -88,6 +88,12 @@ AXES = [
 ]
 
 
+def _tier(n, m):
+    if (n + m) % 2 == 0:
+        return pytest.mark.exhaustive
+    return pytest.mark.full if n % 3 else ()
+
+
 @pytest.mark.parametrize(
     ("axes", "peft"),
     [
@@ -95,7 +101,7 @@ AXES = [
             axes,
             peft,
             id="-".join(map(str, [*axes.values(), peft])),
-            marks=() if (n + m) % 2 else pytest.mark.full,
+            marks=_tier(n, m),
         )
         for n, axes in enumerate(AXES)
         for m, peft in enumerate(["full", "lora"])

@@ -183,7 +183,7 @@ def bench_on_a_gpu(kernel_bench):
 """
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_the_suite_prints_its_table(pytester, monkeypatch):
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # of the tests, not of the suite
     pytester.makepyfile(bench_few=SUITE)
@@ -210,6 +210,7 @@ def test_the_suite_prints_its_table(pytester, monkeypatch):
     result.stdout.fnmatch_lines(["*run it with `pytest --benchmark`*"])
 
 
+@pytest.mark.full
 def test_a_step_that_takes_too_long_is_ended():
     seconds, ended = bounded_step_s("dpo", "mamba", 16, "transformers", 100)
     assert ended
@@ -217,6 +218,7 @@ def test_a_step_that_takes_too_long_is_ended():
     assert bounded_step_s("dpo", "mamba", 16, "transformers", 0.5) == (0.5, False)
 
 
+@pytest.mark.full
 def test_the_peak_of_a_process_holds_its_libraries():
     """torch alone is more than 150 MiB; and it is the child's, not its parent's."""
     kept = torch.ones(2**29, dtype=torch.uint8)

@@ -34,9 +34,10 @@ def assert_risen(found, by):
     assert sum(found[-5:]) / 5 > max(0.5, found[0]) + by
 
 
-FULL = pytest.mark.full
+FULL = pytest.mark.exhaustive
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("architecture", "variant"),
     [
@@ -51,6 +52,7 @@ def test_grpo_raises_the_reward(architecture, variant, make_cell):
     assert_risen(scores(GrpoStep, GrpoSettings(learning_rate=3e-3), cell, 25), 0.25)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("architecture", "by"), [("llama", 0.04), pytest.param("mamba", 0.25, marks=FULL)]
 )
@@ -68,6 +70,7 @@ def test_adapters_raise_the_reward_as_far_as_a_frozen_head_lets_them(
     assert_risen(scores(step, settings(learning_rate=1e-2), cell, 25), by)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("architecture", ["llama", pytest.param("mamba", marks=FULL)])
 def test_rloo_raises_the_reward(architecture, make_cell):
     cell = make_cell(method="rloo", architecture=architecture, **SHORT)
@@ -124,6 +127,7 @@ def test_without_a_kl_term_there_is_no_ref_model(peft, make_cell):
     assert models(kl="k3", ref="resident") == {"policy", "reward", "ref"}
 
 
+@pytest.mark.full
 def test_a_kl_term_holds_the_policy_back(make_cell):
     """Under a heavy one the reward rises less than half as far."""
 

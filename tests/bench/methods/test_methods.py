@@ -92,7 +92,7 @@ class ShareOfToken(nn.Module):
     [
         ("llama", "lora", "sequential"),
         *(
-            pytest.param(*axes, marks=pytest.mark.full)
+            pytest.param(*axes, marks=pytest.mark.exhaustive)
             for axes in (
                 ("llama", "full", "sequential"), ("llama", "full", "joint"),
                 ("llama", "lora", "joint"),

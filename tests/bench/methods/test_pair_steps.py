@@ -111,8 +111,8 @@ def test_orpo_counts_every_token_of_the_chosen_sequences(make_cell):
     [
         ("llama", "full", 1e-3, 0.4),
         ("llama", "lora", 3e-3, 0.7),
-        pytest.param("mamba", "full", 2e-3, 0.97, marks=pytest.mark.full),
-        pytest.param("mamba", "lora", 2e-3, 0.99, marks=pytest.mark.full),
+        pytest.param("mamba", "full", 2e-3, 0.97, marks=pytest.mark.exhaustive),
+        pytest.param("mamba", "lora", 2e-3, 0.99, marks=pytest.mark.exhaustive),
     ],
 )
 def test_distillation_brings_the_student_to_its_teacher(architecture, peft, rate, left, make_cell):

@@ -95,6 +95,7 @@ def losses(method, batching):
     return [step.run(source.take(i, CPU, rows), SilentProbe()).loss.item() for i in range(3)]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("method", thinned(METHODS, every=2))
 def test_packed_steps_learn_what_padded_ones_do(method):
     assert losses(method, "packed") == pytest.approx(losses(method, "padded"), abs=2e-5)
@@ -173,7 +174,7 @@ def test_without_its_mask_llama_would_see_the_row_before():
     assert (cached - alone)[1].norm() / alone[1].norm() > 0.01
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", thinned(ARCHITECTURES, every=3))
 def test_a_rollout_of_several_prompts_is_that_of_each_alone(architecture):
     """With logits that leave nothing to chance, rows of any length go on as they would alone."""
     setup, source = sampling(architecture=architecture, batching="padded")

@@ -40,6 +40,7 @@ def wide(tmp_path_factory):
     return {name: str(save_wide(root / name, name)) for name in ARCHITECTURES}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     *crossed(
         student=[("llama", 0.5), ("mamba", 0.95), ("mamba2", 0.95), ("hybrid", 0.8)],
@@ -186,7 +187,7 @@ def test_a_matrix_names_it_from_its_own_folder(tmp_path, wide, monkeypatch):
     assert as_teacher(cells[1]).size == "checkpoint"
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_record_says_whom_it_learnt_from(wide, launcher, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cell = distill(teacher=wide["mamba2"], architecture="mamba2").cell

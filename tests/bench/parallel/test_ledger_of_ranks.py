@@ -32,13 +32,14 @@ def check_ledger(pair, axes, ways=("fsdp2", "ddp")):
     return found
 
 
+@pytest.mark.full
 def test_a_rank_has_half_of_what_stays_and_names_the_rest(pair):
     found = check_ledger(pair, {"method": "dpo", "peft": "full"}, ways=["fsdp2"])
     # Its peak lies between two blocks: a bucket of gradients, and weights on their way.
     assert all(rows["communication_bytes"] > 0 for rows in found)
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "axes",
     [
@@ -56,7 +57,7 @@ def test_every_kind_of_step_does(pair, axes):
     check_ledger(pair, axes)
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_quantised_rank_has_half_outside_of_its_scales(pair):
     axes = {"method": "dpo", "peft": "qlora", "kernels": "custom", "seq_len": 64}
     _, alone = ledger({**axes, "world_size": 1})

@@ -45,6 +45,7 @@ def row(kind, nbytes, seconds):
     )
 
 
+@pytest.mark.full
 def test_two_ranks_agree_on_times_of_whole_values(pair):
     one, other = pair.call(measure_collectives, open_accelerator("cpu"), SIZES)
     assert one == other
@@ -91,7 +92,7 @@ def test_one_gpu_is_refused(monkeypatch):
         session_links.measure_links("cuda", Launcher())
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_the_command_measures_and_keeps(launcher, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(session_links, "SIZES", SIZES)

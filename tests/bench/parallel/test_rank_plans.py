@@ -34,11 +34,12 @@ def sent_by(axes):
     }
 
 
+@pytest.mark.full
 def test_a_plan_is_what_a_rank_measures(pair):
     check_plan(pair, {"method": "dpo", "peft": "full"})
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("parallel", ["fsdp2", "ddp"])
 @pytest.mark.parametrize(
     "axes",
@@ -85,13 +86,14 @@ def test_data_parallel_ranks_reduce_gradients_and_send_no_weights():
     assert plan.ledger["policy_weights_bytes"] == whole.ledger["policy_weights_bytes"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("rollout", "weights"),
     [
         ("eager", "sharded"),
-        pytest.param("static", "sharded", marks=pytest.mark.full),
-        pytest.param("eager", "gathered", marks=pytest.mark.full),
-        pytest.param("static", "gathered", marks=pytest.mark.full),
+        pytest.param("static", "sharded", marks=pytest.mark.exhaustive),
+        pytest.param("eager", "gathered", marks=pytest.mark.exhaustive),
+        pytest.param("static", "gathered", marks=pytest.mark.exhaustive),
     ],
 )
 def test_a_rollout_gathers_for_each_token_or_once(rollout, weights):
@@ -126,7 +128,7 @@ def test_ranks_are_gone_after_a_plan_that_failed():
             fail()
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("parallel", ["fsdp2", "ddp"])
 @pytest.mark.parametrize("method", ["dpo", "ppo", "grpo"])
 @pytest.mark.parametrize("peft", ["full", "lora", "qlora"])

@@ -60,6 +60,7 @@ COVERING = [
 ]  # fmt: skip
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("axes", COVERING, ids=named)
 def test_two_ranks_are_one_process(pair, axes):
     check_steps(pair, {"kernels": "custom", **axes}, steps=2)
@@ -83,7 +84,7 @@ ONE_IN = 5
 """Prime to the cells of a layout, so that what is taken moves through all of its values."""
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "axes",
     [
@@ -120,7 +121,7 @@ MORE = [
 ]
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("axes", MORE, ids=named)
 def test_axes_that_change_what_ranks_exchange(pair, axes):
     check_steps(pair, axes)
@@ -151,6 +152,7 @@ def test_a_value_pass_outside_the_root_would_be_seen(pair):
 SAMPLED = {"method": "grpo", "peft": "lora"}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("more", [{"rollout_weights": "gathered"}, RAGGED], ids=["equal", "ragged"])
 def test_ranks_sample_what_one_process_samples(pair, more):
     """Prompts of several lengths too, where each rank has to decode as long as the other."""
@@ -179,7 +181,7 @@ def test_a_rank_holds_its_share(pair):
         assert rank.weight_bytes == one.weight_bytes
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "axes",
     [

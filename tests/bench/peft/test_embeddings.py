@@ -32,10 +32,11 @@ def test_all_that_is_not_packed_is_fp32(architecture, make_cell):
     assert policy.get_output_embeddings().weight is policy.get_input_embeddings().weight
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("architecture", "kernels"),
     [
-        pytest.param(*row, marks=() if row == ("llama", "custom") else pytest.mark.full)
+        pytest.param(*row, marks=() if row == ("llama", "custom") else pytest.mark.exhaustive)
         for row in product(ARCHITECTURES, ("custom", "stock"))
     ],
 )

@@ -34,6 +34,7 @@ FEW = {("grpo", "compiled")}
 """Each engine once; the others take half a minute."""
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("axes", "engine"),
     [
@@ -41,7 +42,7 @@ FEW = {("grpo", "compiled")}
             axes,
             engine,
             id=f"{axes['method']}-{engine}",
-            marks=() if (axes["method"], engine) in FEW else pytest.mark.full,
+            marks=() if (axes["method"], engine) in FEW else pytest.mark.exhaustive,
         )
         for axes in CELLS
         for engine in ("static", "compiled")

@@ -25,10 +25,11 @@ def cell_of(folder, family, **axes):
     return resolve_cell({**given, "model": families.config_file(folder, family, **more)})
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("family", "peft"),
     [
-        pytest.param(family, peft, marks=() if (family, peft) in QUICK else pytest.mark.full)
+        pytest.param(family, peft, marks=() if (family, peft) in QUICK else pytest.mark.exhaustive)
         for family in families.CONFIGS
         for peft in PEFT_MODES
     ],
@@ -45,12 +46,13 @@ def test_a_plan_from_a_config_alone_is_within_one_per_cent(family, peft, tmp_pat
     assert plan.ledger["unattributed_bytes"] == 0
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "family",
     [
         "Gemma 2",
         *(
-            pytest.param(name, marks=pytest.mark.full)
+            pytest.param(name, marks=pytest.mark.exhaustive)
             for name in families.CONFIGS
             if name != "Gemma 2"
         ),
@@ -63,6 +65,7 @@ def test_a_plan_of_a_rollout_knows_every_familys_cache(family, tmp_path, launche
     assert plan.ledger["rollout_cache_bytes"] == measured.ledger["rollout_cache_bytes"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("window", thinned([12, 4, 64], every=3))
 def test_a_window_fills_up_in_a_plan_as_in_a_step(window, tmp_path, launcher):
     """Shorter than the prompt, than the sequence, than nothing."""
@@ -90,6 +93,7 @@ def routed(monkeypatch):
     return set_to
 
 
+@pytest.mark.full
 def test_experts_hold_the_same_whomever_the_router_chooses(tmp_path, routed):
     cell, peaks = cell_of(tmp_path, "Mixtral", method="sft").cell, []
     for spread in (True, False):

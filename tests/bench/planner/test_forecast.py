@@ -54,6 +54,7 @@ def test_ranks_of_a_cpu_share_the_hosts_memory(monkeypatch, make_cell):
     assert found.predicted_oom is None
 
 
+@pytest.mark.full
 def test_a_cell_that_fits_holds_prediction_and_measurement_side_by_side(make_cell, launcher):
     (planned,) = forecast([Planned(cell=make_cell(method="rm"), unsupported=None)], pytest.fail)
     assert planned.predicted_oom is None

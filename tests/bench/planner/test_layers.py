@@ -13,7 +13,7 @@ from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES
 CELLS = (
     {"method": "ppo", "ppo_topology": "shared", "ppo_backward": "joint"},
     *(
-        pytest.param(axes, marks=pytest.mark.full)
+        pytest.param(axes, marks=pytest.mark.exhaustive)
         for axes in (
             {"method": "sft"},
             {"method": "sft", "loss_head": "logits", "optimizer_impl": "single", "microbatches": 2},
@@ -38,11 +38,13 @@ def check(cell):
     assert (found.reserved_bytes is None) == (layers.alike_layers(cell) is not None)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("axes", CELLS, ids=lambda axes: "-".join(map(str, axes.values())))
 def test_two_shallow_traces_say_what_a_whole_one_does(axes, make_cell):
     check(make_cell(size="130m", accelerator="cuda", kernels="custom", seq_len=64, **axes))
 
 
+@pytest.mark.full
 def test_the_largest_moment_may_be_another_one_in_a_deep_model(make_cell):
     """With 4 layers it is at the logits, with 12 where all their gradients are there."""
     cell = make_cell(
@@ -58,7 +60,7 @@ def test_the_largest_moment_may_be_another_one_in_a_deep_model(make_cell):
     check(cell)
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("method", "architecture", "peft", "checkpointing"),
     [tuple(row) for row in AllPairs([[*METHODS], [*ARCHITECTURES], [*PEFT_MODES], ["off", "on"]])],

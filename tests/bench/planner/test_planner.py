@@ -73,9 +73,13 @@ SLOW = [
 ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "axes",
-    [*thinned(CELLS, every=3), *(pytest.param(axes, marks=pytest.mark.full) for axes in SLOW)],
+    [
+        *thinned(CELLS, every=3),
+        *(pytest.param(axes, marks=pytest.mark.exhaustive) for axes in SLOW),
+    ],
     ids=lambda axes: "-".join(map(str, axes.values())),
 )
 def test_a_plan_is_within_one_per_cent_of_the_allocators_peak(axes, make_cell, launcher):
@@ -90,10 +94,11 @@ def test_a_plan_is_within_one_per_cent_of_the_allocators_peak(axes, make_cell, l
     assert plan.phases == pytest.approx(measured.phase_peaks, rel=0.02)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("method", "peft", "kernels"),
     [
-        pytest.param(*row, marks=() if row in HYBRIDS else pytest.mark.full)
+        pytest.param(*row, marks=() if row in HYBRIDS else pytest.mark.exhaustive)
         for row in product(("dpo", "ppo"), PEFT_MODES, ("stock", "custom"))
     ],
 )
@@ -107,10 +112,11 @@ def test_a_plan_knows_layers_of_both_kinds(method, peft, kernels, make_cell, lau
         assert plan.ledger[f"{owner}_bytes"] == measured.ledger[f"{owner}_bytes"], owner
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("architecture", "peft"),
     [
-        pytest.param(*row, marks=() if row == ("llama", "full") else pytest.mark.full)
+        pytest.param(*row, marks=() if row == ("llama", "full") else pytest.mark.exhaustive)
         for row in product(ARCHITECTURES, PEFT_MODES)
     ],
 )
@@ -135,6 +141,7 @@ def test_a_plan_knows_a_teacher_twice_as_wide(architecture, peft, tmp_path, make
         assert plan.ledger["teacher_weights_bytes"] == pytest.approx(4 * parameters, rel=1e-3)
 
 
+@pytest.mark.full
 def test_a_plan_calls_no_reward_of_a_users(tmp_path, make_cell, launcher):
     """The rewards' values are nothing to it, and their bytes are those of any other function."""
     called = tmp_path / "called"
@@ -165,12 +172,13 @@ def test_a_dropped_value_costs_itself_and_its_mask(accelerator, mask):
         assert kept.grad_fn is not None
 
 
+@pytest.mark.full
 def test_the_same_cell_has_the_same_plan(make_cell):
     cell = make_cell(method="ppo", architecture="mamba2", peft="qlora")
     assert predict(cell) == predict(cell)
 
 
-@pytest.mark.full  # half a minute of choosing
+@pytest.mark.exhaustive  # half a minute of choosing
 def test_the_covering_set_covers_and_is_the_same_every_time():
     """Counted again with a definition of its own."""
     chosen = covering.covering_cells()
@@ -206,7 +214,7 @@ def test_the_covering_set_covers_and_is_the_same_every_time():
         assert {getattr(cell, axis) for cell in chosen} >= set(turns), axis
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_checkpoints_of_every_kind_take_part(tmp_path):
     """In every architecture and PEFT mode, and each kind tied and untied, whole and in shards, in
     both dtypes.
@@ -228,6 +236,7 @@ def test_checkpoints_of_every_kind_take_part(tmp_path):
         assert {(found[0], found[at]) for found in seen} == set(product(kinds, values))
 
 
+@pytest.mark.full
 def test_the_table_of_errors_names_worst_and_median(make_cell, launcher):
     rows = list(check.check([make_cell(method="sft"), make_cell(method="rm")], launcher))
     lines = list(check.table(rows))
@@ -254,10 +263,11 @@ def test_nf4_has_its_exact_storage():
         assert sum(tensor.nbytes for tensor in tensors) == by_hand
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "architecture",
     [
-        pytest.param(name, marks=() if name == "llama" else pytest.mark.full)
+        pytest.param(name, marks=() if name == "llama" else pytest.mark.exhaustive)
         for name in ARCHITECTURES
     ],
 )
@@ -296,6 +306,7 @@ def test_tracing_ends_with_its_context():
     assert not is_tracing()
 
 
+@pytest.mark.full
 def test_a_plan_leaves_the_process_as_it_was(make_cell):
     """A real step after it, in the same process, on kernels that keep tables."""
     cell = make_cell(peft="qlora", kernels="custom", checkpointing="on")
@@ -309,6 +320,7 @@ def test_a_plan_leaves_the_process_as_it_was(make_cell):
     assert load.step().loss == pytest.approx(0.6931, abs=1e-4)
 
 
+@pytest.mark.full
 def test_a_plan_asks_the_allocator_for_nothing(make_cell):
     """Fake tensors have no storage: 129 M fp32 weights and their optimizer, in below 1 MiB."""
     cell = make_cell(size="130m", method="sft", kernels="custom", seq_len=64)
@@ -319,7 +331,7 @@ def test_a_plan_asks_the_allocator_for_nothing(make_cell):
     assert plan.peak_bytes > 4 * 4 * 128e6
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_an_8b_plan_stays_below_4_gib_of_host_memory():
     code = (
         "import resource; from alignmeter.planner import predict; "

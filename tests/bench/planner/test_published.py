@@ -32,7 +32,7 @@ def test_the_page_has_every_row():
         assert f"{row['peak_bytes'] / 1e9:.1f} GB" in line
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.timeout(900)
 def test_plans_are_near_and_the_page_is_todays():
     rows = list(published.compared(DOCUMENT))

@@ -49,6 +49,7 @@ def project(pytester, monkeypatch):
     return pytester
 
 
+@pytest.mark.full
 def test_benchmark_measures_reports_and_prints_the_delta(project):
     # So many steps and readings that the timelines have two of the host's memory at least.
     result = project.runpytest_subprocess(
@@ -84,6 +85,7 @@ def test_benchmark_measures_reports_and_prints_the_delta(project):
     assert '<h2 id="timelines">' not in (project.path / "out" / "report.html").read_text()
 
 
+@pytest.mark.full
 def test_a_folder_that_another_run_holds_is_a_usage_error(project):
     with locked(project.path / "out"):
         result = project.runpytest_subprocess("--benchmark", "--results", "out")
@@ -92,7 +94,7 @@ def test_a_folder_that_another_run_holds_is_a_usage_error(project):
     assert not (project.path / "out" / "run.json").exists()
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_cell_that_would_not_fit_is_a_skip_unless_it_is_wanted_all_the_same(project):
     project.makeconftest(
         "from alignmeter.planner import forecast\n"
@@ -111,13 +113,14 @@ def test_a_cell_that_would_not_fit_is_a_skip_unless_it_is_wanted_all_the_same(pr
     assert (record.status, record.memory.predicted_peak_bytes) == ("ok", None)
 
 
+@pytest.mark.full
 def test_listing_the_tests_touches_no_folder(project):
     result = project.runpytest_subprocess("--benchmark", "--collect-only", "--results", "out")
     assert result.ret == 0
     assert not (project.path / "out").exists()
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_axis_flags_change_the_matrix(project):
     result = project.runpytest_subprocess(
         "--benchmark", "--method", "dpo", "--batch", "1,3", "--ref", "resident", "--steps", "1",
@@ -129,13 +132,14 @@ def test_axis_flags_change_the_matrix(project):
     assert all(r.timing.operator_s["attention"] > 0 for r in records)
 
 
+@pytest.mark.full
 def test_without_the_flag_a_suite_is_skipped_with_a_reason(project):
     result = project.runpytest_subprocess("-rs")
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["*measures hardware; run it with `pytest --benchmark`*"])
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_only_the_default_suite_runs_unless_another_is_named(project):
     other = project.path / "suites" / "bench_other.py"
     other.write_text("def bench_other():\n    pass\n")
@@ -145,6 +149,7 @@ def test_only_the_default_suite_runs_unless_another_is_named(project):
     assert "bench_other" in named.stdout.str()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -175,7 +180,7 @@ def test_xdist_is_refused(project):
     result.stderr.fnmatch_lines(["*one cell at a time*"])
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_crash_fails_with_one_line(project):
     project.makeconftest(
         "import os, signal\nfrom alignmeter.session.launcher import Launcher\n"
@@ -202,7 +207,7 @@ def rows_with_one_bad(path):
             "prompt=question,chosen=good,rejected=bad", "--ref", "resident"]  # fmt: skip
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_file_with_columns_of_its_own_is_measured_and_noted(project):
     arguments = rows_with_one_bad(project.path / "rows.jsonl")
     result = project.runpytest_subprocess(*arguments, "--method", "dpo", "--sample-hz", "0")
@@ -216,6 +221,7 @@ def test_a_file_with_columns_of_its_own_is_measured_and_noted(project):
     assert record.numerics.losses[0] == pytest.approx(math.log(2), abs=1e-6)
 
 
+@pytest.mark.full
 def test_bad_rows_are_refused_in_one_sentence(project):
     arguments = rows_with_one_bad(project.path / "rows.jsonl")
     result = project.runpytest_subprocess(*arguments, "--collect-only", "--bad-rows", "refuse")

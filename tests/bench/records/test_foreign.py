@@ -164,6 +164,7 @@ def test_imported_results_alone_are_a_page_too(tmp_path):
     assert "lora/llama-3.2-3B-rank32" in page.read_text()
 
 
+@pytest.mark.full
 def test_imported_results_stand_apart_and_move_no_figure(tmp_path):
     """A report with them says of its cells what it said without, to the byte."""
     for method, peak in (("dpo", 1 << 20), ("ppo", 2 << 20)):

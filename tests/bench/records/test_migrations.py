@@ -65,6 +65,7 @@ def test_the_shapes_are_three_cells():
     }  # fmt: skip
 
 
+@pytest.mark.full
 def test_old_records_and_new_ones_are_one_report(tmp_path):
     for path in SHAPES:
         (tmp_path / path.name).write_bytes(path.read_bytes())

@@ -1,6 +1,7 @@
 """Records that are cut off, damaged, foreign, huge or of the future: read whole or refused by name.
 
-``pytest -m full tests/bench/records/test_records_fuzz.py`` makes 2500 of them, the default run 100.
+``pytest -m exhaustive tests/bench/records/test_records_fuzz.py`` makes 2500 of them, the default
+run 100.
 """
 
 import json
@@ -106,7 +107,7 @@ def test_a_bad_record_is_read_whole_or_refused(kind):
     fuzz(kind, 20)
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_thousands_of_bad_records(capsys):
     counts = {param.id: fuzz(param.values[0], 500) for param in KINDS}
     said = ", ".join(f"{count} {name}" for name, count in counts.items())

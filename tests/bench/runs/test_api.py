@@ -70,7 +70,7 @@ def test_a_cell_that_contradicts_itself_has_no_plan():
         alignmeter.plan(method="dpo", peft="full", ref="adapter-off", size="tiny")
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
 def test_the_pages_examples_run(tmp_path, number):
     """As scripts without a guard: workers must not run them again."""

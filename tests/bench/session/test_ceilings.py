@@ -82,7 +82,7 @@ def test_a_chip_of_the_table_is_not_measured():
     assert open_accelerator("cuda").own_ceilings() is None
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_record_on_this_machine_has_its_bound(make_cell, launcher):
     planned = Planned(cell=make_cell(method="sft"), unsupported=None)
     settings = Settings(warmup=1, steps=1)

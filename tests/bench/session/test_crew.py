@@ -52,6 +52,7 @@ def measured(launcher, make_cell, settings=SHORT, **axes):
     return record
 
 
+@pytest.mark.full
 def test_two_workers_are_one_replicate(launcher, make_cell):
     """Its losses are those of one device with the whole batch, which it agrees with."""
     record = measured(launcher, make_cell)
@@ -83,6 +84,7 @@ def check_ranks(record, one):
     assert (one.ranks, one.communication, record.failed_rank) == ([], None, None)
 
 
+@pytest.mark.full
 def test_a_rank_that_is_killed_is_named(faulty, launcher, make_cell):
     faulty("backward", faulty_worker.kill)
     record = measured(launcher, make_cell)
@@ -123,7 +125,7 @@ def test_one_of_many_processes_measures_nothing(monkeypatch):
         Launcher()
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("fault", "status", "said"),
     [
@@ -141,7 +143,7 @@ def test_a_rank_that_fails_is_named(fault, status, said, faulty, launcher, make_
     assert record.ranks[1].last_phase == "forward"
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("phase", open_method("dpo").phases)
 def test_a_rank_that_hangs_is_named(phase, faulty, launcher, make_cell):
     """In whatever phase: the other one waits for it, asleep."""
@@ -154,7 +156,7 @@ def test_a_rank_that_hangs_is_named(phase, faulty, launcher, make_cell):
     assert [rank.status for rank in record.ranks] == ["ended", "timeout"]
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_rank_killed_at_any_moment_is_named(launcher, make_cell, monkeypatch):
     """From the outside, whatever it does: 30 moments from before its models are there to where it
     has taken many steps. No record is lost, and no worker is left.

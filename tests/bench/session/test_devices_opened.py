@@ -42,7 +42,7 @@ def fake(monkeypatch, tmp_path):
     query.cache_clear()
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_run_and_its_resumption_open_no_device_here(fake, launcher, tmp_path):
     """Resolve, forecast, measure, and look for the record that then is there."""
     plan = forecast([resolve_cell(AXES)], pytest.fail)

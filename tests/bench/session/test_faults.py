@@ -114,7 +114,7 @@ class Lane:
         return self
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_kill_9_at_50_random_moments(tmp_path):
     with ThreadPoolExecutor(2) as pool:
         lanes = list(pool.map(lambda n: Lane(tmp_path / f"lane{n}", n).go(25), range(2)))
@@ -133,7 +133,7 @@ def test_kill_9_at_50_random_moments(tmp_path):
     assert kills == 50
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_ends_its_tree_and_goes_on(tmp_path, number):
     process = start(tmp_path)
@@ -161,7 +161,7 @@ def worker_at_work(process):
     pytest.fail("no worker within 100 s")
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_worker_that_hangs_goes_with_its_parent(tmp_path):
     """It cannot notice anything: the kernel has to end it."""
     process = start(tmp_path, "--steps", "2000")
@@ -176,7 +176,7 @@ def test_a_worker_that_hangs_goes_with_its_parent(tmp_path):
     assert orphans(tmp_path) == []
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_of_two_runs_into_one_folder_one_runs(tmp_path):
     both = [start(tmp_path, "--steps", "1") for _ in "ab"]
     said = [process.communicate(timeout=150)[1] for process in both]
@@ -187,6 +187,7 @@ def test_of_two_runs_into_one_folder_one_runs(tmp_path):
     assert [r.status for r in whole_records(tmp_path)] == ["ok", "ok"]
 
 
+@pytest.mark.full
 def test_two_runs_do_not_share_a_folder(tmp_path):
     with locked(tmp_path / "out"):
         done = subprocess.run(

@@ -59,7 +59,7 @@ def fill(disk):
     return filled
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("when", ["before", "after the first record"])
 def test_a_full_disk_is_one_sentence_and_loses_nothing(when, small_disk):
     if when == "before":
@@ -80,7 +80,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(when, small_disk):
     assert finish(small_disk, "--steps", "1", "--sample-hz", "0").count("already there") == before
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_folder_that_turns_read_only_is_one_sentence_and_loses_nothing(small_disk):
     process = start(small_disk, "--steps", "1")
     wait_for_records(process, small_disk)

@@ -10,7 +10,7 @@ from stub_libraries import NO_COMPILER, Clock, Scenario, compiler
 from alignmeter.session import Planned, Settings, measure
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.skipif(compiler() is None, reason=NO_COMPILER)
 def test_a_device_lost_in_the_energy_window(tmp_path, monkeypatch, launcher, make_cell):
     """Steps and bytes stand; energy is missing, and the reason is the driver's."""

@@ -62,21 +62,21 @@ def assert_killed(record, place):
     assert measured_memory == (place not in BEFORE_MEMORY)
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_worker_killed_in_a_phase_of_ppo(phase, faulty, launcher, make_cell):
     faulty(faulty_worker.in_phase, phase, faulty_worker.kill)
     assert_killed(measured(launcher, make_cell), phase)
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_worker_killed_at_what_it_is_asked_for(verb, faulty, launcher, make_cell):
     faulty(faulty_worker.at_verb, verb, faulty_worker.kill)
     assert_killed(measured(launcher, make_cell), verb)
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("phase", [None, *PHASES])
 def test_no_memory_in_a_phase(phase, faulty, launcher, make_cell):
     if phase is None:
@@ -87,7 +87,7 @@ def test_no_memory_in_a_phase(phase, faulty, launcher, make_cell):
     assert (record.status, record.reason.code) == ("oom", "out_of_memory")
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("place", ["rollout", "energy_window"])
 def test_a_worker_that_hangs_is_ended(place, faulty, launcher, make_cell):
     arrange = faulty_worker.in_phase if place in PHASES else faulty_worker.at_verb
@@ -98,7 +98,7 @@ def test_a_worker_that_hangs_is_ended(place, faulty, launcher, make_cell):
     assert "4 s; raise it with --timeout" in record.reason.text
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_losses_that_are_no_numbers_spoil_the_numerics_alone(faulty, launcher, make_cell):
     faulty(faulty_worker.spoil_weights)
     settings = dataclasses.replace(SHORT, steps=3)
@@ -110,6 +110,7 @@ def test_losses_that_are_no_numbers_spoil_the_numerics_alone(faulty, launcher, m
     assert record.validity["memory"].ok
 
 
+@pytest.mark.full
 def test_a_driver_lost_in_a_step_costs_that_cell(faulty, monkeypatch, launcher, make_cell):
     faulty(faulty_worker.in_phase, "backward", faulty_worker.lose_driver)
     record = measured(launcher, make_cell, method="dpo")
@@ -119,6 +120,7 @@ def test_a_driver_lost_in_a_step_costs_that_cell(faulty, monkeypatch, launcher, 
     assert measured(launcher, make_cell, method="dpo").status == "ok"
 
 
+@pytest.mark.full
 def test_a_wall_clock_that_steps_back_changes_no_duration(faulty, monkeypatch, launcher, make_cell):
     """Durations come from the monotonic clock, here and in the worker."""
     faulty(faulty_worker.step_clock_back)
@@ -134,7 +136,7 @@ def test_a_wall_clock_that_steps_back_changes_no_duration(faulty, monkeypatch, l
     assert 0.0 < record.telemetry.longest_gap_s < 60.0
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_lost_forkserver_costs_one_cell():
     launcher = Launcher()
     launcher.begin_round(0)
@@ -152,7 +154,7 @@ def test_a_lost_forkserver_costs_one_cell():
     launcher.close()
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_server_that_ends_while_it_starts_is_no_traceback(monkeypatch):
     launcher = Launcher()
 

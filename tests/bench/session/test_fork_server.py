@@ -18,6 +18,7 @@ def test_the_name_is_there():
     )
 
 
+@pytest.mark.full
 def test_the_server_ends_with_the_launcher():
     stop_server()  # that of another test
     launcher = Launcher()

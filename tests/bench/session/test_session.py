@@ -47,13 +47,14 @@ def planned(make_cell, **axes):
     return Planned(cell=make_cell(**axes), unsupported=None)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("method", "architecture", "peft"),
     [
-        pytest.param("dpo", "llama", "full", marks=pytest.mark.full),
+        pytest.param("dpo", "llama", "full", marks=pytest.mark.exhaustive),
         ("dpo", "mamba", "qlora"),
         ("ppo", "llama", "lora"),
-        pytest.param("ppo", "mamba", "full", marks=pytest.mark.full),
+        pytest.param("ppo", "mamba", "full", marks=pytest.mark.exhaustive),
     ],
 )  # fmt: skip
 def test_a_replicate_gives_a_whole_record(method, architecture, peft, launcher, make_cell):
@@ -84,10 +85,11 @@ def test_a_replicate_gives_a_whole_record(method, architecture, peft, launcher, 
         assert record.energy.reason.code == "energy_unavailable"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("architecture", "kernels", "families"),
     [
-        pytest.param("llama", "stock", {"attention", "rest"}, marks=pytest.mark.full),
+        pytest.param("llama", "stock", {"attention", "rest"}, marks=pytest.mark.exhaustive),
         ("mamba", "custom", {"scan", "convolution", "rest"}),
     ],
 )
@@ -118,6 +120,7 @@ def test_what_an_operator_calls_counts_with_it():
     assert profile_operators(both, cpu)["rest"] > alone["rest"]
 
 
+@pytest.mark.full
 def test_identical_seeds_give_identical_losses_and_bytes(launcher, make_cell):
     plan = planned(make_cell, method="ppo", peft="lora")
     first, again = (measure(plan, k, QUICK, launcher).record for k in (0, 1))
@@ -128,6 +131,7 @@ def test_identical_seeds_give_identical_losses_and_bytes(launcher, make_cell):
     assert other.numerics.losses != first.numerics.losses
 
 
+@pytest.mark.full
 def test_a_killed_worker_is_a_record_and_the_next_cell_runs(spy, make_cell):
     """Killed in a step; test_faults_worker.py kills it everywhere else."""
     replicate = Replicate(
@@ -167,7 +171,7 @@ def test_a_replicate_past_its_limit_is_a_record(launcher, make_cell):
     assert "0.3 s; raise it with --timeout" in record.reason.text
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_an_interrupted_start_leaves_no_worker(monkeypatch):
     """Ctrl-C while a worker starts: it must go, or the forkserver would never end."""
     from alignmeter.session.launcher import Worker
@@ -188,7 +192,7 @@ def test_an_interrupted_start_leaves_no_worker(monkeypatch):
         os.kill(pids[0], 0)
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_request_cut_short_ends_the_server_in_silence(capfd):
     """Ctrl-C after connecting to the forkserver and before sending what to fork."""
     launcher = Launcher()
@@ -203,6 +207,7 @@ def test_a_request_cut_short_ends_the_server_in_silence(capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.mark.full
 def test_an_allocation_that_fails_is_out_of_memory(spy, make_cell):
     replicate = Replicate(
         planned=planned(make_cell, seq_len=512), index=0, settings=QUICK, launcher=spy
@@ -259,7 +264,7 @@ class Listening:
         self.resumed.append(resumed)
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_stopped_run_resumes(tmp_path, launcher, make_cell):
     plan = [planned(make_cell, peft=p) for p in ("full", "lora")]
 
@@ -288,6 +293,7 @@ def test_a_stopped_run_resumes(tmp_path, launcher, make_cell):
         assert fifth.resumed == [resumed, resumed]
 
 
+@pytest.mark.full
 def test_a_damaged_record_is_measured_again(tmp_path, launcher, make_cell):
     plan = [planned(make_cell)]
 
@@ -317,6 +323,7 @@ def spoil(folder, **invalid):
     path.write_bytes(encode_record(msgspec.structs.replace(record, validity=verdicts)))
 
 
+@pytest.mark.full
 def test_what_a_busy_host_spoiled_is_measured_again(tmp_path, launcher, make_cell):
     """What will be invalid again is not: no counter of energy, too few steps."""
     plan = [planned(make_cell)]
@@ -350,7 +357,7 @@ def test_rounds_hold_every_cell_once_in_an_order_of_their_own(make_cell):
     assert again == orders
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_each_round_has_a_forkserver_of_its_own():
     launcher = Launcher()
 

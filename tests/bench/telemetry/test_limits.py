@@ -215,7 +215,7 @@ def test_a_limit_of_the_address_space_is_the_cpus_memory():
 @pytest.mark.parametrize(
     ("by", "said"),
     [
-        pytest.param("", "when memory runs out)", marks=pytest.mark.full),
+        pytest.param("", "when memory runs out)", marks=pytest.mark.exhaustive),
         ("/sys/fs/cgroup/memory.max", "runs out: /sys/fs/cgroup/me"),
     ],
 )

@@ -200,6 +200,7 @@ VARIABLES = ["CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICE
 TEXTS = st.lists(ENTRIES, min_size=1, max_size=5).map(",".join) | st.text(max_size=6)
 
 
+@pytest.mark.full
 @given(st.dictionaries(st.sampled_from([*VARIABLES, "ZE_AFFINITY_MASK"]), TEXTS))
 def test_whatever_is_asked_devices_come_once_and_were_there(environment):
     for visible_of in (visible_nvidia, visible_amd, visible_intel):

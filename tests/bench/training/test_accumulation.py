@@ -3,6 +3,7 @@
 import plans as check
 import pytest
 import torch
+from crossed import crossed
 
 from alignmeter.batches import open_batches
 from alignmeter.batches.parts import parts
@@ -36,8 +37,7 @@ def first_step(cell):
     return step.run(batches.take(0, CPU, method.rows), SilentProbe()), found
 
 
-@pytest.mark.parametrize("more", [{}, LENGTHS], ids=["fixed", "padded"])
-@pytest.mark.parametrize("method", users_of("microbatches"))
+@pytest.mark.parametrize(*crossed(method=users_of("microbatches"), more=[{}, LENGTHS]))
 def test_passes_over_parts_are_the_whole(method, more, make_cell):
     """Loss, metrics and gradients; three parts of five pairs are not equal."""
     axes = {"method": method, "batch": 5, "kernels": "custom", **more}
@@ -74,15 +74,19 @@ def test_every_row_is_in_one_part_and_pairs_stay_together(rows, more, make_cell)
             assert torch.equal(mine, whole[at, :longest])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "axes",
     [
-        pytest.param({"method": "sft", "kernels": "custom"}, marks=pytest.mark.full),
+        pytest.param({"method": "sft", "kernels": "custom"}, marks=pytest.mark.exhaustive),
         {"method": "dpo", "peft": "lora", "ref": "precomputed"},
         pytest.param(
-            {"method": "rm", "architecture": "mamba2", "kernels": "custom"}, marks=pytest.mark.full
+            {"method": "rm", "architecture": "mamba2", "kernels": "custom"},
+            marks=pytest.mark.exhaustive,
         ),
-        pytest.param({"method": "orpo", "checkpointing": "on", **LENGTHS}, marks=pytest.mark.full),
+        pytest.param(
+            {"method": "orpo", "checkpointing": "on", **LENGTHS}, marks=pytest.mark.exhaustive
+        ),
     ],
     ids=lambda axes: axes["method"],
 )
@@ -94,7 +98,7 @@ def test_a_plan_knows_what_lives_from_pass_to_pass(axes, make_cell, launcher):
     assert plan.phases == pytest.approx(measured.phase_peaks, rel=0.02)
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_activations_are_those_of_a_part(make_cell):
     axes = {"method": "sft", "size": "130m", "accelerator": "cuda", "seq_len": 512, "batch": 4}
     whole, parted, alone = (

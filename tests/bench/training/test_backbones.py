@@ -62,6 +62,7 @@ def packed_elsewhere(monkeypatch):
     monkeypatch.setattr(nf4, "_packed", packed)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(*crossed(architecture=ARCHITECTURES, peft=PEFT_MODES))
 def test_the_host_draws_none_of_four_backbones_of_8b(
     architecture, peft, make_cell, packed_elsewhere

@@ -87,6 +87,7 @@ def test_a_cache_of_fixed_size_gives_the_same_tokens(architecture, peft, make_ce
     assert policy.training
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(*crossed(
     architecture=ARCHITECTURES, peft=PEFT_MODES, precision=PRECISIONS,
     engine=["static", "compiled"], kernels=["stock", "custom"],
@@ -105,6 +106,7 @@ def test_whole_steps_run_in_every_precision(
     assert math.isfinite(load.step().loss)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_under_autocast_a_cache_of_fixed_size_starts_alike(architecture, make_cell):
     """bf16 decides between near tokens otherwise, but rarely: most rows stay the same."""
@@ -134,6 +136,7 @@ def test_a_token_too_far_back_is_no_near_tie(make_cell, monkeypatch):
     assert not same_but_for_ties(policy, eager, wrong, cell.prompt_len)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("architecture", ["llama", "mamba"])
 def test_a_compiled_step_gives_the_same_tokens(architecture, make_cell, traced_only):
     cell = make_cell(method="grpo", architecture=architecture, batch=2)
@@ -142,7 +145,7 @@ def test_a_compiled_step_gives_the_same_tokens(architecture, make_cell, traced_o
     assert same_but_for_ties(policy, eager, made, cell.prompt_len)
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated")  # Inductor's own
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_what_the_compiler_makes_gives_the_same_tokens(architecture, make_cell):
@@ -163,6 +166,7 @@ def test_the_benchmarks_rollout_without_a_cache_draws_the_same(architecture, mak
     assert same_but_for_ties(policy, sampled(cell, policy, prompts, "eager"), [whole], 8)
 
 
+@pytest.mark.full
 def test_no_step_compiles_again(make_cell, traced_only):
     """What was not compiled is an error, not seconds inside a timed step: here with gradients."""
     cell = make_cell(method="grpo")
@@ -174,6 +178,7 @@ def test_no_step_compiles_again(make_cell, traced_only):
             sampler.sample(policy, asked(prompts, 4), SilentProbe())
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("tokens", [1, 2])
 def test_short_responses_compile_too(tokens, make_cell, traced_only):
     cell = make_cell(method="grpo", seq_len=8 + tokens, prompt_len=8)
@@ -200,6 +205,7 @@ class Clocked(SilentProbe):
         self.used.append((owner, sum(nbytes), beside))
 
 
+@pytest.mark.full
 def test_a_compiled_engine_keeps_its_cache_and_the_others_none(make_cell, traced_only):
     for engine, kept in (("eager", False), ("static", False), ("compiled", True)):
         cell = make_cell(method="grpo", rollout=engine, reward="length")

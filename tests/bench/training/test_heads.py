@@ -54,20 +54,22 @@ def test_every_head_gives_the_same_loss_and_gradients(method, batching, make_cel
             torch.testing.assert_close(its, mine, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "axes",
     [
         {"method": "sft"},
         {"method": "dpo", "precision": "bf16", "peft": "lora"},
         *(
-            pytest.param(axes, marks=pytest.mark.full)
+            pytest.param(axes, marks=pytest.mark.exhaustive)
             for axes in (
                 {"method": "ppo", "ppo_topology": "shared", "precision": "bf16-mixed"},
                 {"method": "kto", "architecture": "mamba2", "kernels": "custom"},
             )
         ),
         pytest.param(
-            {"method": "orpo", "precision": "bf16-base", "peft": "qlora"}, marks=pytest.mark.full
+            {"method": "orpo", "precision": "bf16-base", "peft": "qlora"},
+            marks=pytest.mark.exhaustive,
         ),
     ],
     ids=lambda axes: "-".join(axes.values()),
@@ -79,6 +81,7 @@ def test_a_plan_has_all_logits(axes, make_cell, launcher):
     assert plan.phases == pytest.approx(measured.phase_peaks, rel=0.02)
 
 
+@pytest.mark.full
 def test_logits_of_every_token_are_held_in_two_dtypes(make_cell):
     """At the end of the forward pass, 130m in bf16: 2 bytes, their copy's 4 and the log-softmax's 4
     of 4 rows of 256 tokens and 50 280 ids. Gathering them, nothing else is made.
@@ -153,6 +156,7 @@ def test_gradients_are_of_the_forward_pass(make_cell):
     assert mine["forward"].flops - theirs["forward"].flops == 2 * head
 
 
+@pytest.mark.full
 def test_a_plan_holds_one_chunk_of_logits(make_cell):
     """130m in bf16, 8 rows of 256 tokens, 50 280 ids: 66 chunks of 32 tokens. At the end of the
     forward pass the gradients of its weight and of what it read are there in place of the logits,
@@ -189,7 +193,7 @@ def test_a_family_that_caps_its_logits_is_refused(tmp_path):
     )
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("peft", ["full", "lora"])
 def test_liger_kernel_itself_agrees(peft, make_cell):
     """On Triton's interpreter, whose kernel rewrites its logits as the torch path does."""

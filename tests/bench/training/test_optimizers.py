@@ -38,7 +38,7 @@ def stepped(cell, steps=2):
     return step, [float(step.run(batch, SilentProbe()).loss) for _ in range(steps)]
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", thinned(OPTIMIZERS, every=3))
 def test_the_state_is_as_large_as_the_page_says(optimizer, make_cell):
     step, losses = stepped(make_cell(method="sft", optimizer=optimizer), steps=3)
     (made,) = step.optimizers()
@@ -57,6 +57,7 @@ def test_implementations_of_adamw_differ_by_rounding_alone(make_cell):
         assert losses == pytest.approx(first, rel=1e-5)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("axes", thinned([
     {"method": "dpo", "optimizer": "adamw-8bit", "kernels": "custom"},
     {"method": "dpo", "optimizer_impl": "foreach"},
@@ -77,6 +78,7 @@ def test_a_plan_has_state_and_temporaries(axes, make_cell, launcher):
         assert plan.ledger[f"{owner}_bytes"] == measured.ledger[f"{owner}_bytes"]
 
 
+@pytest.mark.full
 def test_what_is_paged_is_no_memory_of_a_gpu(make_cell):
     """The moments of embeddings [512, 192] are 98 304 values and stay; of a size more, none does.
 

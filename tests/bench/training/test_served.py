@@ -65,6 +65,7 @@ def server(monkeypatch):
     return played
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(*crossed(method=["ppo", "grpo"], peft=["full", "lora"]))
 def test_a_whole_step_on_tokens_of_a_server(method, peft, make_cell, server):
     """The log-prob gap is the nats that this server is off, since its weights are the policy's: in
@@ -103,6 +104,7 @@ def record_of(load, cell, **more):
     return assemble(found)
 
 
+@pytest.mark.full
 def test_the_record_has_what_a_rollout_took(make_cell, server):
     cell = make_cell(method="grpo", rollout="vllm", reward="length")
     load = Workload(cell, 0)

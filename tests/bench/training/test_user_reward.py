@@ -271,7 +271,7 @@ def recorded(cell, launcher):
     return measure(Planned(cell=cell, unsupported=None), 0, QUICK, launcher).record
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_record_has_its_phase_its_digest_and_a_reference_of_the_same_function(
     cell_of, launcher, tmp_path, monkeypatch
 ):
@@ -288,6 +288,7 @@ def test_a_record_has_its_phase_its_digest_and_a_reference_of_the_same_function(
     assert all(0 <= score <= 0.8 for score in scores)
 
 
+@pytest.mark.full
 def test_a_function_that_fails_is_a_record_with_a_reason(cell_of, launcher):
     record = recorded(cell_of("def score(**given):\n    return [1 / 0]\n"), launcher)
     assert (record.status, record.reason.code) == ("unsupported", "reward_failed")

@@ -72,6 +72,7 @@ LOWER = [
 ]  # fmt: skip
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(*crossed(method=METHODS, architecture=ARCHITECTURES, lower=LOWER))
 def test_lower_precision_stays_within_its_band(method, architecture, lower, make_cell):
     """PPO among them: it replays the reference's rollout, so tokens cannot diverge."""
@@ -97,6 +98,7 @@ def test_a_broken_attention_kernel_is_caught(method, monkeypatch, make_cell):
     assert agreement(cell, reference) != []
 
 
+@pytest.mark.full
 def test_a_broken_convolution_is_caught_in_bf16_too(monkeypatch, make_cell):
     """A kernel that reads one token too early, as an off-by-one in its padding would."""
     whole = F.conv1d
@@ -150,6 +152,7 @@ def planned(cell):
     return Planned(cell=cell, unsupported=None)
 
 
+@pytest.mark.full
 def test_a_record_holds_both_sides(launcher, make_cell):
     """A packaged tiny cell is checked against figures that another machine may have made."""
     record = measure(planned(make_cell(method="ppo", data="packaged", seq_len=64)), 0, QUICK,
@@ -169,6 +172,7 @@ def test_a_cell_that_is_its_own_reference_is_unchecked(launcher, make_cell):
     assert record.validity["numerics"].ok
 
 
+@pytest.mark.full
 def test_a_reference_is_computed_once_and_kept(tmp_path, monkeypatch, launcher, make_cell):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cell = make_cell(precision="bf16-mixed")
@@ -227,7 +231,7 @@ def test_long_sequences_are_checked_at_256_tokens(seq_len, prompt_len, cut, make
     assert (cell.seq_len, cell.prompt_len) == cut
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_a_long_cell_is_checked_on_a_cut_and_says_so(tmp_path, monkeypatch, launcher, make_cell):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     short, long = (

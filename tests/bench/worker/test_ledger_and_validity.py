@@ -28,13 +28,14 @@ def ready(cell):
     return load
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("method", "seq_len", "longest"),
     # The table's longest row has 956 tokens and an end of text; prompts are cut to P, and a rollout
     # has T - P tokens after the longest of them.
     [
-        pytest.param("dpo", 1024, 957, marks=pytest.mark.full),
-        pytest.param("dpo", 64, 64, marks=pytest.mark.full),
+        pytest.param("dpo", 1024, 957, marks=pytest.mark.exhaustive),
+        pytest.param("dpo", 64, 64, marks=pytest.mark.exhaustive),
         ("grpo", 40, 40),
     ],
 )
@@ -56,6 +57,7 @@ def test_memory_is_that_of_the_longest_rows(method, seq_len, longest, make_cell)
     assert assemble(found).memory.seq_len == (None if longest == seq_len else longest)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("backward", ["sequential", "joint"])
 def test_the_ledger_holds_what_can_be_counted_by_hand(backward, make_cell):
     """fp32 weights: 4 bytes a parameter; AdamW: two moments and a 4-byte step per tensor.
@@ -160,6 +162,7 @@ def test_every_adapter_gets_a_gradient(method, architecture, topology, make_cell
     assert all(norm > 0 for norm in found.signals["grad_norm"])
 
 
+@pytest.mark.full
 def test_tensors_without_data_are_no_memory(make_cell):
     """A compiler keeps them for good, and they say that they are on the CPU: here 40 MB each."""
     load = ready(make_cell(method="sft"))

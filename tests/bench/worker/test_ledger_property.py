@@ -80,6 +80,7 @@ _PACKED = {
 }  # fmt: skip
 
 
+@pytest.mark.full
 @settings(phases=[Phase.explicit])
 @example(axes=_PACKED, shape=("custom", 28, 3))
 @example(axes=_STORED, shape=("custom", 20, 2))
@@ -90,7 +91,7 @@ def test_rows_sum_to_the_peak(launcher, checkpoints, axes, shape):
     holds(launcher, checkpoints, axes, shape)
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 @example(axes={**_UPDATES, "precision": "bf16"}, shape=("stock", 51, 1))
 @settings(max_examples=60, phases=set(Phase) - {Phase.shrink})  # a cell takes seconds
 @given(axes=CELLS, shape=SHAPES)

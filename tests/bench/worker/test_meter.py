@@ -61,6 +61,7 @@ def measured(load):
     return window, meter.target, sampling
 
 
+@pytest.mark.full
 @needs_compiler
 def test_energy_of_a_real_step_with_its_bound_check_and_phases(scripted, load):
     """300 W all along: a step uses 300 W x its time, polled as counted; phases likewise."""
@@ -136,6 +137,7 @@ def test_a_gpu_that_is_lost_in_the_window_leaves_a_reason(on_script):
     assert "lost" in on_script(lost_at=2.0).reason.text.lower()
 
 
+@pytest.mark.full
 @needs_compiler
 def test_a_driver_that_hangs_costs_the_energy_and_not_the_cell(on_script):
     energy = on_script(lambda opener: WithTimeout(opener, timeout_s=1.0), hang_at=2.0)

@@ -9,6 +9,8 @@ import pytest
 
 from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES, load
 
+pytestmark = pytest.mark.full  # one interpreter that imports everything
+
 ROWS = [*METHODS.values(), *ARCHITECTURES.values(), *PEFT_MODES.values()]
 CODE = f"""
 import json, sys
@@ -30,6 +32,7 @@ def loaded():
     return preloaded, later
 
 
+@pytest.mark.full
 def test_the_libraries_are_there(loaded):
     wanted = {"torch", "transformers", "peft", "peft.tuners.lora", "alignmeter.worker.workload"}
     if find_spec("bitsandbytes") is not None:

@@ -93,6 +93,7 @@ class Counter:
         return Sample(monotonic_s=now_s, energy_j=50.0 * round(now_s, 3), device_s=now_s)
 
 
+@pytest.mark.full
 def test_a_workload_rarely_waits_for_its_device_and_takes_no_batch_between(make_cell, monkeypatch):
     """A timed step waits twice and takes a batch. The window's steps do neither: it waits around
     its first one and at its end, and once more each time when steps were faster than those before.

@@ -159,6 +159,7 @@ def test_hostile_text_stays_text_and_long_text_short(page_of):
     assert len(page) < 80_000
 
 
+@pytest.mark.full
 def test_equal_points_give_equal_pages(page_of):
     points = [make_point(), longest(), make_point(axes={"method": "ppo"})]
     assert page_of(*points) == page_of(*reversed(points))

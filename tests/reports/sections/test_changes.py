@@ -42,6 +42,7 @@ def views(folder):
     return loaded, paths
 
 
+@pytest.mark.full
 def test_a_timeline_is_drawn_with_its_phases(tmp_path):
     store(tmp_path, make_cell_records([0.2]), sampled())
     loaded, paths = views(tmp_path)

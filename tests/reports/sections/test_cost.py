@@ -118,6 +118,7 @@ def csv_rows(tmp_path, records, prices):
     return list(csv.DictReader(io.StringIO(path.read_text())))
 
 
+@pytest.mark.full
 def test_the_csv_has_the_money_of_each_replicate(tmp_path):
     """As above, 3.30 EUR for DPO; a replicate that takes twice as long costs 3 EUR more."""
     columns = ("currency", "cost_per_1000_steps", "cost_per_million_tokens")

@@ -32,7 +32,7 @@ def fourteen(tmp_path_factory):
     return loaded, (folder / "r.html").read_text(), html.unescape((folder / "r.md").read_text())
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_last_night_comes_first_with_what_is_news(fourteen):
     loaded, page, text = fourteen
     first = words(page[page.index("<main>") :].partition("</section>")[0])
@@ -53,7 +53,7 @@ def test_last_night_comes_first_with_what_is_news(fourteen):
     assert f"Last night: {date}, versus 2026-03-{NIGHTS - 1:02}" in shown
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_before_and_after_a_driver_change_are_rows_of_their_own(fourteen):
     _, page, text = fourteen
     for driver in DRIVERS:

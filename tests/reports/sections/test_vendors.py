@@ -187,7 +187,7 @@ def test_the_command_names_exactly_its_cell(axes):
     assert resolve_cell(named).cell == record.cell
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive
 def test_the_pages_command_runs_and_makes_the_same_cell(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     record = make_record(method="sft", seq_len=8, batch=1)

@@ -29,7 +29,7 @@ def parse_gates(text: str) -> dict[str, float]:
         if name not in METRICS:
             raise InputError(f"--fail-on: {name!r} is not a metric; {known(METRICS)}")
         if name in gates:
-            raise InputError(f"--fail-on: {name} is given twice")
+            raise InputError(f"--fail-on: {name} is given twice; give it one limit")
         gates[name] = _share(name, amount.removesuffix("%"))
     return gates
 

@@ -50,7 +50,7 @@ def read_foreign(files: Sequence[Path], columns: Path | None = None) -> Reported
             title, url, reader = FORMATS[name]
             found = reader(data, where, len(sources))
         if not found:
-            raise InputError(f"{path}: holds no result")
+            raise InputError(f"{path}: holds no result; give a file with one row or more")
         digest = hashlib.sha256(data).hexdigest()
         sources.append(Source(format=name, file=path.name, sha256=digest, title=title, url=url))
         rows += found
