@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import socket
+import stat
 import subprocess
 import time
 
@@ -70,6 +71,8 @@ class Cluster:
         self.folder = folder
         for name in ("state", *(f"spool.{name}" for name in NODES)):
             (folder / name).mkdir()
+        for number in range(4):  # a gres is a device; these are as /dev/null
+            os.mknod(folder / f"gpu{number}", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
         nodes = "\n".join(
             f"NodeName={name} NodeHostname={platform.node()} NodeAddr=127.0.0.1 Port={_port()} "
             f"CPUs=4 RealMemory=1000 Feature={kind} Gres=gpu:{kind}:4"
@@ -83,7 +86,7 @@ class Cluster:
         )  # fmt: skip
         (folder / "gres.conf").write_text(
             "".join(
-                f"NodeName={name} Name=gpu Type={kind} Count=4 Flags=CountOnly\n"
+                f"NodeName={name} Name=gpu Type={kind} File={folder}/gpu[0-3]\n"
                 for name, kind in NODES.items()
             )
         )

@@ -14,7 +14,6 @@ from alignmeter.errors import InputError
 from alignmeter.lab.drive import Driver, Limits
 from alignmeter.lab.engines import open_engine
 from alignmeter.lab.status import status_of
-from alignmeter.records.folder import load_folders
 
 NV = 'accelerator = "cuda"\nconstraint = "b200"\ngres = "gpu:b200"\nchunk = 2'
 AMD = 'accelerator = "rocm"\nconstraint = "mi300x"\nthrottle = 1\nchunk = 2'
@@ -98,7 +97,7 @@ def test_cancelled_jobs_leave_the_queue_and_their_cells_are_measured_later(stub,
     night.forget_cancel()
     stub.says()
     assert driver(lab, night, plan).drive().complete
-    assert len(load_folders([night.folder]).records) == 12
+    assert [len(night.recorded(name)) for name in ("nv", "amd")] == [6, 6]
 
 
 @needs_slurm
@@ -130,7 +129,7 @@ def test_a_slurmd_that_is_killed_loses_nothing(stub, cells, cluster):
         time.sleep(0.5)
     cluster.start_node("nv0")
     assert waiting.drive().complete
-    assert len(load_folders([night.folder]).records) == 12
+    assert [len(night.recorded(name)) for name in ("nv", "amd")] == [6, 6]
 
 
 @needs_slurm
