@@ -79,9 +79,12 @@ def _faults_of(name: str, value: object, kind: Any) -> Iterator[str]:
     """The same of one value; in a table, of each of its own."""
     bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     if get_origin(bare) is dict and isinstance(value, dict):
-        for key, item in value.items():
-            yield from _faults_of(f"{name}.{shortened(key, _LONGEST)}", item, get_args(bare)[1])
-        return
+        within = get_args(bare)[1]
+        pairs = ((f"{name}.{shortened(key, _LONGEST)}", item) for key, item in value.items())
+        found = [fault for key, item in pairs for fault in _faults_of(key, item, within)]
+        if found:
+            yield from found
+            return
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError:
