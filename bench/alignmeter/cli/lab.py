@@ -95,10 +95,8 @@ def run(
             f"--no-wait leaves nobody to {'count a budget' if budget else 'run local jobs'}; "
             "leave it out"
         )
-    from alignmeter.records.lock import locked
-
     place = Night(chosen.out / night)
-    with locked(place.folder):
+    with place.locked(chosen.classes):
         opened.check()
         plan = _plan(chosen, engine, night, retries)
         place.write_plan(plan)
@@ -158,22 +156,32 @@ def _conclude(ending: "Ending", place: Night, *, waited: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of a table.")
 def status(file: Path, night: str, as_json: bool) -> None:
     """Tell what runs where, what is done, and why the rest failed."""
-    _, _, found = _status(file, night)
+    _, found = _status(file, night)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1))
         return
     _print(found)
 
 
-def _status(file: Path, night: str) -> tuple[Night, Lab, list[Any]]:
+def _status(file: Path, night: str) -> tuple[Night, list[Any]]:
     from alignmeter.lab.status import status_of
 
     chosen = read_lab(file)
     place = Night(chosen.out / night)
-    plan = place.plan()
-    handles = [job.sent.handle for job in place.jobs() if job.sent is not None]
-    states = open_engine(plan.engine, chosen).active(handles)
-    return place, chosen, status_of(place, plan, states)
+    plans = place.plans()
+    states: dict[str, str] = {}
+    for engine, handles in _handles(place).items():
+        states |= open_engine(engine, chosen).active(handles)
+    return place, status_of(place, plans, states)
+
+
+def _handles(place: Night) -> dict[str, list[str]]:
+    """Engine -> handles of the jobs that it got."""
+    found: dict[str, list[str]] = {}
+    for job in place.jobs():
+        if job.sent is not None:
+            found.setdefault(job.sent.engine, []).append(job.sent.handle)
+    return found
 
 
 def _print(found: list[Any]) -> None:
@@ -192,14 +200,16 @@ def cancel(file: Path, night: str) -> None:
     """
     chosen = read_lab(file)
     place = Night(chosen.out / night)
-    plan = place.plan()
+    place.plans()
     place.cancel()
-    engine = open_engine(plan.engine, chosen)
-    handles = [job.sent.handle for job in place.jobs() if job.sent is not None]
-    active = list(engine.active(handles))
-    if engine.outlives:
-        engine.cancel(active)
-    click.echo(f"{counted(len(active), 'job')} told to end")
+    count = 0
+    for name, handles in _handles(place).items():
+        engine = open_engine(name, chosen)
+        active = list(engine.active(handles))
+        count += len(active)
+        if engine.outlives:  # else their own process sees to it
+            engine.cancel(active)
+    click.echo(f"{counted(count, 'job')} told to end")
 
 
 @lab.command()
@@ -210,7 +220,7 @@ def collect(file: Path, night: str) -> None:
     Exit status: 0 each replicate has its record, 1 some have none, 3 nothing
     was measured.
     """
-    place, _, found = _status(file, night)
+    place, found = _status(file, night)
     _print(found)
     from alignmeter.records.folder import load_folders
     from alignmeter_reports import write_report

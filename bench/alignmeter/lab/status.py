@@ -56,15 +56,17 @@ class ClassStatus(msgspec.Struct, frozen=True, kw_only=True):
     seconds_left: float | None
 
 
-def status_of(night: Night, plan: NightPlan, states: Mapping[str, str]) -> list[ClassStatus]:
-    """Each class of the plan. ``states``: handle -> state, as an engine tells of all that are out.
+def status_of(
+    night: Night, plans: Mapping[str, NightPlan], states: Mapping[str, str]
+) -> list[ClassStatus]:
+    """Each class of the plans. ``states``: handle -> state, as engines tell of all that are out.
 
     Raises `InputError` for a file of the night that is none.
     """
     sent = [job for job in night.jobs() if job.sent is not None]
     return [
         _class(night, plan, name, [j for j in sent if j.job.node_class == name], states)
-        for name in plan.classes
+        for name, plan in plans.items()
     ]
 
 

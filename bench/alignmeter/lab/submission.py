@@ -5,7 +5,7 @@ a second run goes on where a killed one ended. None of them ends in ``.json``: b
 the records, and nothing else is one.
 
 ```
-NIGHT/lab.plan              what was asked for
+NIGHT/CLASS.plan            what was asked for of the class; CLASS.lock/: who drives it now
 NIGHT/CLASS/*.json          records
 NIGHT/jobs/CLASS-0001.job   a job; .sent: to which engine; .outcome: what its process says; .log
 NIGHT/lab.cancelled         somebody wants it to end
@@ -14,7 +14,8 @@ NIGHT/lab.cancelled         somebody wants it to end
 
 __all__ = ["Night", "NightPlan", "Sent", "SentJob"]
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from alignmeter.lab.job import Job, Outcome, outcome_path, read_job, read_outcom
 from alignmeter.lab.planned import ClassPlan
 from alignmeter.records.document import decode_versioned
 from alignmeter.records.folder import write_bytes
+from alignmeter.records.lock import locked
 
 _VERSION = 1
 _SUFFIX = ".job"
@@ -70,7 +72,6 @@ class Night:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._jobs = folder / "jobs"
-        self._plan = folder / "lab.plan"
         self._mark = folder / "lab.cancelled"
 
     def records(self, node_class: str) -> Path:
@@ -86,20 +87,38 @@ class Night:
         files = self.folder.parent.glob(f"*/{node_class}/*.r*.json")
         return {p.stem.rpartition(".r")[0] for p in files if p.parents[1] != self.folder}
 
-    def write_plan(self, plan: NightPlan) -> None:
-        """Store what is asked for. Raises `InputError` if it cannot be written."""
-        write_document(self._plan, plan)
+    @contextlib.contextmanager
+    def locked(self, node_classes: Iterable[str]) -> Iterator[None]:
+        """Drive these classes alone; others may be driven from elsewhere meanwhile.
 
-    def plan(self) -> NightPlan:
-        """Raises `InputError` where no ``lab run`` has been."""
-        try:
-            data = self._plan.read_bytes()
-        except OSError as error:
+        Raises `InputError` if another process drives one of them.
+        """
+        with contextlib.ExitStack() as stack:
+            for name in sorted(node_classes):
+                stack.enter_context(locked(self.folder / f"{name}.lock"))
+            yield
+
+    def write_plan(self, plan: NightPlan) -> None:
+        """Store what is asked for, class by class. Raises `InputError` if it cannot be written."""
+        for name, found in plan.classes.items():
+            of_class = msgspec.structs.replace(plan, classes={name: found})
+            write_document(self.folder / f"{name}.plan", of_class)
+
+    def plans(self) -> dict[str, NightPlan]:
+        """Class -> what was last asked for of it.
+
+        Raises `InputError` where no ``lab run`` has been, and for a file that is none.
+        """
+        found: dict[str, NightPlan] = {}
+        for path in sorted(self.folder.glob("*.plan")):
+            what = "a plan of alignmeter lab"
+            plan = decode_versioned(path.read_bytes(), _PLANS, _VERSION, str(path), what)
+            found |= dict.fromkeys(plan.classes, plan)
+        if not found:
             raise InputError(
-                f"{self._plan}: cannot be read: {error.strerror or error}; give the LAB.toml and "
-                "the --night of a `lab run`"
-            ) from error
-        return decode_versioned(data, _PLANS, _VERSION, str(self._plan), "a plan of alignmeter lab")
+                f"{self.folder}: no `lab run` has been here; give its LAB.toml and --night"
+            )
+        return found
 
     def add(self, job: Job) -> Path:
         """Store a job; its path, absolute. Raises `InputError` if it cannot be written."""

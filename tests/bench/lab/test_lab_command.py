@@ -116,7 +116,7 @@ def test_requirements_have_an_exit_status():
     [
         (
             ["status", "LAB.toml"],
-            "No such file or directory; give the LAB.toml and",
+            "no `lab run` has been here; give its LAB.toml and --night",
         ),
         (["run", "LAB.toml", "--night", "../x"], "--night is '../x'; give a name of letters"),
         (["run", "LAB.toml", "--class", "b"], "there is no [class.b]; known: node"),

@@ -70,7 +70,7 @@ def test_what_is_temporarily_invalid_is_measured_again_and_both_records_stay(stu
     stub.says(busy=True)
     assert drive(lab, night, plan).complete
     assert sorted(night.recorded("here")) == [f"{cells[0].id}.r{k}" for k in (0, 1, 2)]
-    (found,) = status_of(night, plan, {})
+    (found,) = status_of(night, night.plans(), {})
     assert (found.wanted, found.recorded, found.again) == (3, 3, 1)
 
 
@@ -119,7 +119,7 @@ def test_where_all_devices_are_refused_the_cells_wait(stub, cells):
     night, plan = stub.night(lab, cells)
     ending = drive(lab, night, plan)
     assert [len(keys) for keys in ending.not_reached.values()] == [3]
-    (found,) = status_of(night, plan, {})
+    (found,) = status_of(night, night.plans(), {})
     assert [failure.what for failure in found.failures] == ["here0"]
 
 
@@ -193,7 +193,7 @@ night = Night(lab.out / "n1")
 end_on_sigterm()
 engine = open_engine("local", lab)
 engine.check()
-Driver(night, lab, night.plan(), engine, Limits(), print).drive()
+Driver(night, lab, night.plans()["here"], engine, Limits(), print).drive()
 """
 
 
@@ -258,6 +258,19 @@ def test_a_night_can_be_cancelled_from_elsewhere(stub, cells):
     assert ending.why == "cancelled"
     assert not child.is_running()
     assert not ending.complete
+
+
+def test_classes_of_a_night_are_driven_apart_and_told_together(stub, cells):
+    lab = stub.lab("replicates = 1", here=CPU, there=CPU)
+    for name in lab.classes:
+        night, plan = stub.night(lab.only((name,)), cells)
+        drive(lab, night, plan)
+    found = status_of(night, night.plans(), {})
+    assert [(one.name, one.recorded) for one in found] == [("here", 3), ("there", 3)]
+    with night.locked(["here"]), night.locked(["there"]):
+        pass
+    with night.locked(["here"]), pytest.raises(InputError, match=r"another run .* writes here"):
+        stub.night(lab, cells)[0].locked(["here", "there"]).__enter__()
 
 
 def test_who_submits_imports_no_torch():

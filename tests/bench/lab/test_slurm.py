@@ -71,7 +71,7 @@ def test_what_submitted_is_gone_and_a_second_run_takes_its_jobs_up(stub, cells):
     driver(lab, night, plan).drive(wait=False)  # nothing of it is left
     handles = [job.sent.handle for job in night.jobs()]
     assert set(open_engine("slurm", lab).active(handles)) == set(handles)
-    (nv, amd) = status_of(night, plan, open_engine("slurm", lab).active(handles))
+    (nv, amd) = status_of(night, night.plans(), open_engine("slurm", lab).active(handles))
     assert len(nv.jobs) == len(amd.jobs) == 3
     assert sum(job.state == "running" for job in amd.jobs) <= 1  # throttled
     assert driver(lab, night, plan).drive().complete
