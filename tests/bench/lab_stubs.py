@@ -51,6 +51,8 @@ for task in job["tasks"]:
     time.sleep(said["seconds"])
     record = json.loads((here / "record.json").read_text())
     record["cell"], record["replicate"] = task["cell"], task["replicate"]
+    began = time.strftime("%%Y-%%m-%%dT%%H:%%M:%%S+00:00", time.gmtime())
+    record["provenance"].update(run=job["run"], started=began)
     if said["busy"] and task["replicate"] == 0:
         reason = {"code": "host_loaded", "text": "busy"}
         record["validity"]["time"] = {"ok": False, "reasons": [reason]}

@@ -22,7 +22,7 @@ __all__ = ["Lab", "NodeClass", "read_lab"]
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -103,6 +103,7 @@ class _Document(Struct, kw_only=True, forbid_unknown_fields=True, rename={"class
     replicates: _Count = 3
     retries: Annotated[int, Meta(ge=0, le=10, description="give a whole number of 0 to 10")] = 1
     out: _Path = "results"
+    notify: _Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +111,7 @@ class Lab:
     """What a LAB.toml says. ``where``: its path as it was given; ``out``: where nights lie.
 
     ``replicates``: of each cell; ``retries``: second tries of one that is temporarily invalid.
+    ``notify``: the URL of a webhook, or the file, that a morning's news goes to.
     """
 
     where: str
@@ -119,6 +121,7 @@ class Lab:
     retries: int
     out: Path
     classes: Mapping[str, NodeClass]
+    notify: str | None = None
 
     def only(self, names: tuple[str, ...]) -> "Lab":
         """With these classes alone; all if none is named.
@@ -131,10 +134,7 @@ class Lab:
                     f"{self.where}: there is no [class.{name}]; {known(self.classes, name)}"
                 )
         chosen = {name: self.classes[name] for name in names} or self.classes
-        return Lab(
-            where=self.where, folder=self.folder, matrix=self.matrix, replicates=self.replicates,
-            retries=self.retries, out=self.out, classes=chosen,
-        )  # fmt: skip
+        return replace(self, classes=chosen)
 
 
 def read_lab(path: Path) -> Lab:
@@ -151,6 +151,7 @@ def read_lab(path: Path) -> Lab:
         replicates=document.replicates,
         retries=document.retries,
         out=folder / document.out,
+        notify=document.notify,
         classes={name: _node_class(name, t, path) for name, t in document.classes.items()},
     )
 

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from lab_stubs import StubLab
+from made_history import replicate
 from made_records import make_record
 
 from alignmeter.lab.job import Job, Task, read_outcome, write_document
@@ -64,6 +66,24 @@ def test_a_night_from_run_to_report(folder):
     assert done.returncode == 0, done.stderr
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert (folder / "results" / "n1" / "report.html").exists()
+
+
+@pytest.mark.full
+def test_the_news_of_a_night_have_an_exit_status_and_a_summary(folder):
+    stub = StubLab(folder, replicate())
+    stub.lab("replicates = 1\nretries = 0\nnotify = 'news.txt'", gpu='accelerator = "cuda"')
+    stub.says(devices=[("cuda", 1)])
+    done = alignmeter("lab", "nightly", "LAB.toml", "--night", "n1", "--site", "public", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "No news." in (folder / "results" / "n1" / "summary.md").read_text()
+    assert json.loads((folder / "news.txt").read_text())["quiet"] is True
+    assert (folder / "public" / "index.html").exists()
+    stub.says(devices=[("cuda", 1)], refusing=["0"])
+    done = alignmeter("lab", "nightly", "LAB.toml", "--night", "n2", cwd=folder)
+    assert done.returncode == 1, done.stderr
+    assert "## Nodes refused: 1" in done.stdout
+    assert "- gpu: 12 replicates" in done.stdout
+    assert json.loads((folder / "news.txt").read_text())["quiet"] is False
 
 
 @pytest.mark.full
