@@ -1,10 +1,9 @@
 """Every replicate with every column and its steps, as Parquet: what a page has no room for."""
 
-__all__ = ["parquet_bytes"]
+__all__ = ["SCHEMA", "columns_of", "parquet_bytes"]
 
 import io
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 
 from alignmeter.analysis.prices import Prices
 from alignmeter.records.record import Record
-from alignmeter_reports.table import COLUMNS, in_order, kind_of, rows
+from alignmeter_reports.table import COLUMNS, in_order, kind_of, row_of
 
 _STEPS = "step_s"
 _TYPES: dict[str, pa.DataType] = {
@@ -20,17 +19,18 @@ _TYPES: dict[str, pa.DataType] = {
     "number": pa.float64(),
     "whole number": pa.int64(),
 }
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [*((name, _TYPES[kind_of(name)]) for name in COLUMNS), (_STEPS, pa.list_(pa.float64()))]
 )
+"""Every column of `COLUMNS`, and ``step_s``, a list of s."""
 _BATCH = 10_000
 """Rows in memory at once, and of a row group."""
 
 
 def parquet_bytes(records: Sequence[Record], prices: Prices | None = None) -> bytes:
-    """The columns of `rows`, unguarded, and ``step_s``, a list of s."""
+    """The columns of `SCHEMA`, unguarded, and ``step_s``, a list of s."""
     file = io.BytesIO()
-    with pq.ParquetWriter(file, _SCHEMA, compression="zstd") as writer:
+    with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
         for batch in _batches(records, prices):
             writer.write_table(batch)
     return file.getvalue()
@@ -39,13 +39,19 @@ def parquet_bytes(records: Sequence[Record], prices: Prices | None = None) -> by
 def _batches(records: Sequence[Record], prices: Prices | None) -> Iterator[pa.Table]:
     """At least one, for a file has its columns without rows too."""
     ordered = in_order(records)
-    every = rows(ordered, prices)
     for start in range(0, len(ordered), _BATCH) or (0,):
-        batch = list(islice(every, _BATCH))
-        columns = {name: _array([row[name] for row in batch], kind_of(name)) for name in COLUMNS}
-        steps = [record.timing.step_s for record in ordered[start : start + _BATCH]]
-        columns[_STEPS] = pa.array(steps, type=_SCHEMA.field(_STEPS).type)
-        yield pa.table(columns, schema=_SCHEMA)
+        batch = ordered[start : start + _BATCH]
+        yield pa.table(columns_of(batch, prices), schema=SCHEMA)
+
+
+def columns_of(
+    records: Sequence[Record], prices: Prices | None = None
+) -> "dict[str, pa.Array[Any]]":
+    """Name -> column of `SCHEMA`, with a row for each record in their order."""
+    listed = [row_of(record, prices) for record in records]
+    columns = {name: _array([row[name] for row in listed], kind_of(name)) for name in COLUMNS}
+    steps = [record.timing.step_s for record in records]
+    return {**columns, _STEPS: pa.array(steps, type=SCHEMA.field(_STEPS).type)}
 
 
 def _array(values: Sequence[object], kind: str) -> "pa.Array[Any]":

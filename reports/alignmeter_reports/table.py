@@ -1,6 +1,6 @@
 """One row per record: the CSV, and the rows that it is made of."""
 
-__all__ = ["COLUMNS", "csv_bytes", "guarded", "in_order", "kind_of", "rows"]
+__all__ = ["COLUMNS", "csv_bytes", "guarded", "in_order", "kind_of", "row_of", "rows"]
 
 import csv
 import io
@@ -117,7 +117,8 @@ def kind_of(column: str) -> str:
     return "text"
 
 
-def _row(record: Record, prices: Prices | None) -> dict[str, object]:
+def row_of(record: Record, prices: Prices | None = None) -> dict[str, object]:
+    """Column -> figure, ``None`` where there is none; in no particular order."""
     reason, money = record.reason, money_of(record, prices)
     row: dict[str, object] = {
         "cell_id": record.cell.id,
@@ -201,7 +202,7 @@ def rows(records: Sequence[Record], prices: Prices | None = None) -> Iterator[di
     columns at once would fill half a gigabyte.
     """
     for record in in_order(records):
-        row = _row(record, prices)
+        row = row_of(record, prices)
         yield {name: row[name] for name in COLUMNS}
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "groups",
     "moment",
     "newest_first",
+    "place_of",
     "sessions",
 ]
 
@@ -150,7 +151,7 @@ def groups(records: Iterable[Record]) -> list[Group]:
     listed = sorted(records, key=_order)
     exact: dict[tuple[Cell, Place], Group] = {}
     by_cell: dict[Alike, _Known] = defaultdict(_Known)
-    keyed = [(record, _place(record, found)) for record, found in _with_sessions(listed)]
+    keyed = [(record, place_of(record, found)) for record, found in _with_sessions(listed)]
     # Those that know most come first, so that the others find their group.
     for record, place in sorted(keyed, key=lambda pair: pair[1].count(None)):
         key = record.cell, place
@@ -213,7 +214,8 @@ def _sortable(place: Place) -> tuple[str, ...]:
     return tuple("" if value is None else f"{value}".lower() for value in place)
 
 
-def _place(record: Record, session: datetime | None) -> Place:
+def place_of(record: Record, session: datetime | None = None) -> Place:
+    """What its figures are bound to; ``session``: when its own began, which it cannot say alone."""
     said = record.provenance
     return Place(
         device=said.device or None,

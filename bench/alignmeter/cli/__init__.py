@@ -7,6 +7,7 @@ import sys
 import click
 
 from alignmeter import __version__
+from alignmeter.cli.bisect import bisect
 from alignmeter.cli.cell import cell
 from alignmeter.cli.compare import compare
 from alignmeter.cli.devices import devices
@@ -20,6 +21,7 @@ from alignmeter.cli.plan import plan
 from alignmeter.cli.report import report
 from alignmeter.cli.run import run
 from alignmeter.cli.sizes import sizes
+from alignmeter.cli.store import store
 from alignmeter.cli.suite import suite
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
@@ -39,7 +41,7 @@ def cli() -> None:
 
 
 for _command in (devices, run, cell, plan, report, compare, history, sizes, kernels,
-                 links, suite, lab, import_results):  # fmt: skip
+                 links, suite, import_results, store, bisect, lab):  # fmt: skip
     cli.add_command(_command)
 
 

@@ -2,15 +2,18 @@
 
 __all__ = ["compare"]
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from alignmeter.analysis import compare as comparing
+from alignmeter.cli.options import note
 from alignmeter.errors import InputError
 from alignmeter.records.folder import load_folders, no_records, write_bytes
 from alignmeter.records.record import Record
 from alignmeter.streams import tell
+from alignmeter.text import plain
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path)
@@ -23,14 +26,20 @@ _FOLDER = click.Path(path_type=Path)
               "time:3%,memory:1% (known: time, memory, energy, tokens; default: all).")  # fmt: skip
 @click.option("--paired", is_flag=True, help="BASE and NEW were measured in turns, replicate by "
               "replicate: compare those of one number.")  # fmt: skip
+@click.option("--baseline", type=click.Choice(["all", "last-good"]), default="all",
+              show_default=True, help="Of the runs in BASE: all of them, or for each kind of node "
+              "the last one before NEW whose figures are all valid.")  # fmt: skip
+@click.option("--same-versions", is_flag=True, help="With --baseline last-good: only runs with "
+              "NEW's versions, driver and variables.")  # fmt: skip
 @click.option("--allow-unjudged", is_flag=True, help="Exit status 0 also where a metric that "
               "counts has no verdict in any cell.")  # fmt: skip
 @click.option("--md", type=_FILE, metavar="FILE", help="Also Markdown, for a job summary.")
 @click.option("--junit", type=_FILE, metavar="FILE", help="Also JUnit XML.")
 @click.option("--bmf", type=_FILE, metavar="FILE", help="Also NEW's figures for Bencher (JSON).")
 def compare(
-    base: Path, new: Path, fail_on: str | None, paired: bool, allow_unjudged: bool,
-    md: Path | None, junit: Path | None, bmf: Path | None,
+    base: Path, new: Path, fail_on: str | None, paired: bool, baseline: str,
+    same_versions: bool, allow_unjudged: bool, md: Path | None, junit: Path | None,
+    bmf: Path | None,
 ) -> None:  # fmt: skip
     """Compare the records in folder NEW with those in folder BASE.
 
@@ -45,7 +54,13 @@ def compare(
     from alignmeter.terminal.tables import print_parts
 
     gates = None if fail_on is None else comparing.parse_gates(fail_on)
-    (ours, bad_ours), (theirs, bad_theirs) = _records(base), _records(new)
+    if same_versions and baseline == "all":
+        raise InputError("--same-versions chooses among runs; it goes with --baseline last-good")
+    theirs, bad_theirs = _records(new)
+    if baseline == "all":
+        ours, bad_ours = _records(base)
+    else:
+        ours, bad_ours = _last_good(base, theirs, same_versions=same_versions)
     found = comparing.compare(ours, theirs, gates, paired=paired)
     failed = comparing.failures(found, gates)
     blind = comparing.unjudged(found, gates)
@@ -73,6 +88,22 @@ def _records(folder: Path) -> tuple[list[Record], bool]:
     if not loaded.records:
         raise no_records([folder])
     return loaded.records, bool(loaded.refused)
+
+
+def _last_good(
+    base: Path, new: Sequence[Record], *, same_versions: bool
+) -> tuple[list[Record], bool]:
+    """The same of the last good run in ``base`` of each kind of node."""
+    from alignmeter.analysis.history import read_runs
+    from alignmeter.analysis.last_good import last_good
+
+    refused: list[str] = []
+    found = last_good(read_runs(base, refused), new, same_versions=same_versions)
+    for sentence in refused:
+        tell(f"Error: {sentence}")
+    for run in found.runs:
+        note(f"the last good run on {plain(run)}")
+    return found.records, bool(refused)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -53,9 +53,9 @@ def run(file: Path, night: str, wait: bool, **how: Any) -> None:
 def nightly(file: Path, night: str, site: Path | None, target: str | None, **how: Any) -> None:
     """Measure a night, and say what is news in the morning.
 
-    As `lab run`; then each cell versus the last night in which its records
-    all stood, metrics that moved to another level in the last days, a summary
-    in NIGHT/summary.md and a report.
+    As `lab run`; then each cell versus the last good night of its kind of
+    node, metrics that moved to another level in the last days, a summary in
+    NIGHT/summary.md and a report.
 
     Exit status: 0 no news, 1 some, 2 wrong usage or input, 130 stopped.
     """

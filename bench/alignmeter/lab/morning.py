@@ -1,4 +1,4 @@
-"""The morning after a night: what is news in it, versus the last good night of each cell."""
+"""The morning after a night: what is news in it, versus the last good run of each kind of node."""
 
 __all__ = ["Morning", "Shift", "markdown", "morning_of"]
 
@@ -9,8 +9,10 @@ from pathlib import Path
 import msgspec
 
 from alignmeter.analysis import history as histories
+from alignmeter.analysis.last_good import last_good
 from alignmeter.analysis.likeness import moment
 from alignmeter.analysis.nights import LastNight, Night, last_night, nights
+from alignmeter.errors import InputError
 from alignmeter.lab.drive import Ending
 from alignmeter.records.record import Record
 from alignmeter.records.temporary import temporarily_invalid
@@ -18,7 +20,6 @@ from alignmeter.text import counted, plain
 
 _RECENT = timedelta(days=7)
 """A shift is found when three runs have the new level; then it is told for some days."""
-_JUDGED = ("time", "memory")
 _VERSION = 1
 
 
@@ -36,7 +37,7 @@ class Shift(msgspec.Struct, frozen=True, kw_only=True):
 class Morning(msgspec.Struct, frozen=True, kw_only=True):
     """Lines for people, a list for each kind of news.
 
-    ``changed``: verdicts versus the last good night. ``failed``: tried, and not measured;
+    ``changed``: verdicts versus the last good run. ``failed``: tried, and not measured;
     ``invalid``: also after second tries. ``refused``: nodes that failed a check;
     ``not_reached``: replicates without a record, by class. ``shifts``: of the last days, which are
     no news of this night. ``differences``: what differs in all cells alike, such as the driver.
@@ -120,14 +121,14 @@ def _versus_good(standing: Sequence[Record], mine: Sequence[Record]) -> LastNigh
     if not last:
         return None
     own = set(map(id, mine))
-    before = nights(record for record in standing if id(record) not in own)
-    earlier = [night for night in before if night.started < last[0].started]
+    others = sorted((r for r in standing if id(r) not in own), key=lambda r: r.provenance.run)
+    try:
+        good = last_good(((r.provenance.run, r) for r in others), mine).records
+    except InputError:  # a first night, or none before it was good
+        good = []
     whole = Night(started=last[0].started, name=last[0].name, records=list(mine))
-    good = Night(started=whole.started, name="the last good night", records=_good(earlier, mine))
-    found = last_night([good, whole])
-    if found is None or good.records:
-        return found
-    return _without_changes(found)
+    found = last_night([Night(started=whole.started, name="last good", records=good), whole])
+    return _without_changes(found) if found is not None and not good else found
 
 
 def _without_changes(found: LastNight) -> LastNight:
@@ -136,31 +137,6 @@ def _without_changes(found: LastNight) -> LastNight:
         name=found.name, before=found.before, scope=found.scope, differences=[], changed=[],
         missing=[], failed=found.failed, invalid=found.invalid, earlier=found.earlier,
     )  # fmt: skip
-
-
-def _good(earlier: Sequence[Night], mine: Iterable[Record]) -> list[Record]:
-    """Of each cell on a device of the night the newest earlier night whose records all stand."""
-    found: list[Record] = []
-    wanted = {_key(record) for record in mine}
-    for night in reversed(earlier):
-        groups: dict[tuple[object, ...], list[Record]] = {}
-        for record in night.records:
-            groups.setdefault(_key(record), []).append(record)
-        for key in wanted & groups.keys():
-            if all(map(_is_good, groups[key])):
-                found += groups[key]
-                wanted.discard(key)
-    return found
-
-
-def _key(record: Record) -> tuple[object, ...]:
-    """A cell on a kind of device: nodes of a class are alike."""
-    return record.cell.without(), record.provenance.device
-
-
-def _is_good(record: Record) -> bool:
-    verdicts = (record.validity.get(name) for name in _JUDGED)
-    return record.status == "ok" and all(verdict is not None and verdict.ok for verdict in verdicts)
 
 
 def _shifts(out: Path, mine: Sequence[Record]) -> list[Shift]:

@@ -3,9 +3,10 @@
 __all__ = [
     "REPORTED_FILE",
     "Loaded",
+    "add_document",
     "check_writable",
     "default_folder",
-    "json_files",
+    "load_documents",
     "load_folders",
     "no_records",
     "not_written",
@@ -22,9 +23,8 @@ import hashlib
 import json
 import os
 import platform
-import stat
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
@@ -34,6 +34,7 @@ import msgspec
 
 from alignmeter.errors import InputError
 from alignmeter.records.capacity import CapacityPoint, decode_capacity
+from alignmeter.records.documents import RUN_FILE, Documents, contents, documents_in
 from alignmeter.records.interning import Sharing
 from alignmeter.records.portability import Portability, decode_portability
 from alignmeter.records.prediction import Prediction, decode_predictions
@@ -41,9 +42,7 @@ from alignmeter.records.record import Record, decode_record, encode_record
 from alignmeter.records.reported import ReportedSet, decode_reported
 from alignmeter.records.timeline import Timeline, encode_timeline
 from alignmeter.text import sentence
-from alignmeter.units import bytes_text
 
-RUN_FILE = "run.json"
 PLAN_FILE = "plan.json"
 """What `alignmeter plan --out DIR` stored."""
 KERNELS_FILE = "kernels.json"
@@ -54,8 +53,6 @@ CAPACITY_FILE = "capacity.json"
 """What `pytest --benchmark suites/bench_capacity.py --results DIR` stored."""
 _FOLDER_WANTED = "give a folder that `alignmeter run` wrote"
 _FORMER_CAPACITY_FILE = "frontier.json"  # while the search was called a frontier
-_LARGEST_BYTES = 64 << 20
-"""A record has some 7 KiB. What is so large is something else; reading it could take all memory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -223,7 +220,8 @@ def load_folders(folders: Iterable[Path]) -> Loaded:
 
     A file ``kernels.json`` is read as a portability table, ``plan.json`` as plans,
     ``capacity.json`` as searches, ``reported.json`` as results of others. Copies are read once:
-    those of a record would pass for replicates. Raises `InputError` if a folder does not exist.
+    those of a record would pass for replicates. A store is read as the folders that were compacted
+    into it. Raises `InputError` if a folder does not exist.
     """
     loaded = Loaded(records=[], refused=[])
     seen: set[bytes] = set()
@@ -231,36 +229,37 @@ def load_folders(folders: Iterable[Path]) -> Loaded:
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; {_FOLDER_WANTED}")
-        found = json_files(folder, loaded.refused)
-        files = sorted(found, key=lambda path: (path.parent.parts, path.name))
-        for _, run in groupby(files, key=lambda path: path.parent):
-            first = len(loaded.records)
-            for path in run:
-                _read(loaded, path, seen)
-            loaded.records[first:] = map(sharing.record, loaded.records[first:])
+        found = documents_in(folder, loaded.refused)
+        _load(loaded, found, found.paths, seen, sharing)
     return loaded
 
 
-def json_files(folder: Path, refused: list[str]) -> Iterator[Path]:
-    """What ends in ``.json`` below ``folder``; ``refused`` gets a sentence for each folder there
-    that cannot be read, whose records would be missing without a word.
-    """
-
-    def note(error: OSError) -> None:
-        refused.append(sentence(f"{error.filename}: cannot be read: {error.strerror}"))
-
-    for place, folders, files in os.walk(folder, onerror=note):
-        yield from (Path(place, name) for name in (*folders, *files) if name.endswith(".json"))
+def load_documents(found: Documents, paths: Iterable[Path]) -> Loaded:
+    """The same of some documents of a folder: those of one run."""
+    loaded = Loaded(records=[], refused=[])
+    _load(loaded, found, paths, set(), Sharing())
+    return loaded
 
 
-def _read(loaded: Loaded, path: Path, seen: set[bytes]) -> None:
+def _load(
+    loaded: Loaded, found: Documents, paths: Iterable[Path], seen: set[bytes], sharing: Sharing
+) -> None:
+    files = sorted(paths, key=lambda path: (path.parent.parts, path.name))
+    for _, run in groupby(files, key=lambda path: path.parent):
+        first = len(loaded.records)
+        for path in run:
+            _read(loaded, found, path, seen)
+        loaded.records[first:] = map(sharing.record, loaded.records[first:])
+
+
+def _read(loaded: Loaded, found: Documents, path: Path, seen: set[bytes]) -> None:
     if path.name == RUN_FILE:
         return
     try:
-        data = _contents(path)
+        data = found.read(path)
         known = hashlib.sha256(data).digest()
         if known not in seen:
-            _add(loaded, data, path)
+            add_document(loaded, data, path)
         seen.add(known)
     except InputError as error:
         loaded.refused.append(sentence(str(error)))
@@ -270,23 +269,11 @@ def _read(loaded: Loaded, path: Path, seen: set[bytes]) -> None:
 
 def read_record(path: Path) -> Record:
     """One record. Raises `InputError` for what is none, and `OSError` if it cannot be read."""
-    return decode_record(_contents(path), str(path))
+    return decode_record(contents(path), str(path))
 
 
-def _contents(path: Path) -> bytes:
-    """What is in a file. Raises `InputError` for what is none, or cannot be one of ours."""
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise InputError(f"{path}: not a file; a record is one")
-    if found.st_size > _LARGEST_BYTES:
-        raise InputError(
-            f"{path}: {bytes_text(found.st_size)}, and no record has more than "
-            f"{bytes_text(_LARGEST_BYTES)}"
-        )
-    return path.read_bytes()
-
-
-def _add(loaded: Loaded, data: bytes, path: Path) -> None:
+def add_document(loaded: Loaded, data: bytes, path: Path) -> None:
+    """Add what ``data`` holds, by the name of its file. Raises `InputError` for what is none."""
     if path.name == PLAN_FILE:
         loaded.predictions.extend(decode_predictions(data, str(path)))
     elif path.name == KERNELS_FILE:

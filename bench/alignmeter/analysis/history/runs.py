@@ -9,7 +9,8 @@ from pathlib import Path
 from alignmeter.analysis import likeness
 from alignmeter.analysis.clock_drift import with_clock_drift
 from alignmeter.errors import InputError
-from alignmeter.records.folder import RUN_FILE, json_files, load_folders
+from alignmeter.records.documents import documents_in, runs_of
+from alignmeter.records.folder import load_documents
 from alignmeter.records.record import Record
 
 
@@ -34,12 +35,12 @@ def read_runs(folder: Path, refused: list[str]) -> Iterator[tuple[str, Record]]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give one that holds runs")
-    seen: set[tuple[object, ...]] = set()
-    places = _run_folders(folder, refused)
+    documents = documents_in(folder, refused)
     told = set(refused)
-    for place in places:
+    seen: set[tuple[object, ...]] = set()
+    for place, paths in runs_of(documents.paths):
         run = str(place.relative_to(folder)) if place != folder else place.resolve().name
-        loaded = load_folders([place])
+        loaded = load_documents(documents, paths)
         refused.extend(text for text in loaded.refused if text not in told)
         told.update(loaded.refused)
         for record in with_clock_drift(loaded.records):
@@ -54,14 +55,3 @@ def read_runs(folder: Path, refused: list[str]) -> Iterator[tuple[str, Record]]:
                 refused.append(str(error))
             else:
                 yield run, record
-
-
-def _run_folders(folder: Path, refused: list[str]) -> list[Path]:
-    """Deepest first, so that a record is read with the run that is nearest to it.
-
-    ``refused`` gets a sentence for each folder that cannot be read.
-    """
-    places = {path.parent for path in json_files(folder, refused)}
-    runs = {place for place in places if (place / RUN_FILE).exists()}
-    alone = {place for place in places - runs if not runs.intersection(place.parents)}
-    return sorted(runs | alone, key=lambda place: (-len(place.parts), place))

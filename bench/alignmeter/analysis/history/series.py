@@ -2,6 +2,7 @@
 
 __all__ = ["series"]
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
@@ -35,8 +36,18 @@ def series(runs: Iterable[tuple[str, Record]], metrics: Sequence[str] = ()) -> l
         for node, group in _groups(record for _, record in pairs):
             settings = settings_of(group.records)
             settings = known.setdefault(tuple(settings.items()), settings)
+            started = min(moment(record, run) for record in group.records).isoformat()
+            base = Point(
+                run=run,
+                started=started,
+                commit=settings.get("commit", ""),
+                value=math.nan,
+                replicates=0,
+                settings=settings,
+                clocks_mhz=clocks_of(group.records),
+            )
             for metric in chosen:
-                found, kind, left_out = _point(run, group, metric, settings)
+                found, kind, left_out = _point(base, group, metric)
                 invalid[group.cell.id, metric.name, node] += left_out
                 if found is not None:
                     points[group.cell.id, metric.name, kind, node].append(found)
@@ -69,27 +80,14 @@ def _groups(records: Iterable[Record]) -> Iterator[tuple[Node, Group]]:
         yield node, group
 
 
-def _point(
-    run: str, group: Group, metric: Metric, settings: dict[str, str]
-) -> tuple[Point | None, str, int]:
+def _point(base: Point, group: Group, metric: Metric) -> tuple[Point | None, str, int]:
     """The run's figure if it has one, what it is a figure of, and the replicates left out."""
     side = side_of(group, metric)
     if not side.values:
         return None, "", len(side.invalid_values)
-    point = Point(
-        run=run,
-        started=min(moment(record, run) for record in group.records).isoformat(),
-        commit=settings.get("commit", ""),
-        value=max(side.values),
-        replicates=len(side.values),
-        settings=settings,
-        clocks_mhz=clocks_of(group.records),
-    )
+    value, low, high = max(side.values), None, None
     if not metric.exact:
         found = estimate(side.values)
-        point = _with_interval(point, found.value, found.low, found.high)
+        value, low, high = found.value, found.low, found.high
+    point = replace(base, value=value, low=low, high=high, replicates=len(side.values))
     return point, ", ".join(sorted(side.kinds)), len(side.invalid_values)
-
-
-def _with_interval(point: Point, value: float, low: float | None, high: float | None) -> Point:
-    return replace(point, value=value, low=low, high=high)

@@ -1,0 +1,74 @@
+"""Documents as rows of a store: what stands in its columns, and where a row belongs."""
+
+__all__ = ["COLUMNS", "SCHEMA", "Row", "table_of"]
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from alignmeter.analysis.likeness import UNKNOWN, moment
+from alignmeter.records.documents import DOCUMENT, ID, PATH
+from alignmeter.records.record import Record
+from alignmeter_reports.parquet import SCHEMA as REPORTED
+from alignmeter_reports.parquet import columns_of
+from alignmeter_reports.table import COLUMNS as REPORT_COLUMNS
+
+OTHERS = "others"
+"""Folder of what is beside records: run files, plans, searches, tables of kernels."""
+_OWN: Mapping[str, str] = {
+    ID: "SHA-256 of the record's file, in hex: the key",
+    PATH: "its file, below the folder that was compacted",
+    "run": "folder of its run, as `alignmeter history` names it",
+    "part": "number of the part that it came with: of one path the last part's row stands",
+}
+COLUMNS: Mapping[str, str] = {
+    **_OWN,
+    **REPORT_COLUMNS,
+    "step_s": "times of all timed steps, in s",
+    DOCUMENT: "the record's file, byte by byte",
+}
+"""Every column of a store, in order, with its meaning."""
+SCHEMA = pa.schema([
+    *((name, pa.string()) for name in (ID, PATH, "run")), ("part", pa.int64()),
+    *((field.name, field.type) for field in REPORTED), (DOCUMENT, pa.binary()),
+])  # fmt: skip
+"""The columns with their types; whole numbers have 64 bits."""
+
+
+class Row(NamedTuple):
+    """A document with its place. ``record``: ``None`` where it is something else."""
+
+    digest: str
+    path: PurePosixPath
+    run: str
+    data: bytes
+    record: Record | None
+
+    @property
+    def partition(self) -> str:
+        """Folder of its part: accelerator and month of the start (UTC), which queries ask for."""
+        if self.record is None:
+            return OTHERS
+        when = moment(self.record)
+        month = "unknown" if when == UNKNOWN else f"{when:%Y-%m}"
+        return f"records/in_accelerator={self.record.cell.accelerator}/in_month={month}"
+
+
+def table_of(rows: Sequence[Row], part: int) -> pa.Table:
+    """The rows of one partition."""
+    records = [row.record for row in rows if row.record is not None]
+    if records and len(records) < len(rows):
+        raise ValueError("records and other documents are of different partitions")
+    said = columns_of(records) if records else {
+        field.name: pa.nulls(len(rows), field.type) for field in REPORTED
+    }  # fmt: skip
+    own: dict[str, Any] = {
+        ID: [row.digest for row in rows],
+        PATH: [str(row.path) for row in rows],
+        "run": [row.run for row in rows],
+        "part": [part] * len(rows),
+        DOCUMENT: [row.data for row in rows],
+    }
+    return pa.table({**own, **said}, schema=SCHEMA)

@@ -1,0 +1,145 @@
+"""A bisection over a real repository; what measures is a script that reads its commit's figure."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from made_history import FULL, replicate
+
+from alignmeter.cli.bisect import bisect as command
+from alignmeter.errors import InputError
+from alignmeter.records.record import encode_record
+
+MEASURE = """#!{python}
+import json, os, pathlib, sys, time
+given = dict(zip(sys.argv[-6::2], sys.argv[-5::2]))
+spec, number = json.loads(pathlib.Path(sys.argv[5]).read_text()), int(given["--replicate"])
+assert (spec["method"], "kernels" in spec) == ("dpo", True)
+with open({log!r}, "a") as log:
+    log.write(given["--run"] + "\\n")
+time.sleep(float(os.environ.get("SLOWLY", 0)))
+record = json.loads({record!r})
+seconds = float(pathlib.Path("seconds").read_text()) * (1 + 0.002 * number)
+record["replicate"] = number
+record["timing"].update(step_s=[seconds], median_s=seconds)
+place = pathlib.Path(given["--out"])
+place.mkdir(parents=True, exist_ok=True)
+(place / f"{{record['cell']['id']}}.r{{number}}.json").write_text(json.dumps(record))
+"""
+
+
+def git(folder, *arguments):
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    done = subprocess.run(
+        [shutil.which("git"), "-C", folder, *who, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Ten commits: the fourth cannot be installed, from the sixth on a step takes a tenth more."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    commits = []
+    for number in range(1, 11):
+        (folder / "seconds").write_text("0.22" if number >= 6 else "0.2")
+        (folder / "broken").write_text("1" if number == 4 else "0")
+        git(folder, "add", "-A")
+        git(folder, "commit", "-q", "--allow-empty", "-m", f"commit {number}")
+        commits.append(git(folder, "rev-parse", "HEAD"))
+    (folder / "seconds").write_text("not committed")
+    record = encode_record(replicate(FULL)).decode()
+    (tmp_path / "cell.json").write_text(record)
+    script = tmp_path / "measure"
+    text = MEASURE.format(python=sys.executable, log=str(tmp_path / "log"), record=record)
+    script.write_text(text)
+    script.chmod(0o700)
+    return tmp_path, commits
+
+
+def arguments(place, good, bad, install="test $(cat broken) = 0"):
+    return [
+        f"{place}/cell.json", good, bad, "--repository", f"{place}/repository", "--out",
+        f"{place}/out", "--python", f"{place}/measure", "--replicates", "3", "--fail-on",
+        "time:3%", "--", "sh", "-c", install,
+    ]  # fmt: skip
+
+
+def untouched(place):
+    folder = place / "repository"
+    assert git(folder, "symbolic-ref", "--short", "HEAD") == "main"
+    assert git(folder, "status", "--porcelain") == "M seconds"
+    assert not (folder / ".git" / "BISECT_LOG").exists()
+
+
+def test_the_first_bad_commit_is_found_and_the_checkout_left_alone(made):
+    place, commits = made
+    done = CliRunner().invoke(command, arguments(place, commits[0], "main"))
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[-1] == f"{commits[5]} is the first bad commit"
+    assert "BAD versus GOOD: time regressed +10.0 %" in done.output
+    measured = (place / "log").read_text().split()
+    assert all(measured.count(commit) == 3 for commit in set(measured))
+    untouched(place)
+    assert git(place / "repository", "worktree", "list").count("\n") == 0
+    again = CliRunner().invoke(command, arguments(place, commits[0], "main"))
+    assert again.output == done.output
+    assert (place / "log").read_text().split() == measured
+
+
+@pytest.mark.full
+def test_commits_that_cannot_be_installed_are_passed_over(made):
+    place, commits = made
+    only = "git log -1 --format=%s | grep -Eq 'commit (1|8)$'"
+    done = CliRunner().invoke(command, arguments(place, commits[0], commits[7], only))
+    assert done.exit_code == 3, done.output
+    assert set(commits[1:8]) <= set(done.output.split())
+    assert "skip: the command ended with 1" in done.output
+
+
+def test_ends_that_the_gate_cannot_tell_apart_are_refused(made):
+    place, commits = made
+    for good, bad, why in (
+        (commits[6], "main", r"cannot tell GOOD from BAD \(time equal"),
+        (commits[3], "main", "GOOD, .* cannot be measured: the command ended with 1"),
+        ("nowhere", "main", "git rev-parse failed"),
+    ):
+        with pytest.raises(InputError, match=why):
+            command.main(arguments(place, good, bad), standalone_mode=False)
+    untouched(place)
+
+
+@pytest.mark.full
+def test_a_killed_bisection_leaves_the_checkout_and_goes_on(made):
+    place, commits = made
+    started = subprocess.Popen(
+        [sys.executable, "-P", "-m", "alignmeter", "bisect", *arguments(place, commits[0], "main")],
+        env={**os.environ, "SLOWLY": "0.2"}, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    log, limit = place / "log", time.monotonic() + 60
+    while not (log.exists() and len(log.read_text().split()) > 3):
+        assert started.poll() is None
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    started.send_signal(signal.SIGKILL)
+    started.wait()
+    untouched(place)
+    before = {path.name for path in Path(place, "out", "commits").iterdir()}
+    assert commits[0] in before
+    time.sleep(0.3)  # the replicate that was being measured ends, and is kept
+    done = CliRunner().invoke(command, arguments(place, commits[0], "main"))
+    assert done.output.splitlines()[-1] == f"{commits[5]} is the first bad commit"
+    assert log.read_text().split().count(commits[0]) == 3
+    assert git(place / "repository", "worktree", "list").count("\n") == 0
+    untouched(place)

@@ -1,0 +1,115 @@
+"""A store is read as the folders that it was made of, and holds each record once."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from made_history import FULL, noisy, runs_of, write_runs
+
+from alignmeter.analysis.history import history, read_runs, series
+from alignmeter.cli.store import store as command
+from alignmeter.errors import InputError
+from alignmeter.records.documents import documents_in, parts_of
+from alignmeter.records.folder import load_folders, write_record
+from alignmeter.store.columns import columns_markdown
+from alignmeter.store.compact import compact
+
+ROOT = Path(__file__).parents[3]
+SAMPLE = ROOT / "docs" / "sample"
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    place = tmp_path_factory.mktemp("sample") / "store"
+    done = compact(SAMPLE, place)
+    assert (done.records, done.others, done.refused) == (36, 1, [])
+    return place
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory):
+    new = (6, {"commit": "b" * 40})
+    pairs = runs_of(noisy(12, 3, start=6, factor=1.1), change=new)
+    return write_runs(tmp_path_factory.mktemp("nights") / "runs", pairs)
+
+
+def test_a_store_gives_back_every_file_byte_by_byte_and_so_every_record(sample):
+    """The sample's records are of the first schema: they are migrated as they are read."""
+    found = documents_in(sample, [])
+    for path in found.paths:
+        assert found.read(path) == (SAMPLE / path.relative_to(sample)).read_bytes()
+    assert len(found.paths) == 37
+    assert load_folders([sample]).records == load_folders([SAMPLE]).records
+
+
+def test_a_history_of_a_store_is_that_of_its_folders(nights, tmp_path):
+    compact(nights, tmp_path)
+    refused: list[str] = []
+    ours, theirs = (history(series(read_runs(place, refused))) for place in (tmp_path, nights))
+    assert ours == theirs
+    assert (len(ours.changes), refused) == (2, [])
+
+
+def test_a_second_call_adds_what_is_new_and_the_first_record_of_a_path_gives_way(nights, tmp_path):
+    folder, place = tmp_path / "runs", tmp_path / "store"
+    write_record(folder, FULL)
+    (folder / "run.json").write_text("{}")
+    assert compact(folder, place).records == 1
+    again = compact(folder, place)
+    assert (again.records, again.others, again.already) == (0, 0, 2)
+    measured_again = runs_of([0.5])[0][1]
+    write_record(folder, measured_again)
+    assert compact(folder, place).records == 1
+    assert load_folders([place]).records == [measured_again]
+
+
+def test_a_call_that_was_killed_is_finished_by_the_next(nights, tmp_path):
+    compact(nights, tmp_path / "whole")
+    part = max(parts_of(tmp_path / "whole"), key=lambda part: len(part.parts))
+    part.unlink()  # as if it had been killed before this part was renamed
+    litter = part.with_name(f".{part.name}.999999999.partial")
+    litter.write_bytes(b"PAR1")
+    done = compact(nights, tmp_path / "whole")
+    assert (done.records, done.already) == (12, 12)
+    assert not litter.exists()
+    assert len(load_folders([tmp_path / "whole"]).records) == 12
+
+
+def test_what_is_no_record_is_named_and_left_out(tmp_path):
+    write_record(tmp_path / "runs", FULL)
+    (tmp_path / "runs" / "broken.json").write_text("{")
+    done = CliRunner().invoke(command, ["compact", f"{tmp_path}/runs", "--to", f"{tmp_path}/s"])
+    assert (done.exit_code, "broken.json: not an alignmeter record" in done.output) == (2, True)
+    assert len(load_folders([tmp_path / "s"]).records) == 1
+
+
+def test_a_store_of_a_later_version_and_a_broken_part_are_refused_by_name(nights, tmp_path):
+    compact(nights, tmp_path)
+    parts_of(tmp_path)[0].write_bytes(b"no Parquet")
+    (sentence,) = load_folders([tmp_path]).refused
+    assert "part-000001.parquet: not a part of a store" in sentence
+    (tmp_path / "store.json").write_text(json.dumps({"schema_version": 2}))
+    (sentence,) = load_folders([tmp_path]).refused
+    assert "store.json: schema_version is 2; this version reads 1" in sentence
+    with pytest.raises(InputError, match="no such folder"):
+        compact(tmp_path / "none", tmp_path / "other")
+
+
+def test_sql_sees_each_record_once_and_no_other_file(sample, tmp_path):
+    pytest.importorskip("duckdb", reason="of the extra lab")
+    from alignmeter.store.query import query
+
+    sql = "SELECT method, count(*) AS n, median(step_median_s) FROM records GROUP BY 1 ORDER BY 1"
+    found = query(sample, sql)
+    assert [row[:2] for row in found.rows] == [("dpo", 18), ("ppo", 18)]
+    assert found.csv().splitlines()[0] == "method,n,median(step_median_s)"
+    (secret := tmp_path / "secret.csv").write_text("a\n1\n")
+    for refused in (f"FROM '{secret}'", "SELECT nothing FROM records", "SET threads = 1"):
+        with pytest.raises(InputError, match="the query: "):
+            query(sample, refused)
+
+
+def test_the_columns_are_documented():
+    """If this fails: python -m alignmeter.store.columns > docs/store-columns.md"""
+    assert (ROOT / "docs" / "store-columns.md").read_text() == columns_markdown()

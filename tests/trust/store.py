@@ -1,0 +1,119 @@
+"""What a store of many records costs: ``python tests/trust/store.py 100000 [URL]``.
+
+Records are made from docs/sample: each of its cells on several nodes, a run a night, with times
+that have 1.5 % of noise; the last third of the nights is a tenth slower on one node. They are
+written as files some nights at a time, compacted, and removed, so that the disk holds the store
+alone. Then comes `alignmeter history` over all, in a process of its own, with its time and its
+largest resident set; with a URL of PostgreSQL also the export, twice.
+"""
+
+import json
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from alignmeter.records.folder import load_folders
+from alignmeter.records.record import encode_record
+from alignmeter.store.compact import compact
+from alignmeter.store.export import export
+
+SAMPLE = Path(__file__).parents[2] / "docs" / "sample"
+NODES = 50
+"""Runs of a night: each node's own."""
+AT_ONCE = 20_000
+"""Records that lie as files at one time."""
+
+
+def made(count: int) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """So many records, as (run, file, document), run by run."""
+    rng = random.Random(1)
+    documents = [json.loads(encode_record(r)) for r in load_folders([SAMPLE]).records]
+    nights = -(-count // (NODES * len(documents)))
+    first = datetime(2025, 1, 1, 1, tzinfo=UTC)
+    left = count
+    for night in range(nights):
+        started = first + timedelta(days=night)
+        for node in range(NODES):
+            for document in documents[:left]:
+                slow = 1.1 if node == 0 and night >= 2 * nights // 3 else 1.0
+                by = slow * rng.lognormvariate(0.0, 0.015)
+                steps = [seconds * by for seconds in document["timing"]["step_s"]]
+                document["timing"] |= {"step_s": steps, "median_s": sorted(steps)[len(steps) // 2]}
+                yield _placed(document, node, started + timedelta(seconds=node), by)
+                document["timing"]["step_s"] = [seconds / by for seconds in steps]
+            left -= min(left, len(documents))
+
+
+def _placed(
+    document: dict[str, Any], node: int, started: datetime, by: float
+) -> tuple[str, str, dict[str, Any]]:
+    run = f"{started:%Y-%m-%d}/node-{node:02d}"
+    place = {**document["provenance"], "host": f"node-{node:02d}", "run": run}
+    rate = document["throughput"]["trained_tokens_per_s"] / by
+    changed = {
+        **document,
+        "provenance": {**place, "started": started.isoformat()},
+        "throughput": {**document["throughput"], "trained_tokens_per_s": rate},
+    }
+    return run, f"{document['cell']['id']}.r{document['replicate']}.json", changed
+
+
+def _fill(store: Path, count: int) -> float:
+    """Seconds of compaction alone."""
+    seconds, waiting = 0.0, 0
+    folder = store.with_name("runs")
+    for number, (run, name, document) in enumerate(made(count), 1):
+        place = folder / run
+        if not place.is_dir():
+            place.mkdir(parents=True)
+            (place / "run.json").write_text(json.dumps({"schema_version": 1, "run": run}))
+        (place / name).write_bytes(json.dumps(document, indent=1).encode())
+        waiting += 1
+        if number == count or (waiting >= AT_ONCE and number % 36 == 0):
+            begun = time.monotonic()
+            done = compact(folder, store)
+            seconds += time.monotonic() - begun
+            if done.records != waiting or done.refused:
+                raise SystemExit(f"{waiting} records were written, {done} compacted")
+            shutil.rmtree(folder)
+            waiting = 0
+    return seconds
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*.parquet"))
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main(count: int, url: str | None) -> None:
+    """Print a line per figure."""
+    with tempfile.TemporaryDirectory(prefix="alignmeter-store-") as place:
+        store = Path(place) / "store"
+        seconds = _fill(store, count)
+        _say(f"compact: {count} records, {seconds:.1f} s, {_size(store) / 2**20:.0f} MiB")
+        for _ in range(0 if url is None else 2):
+            begun = time.monotonic()
+            sent = export(store, str(url))
+            _say(f"export: {sent.sent} sent, {sent.new} new, {time.monotonic() - begun:.1f} s")
+        begun = time.monotonic()
+        command = [sys.executable, "-P", "-m", "alignmeter", "history", str(store)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        seconds = time.monotonic() - begun
+        largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+        _say(f"history: {seconds:.1f} s, {largest:.2f} GiB: {done.stdout.splitlines()[0]}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None)
