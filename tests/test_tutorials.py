@@ -107,6 +107,17 @@ def test_a_night_of_a_node_and_the_morning_after(scripts, tmp_path):
 
 
 @pytest.mark.exhaustive
+def test_a_night_of_a_lab(scripts, tmp_path):
+    lab = tmp_path / "LAB.toml"
+    once = lab.read_text().replace("replicates = 3\nretries = 1", "replicates = 1\nretries = 0")
+    lab.write_text(once)
+    done = scripts("lab.sh")
+    assert done.returncode == 0, done.stderr
+    assert len([*(tmp_path / "results" / "2026-01-31" / "host").glob("*.r0.json")]) == 4
+    assert "HTML  results/2026-01-31/report.html" in done.stdout
+
+
+@pytest.mark.exhaustive
 def test_a_night_of_jobs(scripts, tmp_path):
     done = scripts("jobs.sh")
     assert done.returncode == 0, done.stderr
