@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from alignmeter.lab.lab_file import read_lab
+
 DOCS = Path(__file__).parents[1] / "docs"
 PROGRAM = "from alignmeter.cli import main; main()"
 BLOCKS = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -39,7 +41,16 @@ def plain(line):
 def test_each_output_of_the_tutorial_follows_a_command():
     kinds = [kind for kind, _ in blocks("start.md")]
     assert kinds == ["console", "console", "text", "text", "console", "text", "console", "text"]
-    assert set(named("nightly-lab.md")) == {"night.toml", "night.sh", "jobs.sh", "morning.sh"}
+    wanted = {"night.toml", "LAB.toml", "lab.sh", "night.sh", "jobs.sh", "morning.sh"}
+    assert set(named("nightly-lab.md")) == wanted
+
+
+def test_the_classes_that_the_guide_shows_are_such(tmp_path):
+    """Those of GPUs too, which no machine has at hand."""
+    tables = [text for kind, text in blocks("nightly-lab.md") if kind == "toml"]
+    path = tmp_path / "LAB.toml"
+    path.write_text("".join(tables[1:]))
+    assert set(read_lab(path).classes) == {"host", "b200", "mi300x"}
 
 
 @pytest.mark.exhaustive
@@ -93,6 +104,17 @@ def test_a_night_of_a_node_and_the_morning_after(scripts, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ("index.html", "latest.html", "nights", "cells"):
         assert (tmp_path / "public" / name).exists()
+
+
+@pytest.mark.exhaustive
+def test_a_night_of_a_lab(scripts, tmp_path):
+    lab = tmp_path / "LAB.toml"
+    once = lab.read_text().replace("replicates = 3\nretries = 1", "replicates = 1\nretries = 0")
+    lab.write_text(once)
+    done = scripts("lab.sh")
+    assert done.returncode == 0, done.stderr
+    assert len([*(tmp_path / "results" / "2026-01-31" / "host").glob("*.r0.json")]) == 4
+    assert "HTML  results/2026-01-31/report.html" in done.stdout
 
 
 @pytest.mark.exhaustive

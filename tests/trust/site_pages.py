@@ -112,7 +112,10 @@ def _command_line() -> str:
         _help(outer),
     ]
     for name, command in cli.commands.items():
-        parts += [f"## alignmeter {name}", _help(click.Context(command, outer, info_name=name))]
+        within = click.Context(command, outer, info_name=name)
+        parts += [f"## alignmeter {name}", _help(within)]
+        for below, one in getattr(command, "commands", {}).items():
+            parts += [f"## alignmeter {name} {below}", _help(click.Context(one, within, below))]
     return "\n\n".join(parts) + "\n"
 
 

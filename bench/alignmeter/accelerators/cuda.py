@@ -37,6 +37,7 @@ CUDA = Gpu(
     open_telemetry=open_nvml,
     visible=visible_nvidia,
     visible_variables=("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES"),
+    pinned_by="CUDA_VISIBLE_DEVICES",
     planned_chip="sm_90",
     # NVML opens the others too.
     context_nodes=("nvidia-uvm", "nvmap", "dxg"),

@@ -1,9 +1,9 @@
 """TOML files that people write: ``schema`` is looked at first, then a type says what is right."""
 
-__all__ = ["decode_toml", "read_toml"]
+__all__ = ["decode_toml", "read_table", "read_toml"]
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -46,18 +46,28 @@ def decode_toml(data: bytes, kind: type[T], where: str) -> T:
     schema = document.pop("schema", None)
     if type(schema) is not int or schema != _SCHEMA:  # neither true nor 1.0, which equal 1
         raise InputError(f"{where}: schema {said}; this version reads schema = {_SCHEMA}")
+    return read_table(document, kind, where, ("schema",))
+
+
+def read_table(table: Mapping[str, Any], kind: type[T], where: str, more: Sequence[str] = ()) -> T:
+    """One table of a document as a ``kind``, whose fields are its keys; ``more`` were read before.
+
+    Raises `InputError` as `decode_toml`.
+    """
     try:
-        return msgspec.convert(document, kind)
+        return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        raise InputError(f"{where}: {next(_faults(document, kind), error)}") from error
+        raise InputError(f"{where}: {next(_faults(table, kind, more), error)}") from error
 
 
-def _faults(document: Mapping[str, Any], kind: type[msgspec.Struct]) -> Iterator[str]:
+def _faults(
+    document: Mapping[str, Any], kind: type[msgspec.Struct], more: Sequence[str]
+) -> Iterator[str]:
     """What msgspec says of fields, in words for who wrote the file."""
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for name in document:
         if name not in fields:
-            yield f"unknown key {_shown(name)}; {known(['schema', *fields])}"
+            yield f"unknown key {_shown(name)}; {known([*more, *fields])}"
     for name, field in fields.items():
         if name in document:
             yield from _faults_of(name, document[name], field.type)
@@ -69,9 +79,12 @@ def _faults_of(name: str, value: object, kind: Any) -> Iterator[str]:
     """The same of one value; in a table, of each of its own."""
     bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     if get_origin(bare) is dict and isinstance(value, dict):
-        for key, item in value.items():
-            yield from _faults_of(f"{name}.{shortened(key, _LONGEST)}", item, get_args(bare)[1])
-        return
+        within = get_args(bare)[1]
+        pairs = ((f"{name}.{shortened(key, _LONGEST)}", item) for key, item in value.items())
+        found = [fault for key, item in pairs for fault in _faults_of(key, item, within)]
+        if found:
+            yield from found
+            return
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError:

@@ -15,6 +15,7 @@ from alignmeter.cli.ending import Outermost, run_to_end
 from alignmeter.cli.history import history
 from alignmeter.cli.imports import import_results
 from alignmeter.cli.kernels import kernels
+from alignmeter.cli.lab import lab
 from alignmeter.cli.links import links
 from alignmeter.cli.plan import plan
 from alignmeter.cli.report import report
@@ -40,8 +41,7 @@ def cli() -> None:
 
 
 for _command in (devices, run, cell, plan, report, compare, history, sizes, kernels,
-                 links, suite, import_results, store,
-                 bisect):  # fmt: skip
+                 links, suite, import_results, store, bisect, lab):  # fmt: skip
     cli.add_command(_command)
 
 

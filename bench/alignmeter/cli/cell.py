@@ -8,11 +8,11 @@ from typing import Any
 import click
 import msgspec
 
-from alignmeter.cells.axes import PATHS, AxisValue, path_of
+from alignmeter.cells.axes import PATHS, AxisValue
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.matrix import read_overrides
-from alignmeter.cells.places import check_path, note_place
 from alignmeter.cells.settings import Settings, read_settings
+from alignmeter.cli.ending import end_on_sigterm
 from alignmeter.cli.options import axis_options, data_options, measure_options, note
 from alignmeter.errors import InputError
 from alignmeter.records.folder import check_writable, record_path, write_record
@@ -29,6 +29,8 @@ from alignmeter.streams import tell
 @click.option("--run", default="", metavar="NAME", envvar="ALIGNMETER_RUN",
               help="What the jobs of one night have in common: their replicates belong together "
               "(or ALIGNMETER_RUN).")  # fmt: skip
+@click.option("--jobs", type=click.Path(path_type=Path), metavar="FILE",
+              help="Measure the cells of a job of `alignmeter lab` instead.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("results"),
               show_default=True, metavar="DIR", help="Folder of the record.")  # fmt: skip
 def cell(
@@ -37,6 +39,7 @@ def cell(
     bad_rows: str,
     replicate: int,
     run: str,
+    jobs: Path | None,
     out: Path,
     **axes: str | None,
 ) -> None:
@@ -49,7 +52,13 @@ def cell(
     directory.
     """
     settings, named = read_settings(given), _one_value_each(axes)
+    if jobs is not None:
+        if spec is not None or named:
+            raise InputError("give --jobs or one cell, not both; a job names its cells")
+        _work(jobs)
+        return
     wanted = None if spec is None else _read_spec(spec, named)
+    from alignmeter.session.asked import resolve_as
     from alignmeter.session.resolve import input_notes, notes_on, resolve_cell
 
     if spec is None or wanted is None:
@@ -57,7 +66,7 @@ def cell(
         for sentence in notes_on(named, planned.cell):
             note(sentence)
     else:
-        planned = _planned_as(spec, wanted, named, bad_rows)
+        planned = resolve_as(wanted, spec, Path(spec).parent, named, bad_rows=bad_rows)
     for sentence in input_notes([planned]):
         note(sentence)
     check_writable(record_path(out, planned.cell.id, replicate))
@@ -72,23 +81,16 @@ def cell(
         raise click.exceptions.Exit(3)
 
 
-def _planned_as(spec: str, wanted: Cell, named: dict[str, AxisValue], bad_rows: str) -> Any:
-    """The cell of the file, its files found here: digests say whether they are its own."""
-    from alignmeter.session.resolve import resolve_cell
+def _work(jobs: Path) -> None:
+    """Each cell of the job that has no record yet."""
+    from alignmeter.lab.work import work
 
-    for name in PATHS.keys() - named.keys():
-        written = path_of(name, getattr(wanted, name))
-        beside = Path(spec).parent
-        if written is not None:
-            check_path(written, spec)
-            note_place(written, beside if (beside / written).exists() else Path())
-    planned = resolve_cell({**wanted.axes(), **named}, bad_rows=bad_rows)
-    if planned.cell.id != wanted.id or planned.cell.without() != wanted.without():
-        raise InputError(
-            f"{spec}: this is {wanted.id}, but with this machine's files its axes make "
-            f"{planned.cell.id}; --data, --model, --reward and --teacher say where its own are"
-        )
-    return planned
+    end_on_sigterm()
+    outcome = work(jobs)
+    for text in (*outcome.refused, *outcome.failed.values()):
+        tell(text)
+    if outcome.refused:
+        raise click.exceptions.Exit(3)
 
 
 def _measured(planned: Any, replicate: int, settings: Settings) -> Any:

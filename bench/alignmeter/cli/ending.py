@@ -1,11 +1,12 @@
 """How a command ends: its exit status, and one sentence for whatever ended it early."""
 
-__all__ = ["FAULT", "Outermost", "run_to_end"]
+__all__ = ["FAULT", "Outermost", "end_on_sigterm", "run_to_end"]
 
 import contextlib
 import errno
 import io
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -74,6 +75,15 @@ def run_to_end(command: click.Command) -> int:
         return _status(command)
     finally:
         settle()
+
+
+def end_on_sigterm() -> None:
+    """SIGTERM as Ctrl-C, also where a shell made us ignore SIGINT (``alignmeter run &``)."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _status(command: click.Command) -> int:

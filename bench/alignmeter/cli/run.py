@@ -3,7 +3,6 @@
 __all__ = ["run"]
 
 import contextlib
-import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ import click
 
 from alignmeter.cells.matrix import read_matrix, read_overrides
 from alignmeter.cells.settings import Settings, read_settings
+from alignmeter.cli.ending import end_on_sigterm
 from alignmeter.cli.options import axis_options, data_options, measure_options, note
 from alignmeter.records.folder import default_folder
 from alignmeter.streams import tell
@@ -124,18 +124,13 @@ def _measure(
 @contextlib.contextmanager
 def _told_how_to_go_on(folder: Path) -> Iterator[None]:
     """Ctrl-C is answered at once: to end the workers may take seconds."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_on_sigterm()
     try:
         yield
     except KeyboardInterrupt:
         said = f"Stopped. Finished records are in {folder}."
         tell(f"\n{said}\nTo go on: the same command with --out {folder}")
         raise KeyboardInterrupt(said) from None
-
-
-def _interrupt(*_: object) -> None:
-    """SIGTERM as Ctrl-C, also where a shell made us ignore SIGINT (``alignmeter run &``)."""
-    raise KeyboardInterrupt
 
 
 def _conclude(opened: "OpenRun", seconds: float) -> None:

@@ -15,8 +15,8 @@ from alignmeter.cells.cell import Cell
 from alignmeter.cells.settings import Settings
 from alignmeter.errors import InputError
 from alignmeter.records.folder import read_record, record_path, write_record
-from alignmeter.records.reasons import REASONS
 from alignmeter.records.record import Record
+from alignmeter.records.temporary import temporarily_invalid
 from alignmeter.session.launcher import Launcher
 from alignmeter.session.replicate import measure
 from alignmeter.session.resolve import Planned
@@ -112,7 +112,7 @@ def stored_record(
         record = read_record(path)
     except (OSError, InputError):
         return None
-    if retry_invalid and _spoiled(record):
+    if retry_invalid and temporarily_invalid(record):
         return None
     same = (
         record.status in ("ok", "unsupported")
@@ -124,13 +124,6 @@ def stored_record(
         and record.provenance.environment_digest == _environment(job.planned.cell, record)
     )
     return record if same else None
-
-
-def _spoiled(record: Record) -> bool:
-    """Whether a figure is invalid for reasons that pass, and for no other."""
-    codes = [[r.code for r in v.reasons] for v in record.validity.values() if not v.ok]
-    passing = [all(c in REASONS and REASONS[c].passing for c in found) for found in codes if found]
-    return any(passing)
 
 
 def _environment(cell: Cell, record: Record) -> str:

@@ -1,0 +1,150 @@
+"""How far a night is: what is there, what runs where, what failed and why, and when it may end."""
+
+__all__ = ["ClassStatus", "Failure", "Running", "status_of"]
+
+import statistics
+from collections.abc import Mapping
+from itertools import chain
+
+import msgspec
+
+from alignmeter.lab.chunks import first_tries, second_try
+from alignmeter.lab.engines.base import RUNNING
+from alignmeter.lab.job import Task
+from alignmeter.lab.planned import ClassPlan
+from alignmeter.lab.submission import Night, NightPlan, SentJob
+from alignmeter.records.folder import read_record, record_path
+from alignmeter.records.record import Record
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that an engine has. ``host``: empty until it begins; ``done`` of ``wanted`` records."""
+
+    job: str
+    state: str
+    host: str
+    done: int
+    wanted: int
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """A replicate without figures, or a node that was refused.
+
+    ``what``: stem of a record, or a host.
+    """
+
+    what: str
+    why: str
+
+
+class ClassStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One class. ``wanted``: replicates, second tries among them; ``recorded``: of these that have
+    a record, ``ok`` with figures, ``again`` in the place of one that is temporarily invalid.
+
+    ``left_out``: cells that no machine measures. ``seconds_left``: of the jobs that are out, by
+    what its replicates took so far; ``None`` where nothing tells.
+    """
+
+    name: str
+    wanted: int
+    recorded: int
+    ok: int
+    again: int
+    left_out: int
+    jobs: list[Running]
+    failures: list[Failure]
+    seconds_left: float | None
+
+
+def status_of(
+    night: Night, plans: Mapping[str, NightPlan], states: Mapping[str, str]
+) -> list[ClassStatus]:
+    """Each class of the plans. ``states``: handle -> state, as engines tell of all that are out.
+
+    Raises `InputError` for a file of the night that is none.
+    """
+    sent = [job for job in night.jobs() if job.sent is not None]
+    return [
+        _class(night, plan, name, [j for j in sent if j.job.node_class == name], states)
+        for name, plan in plans.items()
+    ]
+
+
+def _class(
+    night: Night, plan: NightPlan, name: str, sent: list[SentJob], states: Mapping[str, str]
+) -> ClassStatus:
+    found = plan.classes[name]
+    records, wanted = _records(night, plan, name, found)
+    jobs = [_running(job, states[job.sent.handle], set(records)) for job in sent
+            if job.sent is not None and job.sent.handle in states]  # fmt: skip
+    ok = [record for record in records.values() if record is not None and record.status == "ok"]
+    return ClassStatus(
+        name=name,
+        wanted=wanted,
+        recorded=len(records),
+        ok=len(ok),
+        again=wanted - len(found.cells) * plan.replicates,
+        left_out=len(found.left_out),
+        jobs=jobs,
+        failures=[*_failures(records), *chain.from_iterable(_refusals(job) for job in sent)],
+        seconds_left=_seconds_left(sent, jobs, wanted - len(records), set(records)),
+    )
+
+
+def _records(
+    night: Night, plan: NightPlan, name: str, found: ClassPlan
+) -> tuple[dict[str, Record], int]:
+    """Stem -> record, and how many are wanted."""
+    there, folder = night.recorded(name), night.records(name)
+    records, wanted = {}, 0
+    for first in first_tries(found.cells, plan.replicates, found.settings.seed):
+        task: Task | None = first
+        wanted += 1
+        while task is not None and task.key in there:
+            record = read_record(record_path(folder, task.cell.id, task.replicate))
+            records[task.key] = record
+            again = second_try(record, plan.replicates, plan.retries)
+            wanted += again is not None
+            task = again
+    return records, wanted
+
+
+def _running(sent: SentJob, state: str, records: set[str]) -> Running:
+    return Running(
+        job=sent.job.name,
+        state=state,
+        host=sent.outcome.host if sent.outcome is not None else "",
+        done=sum(task.key in records for task in sent.job.tasks),
+        wanted=len(sent.job.tasks),
+    )
+
+
+def _failures(records: Mapping[str, Record]) -> list[Failure]:
+    return [
+        Failure(what=key, why=f"{r.status}: {r.reason.text if r.reason else 'no reason is given'}")
+        for key, r in records.items()
+        if r.status != "ok"
+    ]
+
+
+def _refusals(sent: SentJob) -> list[Failure]:
+    if sent.outcome is None:
+        return []
+    host = sent.outcome.host
+    failed = [Failure(what=key, why=text) for key, text in sent.outcome.failed.items()]
+    return failed + [Failure(what=host, why=text) for text in sent.outcome.refused]
+
+
+def _seconds_left(
+    sent: list[SentJob], jobs: list[Running], tasks: int, records: set[str]
+) -> float | None:
+    """As many jobs at once as there are now."""
+    took = []
+    for job in sent:
+        done = sum(task.key in records for task in job.job.tasks)
+        if job.outcome is not None and done:
+            took.append(((job.outcome.ended or job.outcome.seen) - job.outcome.began) / done)
+    at_once = sum(job.state == RUNNING for job in jobs)
+    if not tasks:
+        return 0.0
+    return statistics.median(took) * tasks / at_once if took and at_once else None

@@ -1,0 +1,94 @@
+"""LAB.toml: each wrong field is one sentence with the file, the table and what would be right."""
+
+import json
+import sys
+
+import pytest
+
+from alignmeter.errors import InputError
+from alignmeter.lab.engines.base import command_of
+from alignmeter.lab.job_matrix import job_matrix
+from alignmeter.lab.lab_file import read_lab
+
+HEAD = 'schema = 1\nmatrix = "quick"\n'
+TABLE = '[class.a]\naccelerator = "cpu"\n'
+
+
+@pytest.fixture
+def read(tmp_path):
+    def reading(text):
+        path = tmp_path / "LAB.toml"
+        path.write_text(text)
+        return read_lab(path)
+
+    return reading
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (HEAD, "class is missing; write a table for each class of nodes, [class.NAME]"),
+        (f"{HEAD}[class]", "class is {}; write a table for each class of nodes"),
+        (f"schema = 1\n{TABLE}", "matrix is missing; give a path"),
+        (f"{HEAD}replicates = 0\n{TABLE}", "replicates is 0; give a whole number of 1 to 1000"),
+        (f"{HEAD}retries = -1\n{TABLE}", "retries is -1; give a whole number of 0 to 10"),
+        (f"{HEAD}[class.a]", "[class.a]: accelerator is missing; give one of"),
+        (f'{HEAD}[class.a]\naccelerator = "gpu"', "[class.a]: accelerator is 'gpu'; known: "),
+        (f'{HEAD}[class."a b"]\naccelerator = "cpu"', "[class.a b] is the name of a folder"),
+        (f"{HEAD}{TABLE}colour = 1", "[class.a]: unknown key 'colour'; "),
+        (f"{HEAD}{TABLE}chunk = 0", "[class.a]: chunk is 0; give a whole number of 1 to 1000"),
+        (f"{HEAD}{TABLE}command = []", "[class.a]: command is []; write a list of texts"),
+        (
+            f'{HEAD}{TABLE}command = ["x"]\npython = "y"',
+            "[class.a]: python and command are both given; give one of them",
+        ),
+        (f"{HEAD}{TABLE}environment = {{A = 1}}", "[class.a]: environment.A is 1; give a text"),
+        (
+            f'{HEAD}{TABLE}environment = {{"A B" = "1"}}',
+            "[class.a]: 'A B' cannot be a variable",
+        ),
+        (
+            f'{HEAD}{TABLE}gres = "gpu:b200:1"',
+            "[class.a]: gres is 'gpu:b200:1'; give gpu or gpu:TYPE",
+        ),
+        (
+            f'{HEAD}{TABLE}time_limit = "soon"',
+            "[class.a]: time_limit is 'soon'; give e.g. \"4:00:00\"",
+        ),
+        (f'{HEAD}{TABLE}lane = "{"x" * 99}"', "[class.a]: "),
+    ],
+)
+def test_a_wrong_field_is_named_with_what_is_right(read, text, said):
+    with pytest.raises(InputError) as caught:
+        read(text)
+    assert f"LAB.toml: {said}" in str(caught.value)
+    assert len(str(caught.value)) <= 300
+
+
+def test_paths_are_relative_to_the_file(read, tmp_path):
+    lab = read(HEAD + 'out = "nights"\n' + TABLE)
+    assert lab.out == tmp_path / "nights"
+    assert lab.only(()).classes.keys() == {"a"}
+    with pytest.raises(InputError, match=r"there is no \[class.b\]; known: a"):
+        lab.only(("b",))
+
+
+def test_a_command_runs_in_the_environment_of_its_class(read, tmp_path):
+    other = '[class.b]\naccelerator = "cuda"\ncommand = ["enroot", "alignmeter"]\n'
+    lab = read(HEAD + TABLE + other)
+    job = tmp_path / "j"
+    assert command_of(lab.classes["a"], job)[:4] == [sys.executable, "-P", "-m", "alignmeter"]
+    assert command_of(lab.classes["b"], job) == ["enroot", "alignmeter", "cell", "--jobs", str(job)]
+
+
+def test_a_job_per_class_for_runners_of_ones_own(read):
+    text = f'{HEAD}{TABLE}runner = ["self-hosted", "b200"]\n'
+    lab = read(text)
+    (entry,) = json.loads(job_matrix(lab, "github", "n1"))["include"]
+    assert entry["runs_on"] == ["self-hosted", "b200"]
+    assert entry["command"].endswith("LAB.toml --engine local --night n1 --class a")
+    pipeline = json.loads(job_matrix(lab, "gitlab", "n1"))
+    assert pipeline["measure a"]["tags"] == ["self-hosted", "b200"]
+    assert pipeline["measure a"]["script"] == [entry["command"]]
+    with pytest.raises(InputError, match=r"\[class.a\]: runner is missing"):
+        job_matrix(read(HEAD + TABLE), "github", "n1")
