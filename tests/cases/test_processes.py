@@ -18,6 +18,7 @@ STARTS = {
     "bench/alignmeter/kernelbench/process.py": ("python", 1),
     "bench/alignmeter/lab/engines/local.py": ("the lab's own command", 2),
     "bench/alignmeter/lab/engines/slurm.py": ("the commands of Slurm", 1),
+    "bench/alignmeter/lab/planned.py": ("python", 1),
     "bench/alignmeter/runs/bisect.py": ("the user's command, and python -P for each cell", 1),
     "bench/alignmeter/runs/worktree.py": ("git", 1),
     "bench/alignmeter/session/launcher.py": ("python", 2),  # the forkserver, and each worker

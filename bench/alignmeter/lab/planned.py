@@ -50,9 +50,11 @@ _Plans = dict[str, ClassPlan]
 
 def plan_classes(lab: Lab) -> _Plans:
     """Class -> its cells. Raises `InputError` for what is wrong with their matrices."""
-    command = module_command(__name__, lab.where, *lab.classes)
     done = subprocess.run(  # noqa: S603 - our own interpreter, no shell
-        command, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        module_command(__name__, lab.where, *lab.classes),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
     )
     said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
     if done.returncode == _WRONG:
