@@ -172,6 +172,7 @@ def test_rows_that_a_tidier_took_are_one_sentence_without_a_place_in_the_code(tm
     assert len(said) <= 300
 
 
+@pytest.mark.full
 def test_an_input_that_the_parent_cannot_share_costs_its_cell_and_not_the_run(
     tmp_path, launcher, monkeypatch
 ):

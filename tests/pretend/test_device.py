@@ -11,6 +11,7 @@ module, device = torch.get_device_module(name), torch.device(name, 0)
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_trains_on_it_and_its_allocator_keeps_count(pretend, kind):
     """The backward pass runs in the device's own thread; 512 bytes are the least that is given."""

@@ -152,6 +152,7 @@ def test_a_killed_worker_is_a_record_and_the_next_cell_runs(spy, make_cell):
     assert measure(planned(make_cell), 0, QUICK, spy).record.status == "ok"
 
 
+@pytest.mark.full
 def test_a_hung_worker_is_killed(launcher):
     worker = launcher.start()
     os.kill(worker.pid, signal.SIGSTOP)

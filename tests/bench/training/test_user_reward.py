@@ -296,6 +296,7 @@ def test_a_function_that_fails_is_a_record_with_a_reason(cell_of, launcher):
     assert "alignmeter/" not in record.reason.text
 
 
+@pytest.mark.full
 def test_a_function_that_finds_no_memory_is_out_of_memory(cell_of, launcher):
     source = "def score(**given):\n    raise MemoryError('of the user')\n"
     record = recorded(cell_of(source), launcher)

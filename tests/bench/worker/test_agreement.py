@@ -165,6 +165,7 @@ def test_a_record_holds_both_sides(launcher, make_cell):
     assert len(record.numerics.reference_losses) == 2
 
 
+@pytest.mark.full
 def test_a_cell_that_is_its_own_reference_is_unchecked(launcher, make_cell):
     record = measure(planned(make_cell()), 0, QUICK, launcher).record
     assert record.numerics.agrees is None
