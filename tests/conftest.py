@@ -14,14 +14,14 @@ if "--benchmark" not in sys.argv:
     os.environ["TRITON_INTERPRET"] = "1"
 
 
-_LONG = {"full": "takes seconds to a minute", "exhaustive": "one combination of many"}
+# The longest first: a combination of a long test is of the tier that is named here first.
+_TIERS = {"exhaustive": "one combination of many", "full": "takes seconds to a minute"}
 
 
 def pytest_collection_modifyitems(config, items):
     """Tests of seconds and more run where they are asked for by their marker: ``-m full``."""
-    for marker, why in _LONG.items():
-        if marker not in config.option.markexpr:
-            skip = pytest.mark.skip(reason=f"{why}; run it with tox -e {marker}")
-            for item in items:
-                if item.get_closest_marker(marker):
-                    item.add_marker(skip)
+    for item in items:
+        tier = next(filter(item.get_closest_marker, _TIERS), None)
+        if tier is not None and tier not in config.option.markexpr:
+            why = f"{_TIERS[tier]}; run it with tox -e {tier}"
+            item.add_marker(pytest.mark.skip(reason=why))

@@ -53,8 +53,7 @@ def cell(
     """
     settings, named = read_settings(given), _one_value_each(axes)
     if jobs is not None:
-        if spec is not None or named:
-            raise InputError("give --jobs or one cell, not both; a job names its cells")
+        _check_alone()
         _work(jobs)
         return
     wanted = None if spec is None else _read_spec(spec, named)
@@ -109,6 +108,16 @@ def _one_value_each(axes: dict[str, str | None]) -> dict[str, AxisValue]:
             raise InputError(f"one cell has one {name}; got {', '.join(map(str, values))}")
         named[name] = values[0]
     return named
+
+
+def _check_alone() -> None:
+    """A job says all of it: raise `InputError` for whatever else was given on the command line."""
+    context = click.get_current_context()
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if name != "jobs" and source is click.core.ParameterSource.COMMANDLINE:
+            what = "SPEC.json" if name == "spec" else f"--{name.replace('_', '-')}"
+            raise InputError(f"{what} is given beside --jobs; leave it out, a job says it")
 
 
 def _read_spec(spec: str, named: dict[str, AxisValue]) -> Cell:

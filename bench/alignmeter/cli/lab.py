@@ -11,6 +11,7 @@ import msgspec
 from alignmeter.cli.lab_options import night_of
 from alignmeter.cli.lab_run import nightly, run
 from alignmeter.lab.engines import open_engine
+from alignmeter.lab.job_matrix import FORMATS, job_matrix
 from alignmeter.lab.lab_file import read_lab
 from alignmeter.lab.submission import Night
 from alignmeter.streams import tell
@@ -119,9 +120,7 @@ def collect(file: Path, night: str) -> None:
 @lab.command()
 @night_of
 @click.option("--format", "form", required=True, help="For whose runners.",
-              type=click.Choice(["github", "gitlab"]))  # fmt: skip
+              type=click.Choice(list(FORMATS)))  # fmt: skip
 def matrix(file: Path, night: str, form: str) -> None:
     """Print the job matrix for self-hosted runners: a job per class."""
-    from alignmeter.lab.job_matrix import job_matrix
-
     click.echo(job_matrix(read_lab(file), form, night))

@@ -5,6 +5,7 @@ __all__ = ["CHECKS", "required_accelerators", "unmet"]
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +138,8 @@ def unmet(
 ) -> list[str]:
     """A sentence for each requirement that this machine does not meet.
 
-    ``names``: accelerators, `CHECKS`, and telemetry libraries by the first word of how
-    `alignmeter devices` calls them. ``chip``: that all its devices have to be.
+    ``names``: accelerators, `CHECKS`, and telemetry libraries as `alignmeter devices` calls them,
+    in one word. ``chip``: that all its devices have to be.
     """
     nodes = [_Node(accelerator=n, row=inventory(n), folder=folder) for n in accelerators]
     said = [s for node in nodes for s in _absent(node, chip)]
@@ -159,10 +160,17 @@ def _absent(node: _Node, chip: str | None) -> Iterator[str]:
             yield f"{device['torch']} is {device['chip'] or 'of no known chip'}, and not {chip}"
 
 
+def _called(library: str) -> tuple[str, str]:
+    """Its first word, and all before its version: "AMD SMI 26.0.2 (ROCm 7.0.2)" is amdsmi."""
+    words = library.lower().split()
+    named = takewhile(lambda word: word.isalpha(), words)
+    return words[0], "".join(named)
+
+
 def _library(name: str, nodes: Sequence[_Node]) -> Iterator[str]:
     answering = [node.row["telemetry"]["library"] for node in nodes]
     libraries = [library for library in answering if library]
-    if any(library.lower().split()[0] == name.lower() for library in libraries):
+    if any(name.lower() in _called(library) for library in libraries):
         return
     here = ", ".join(libraries) or "none"
     yield (

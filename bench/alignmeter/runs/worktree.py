@@ -63,6 +63,7 @@ class Worktree:
         """Check it out, without what a build left of another."""
         if self.commit("HEAD") != commit:
             self.git("checkout", "--force", "--detach", commit)
+            self.git("clean", "-ffdxq")
 
     def git(self, *arguments: str, may_fail: bool = False) -> str:
         """What git prints. Raises `InputError` if it fails and may not."""

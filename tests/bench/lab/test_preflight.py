@@ -43,6 +43,22 @@ def test_a_device_in_order_meets_all(here):
 
 
 @pytest.mark.parametrize(
+    ("library", "name"),
+    [
+        ("NVML 13.6", "nvml"),
+        ("NVML", "nvml"),
+        ("AMD SMI 26.0.2 (ROCm 7.0.2)", "amdsmi"),
+        ("AMD SMI", "amdsmi"),
+        ("Linux procfs, sysfs", "linux"),
+        ("Linux 6.8.0, xe 1.1", "linux"),
+    ],
+)
+def test_a_telemetry_library_is_known_by_the_word_that_vendors_use(here, library, name):
+    here(row(library=library))
+    assert asked(name) == []
+
+
+@pytest.mark.parametrize(
     ("found", "name", "said"),
     [
         (row(missing="no driver"), "cuda", "cuda: no driver"),

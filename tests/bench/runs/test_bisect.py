@@ -15,6 +15,7 @@ from made_history import FULL, replicate
 from alignmeter.cli.bisect import bisect as command
 from alignmeter.errors import InputError
 from alignmeter.records.record import encode_record
+from alignmeter.runs.worktree import Worktree
 
 MEASURE = """#!{python}
 import json, os, pathlib, sys, time
@@ -143,3 +144,13 @@ def test_a_killed_bisection_leaves_the_checkout_and_goes_on(made):
     assert log.read_text().split().count(commits[0]) == 3
     assert git(place / "repository", "worktree", "list").count("\n") == 0
     untouched(place)
+
+
+def test_what_the_build_of_one_commit_left_is_not_there_for_the_next(made, tmp_path):
+    folder, commits = tmp_path / "repository", git(tmp_path / "repository", "rev-list", "HEAD")
+    with Worktree(folder, tmp_path / "worktree") as tree:
+        (tree.path / "build").mkdir()
+        (tree.path / "build" / "old.so").write_text("")
+        tree.switch(commits.splitlines()[-1])
+        assert (tree.path / "seconds").read_text() == "0.2"
+        assert not (tree.path / "build").exists()
