@@ -1,9 +1,9 @@
 """Which replicates come first, which come again, and how many of them make a job."""
 
-__all__ = ["chunk", "first_tries", "informative_first", "second_try"]
+__all__ = ["chunk", "first_tries", "informative_first", "second_try", "tries"]
 
 import random
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
 from alignmeter.cells.cell import Cell
@@ -39,6 +39,19 @@ def second_try(record: Record, replicates: int, retries: int) -> Task | None:
     if record.replicate // replicates >= retries or not temporarily_invalid(record):
         return None
     return Task(cell=record.cell, replicate=record.replicate + replicates)
+
+
+def tries(
+    first: Task, record_of: Callable[[Task], Record | None], replicates: int, retries: int
+) -> Iterator[tuple[Task, Record | None]]:
+    """A replicate and each try in its place, with its record: ``None`` of one that is yet to be
+    measured, which is the last.
+    """
+    task: Task | None = first
+    while task is not None:
+        record = record_of(task)
+        yield task, record
+        task = None if record is None else second_try(record, replicates, retries)
 
 
 def chunk(tasks: Sequence[Task], most: int) -> list[Task]:

@@ -6,13 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from alignmeter.lab.chunks import chunk, first_tries, informative_first, second_try
+from alignmeter.lab.chunks import chunk, first_tries, informative_first, tries
 from alignmeter.lab.engines.base import QUEUED, Engine
 from alignmeter.lab.job import Job, Task
 from alignmeter.lab.lab_file import Lab
 from alignmeter.lab.submission import Night, NightPlan, Sent, SentJob
-from alignmeter.records.folder import read_record, record_path
 from alignmeter.text import counted
 
 _MOST_LOST = 3
@@ -86,11 +86,8 @@ class Driver:
     def _take_up(self) -> None:
         """What earlier runs left: records, jobs that still run, and the time that all took."""
         for name, backlog in self._backlogs.items():
-            there = self._night.recorded(name)
             for first in list(backlog.tasks.values()):
-                task: Task | None = first
-                while task is not None and task.key in there:
-                    task = self._note_record(name, task)
+                self._note_tries(name, first)
         earlier = [job for job in self._night.jobs() if job.sent is not None]
         mine = {j.sent.handle: j for j in earlier if j.sent and j.sent.engine == self._engine.name}
         active = self._engine.active(mine.keys())
@@ -102,15 +99,13 @@ class Driver:
             else:
                 self._spent_s += _seconds(job)
 
-    def _note_record(self, name: str, task: Task) -> Task | None:
-        """Its record is there; the try that is to follow it, now among the tasks, if one is."""
-        backlog = self._backlogs[name]
-        backlog.done.add(task.key)
-        record = read_record(record_path(self._night.records(name), task.cell.id, task.replicate))
-        again = second_try(record, self._plan.replicates, self._plan.retries)
-        if again is not None:
-            backlog.tasks.setdefault(again.key, again)
-        return again
+    def _note_tries(self, name: str, first: Task) -> None:
+        """Which records are there from that try on; the one that is to follow is a task now."""
+        backlog, record_of = self._backlogs[name], partial(self._night.record, name)
+        for task, record in tries(first, record_of, self._plan.replicates, self._plan.retries):
+            backlog.tasks.setdefault(task.key, task)
+            if record is not None:
+                backlog.done.add(task.key)
 
     def drive(self, *, wait: bool = True) -> Ending:
         """Until each task has its record or cannot have one, or a limit is reached.
@@ -173,7 +168,7 @@ class Driver:
         for task in sent.job.tasks:
             backlog.out.discard(task.key)
             if task.key in there:
-                self._note_record(name, task)
+                self._note_tries(name, task)
             elif outcome is not None and task.key in outcome.failed:
                 backlog.failed[task.key] = outcome.failed[task.key]
             else:

@@ -4,16 +4,15 @@ __all__ = ["ClassStatus", "Failure", "Running", "status_of"]
 
 import statistics
 from collections.abc import Mapping
+from functools import partial
 from itertools import chain
 
 import msgspec
 
-from alignmeter.lab.chunks import first_tries, second_try
+from alignmeter.lab.chunks import first_tries, tries
 from alignmeter.lab.engines.base import RUNNING
-from alignmeter.lab.job import Task
 from alignmeter.lab.planned import ClassPlan
 from alignmeter.lab.submission import Night, NightPlan, SentJob
-from alignmeter.records.folder import read_record, record_path
 from alignmeter.records.record import Record
 
 
@@ -95,17 +94,13 @@ def _records(
     night: Night, plan: NightPlan, name: str, found: ClassPlan
 ) -> tuple[dict[str, Record], int]:
     """Stem -> record, and how many are wanted."""
-    there, folder = night.recorded(name), night.records(name)
     records, wanted = {}, 0
+    record_of = partial(night.record, name)
     for first in first_tries(found.cells, plan.replicates, found.settings.seed):
-        task: Task | None = first
-        wanted += 1
-        while task is not None and task.key in there:
-            record = read_record(record_path(folder, task.cell.id, task.replicate))
-            records[task.key] = record
-            again = second_try(record, plan.replicates, plan.retries)
-            wanted += again is not None
-            task = again
+        for task, record in tries(first, record_of, plan.replicates, plan.retries):
+            wanted += 1
+            if record is not None:
+                records[task.key] = record
     return records, wanted
 
 

@@ -22,11 +22,20 @@ from pathlib import Path
 import msgspec
 
 from alignmeter.errors import InputError
-from alignmeter.lab.job import Job, Outcome, outcome_path, read_job, read_outcome, write_document
+from alignmeter.lab.job import (
+    Job,
+    Outcome,
+    Task,
+    outcome_path,
+    read_job,
+    read_outcome,
+    write_document,
+)
 from alignmeter.lab.planned import ClassPlan
 from alignmeter.records.document import decode_versioned
-from alignmeter.records.folder import write_bytes
+from alignmeter.records.folder import read_record, record_path, write_bytes
 from alignmeter.records.lock import locked
+from alignmeter.records.record import Record
 
 _VERSION = 1
 _SUFFIX = ".job"
@@ -81,6 +90,11 @@ class Night:
     def recorded(self, node_class: str) -> set[str]:
         """Stems of the records that are there."""
         return {path.stem for path in self.records(node_class).glob("*.r*.json")}
+
+    def record(self, node_class: str, task: Task) -> Record | None:
+        """Of that replicate, if it is there. Raises `InputError` for a file that is none."""
+        path = record_path(self.records(node_class), task.cell.id, task.replicate)
+        return read_record(path) if path.exists() else None
 
     def measured_before(self, node_class: str) -> set[str]:
         """Ids of cells that the class has a record of from another night beside this one."""
