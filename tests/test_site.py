@@ -1,6 +1,11 @@
 """The site of docs/: its pages, what they open with, its links and its glossary."""
 
+import configparser
 import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -48,6 +53,27 @@ def test_a_link_to_what_the_site_lacks_is_an_error():
     )
     with pytest.raises(ValueError, match=re.escape("plan.md: the site has no page for ../tox.ini")):
         sited("[x](../tox.ini)", "plan.md")
+
+
+def test_its_environment_has_all_that_the_command_line_imports():
+    """It is installed without the package, whose requirements hold torch."""
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(ROOT / "tox.ini")
+    script = "import sys, alignmeter.cli; print(*{name.split('.')[0] for name in sys.modules})"
+    command = [sys.executable, "-c", script]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    owners = packages_distributions()
+    needed = {_named(owner) for name in loaded for owner in owners.get(name, ())}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required = {_named(line) for line in project["dependencies"]}
+    installed = {_named(line) for line in settings["testenv:docs"]["deps"].split("\n") if line}
+    assert "click" in needed & required
+    assert needed & required <= installed
+
+
+def _named(requirement):
+    """The distribution's own name of a requirement, in one spelling."""
+    return re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-")
 
 
 def test_what_would_be_fetched_from_elsewhere_is_found():
