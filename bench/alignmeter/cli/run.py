@@ -61,7 +61,7 @@ def run(
     separated by commas: --method dpo,ppo --architecture llama.
 
     Packaged: bill, capacity, delta, delta8b, gpu-nightly, hybrids, methods,
-    plan, quick, rollouts, scaling.
+    plan, plan-devices, quick, rollouts, scaling.
 
     Ctrl-C stops; the same command with the same --out goes on where it
     stopped.

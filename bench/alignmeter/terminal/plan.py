@@ -20,6 +20,8 @@ _OWNERS_SHOWN = 5
 _NAMING = tuple(name for name in AXES if name not in ("accelerator", "data"))
 """Axes that may tell the rows of the table apart, in the order of a cell's id."""
 _GLUE = "\N{NO-BREAK SPACE}"
+_UNUSED = "-"
+"""As `axis_text` has it."""
 
 
 def plan_parts(prediction: Prediction) -> Iterator[Part]:
@@ -110,8 +112,9 @@ def _fit_text(name: str, fit: Fit) -> str:
 
 
 def plans_parts(predictions: Sequence[Prediction], prices: Prices | None) -> Iterator[Part]:
-    """A table per model with a row per cell: its peak and the cheapest chip that holds it, with
-    its price, or by how much the largest misses. Without prices the smallest chip.
+    """A table per model with a row per cell: its peak on each device and the cheapest chip that
+    holds it, with the price of as many as it has devices, or by how much the largest misses.
+    Without prices the smallest chip.
     """
     groups: dict[str, list[Prediction]] = {}
     for planned in predictions:
@@ -122,7 +125,7 @@ def plans_parts(predictions: Sequence[Prediction], prices: Prices | None) -> Ite
     for model, group in groups.items():
         cells = [planned.cell for planned in group]
         own = [name for name in _NAMING if not all(follows(cell, name) for cell in cells)]
-        names = varied(cells, own)
+        names = _telling(cells, varied(cells, own))
         if len(groups) > 1:
             yield Paragraph(plain(model), "bold")
         yield Grid(columns, [_row(planned, names, prices) for planned in group])
@@ -133,18 +136,32 @@ def _model(cell: Cell) -> str:
     return f"{cell.architecture} {cell.size}" if cell.model == RANDOM else cell.model
 
 
+def _telling(cells: Sequence[Cell], names: Sequence[str]) -> list[str]:
+    """Without what the number of devices says already, such as a batch that grows with it."""
+    return [name for name in names if name == "world_size" or not _by_devices(cells, name)]
+
+
+def _by_devices(cells: Sequence[Cell], name: str) -> bool:
+    """Whether cells of as many devices, as far as they use the axis, have one value of it."""
+    values = {(cell.world_size, axis_text(cell, name)) for cell in cells}
+    used = [size for size, text in values if text != _UNUSED]
+    return len(used) == len(set(used))
+
+
 def _row(planned: Prediction, names: Sequence[str], prices: Prices | None) -> Row:
     fitting = sum(fit.ok for fit in planned.fits.values())
     axes = " ".join(axis_text(planned.cell, name) for name in names)
     offer = best_offer(planned.fits, prices)
-    rate = "" if offer is None or offer.per_hour is None else f"{offer.per_hour:.2f}"
+    size = planned.cell.world_size
+    rate = "" if offer is None or offer.per_hour is None else f"{offer.per_hour * size:.2f}"
+    times = "" if size == 1 else f"{size} x "
     return Row(
         (
             plain(axes or planned.cell.id),
             bytes_text(planned.peak_bytes),
             f"{fitting} of {len(planned.fits)}",
             Paragraph(_missing(planned.fits), "red") if offer is None
-            else Paragraph(offer.chip, "green"),
+            else Paragraph(times + offer.chip, "green"),
             *(() if prices is None else (rate,)),
         )
     )  # fmt: skip
