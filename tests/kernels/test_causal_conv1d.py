@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from alignmeter_kernels import causal_conv1d
-from alignmeter_kernels.causal_conv1d import native
+from alignmeter_kernels.causal_conv1d import causal_conv1d, native
 from alignmeter_kernels.causal_conv1d.reference import causal_conv1d_reference
 from alignmeter_kernels.closeness import assert_close_to_float64
 

@@ -5,9 +5,8 @@ import math
 import pytest
 import torch
 
-from alignmeter_kernels import linear_logprob
 from alignmeter_kernels.closeness import assert_close_to_float64
-from alignmeter_kernels.linear_logprob import portable
+from alignmeter_kernels.linear_logprob import linear_logprob, portable
 from alignmeter_kernels.linear_logprob.reference import linear_logprob_reference
 
 

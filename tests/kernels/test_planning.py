@@ -3,7 +3,7 @@
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from alignmeter_kernels import causal_conv1d  # noqa: F401 - defines its operator
+from alignmeter_kernels.causal_conv1d import causal_conv1d  # noqa: F401 - defines its operator
 from alignmeter_kernels.planning import own_tables, table
 
 

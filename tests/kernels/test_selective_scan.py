@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from alignmeter_kernels import selective_scan
 from alignmeter_kernels.closeness import assert_close_to_float64, gradients_of
-from alignmeter_kernels.selective_scan import native
+from alignmeter_kernels.selective_scan import native, selective_scan
 from alignmeter_kernels.selective_scan.reference import selective_scan_reference
 
 NAMES = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias", "initial_state")

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from alignmeter_kernels import paths_run
 from alignmeter_kernels.closeness import assert_close_to_float64
+from alignmeter_kernels.paths import paths_run
 from alignmeter_kernels.ssd_scan import ssd_scan
 from alignmeter_kernels.ssd_scan.reference import ssd_scan_reference
 

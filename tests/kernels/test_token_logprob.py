@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from alignmeter_kernels import KERNELS, token_logprob
+from alignmeter_kernels import KERNELS
+from alignmeter_kernels.token_logprob.reference import token_logprob
 
 
 def test_by_hand():

@@ -10,10 +10,11 @@ import pytest
 import torch
 from crossed import crossed
 
-from alignmeter_kernels import KERNELS, token_logprob
+from alignmeter_kernels import KERNELS
 from alignmeter_kernels.inputs import Case, TensorSpec
 from alignmeter_kernels.launch import Tile, launch
 from alignmeter_kernels.paths import paths_run, portable_only
+from alignmeter_kernels.token_logprob.reference import token_logprob
 
 CASES = {
     "token_logprob": Case(
@@ -161,7 +162,7 @@ def with_bias(operator, name):
     """nf4_linear's row of the registry has no bias; its operator does."""
     if name != "nf4_linear":
         return operator
-    from alignmeter_kernels import Nf4Weight, nf4_linear
+    from alignmeter_kernels.nf4_linear import Nf4Weight, nf4_linear
 
     return lambda x, bias, **parts: nf4_linear(x, Nf4Weight(**parts), bias)
 

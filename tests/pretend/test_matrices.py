@@ -61,7 +61,7 @@ from alignmeter.session.findings.bands import compare
 from alignmeter.session.resolve import resolve_cell
 from alignmeter.worker.agreement import is_rounded, make_reference
 from alignmeter.worker.workload import Workload
-from alignmeter_kernels import paths_run
+from alignmeter_kernels.paths import paths_run
 
 for method in sys.argv[2].split(","):
     for peft in sys.argv[3].split(","):

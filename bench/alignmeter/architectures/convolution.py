@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from alignmeter.flops import Mixing
-from alignmeter_kernels import causal_conv1d
+from alignmeter_kernels.causal_conv1d import causal_conv1d
 
 ACTIVATIONS = ("silu", "swish")
 """Names that transformers has for the activation that the kernel has."""

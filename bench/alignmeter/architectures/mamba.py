@@ -13,7 +13,7 @@ from alignmeter.architectures.convolution import ACTIVATIONS, convolution, convo
 from alignmeter.architectures.operators import Operator, not_fused
 from alignmeter.architectures.vendor import Vendor
 from alignmeter.flops import Block, Blocks, Mixing, Product
-from alignmeter_kernels import selective_scan
+from alignmeter_kernels.selective_scan import selective_scan
 
 
 def _shape(vocab: int, layers: int, width: int) -> Shape:

@@ -13,7 +13,7 @@ import torch
 from alignmeter.architectures.convolution import convolution, convolution_mixing
 from alignmeter.architectures.operators import Operator, not_fused
 from alignmeter.flops import Block, Mixing, Product
-from alignmeter_kernels import ssd_scan
+from alignmeter_kernels.ssd_scan import ssd_scan
 
 MAMBA_PACKAGES = {"mamba_ssm": "mamba-ssm", "causal_conv1d": "causal-conv1d"}
 """transformers takes both by itself where they can be imported."""

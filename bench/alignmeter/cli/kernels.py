@@ -20,6 +20,8 @@ from alignmeter.records.portability import (
     failures,
 )
 from alignmeter.streams import tell, user_stream
+from alignmeter_kernels import KERNELS
+from alignmeter_kernels.chips import CHIPS
 
 if TYPE_CHECKING:
     from alignmeter.cli.compiling import Job
@@ -70,11 +72,11 @@ def kernels(
 def _jobs(targets: str | None, names: str | None, dtypes: str) -> "list[Job]":
     """One per kernel, dtype and chip. Raises `InputError` for a name that is not known."""
     chosen_dtypes = _chosen("--dtypes", dtypes, _DTYPES)
+    chips = _chosen("--targets", targets, CHIPS)
+    _chosen("--kernels", names, KERNELS)  # a wrong name is told before torch is imported
     from alignmeter.cli.compiling import Job
-    from alignmeter_kernels.chips import CHIPS
     from alignmeter_kernels.portability import compilable, missing
 
-    chips = _chosen("--targets", targets, CHIPS)
     packages = compilable()
     chosen = _chosen("--kernels", names, packages)
     why = missing()

@@ -51,9 +51,8 @@ from alignmeter.worker.phases import PhaseClock
 from alignmeter.worker.progress import CountingProbe
 from alignmeter.worker.queued import QueuedSteps
 from alignmeter.worker.swap import swapped_bytes
-from alignmeter_kernels import paths_run
 from alignmeter_kernels.compile_time import compile_seconds
-from alignmeter_kernels.paths import note
+from alignmeter_kernels.paths import note, paths_run
 
 _WINDOW_BATCHES = 4
 """Taken before the energy window, whose steps go through them in turns."""

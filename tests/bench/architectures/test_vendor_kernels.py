@@ -11,7 +11,7 @@ from alignmeter.methods import open_setup
 from alignmeter.registry import ARCHITECTURES
 from alignmeter.session import resolve_plan
 from alignmeter.session.resolve import resolve_cell
-from alignmeter_kernels import paths_run
+from alignmeter_kernels.paths import paths_run
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

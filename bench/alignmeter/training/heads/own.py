@@ -10,7 +10,8 @@ from torch import nn
 from alignmeter.architectures.logits import final_logits, scaled_states
 from alignmeter.batches.spans import Where, at_responses
 from alignmeter.training.heads.base import LossHead, product_dtype
-from alignmeter_kernels import linear_logprob, token_logprob
+from alignmeter_kernels.linear_logprob import linear_logprob
+from alignmeter_kernels.token_logprob.reference import token_logprob
 
 
 class _Own(LossHead):
