@@ -3,7 +3,9 @@
 They import torch (and triton) only, this registry nothing: operator -> its folder's package.
 """
 
-__all__ = ["KERNELS"]
+__all__ = ["KERNELS", "compilable"]
+
+from pathlib import Path
 
 KERNELS: dict[str, str] = {
     "token_logprob": "alignmeter_kernels.token_logprob",
@@ -13,3 +15,9 @@ KERNELS: dict[str, str] = {
     "causal_conv1d": "alignmeter_kernels.causal_conv1d",
     "selective_scan": "alignmeter_kernels.selective_scan",
 }
+
+
+def compilable() -> dict[str, str]:
+    """Those with Triton functions, which are in a folder's ``gpu.py``: name -> package."""
+    folder = Path(__file__).parent
+    return {name: row for name, row in KERNELS.items() if (folder / name / "gpu.py").is_file()}

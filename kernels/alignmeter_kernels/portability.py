@@ -6,7 +6,6 @@ launch; no GPU and no driver is used. Run as ``alignmeter kernels``.
 
 __all__ = [
     "Compiled",
-    "compilable",
     "compile_launch",
     "launches_of",
     "missing",
@@ -17,13 +16,11 @@ import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 
-from alignmeter_kernels import KERNELS
 from alignmeter_kernels.chips import Chip, register_warps
 from alignmeter_kernels.kernel import Kernel
 from alignmeter_kernels.launch import Launched, recording
@@ -71,12 +68,6 @@ def triton_version() -> str:
     import triton
 
     return str(triton.__version__)
-
-
-def compilable() -> dict[str, str]:
-    """Kernels of the registry that have Triton functions: name -> package."""
-    kernels = {name: getattr(import_module(row), "KERNEL", None) for name, row in KERNELS.items()}
-    return {name: KERNELS[name] for name, kernel in kernels.items() if kernel and kernel.on_chip}
 
 
 def launches_of(kernel: Kernel, chip: str, dtype: torch.dtype) -> list[tuple[str, Launched]]:

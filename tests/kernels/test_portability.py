@@ -11,12 +11,18 @@ import pytest
 
 from alignmeter.cli.compiling import Job, compile_jobs
 from alignmeter.records.portability import decode_portability, failure
-from alignmeter_kernels import KERNELS
+from alignmeter_kernels import KERNELS, compilable
 from alignmeter_kernels.chips import CHIPS, register_warps
 
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="pip install triton")
 DATA_CENTRE = {"sm_80", "sm_90", "sm_100", "gfx90a", "gfx942", "gfx950"}
 MATRIX = {"sm": ("mma.sync", "wgmma.", "tcgen05.mma"), "gfx9": ("v_mfma_",), "gfx11": ("v_wmma_",)}
+
+
+def test_a_kernel_has_triton_functions_where_its_folder_says_so():
+    kernels = {name: getattr(import_module(row), "KERNEL", None) for name, row in KERNELS.items()}
+    launching = {name for name, kernel in kernels.items() if kernel and kernel.on_chip}
+    assert launching == set(compilable()) != set(KERNELS)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from alignmeter.records.portability import (
     failures,
 )
 from alignmeter.streams import tell, user_stream
-from alignmeter_kernels import KERNELS
+from alignmeter_kernels import compilable
 from alignmeter_kernels.chips import CHIPS
 
 if TYPE_CHECKING:
@@ -73,12 +73,11 @@ def _jobs(targets: str | None, names: str | None, dtypes: str) -> "list[Job]":
     """One per kernel, dtype and chip. Raises `InputError` for a name that is not known."""
     chosen_dtypes = _chosen("--dtypes", dtypes, _DTYPES)
     chips = _chosen("--targets", targets, CHIPS)
-    _chosen("--kernels", names, KERNELS)  # a wrong name is told before torch is imported
-    from alignmeter.cli.compiling import Job
-    from alignmeter_kernels.portability import compilable, missing
-
     packages = compilable()
     chosen = _chosen("--kernels", names, packages)
+    from alignmeter.cli.compiling import Job
+    from alignmeter_kernels.portability import missing
+
     why = missing()
     if why is not None:
         raise InputError(why)

@@ -23,7 +23,7 @@ CODE = (
         ("cell --method dpo,ppo", "one cell has one method; got dpo, ppo"),
         ("cell nothing.json", "nothing.json: cannot be read"),
         ("kernels --dtypes nothing", "--dtypes: 'nothing' is not one of them"),
-        ("kernels --kernels nothing", "--kernels: 'nothing' is not one of them; known: token_logp"),
+        ("kernels --kernels nothing", "--kernels: 'nothing' is not one of them; known: linear_log"),
         ("kernels --targets nothing", "--targets: 'nothing' is not one of them; known: sm_80"),
         ("plan --for nothing", "'nothing' is not a known chip"),
         ("suite nothing", "'nothing' is no suite"),
