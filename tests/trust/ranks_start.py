@@ -12,7 +12,6 @@ import statistics
 import sys
 import time
 
-from alignmeter.session.crew import Crew
 from alignmeter.session.launcher import Launcher
 
 LIMIT_S = 0.5
@@ -24,13 +23,13 @@ def starts(rounds: int, size: int) -> tuple[list[float], list[float]]:
     with Launcher() as launcher:
         launcher.begin_round(0)
         launcher.start().close()  # waits for the imports
-        Crew(launcher.start, size, "cpu").close()
+        launcher.crew(size, "cpu").close()
         for _ in range(rounds):
             start = time.perf_counter()
             worker = launcher.start()
             one.append(time.perf_counter() - start)
             worker.close()
-            crew = Crew(launcher.start, size, "cpu")
+            crew = launcher.crew(size, "cpu")
             several.append(crew.start_s)
             crew.close()
     return one, several

@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager
 from alignmeter.accelerators.base import Accelerator, Device
 from alignmeter.accelerators.device_query import query
 from alignmeter.children import variables
+from alignmeter.machines import ranks_here, this_machine
 from alignmeter.registry import ACCELERATORS, load
 from alignmeter.telemetry import open_telemetry
 from alignmeter.telemetry.device_nodes import device_nodes
@@ -63,10 +64,14 @@ def too_few_text(name: str, count: int) -> str | None:
     accelerator = open_accelerator(name)
     if not accelerator.collectives:
         return f"torch.distributed has no backend for {name} devices here"
-    here = len(query(name).devices)
-    if not accelerator.device_nodes or here >= count:
+    machines = this_machine().count
+    if count % machines:
+        return f"{count} devices are not as many on each of {machines} machines"
+    here, wanted = len(query(name).devices), ranks_here(count)
+    if not accelerator.device_nodes or here >= wanted:
         return None
-    return f"the step needs {count} {name} devices, and this machine has {here}"
+    each = "" if machines == 1 else " on each machine"
+    return f"the step needs {wanted} {name} devices{each}, and this machine has {here}"
 
 
 def passed_over(chosen: str) -> list[str]:

@@ -14,6 +14,7 @@ from alignmeter.cells.matrix import read_overrides
 from alignmeter.cells.settings import Settings, read_settings
 from alignmeter.cli.ending import end_on_sigterm
 from alignmeter.cli.options import axis_options, data_options, measure_options, note
+from alignmeter.cli.several_machines import serves_another
 from alignmeter.errors import InputError
 from alignmeter.records.folder import check_writable, record_path, write_record
 from alignmeter.streams import tell
@@ -51,6 +52,8 @@ def cell(
     otherwise they are looked for in SPEC.json's folder and in the working
     directory.
     """
+    if serves_another():
+        return
     settings, named = read_settings(given), _one_value_each(axes)
     if jobs is not None:
         _check_alone()
@@ -95,8 +98,9 @@ def _work(jobs: Path) -> None:
 def _measured(planned: Any, replicate: int, settings: Settings) -> Any:
     from alignmeter.session import measure
     from alignmeter.session.launcher import Launcher
+    from alignmeter.session.nodes import open_nodes
 
-    with Launcher() as launcher:
+    with open_nodes() as others, Launcher(others) as launcher:
         launcher.begin_round(replicate)
         return measure(planned, replicate, settings, launcher)
 

@@ -15,6 +15,7 @@ from alignmeter.cells.matrix import read_matrix, read_overrides
 from alignmeter.cells.settings import Settings, read_settings
 from alignmeter.cli.ending import end_on_sigterm
 from alignmeter.cli.options import axis_options, data_options, measure_options, note
+from alignmeter.cli.several_machines import serves_another
 from alignmeter.records.folder import default_folder
 from alignmeter.streams import tell
 from alignmeter.text import counted as counted_text
@@ -66,6 +67,8 @@ def run(
     Ctrl-C stops; the same command with the same --out goes on where it
     stopped.
     """
+    if serves_another():
+        return
     chosen = read_matrix(matrix)
     overrides = read_overrides(axes)
     settings = read_settings(given, chosen)

@@ -24,6 +24,7 @@ from alignmeter.records.folder import check_writable, record_path, write_record
 from alignmeter.session import measure
 from alignmeter.session.asked import resolve_as
 from alignmeter.session.launcher import Launcher
+from alignmeter.session.nodes import open_nodes
 from alignmeter.session.run import Job as Replicate
 from alignmeter.session.run import stored_record
 from alignmeter.text import sentence
@@ -41,7 +42,7 @@ def work(path: Path) -> Outcome:
     refused = unmet([job.accelerator], job.requires, folder=Path(job.out), chip=job.chip)
     if refused:
         return log.write(refused=refused, ended=time.time())
-    with Launcher() as launcher:
+    with open_nodes() as others, Launcher(others) as launcher:
         for task in job.tasks:
             if job.until is not None and time.time() >= job.until:
                 return log.write(stopped=True, ended=time.time())

@@ -15,6 +15,7 @@ from alignmeter.records.lock import locked
 from alignmeter.records.record import Record
 from alignmeter.session import Planned, run_matrix
 from alignmeter.session.launcher import Launcher
+from alignmeter.session.nodes import open_nodes
 from alignmeter.session.replicate import Finished
 from alignmeter.session.run import Job, Listener, stored_record
 from alignmeter.streams import LOG_FILE, log_to
@@ -112,9 +113,10 @@ def open_run(
 
     What libraries print meanwhile is in ``DIR/alignmeter.log``.
 
-    Raises `InputError` if another run holds the folder, or if it cannot be written.
+    Raises `InputError` if another run holds the folder, if it cannot be written, or if another
+    machine that is to take part does not come.
     """
     with locked(folder):
         run = write_run_file(folder, matrix, axes, command)
-        with log_to(folder / LOG_FILE), Launcher() as launcher:
+        with log_to(folder / LOG_FILE), open_nodes() as others, Launcher(others) as launcher:
             yield OpenRun(folder=folder, run=run, launcher=launcher)

@@ -3,21 +3,18 @@
 __all__ = ["Crew"]
 
 import contextlib
-import shutil
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, Protocol, get_args
-
-import psutil
+from typing import Any, get_args
 
 from alignmeter.errors import CellError
+from alignmeter.machines import this_machine
 from alignmeter.records.ranks import RankStatus
 from alignmeter.session.findings.ranks import RanksFound
 from alignmeter.session.joined_answers import joined
-from alignmeter.worker.progress import Progress
+from alignmeter.session.node import Member, Node
 
 _STATUSES = get_args(RankStatus)
 _JOIN_S = 180.0
@@ -26,65 +23,44 @@ _GRACE_S = 0.5
 """After a failure, for the word of others: who was killed says nothing, and its peers complain."""
 
 
-class Member(Protocol):
-    """The parent's end of one worker, as `session.launcher.Worker`."""
-
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        ...
-
-    @property
-    def places(self) -> tuple[Any, ...]:
-        """What is ready once there is an answer."""
-        ...
-
-    def ask(self, verb: str, *arguments: object) -> None:
-        """Ask for one thing."""
-        ...
-
-    def answer(self) -> Any:
-        """What it says."""
-        ...
-
-    def close(self) -> None:
-        """End it politely."""
-        ...
-
-    def kill(self) -> None:
-        """End it at once."""
-        ...
-
-
 class Crew:
     """The parent's end of ``size`` workers, asked and answering as one `Worker`."""
 
     def __init__(
-        self,
-        start: Callable[[], Member],
-        size: int,
-        accelerator: str,
-        found: RanksFound | None = None,
+        self, nodes: Sequence[Node], size: int, accelerator: str, found: RanksFound | None = None
     ) -> None:
-        """``start``: a fresh worker; ``found``: is told what each rank says, and which one failed.
+        """``nodes``: this machine, and others; each has as many ranks, which ``size`` allows.
 
-        Raises `CellError` if one does not come up.
+        ``found``: is told what each rank says, and which one failed. Raises `CellError` if one does
+        not come up.
         """
         began = time.monotonic()
         self._found = found or RanksFound(size=size)
-        self._folder = Path(tempfile.mkdtemp(prefix="alignmeter-ranks-"))
-        self._progress = Progress(self._folder / "phases", size, make=True)
+        self._nodes = nodes
+        self._each = size // len(nodes)
         self._workers: list[Member] = []
         try:
-            for _ in range(size):
-                self._workers.append(start())
+            counters = [node.open(size) for node in nodes]
+            self._store, meeting = _meeting(counters)
             for rank in range(size):
-                self._ask(rank, "join", str(self._folder), rank, size, accelerator)
+                self._start(rank)
+            for rank in range(size):
+                counter, device = counters[rank // self._each], rank % self._each
+                self._ask(rank, "join", counter, meeting, rank, size, accelerator, device)
             self._answers(time.monotonic() + _JOIN_S)
         except BaseException:
             self.kill()
             raise
         self.start_s = time.monotonic() - began
+
+    def _start(self, rank: int) -> None:
+        try:
+            self._workers.append(self._node(rank).start())
+        except CellError as error:
+            self._raise(rank, error)
+
+    def _node(self, rank: int) -> Node:
+        return self._nodes[rank // self._each]
 
     @property
     def pid(self) -> int:
@@ -131,25 +107,34 @@ class Crew:
 
     def _raise(self, rank: int, error: CellError) -> None:
         status: Any = error.status if error.status in _STATUSES else "crashed"
-        self._found.fail([rank], status, self._progress.last())
+        self._found.fail([rank], status, self._last())
         self.kill()
-        whose = f"rank {rank} of {len(self._workers)}: "
+        whose = f"rank {rank} of {self._found.size}: "
         raise CellError(error.status, error.code, whose + error.text) from error
 
     def _raise_late(self, waiting: list[int]) -> None:
         """Of those that did not answer in time: who has begun the fewest phases, or does not wait
         for others as they do for it.
         """
-        begun = self._progress.begun()
+        begun = self._begun()
         behind = [rank for rank in waiting if begun[rank] == min(begun[r] for r in waiting)]
         if len(behind) == len(waiting):
-            stopped = [rank for rank in behind if _is_stuck(self._workers[rank].pid)]
+            stopped = [r for r in behind if self._node(r).is_stuck(self._workers[r].pid)]
             behind = stopped or behind
-        self._found.fail(behind, "timeout", self._progress.last())
+        self._found.fail(behind, "timeout", self._last())
         self.kill()
         names = " and ".join(map(str, behind))
-        ranks = f"rank{'' if len(behind) == 1 else 's'} {names} of {len(self._workers)}"
+        ranks = f"rank{'' if len(behind) == 1 else 's'} {names} of {self._found.size}"
         raise CellError("timeout", "timeout", f"{ranks} held up a step past the time limit")
+
+    def _begun(self) -> list[int]:
+        """Phases, of each rank; every machine counts those of its own."""
+        counts = [node.begun() for node in self._nodes]
+        return [counts[rank // self._each][rank] for rank in range(len(self._workers))]
+
+    def _last(self) -> list[str]:
+        names = [node.last() for node in self._nodes]
+        return [names[rank // self._each][rank] for rank in range(self._each * len(names))]
 
     def close(self) -> None:
         """End all: politely, then for certain."""
@@ -158,16 +143,29 @@ class Crew:
                 worker.ask("finish")  # together: who leaves alone cuts the others' connections
         for worker in self._workers:
             worker.close()
-        self._forget()
+        self._end()
 
     def kill(self) -> None:
         """End all at once and tidy up."""
         for worker in self._workers:
             worker.kill()
-        self._forget()
+        self._end()
 
-    def _forget(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+    def _end(self) -> None:
+        self._store = None
+        for node in self._nodes:
+            node.end()
+
+
+def _meeting(counters: Sequence[str]) -> tuple[object, str]:
+    """Where ranks meet: at a file beside the first counter, or, of several machines, at a store of
+    this process, which has to be kept as long as they meet.
+    """
+    if len(counters) == 1:
+        return None, str(Path(counters[0]).with_name("store"))
+    from alignmeter.parallel.group import open_meeting
+
+    return open_meeting(this_machine().address)
 
 
 def _blame(failure: tuple[int, CellError]) -> int:
@@ -175,11 +173,3 @@ def _blame(failure: tuple[int, CellError]) -> int:
     codes = ("worker_died", "out_of_memory")
     code = failure[1].code
     return codes.index(code) if code in codes else len(codes)
-
-
-def _is_stuck(pid: int) -> bool:
-    """Stopped, or busy: who waits for other ranks sleeps."""
-    try:
-        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_RUNNING)
-    except psutil.Error:
-        return False

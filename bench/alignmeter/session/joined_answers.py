@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from alignmeter.machines import this_machine
 from alignmeter.worker.messages import MemoryProfile, ProcessPeaks, StepReport
 
 
@@ -22,13 +23,17 @@ def joined(answers: Sequence[Any]) -> Any:
 
 
 def _step(reports: Sequence[StepReport]) -> StepReport:
-    """The slowest rank's. Of the host's cores others use what no rank does."""
+    """The slowest rank's; its spans are those of rank 0, whose device and clock the timeline has.
+
+    Of the host's cores others use what no rank does.
+    """
     slowest = max(reports, key=lambda report: report.seconds)
     busy = [report.others_share + report.own_share for report in reports]
-    own = sum(report.own_share for report in reports)
+    own = sum(report.own_share for report in reports) / this_machine().count
     swapped = [report.swapped_bytes for report in reports if report.swapped_bytes is not None]
     return replace(
         slowest,
+        spans=reports[0].spans,
         others_share=max(0.0, sum(busy) / len(busy) - own),
         own_share=own,
         swapped_bytes=sum(swapped) if swapped else None,

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Sequence
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
@@ -17,9 +18,12 @@ from alignmeter.cells.cell import Cell
 from alignmeter.cells.places import known_places
 from alignmeter.children import main_left_alone, safe_path, variables
 from alignmeter.errors import CellError, InputError
+from alignmeter.machines import this_machine
 from alignmeter.session.crew import Crew
 from alignmeter.session.findings.ranks import RanksFound
 from alignmeter.session.fork_server import stop_server
+from alignmeter.session.node import LocalNode
+from alignmeter.session.nodes import RemoteNode
 from alignmeter.streams import keep
 from alignmeter.text import shortened
 from alignmeter.units import bytes_text
@@ -48,9 +52,14 @@ class Launcher:
     address layout, so that replicates from one server would be too alike.
     """
 
-    def __init__(self) -> None:
-        """Raises `InputError` in a process that is one of several that measure the same."""
-        _check_alone()
+    def __init__(self, others: Sequence[RemoteNode] | None = None) -> None:
+        """``others``: further machines that have ranks of a step, as `open_nodes` has them.
+
+        Raises `InputError` where there are such, and this surface does not take them.
+        """
+        if others is None:
+            _check_alone()
+        self._others = others or ()
         self._round: int | None = None
         self._spawns = False
         self._context: BaseContext = multiprocessing.get_context("forkserver")
@@ -69,6 +78,8 @@ class Launcher:
         if number == self._round:
             return
         self.close()
+        for node in self._others:
+            node.begin_round(number)
         self._round = number
         if self._spawns:
             return
@@ -110,15 +121,19 @@ class Launcher:
         """
         if cell.world_size == 1:
             return self.start()
-        return Crew(self.start, cell.world_size, cell.accelerator, found)
+        return self.crew(cell.world_size, cell.accelerator, found)
+
+    def crew(self, size: int, accelerator: str, found: RanksFound | None = None) -> Crew:
+        """``size`` fresh workers, as many on each machine. Raises as `Crew`."""
+        return Crew([LocalNode(self.start), *self._others], size, accelerator, found)
 
 
 def _check_alone() -> None:
-    """torchrun starts as many processes as there are ranks, and each would measure all."""
-    if "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
+    """Each of several processes would measure all."""
+    if this_machine().count > 1:
         raise InputError(
-            "RANK and WORLD_SIZE are set, as torchrun sets them; alignmeter starts the ranks of a "
-            "step itself, all on one machine: run it once with --world-size, or unset them"
+            "RANK and WORLD_SIZE are set, as torchrun sets them; only `alignmeter run` and "
+            "`alignmeter cell` take several machines: unset them"
         )
 
 

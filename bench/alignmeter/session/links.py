@@ -16,7 +16,6 @@ from alignmeter.cells.cell import digest
 from alignmeter.errors import InputError
 from alignmeter.records.folder import write_bytes
 from alignmeter.records.links import SCHEMA_VERSION, MeasuredLinks, decode_links, encode_links
-from alignmeter.session.crew import Crew
 from alignmeter.session.launcher import Launcher
 from alignmeter.units import MIB
 
@@ -59,7 +58,7 @@ def measure_links(
     opened = open_accelerator(accelerator)
     sizes = SIZES if not opened.device_nodes else (*SIZES, LARGE)
     launcher.begin_round(0)
-    crew = Crew(launcher.start, size, accelerator)
+    crew = launcher.crew(size, accelerator)
     try:
         collectives = crew.call("links", accelerator, sizes, timeout_s=_TIMEOUT_S)
     except BaseException:

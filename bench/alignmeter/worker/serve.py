@@ -65,14 +65,14 @@ def serve(
         connection.send(answer)
 
 
-def _join(folder: str, rank: int, size: int, accelerator: str) -> None:
+def _join(counter: str, meeting: str, rank: int, size: int, accelerator: str, device: int) -> None:
     """Become that rank of a step, with the phases counted that it begins."""
     from alignmeter.parallel.group import join
     from alignmeter.worker.progress import Progress, count_phases
 
-    count_phases(Progress(Path(folder) / "phases", size), rank)
-    store = str(Path(folder) / "store")
-    join(store, rank=rank, size=size, accelerator=open_accelerator(accelerator))
+    count_phases(Progress(Path(counter), size), rank)
+    opened = open_accelerator(accelerator)
+    join(meeting, rank=rank, size=size, accelerator=opened, device=device)
 
 
 def _reached(what: str, accelerator: str, *arguments: Any) -> object:

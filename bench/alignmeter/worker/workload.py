@@ -17,6 +17,7 @@ from alignmeter.accelerators.provenance import collect, host_load
 from alignmeter.architectures.operators import others_run
 from alignmeter.batches import Batch, BatchSource, SharedRows
 from alignmeter.cells.cell import Cell
+from alignmeter.machines import ranks_here
 from alignmeter.methods import Outcome, Probe, open_method, open_setup
 from alignmeter.peft.targets import chosen_targets
 from alignmeter.records.record import Provenance, Reason
@@ -71,7 +72,7 @@ class Workload:
         use_deterministic(cell.deterministic)
         self.accelerator = open_accelerator(cell.accelerator)
         self.device = self.accelerator.torch_device()
-        threads = max(1, host_threads() // cell.world_size)
+        threads = max(1, host_threads() // ranks_here(cell.world_size))
         if self.device.type == "cpu" and threads != torch.get_num_threads():
             torch.set_num_threads(threads)
         self.meter = Meter(self.accelerator)
