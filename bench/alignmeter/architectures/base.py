@@ -161,6 +161,6 @@ class Architecture:
     def build_undrawn(
         self, size: str, *, seed: int, dtype: torch.dtype, device: torch.device
     ) -> nn.Module:
-        """The causal LM of `build_there` that is drawn later, a block at a time: `Undrawn`."""
+        """The causal LM of `build_there` that is drawn later, a block at a time: `Late`."""
         shape = self.shape(size)
         return undrawn(lambda: self.make(shape), seed=seed, dtype=dtype, device=device)

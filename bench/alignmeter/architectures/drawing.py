@@ -5,16 +5,18 @@ generator gives other numbers from the same seed, so this is for models that no 
 whole.
 """
 
-__all__ = ["Undrawn", "draw", "undrawn", "undrawn_of"]
+__all__ = ["Late", "draw", "hollow", "late_of", "shape_of", "undrawn"]
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from alignmeter.architectures.transformers_internals import initialise, tie
+
+_Giver = Callable[[Sequence[nn.Module]], None]
 
 
 def draw(
@@ -30,7 +32,7 @@ def draw(
     ``store`` brings a block that has its weights into the form in which it stays: of a model that
     is kept in fewer bytes than it is drawn in, no more than one block is there in full.
     """
-    model = _shape_of(make, dtype)
+    model = shape_of(make, dtype)
     torch.manual_seed(seed)
     filled: set[nn.Module] = set()
     for blocks in _lists(model):
@@ -43,7 +45,8 @@ def draw(
     return store(model.to(dtype)).to(device)
 
 
-def _shape_of(make: Callable[[], nn.Module], dtype: torch.dtype) -> nn.Module:
+def shape_of(make: Callable[[], nn.Module], dtype: torch.dtype) -> nn.Module:
+    """What ``make`` makes, without weights."""
     with torch.device("meta"), _default(dtype):
         return make()
 
@@ -52,69 +55,86 @@ def _lists(model: nn.Module) -> list[nn.ModuleList]:
     return [module for module in model.modules() if isinstance(module, nn.ModuleList)]
 
 
-class Undrawn:
+class Late:
     """A model that has its modules on their device and no bytes of weights yet: adapters can be put
-    on it and heads, and then `fill` draws block by block what `draw` would have drawn.
+    on it and heads, and then `fill` gives it weights block by block.
     """
 
-    def __init__(self, model: nn.Module, seed: int, dtype: torch.dtype) -> None:
-        """``model`` has the shapes only, as `_shape_of` gives them. Its modules are remembered as
-        they are now: what is put into it later has weights of its own.
+    def __init__(self, model: nn.Module, dtype: torch.dtype, give: _Giver) -> None:
+        """``model`` has the shapes only. Its modules are remembered as they are now: what is put
+        into it later has weights of its own. ``give``: writes the weights of those modules.
         """
-        self._seed, self._dtype, self._model = seed, dtype, model
+        self._dtype, self._give = dtype, give
         self._blocks = {b: list(b.modules()) for blocks in _lists(model) for b in blocks}
         inside = {module for modules in self._blocks.values() for module in modules}
         self._rest = [module for module in model.modules() if module not in inside]
-        self._begun = False
 
     def fill(self, block: nn.Module | None) -> None:
-        """Draw that block, and then the next; ``None``: what is in none, after the last of them."""
-        if not self._begun:
-            torch.manual_seed(self._seed)
-            self._begun = True
+        """That block, and then the next; ``None``: what is in none, after the last of them."""
         modules = self._rest if block is None else self._blocks.pop(block)
         for module in modules:
             for parameter in module.parameters(recurse=False):
                 parameter.untyped_storage().resize_(parameter.nbytes)
-        for module in reversed(modules):
-            initialise(self._model, module)
+        self._give(modules)
         for module in modules:
             for name, buffer in module.named_buffers(recurse=False):
                 if buffer.is_floating_point():
                     setattr(module, name, buffer.to(self._dtype))
 
 
-_UNDRAWN = "_undrawn"
+_LATE = "_late_weights"
 
 
 def undrawn(
     make: Callable[[], nn.Module], *, seed: int, dtype: torch.dtype, device: torch.device
 ) -> nn.Module:
-    """The model of `draw` before it is drawn; `undrawn_of` its backbone fills it."""
-    model = _shape_of(make, dtype)
+    """The model of `draw` before it is drawn; `late_of` its backbone draws it."""
+    model = shape_of(make, dtype)
+    return hollow(model, dtype, device, _drawing(model, seed))
+
+
+def _drawing(model: nn.Module, seed: int) -> _Giver:
+    begun = False
+
+    def give(modules: Sequence[nn.Module]) -> None:
+        nonlocal begun
+        if not begun:
+            torch.manual_seed(seed)
+            begun = True
+        for module in reversed(modules):
+            initialise(model, module)
+
+    return give
+
+
+def hollow(
+    model: nn.Module, dtype: torch.dtype, device: torch.device, give: _Giver
+) -> nn.Module:
+    """``model``, which has the shapes only (`shape_of`), as `Late` has it: on the device, with no
+    bytes. `late_of` its backbone fills it by ``give``.
+    """
     tie(model)
-    remembered = Undrawn(model, seed, dtype)
-    hollow: dict[int, nn.Parameter] = {}
+    late = Late(model, dtype, give)
+    empty: dict[int, nn.Parameter] = {}
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if id(parameter) not in hollow:  # a tied one keeps its places
-                hollow[id(parameter)] = _hollow(parameter, device)
-            setattr(module, name, hollow[id(parameter)])
+            if id(parameter) not in empty:  # a tied one keeps its places
+                empty[id(parameter)] = _without_bytes(parameter, device)
+            setattr(module, name, empty[id(parameter)])
         for name, buffer in module.named_buffers(recurse=False):
             setattr(module, name, torch.empty_like(buffer, device=device))
     backbone: Any = model.base_model
-    setattr(backbone, _UNDRAWN, (remembered,))  # in a tuple: no child of what it holds
+    setattr(backbone, _LATE, (late,))  # in a tuple: no child of what it holds
     return model
 
 
-def undrawn_of(backbone: nn.Module) -> Undrawn | None:
+def late_of(backbone: nn.Module) -> Late | None:
     """Who fills the backbone, asked once; ``None`` for one that has its weights."""
-    found: tuple[Undrawn] | None = backbone.__dict__.pop(_UNDRAWN, None)
+    found: tuple[Late] | None = backbone.__dict__.pop(_LATE, None)
     return None if found is None else found[0]
 
 
-def _hollow(parameter: nn.Parameter, device: torch.device) -> nn.Parameter:
-    """On the device, with no bytes."""
+def _without_bytes(parameter: nn.Parameter, device: torch.device) -> nn.Parameter:
     empty = torch.empty_like(parameter, device=device)
     empty.untyped_storage().resize_(0)
     return nn.Parameter(empty, requires_grad=parameter.requires_grad)

@@ -11,6 +11,7 @@ __all__ = [
     "masked_lms",
     "one_sequence_per_row",
     "tie",
+    "wide_parts",
 ]
 
 import contextlib
@@ -116,3 +117,9 @@ def one_sequence_per_row() -> Iterator[None]:
 
 def _none_found(*_: object, **__: object) -> None:
     """One sequence per row."""
+
+
+def wide_parts(model: Any) -> bool:
+    """Whether transformers keeps some of its weights in fp32 whatever dtype is asked for."""
+    names = "_keep_in_fp32_modules", "_keep_in_fp32_modules_strict"
+    return any(getattr(model, name, None) for name in names)

@@ -11,7 +11,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from alignmeter.architectures import ScalarModel
-from alignmeter.architectures.drawing import undrawn_of
+from alignmeter.architectures.drawing import late_of
 from alignmeter.architectures.precision import precision_of
 from alignmeter.cells.cell import Cell
 from alignmeter.parallel.roots import attach
@@ -25,7 +25,7 @@ def shard(models: Mapping[str, nn.Module], cell: Cell, mesh: DeviceMesh) -> None
     One root for each backbone, a unit for each of its blocks. A head on a backbone that an earlier
     model holds belongs to that model's root, and is entered through it (`roots.within`). With
     ``parallel = ddp`` every rank is a shard of one: it holds all, and gradients are averaged.
-    Gradients are means over ranks. A backbone that has no weights yet (`Undrawn`) is drawn block by
+    Gradients are means over ranks. A backbone that has no weights yet (`Late`) gets them block by
     block, each shared before the next: no rank has more than one whole.
 
     Raises `ValueError` for a backbone without a list of blocks.
@@ -41,7 +41,7 @@ def shard(models: Mapping[str, nn.Module], cell: Cell, mesh: DeviceMesh) -> None
         shared.append((root, model))
     for root in roots.values():
         trains = any(parameter.requires_grad for parameter in root.parameters())
-        late = undrawn_of(_backbone(root))
+        late = late_of(_backbone(root))
         for block in _blocks(root):
             if late is not None:
                 late.fill(block)

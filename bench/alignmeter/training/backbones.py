@@ -79,6 +79,9 @@ class Backbones:
                 self.cell.size, seed=seed, dtype=self.precision.base, device=self.device
             )
             return self._patched(undrawn)
+        late = self._unread()
+        if late is not None:
+            return self._patched(late)
         key = seed if self._draws else 0
         if key in self._frames:
             return self._patched(self.peft.copied(self._frames[key]))
@@ -87,6 +90,15 @@ class Backbones:
         if more and not is_tracing():
             self._frames[key] = _frame(model)
         return self._patched(model)
+
+    def _unread(self) -> nn.Module | None:
+        """A checkpoint that ranks read block by block; ``None`` where it is read whole."""
+        apart = self.cell.world_size > 1 and not self.peft.packs and self.layers is None
+        if not apart or self._draws or self.rounded is not None or is_tracing():
+            return None
+        return find_checkpoint(self.cell.model).build_unread(
+            dtype=self.precision.base, device=self.device, looked=self._note
+        )
 
     def forget(self) -> None:
         """What was taken may be trained from here on; another one is drawn or read again."""
@@ -117,10 +129,12 @@ class Backbones:
         return self._stored(model.to(self.precision.base)).to(self.device)
 
     def _look(self, model: nn.Module) -> None:
-        """Before weights are packed. Raises `CellError` if some are not finite: no step would say
-        more than that.
-        """
-        found = Looked() if is_tracing() else look(model)
+        """Before weights are packed. Raises as `_note`."""
+        if not is_tracing():
+            self._note(look(model.named_parameters()))
+
+    def _note(self, found: Looked) -> None:
+        """Raises `CellError` if some weights are not finite: no step would say more than that."""
         if found.not_finite:
             first, more = found.not_finite[0], len(found.not_finite) - 1
             raise CellError(

@@ -16,6 +16,7 @@ from alignmeter.architectures.transformers_internals import (
     masked_lms,
     one_sequence_per_row,
     tie,
+    wide_parts,
 )
 from alignmeter.registry import ARCHITECTURES
 
@@ -167,3 +168,9 @@ def test_kernels_that_hide_the_function_are_named():
 
     with pytest.raises(RuntimeError, match="`kernels` hides transformers' own code"):
         behind(Func())
+
+
+def test_what_stays_in_fp32_is_told_by_these_names():
+    assert "_keep_in_fp32_modules" in vars(transformers.PreTrainedModel)
+    assert "_keep_in_fp32_modules_strict" in vars(transformers.PreTrainedModel)
+    assert not wide_parts(transformers.LlamaForCausalLM)

@@ -65,6 +65,17 @@ def test_two_workers_are_one_replicate(launcher, make_cell):
     check_ranks(record, one)
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("peft", ["full", "lora", "qlora"])
+def test_ranks_take_a_checkpoint_s_steps(peft, launcher, make_cell, checkpoints):
+    """Which they read block by block, or where it is packed whole."""
+    axes = {"model": str(checkpoints["llama"][0]), "peft": peft}
+    record = measured(launcher, make_cell, **axes)
+    assert (record.status, record.reason) == ("ok", None)
+    one = measured(launcher, make_cell, **axes, world_size=1)
+    assert record.numerics.losses == pytest.approx(one.numerics.losses, rel=1e-5)
+
+
 def check_ranks(record, one):
     """Of a step that two took, beside the same step of one."""
     peaks = [rank.peak_bytes for rank in record.ranks]

@@ -2,7 +2,7 @@
 
 __all__ = ["Looked", "load_weights", "look"]
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,15 +98,15 @@ def _check_loaded(info: Mapping[str, Any], *, cut: bool) -> None:
             )
 
 
-def look(model: nn.Module) -> Looked:
-    """What of the loaded weights cannot be right, or is unlikely to be.
+def look(weights: Iterable[tuple[str, torch.Tensor]]) -> Looked:
+    """What of the loaded weights, each with its name, cannot be right, or is unlikely to be.
 
     One reduction of each tensor where it lies, to its smallest and largest value: a NaN comes out
     as both, and no mask of the tensor's size is made. One transfer to the host. Tensors without
     data have none to look at.
     """
     names, edges = [], []
-    for name, tensor in model.named_parameters():
+    for name, tensor in weights:
         if tensor.is_floating_point() and not tensor.is_meta and tensor.numel():
             names.append((name, tensor.dim() > 1 or name.endswith(".weight")))
             edges.append(torch.stack(torch.aminmax(tensor.detach())).float())
