@@ -26,7 +26,7 @@ from alignmeter.units import bytes_text, seconds_text
 
 SEQ_LEN, PAIRS, VOCAB = 256, 2, 32000
 PROMPT = SEQ_LEN // 2
-STEPS, WARMUP = 6, 2
+STEPS, WARMUP = int(os.environ.get("PEERS_STEPS", "6")), 2
 CLOCKS = {"median_s": time.perf_counter, "processor_s": time.process_time}
 SHAPE = {
     "vocab_size": VOCAB, "hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4,
@@ -39,8 +39,10 @@ SHAPE = {
 @click.argument("methods", nargs=-1, required=True)
 @click.option("--rounds", default=5, show_default=True, help="Fresh processes per side.")
 @click.option("--threads", default=2, show_default=True)
-def main(methods: tuple[str, ...], rounds: int, threads: int) -> None:
+@click.option("--steps", default=6, show_default=True, help="Timed steps of a process.")
+def main(methods: tuple[str, ...], rounds: int, threads: int, steps: int) -> None:
     """Compare METHODS (such as dpo, grpo, kto; or ppo) with TRL."""
+    os.environ["PEERS_STEPS"] = str(steps)  # processes read it
     with tempfile.TemporaryDirectory() as folder:
         save_model(folder)
         for method in methods:
