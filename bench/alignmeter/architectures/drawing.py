@@ -107,9 +107,7 @@ def _drawing(model: nn.Module, seed: int) -> _Giver:
     return give
 
 
-def hollow(
-    model: nn.Module, dtype: torch.dtype, device: torch.device, give: _Giver
-) -> nn.Module:
+def hollow(model: nn.Module, dtype: torch.dtype, device: torch.device, give: _Giver) -> nn.Module:
     """``model``, which has the shapes only (`shape_of`), as `Late` has it: on the device, with no
     bytes. `late_of` its backbone fills it by ``give``.
     """

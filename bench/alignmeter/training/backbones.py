@@ -11,6 +11,7 @@ from torch import nn
 from alignmeter.architectures import Architecture
 from alignmeter.architectures.base import drawing_device
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
+from alignmeter.architectures.checkpoint.late import unread
 from alignmeter.architectures.checkpoint.weights import Looked, look
 from alignmeter.architectures.precision import Precision
 from alignmeter.architectures.tracing import is_tracing
@@ -96,9 +97,8 @@ class Backbones:
         apart = self.cell.world_size > 1 and not self.peft.packs and self.layers is None
         if not apart or self._draws or self.rounded is not None or is_tracing():
             return None
-        return find_checkpoint(self.cell.model).build_unread(
-            dtype=self.precision.base, device=self.device, looked=self._note
-        )
+        found, dtype = find_checkpoint(self.cell.model), self.precision.base
+        return unread(found.config, found.files, dtype=dtype, device=self.device, looked=self._note)
 
     def forget(self) -> None:
         """What was taken may be trained from here on; another one is drawn or read again."""

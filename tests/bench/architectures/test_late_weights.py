@@ -6,6 +6,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from alignmeter.architectures.checkpoint import find_checkpoint
+from alignmeter.architectures.checkpoint.late import unread
 from alignmeter.architectures.drawing import late_of
 from alignmeter.errors import CellError
 from alignmeter.registry import ARCHITECTURES
@@ -22,10 +23,14 @@ def blocks_of(model):
     ]
 
 
+def unread_of(checkpoint, looked, dtype=torch.float32):
+    return unread(checkpoint.config, checkpoint.files, dtype=dtype, device=CPU, looked=looked)
+
+
 def read_late(checkpoint, dtype=torch.float32):
     """The model with its weights, and what was seen of them."""
     seen = []
-    model = checkpoint.build_unread(dtype=dtype, device=CPU, looked=seen.append)
+    model = unread_of(checkpoint, seen.append, dtype)
     assert all(p.untyped_storage().nbytes() == 0 for p in model.parameters())
     late = late_of(model.base_model)
     for block in blocks_of(model):
@@ -73,7 +78,7 @@ def test_names_that_are_not_the_model_s_own_are_read_whole(renewed):
     folder = renewed(lambda found: {name.removeprefix("model."): t for name, t in found.items()})
     checkpoint = find_checkpoint(str(folder))
     assert checkpoint.build(dtype=torch.float32) is not None
-    assert checkpoint.build_unread(dtype=torch.float32, device=CPU, looked=print) is None
+    assert unread_of(checkpoint, print) is None
 
 
 def test_what_cannot_be_right_is_seen_in_the_block_that_has_it(renewed):
@@ -89,7 +94,9 @@ def test_what_cannot_be_right_is_seen_in_the_block_that_has_it(renewed):
 
 def test_a_file_that_changed_meanwhile_is_a_reason(renewed):
     checkpoint = find_checkpoint(str(renewed(dict)))
-    model = checkpoint.build_unread(dtype=torch.float32, device=CPU, looked=print)
+    model = unread(
+        checkpoint.config, checkpoint.files, dtype=torch.float32, device=CPU, looked=print
+    )
     renewed(lambda found: {name: t[:1].clone() for name, t in found.items()})
     with pytest.raises(CellError, match=r"cannot be read from model.safetensors: .* shape"):
         late_of(model.base_model).fill(blocks_of(model)[0])

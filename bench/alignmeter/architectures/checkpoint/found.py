@@ -5,7 +5,7 @@ __all__ = ["RANDOM", "Checkpoint", "check_unchanged", "find_checkpoint", "withou
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,10 @@ from alignmeter.architectures.checkpoint.config import (
 from alignmeter.architectures.checkpoint.family import other_config, other_family
 from alignmeter.architectures.checkpoint.files import element_count, read_headers, weight_files
 from alignmeter.architectures.checkpoint.fit import check_depth, check_fit, check_made, made_within
-from alignmeter.architectures.checkpoint.late import unread
 from alignmeter.architectures.checkpoint.place import Place, find_place, is_there
 from alignmeter.architectures.checkpoint.ranges import check_raw
 from alignmeter.architectures.checkpoint.refusal import refused, said
-from alignmeter.architectures.checkpoint.weights import Looked, load_weights
+from alignmeter.architectures.checkpoint.weights import load_weights
 from alignmeter.architectures.drawing import draw
 from alignmeter.architectures.layers import ATTENDING, kept_layers
 from alignmeter.architectures.tracing import is_tracing
@@ -129,14 +128,6 @@ class Checkpoint:
         attending = self.shape().get(ATTENDING) or ()
         kept = None if layers is None else kept_layers(attending, layers)
         return load_weights(self.files, config, dtype=dtype, device=device, kept=kept)
-
-    def build_unread(
-        self, *, dtype: torch.dtype, device: torch.device, looked: Callable[[Looked], None]
-    ) -> nn.Module | None:
-        """The causal LM of `build` that is read later, a block at a time; as `unread`."""
-        config = open_config(self.config)
-        make = partial(made, config, dtype=dtype)
-        return unread(make, self.files, dtype=dtype, device=device, looked=looked)
 
     def build_there(
         self,

@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from alignmeter.architectures.checkpoint.config import made, open_config
 from alignmeter.architectures.checkpoint.weights import Looked, look
 from alignmeter.architectures.drawing import hollow, shape_of
 from alignmeter.architectures.transformers_internals import initialise, tie, wide_parts
@@ -16,19 +17,21 @@ from alignmeter.errors import CellError
 
 
 def unread(
-    make: Callable[[], nn.Module],
+    config: Path,
     files: Sequence[Path],
     *,
     dtype: torch.dtype,
     device: torch.device,
     looked: Callable[[Looked], None],
 ) -> nn.Module | None:
-    """The causal LM of ``files`` in ``dtype`` before it is read; `late_of` its backbone reads it.
+    """The causal LM of ``config`` and ``files`` in ``dtype`` before it is read, which `late_of` its
+    backbone does.
 
     ``looked``: is told what was seen of each block's weights. ``None`` where `load_weights` has to
     read them, for transformers gives tensors other names, or keeps some in a wider dtype.
     """
-    model = shape_of(make, dtype)
+    made_as = open_config(config)
+    model = shape_of(lambda: made(made_as, dtype=dtype), dtype)
     tie(model)
     places = {name: file for file in files for name in _names(file)}
     if wide_parts(model) or not _are_its_own(model, places):
