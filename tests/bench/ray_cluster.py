@@ -37,12 +37,13 @@ class Cluster:
         self._folder = Path(tempfile.mkdtemp(prefix="ray-"))  # short: sockets lie in it
         # Ray imports amdsmi, whose wheel raises a KeyError where ROCm is not installed.
         (self._folder / "amdsmi.py").write_text("raise ImportError\n")
+        path = [str(self._folder), *filter(None, [os.environ.get("PYTHONPATH")])]
         with (self._folder / "cluster.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", __file__, str(self._folder)],
                 env={
                     **os.environ,
-                    "PYTHONPATH": str(self._folder),
+                    "PYTHONPATH": os.pathsep.join(path),
                     "RAY_USAGE_STATS_ENABLED": "0",
                     "RAY_JOB_START_TIMEOUT_SECONDS": str(WAITS_S),
                 },

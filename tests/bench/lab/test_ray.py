@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 import ray_cluster
 from lab_stubs import StubLab
@@ -13,7 +14,10 @@ from alignmeter.errors import InputError
 from alignmeter.lab.drive import Driver, Limits
 from alignmeter.lab.engines import open_engine
 from alignmeter.lab.status import status_of
+from alignmeter.lab.submission import Night
+from alignmeter.records.folder import load_folders
 
+COMMAND = [sys.executable, "-P", "-m", "alignmeter", "lab"]
 NV = 'accelerator = "cuda"\nray = "accelerator_type:H100"\nchunk = 2'
 AMD = 'accelerator = "rocm"\nray = "accelerator_type:MI300X"\nchunk = 2'
 WHY = ray_cluster.missing()
@@ -177,10 +181,65 @@ def test_the_command_from_another_shell_tells_of_the_jobs(stub, cells):
     stub.says(seconds=2.0)
     lab, night, plan = two_classes(stub, cells)
     driver(lab, night, plan).drive(wait=False)
-    command = [sys.executable, "-P", "-m", "alignmeter", "lab"]
-    done = subprocess.run([*command, "status", lab.where, "--night", "n1"], capture_output=True,
+    done = subprocess.run([*COMMAND, "status", lab.where, "--night", "n1"], capture_output=True,
                           text=True, check=True)  # fmt: skip
     assert done.stdout.count(" of 2 recorded") == 2
-    done = subprocess.run([*command, "cancel", lab.where, "--night", "n1"], capture_output=True,
+    done = subprocess.run([*COMMAND, "cancel", lab.where, "--night", "n1"], capture_output=True,
                           text=True, check=True)  # fmt: skip
     assert done.stdout == "2 jobs told to end\n"
+
+
+REAL = """
+schema = 1
+matrix = "night.toml"
+replicates = 2
+retries = 0
+[class.nv]
+accelerator = "cpu"
+ray = "accelerator_type:H100"
+chunk = 2
+[class.amd]
+accelerator = "cpu"
+ray = "accelerator_type:MI300X"
+chunk = 2
+"""
+NIGHT = """
+schema = 1
+steps = 3
+[defaults]
+seq_len = 16
+data = "synthetic"
+architecture = "llama"
+peft = "lora"
+[[grid]]
+method = ["sft", "dpo"]
+"""
+
+
+@needs_ray
+@pytest.mark.exhaustive
+def test_who_submits_and_a_job_of_real_cells_are_killed_and_a_second_run_finishes(
+    tmp_path, cluster, monkeypatch
+):
+    monkeypatch.setenv("RAY_ADDRESS", cluster.url)
+    (tmp_path / "LAB.toml").write_text(REAL)
+    (tmp_path / "night.toml").write_text(NIGHT)
+    night, places = Night(tmp_path / "results" / "n1"), ("nv", "amd")
+    run = [*COMMAND, "run", "LAB.toml", "--engine", "ray", "--night", "n1"]
+    with subprocess.Popen(run, cwd=tmp_path) as submitting:
+        while not any(map(night.recorded, places)):
+            time.sleep(0.1)
+        submitting.kill()
+    begun = [job.outcome for job in night.jobs() if job.outcome and job.outcome.ended is None]
+    left = [process for one in begun for process in psutil.Process(one.pid).children()]
+    psutil.Process(begun[0].pid).kill()
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = [
+        (r.cell.id, r.replicate) for n in places for r in load_folders([night.records(n)]).records
+    ]
+    assert len(found) == 8
+    assert len(set(found)) == 4
+    assert cluster.busy() == []
+    _, alive = psutil.wait_procs(left, timeout=20)
+    assert alive == []
