@@ -197,11 +197,11 @@ retries = 0
 [class.nv]
 accelerator = "cpu"
 ray = "accelerator_type:H100"
-chunk = 2
+chunk = 4
 [class.amd]
 accelerator = "cpu"
 ray = "accelerator_type:MI300X"
-chunk = 2
+chunk = 4
 """
 NIGHT = """
 schema = 1
@@ -218,6 +218,7 @@ method = ["sft", "dpo"]
 
 @needs_ray
 @pytest.mark.exhaustive
+@pytest.mark.timeout(900)
 def test_who_submits_and_a_job_of_real_cells_are_killed_and_a_second_run_finishes(
     tmp_path, cluster, monkeypatch
 ):
