@@ -4,6 +4,7 @@
 process of its own has the cluster: Ray's libraries stay out of the tests'.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -14,8 +15,11 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
+import psutil
+
 NODES = {"nv0": ("accelerator_type:H100", "0"), "amd0": ("accelerator_type:MI300X", "1")}
-WAITS_S = 20.0
+WAITS_S = 60.0
+"""Ray's own limit is 900 s; on a busy machine a job takes 10 s and more to start."""
 _HEALTH = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 500,
@@ -85,9 +89,16 @@ class Cluster:
         return [j["submission_id"] for j in jobs if j["status"] in ("PENDING", "RUNNING")]
 
     def stop(self):
-        self._process.stdin.close()
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
         self._process.wait(timeout=60)
         self._process.stdout.close()
+        # A node that did not come up within Ray's 30 s leaves its agents behind.
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if str(self._folder) in process.environ().get("PYTHONPATH", ""):
+                    process.kill()
+                    process.wait(timeout=10)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
