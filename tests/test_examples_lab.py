@@ -103,6 +103,13 @@ def test_the_workflow_uses_what_the_job_matrix_has():
     assert jobs["classes"]["outputs"] == {"matrix": "${{ steps.list.outputs.matrix }}"}
 
 
+def test_the_classes_have_what_a_job_of_kubernetes_needs():
+    printed = CliRunner().invoke(cli, ["lab", "matrix", "LAB.toml", "--format", "kubernetes"])
+    pods = [job["spec"]["template"]["spec"] for job in json.loads(printed.output)["items"]]
+    limits = [pod["containers"][0]["resources"]["limits"] for pod in pods]
+    assert [next(iter(limit)) for limit in limits] == ["nvidia.com/gpu", "amd.com/gpu"]
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_copies_what_is_there_onto_an_image_of_its_vendor(recipe):
     lines = [line for line in recipe.read_text().splitlines() if not line.startswith("#")]

@@ -61,7 +61,8 @@ class Accelerator(ABC):
     opens its vendor's library for a process id. ``visible``: what an environment leaves of the
     devices that this library sees; ``visible_variables``: the variables that say so, here and in
     containers; ``hiding``: those with values that leave none; ``pinned_by``: the one that leaves
-    the devices of some indices, empty where all share one. ``planned_chip``: whose tiles the
+    the devices of some indices, empty where all share one. ``kubernetes``: the resource that its
+    vendor's device plugin counts them by. ``planned_chip``: whose tiles the
     kernels are planned with; ``None``: the CPU's own paths. ``block_bytes``: its allocator hands
     out multiples of this. ``library_workspaces``: chip, by how its name begins -> bytes that the
     library of matrix products keeps for each thread that multiplies. ``vendor_kernels``: the
@@ -83,6 +84,7 @@ class Accelerator(ABC):
     library_workspaces: Mapping[str, int] = field(default_factory=dict)
     hiding: Mapping[str, str] = field(default_factory=dict)
     pinned_by: str = ""
+    kubernetes: str = ""
     vendor_kernels: bool = False
     records_graphs: bool = False
     collectives: str = ""

@@ -38,6 +38,7 @@ CUDA = Gpu(
     visible=visible_nvidia,
     visible_variables=("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES"),
     pinned_by="CUDA_VISIBLE_DEVICES",
+    kubernetes="nvidia.com/gpu",
     planned_chip="sm_90",
     # NVML opens the others too.
     context_nodes=("nvidia-uvm", "nvmap", "dxg"),

@@ -43,6 +43,7 @@ ROCM = Gpu(
         "AMD_VISIBLE_DEVICES",
     ),
     pinned_by="HIP_VISIBLE_DEVICES",
+    kubernetes="amd.com/gpu",
     planned_chip="gfx942",
     context_nodes=("kfd", "dxg"),
     # hipBLAS' and hipBLASLt's: torch 2.11 to 2.13, as for CUDA.

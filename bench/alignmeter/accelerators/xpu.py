@@ -24,6 +24,7 @@ XPU = Gpu(
         "SYCL_DEVICE_ALLOWLIST",
     ),
     pinned_by="ZE_AFFINITY_MASK",
+    kubernetes="gpu.intel.com/i915",  # with the kernel's newer driver gpu.intel.com/xe
     planned_chip="xpu",
     context_nodes=("dri/renderD*", "accel/accel*", "dxg"),
     # L2 of the Data Center GPU Max 1550 (Intel's specifications), for a torch that tells of none.

@@ -119,8 +119,8 @@ def collect(file: Path, night: str) -> None:
 
 @lab.command()
 @night_of
-@click.option("--format", "form", required=True, help="For whose runners.",
+@click.option("--format", "form", required=True, help="For whose runners, or Kubernetes.",
               type=click.Choice(list(FORMATS)))  # fmt: skip
 def matrix(file: Path, night: str, form: str) -> None:
-    """Print the job matrix for self-hosted runners: a job per class."""
+    """Print a job per class: for self-hosted runners, or as Jobs of Kubernetes."""
     click.echo(job_matrix(read_lab(file), form, night))

@@ -10,7 +10,7 @@ from functools import partial
 
 from alignmeter.lab.chunks import chunk, first_tries, informative_first, tries
 from alignmeter.lab.engines.base import QUEUED, Engine
-from alignmeter.lab.job import Job, Task
+from alignmeter.lab.job import Job, Outcome, Task
 from alignmeter.lab.lab_file import Lab
 from alignmeter.lab.submission import Night, NightPlan, Sent, SentJob
 from alignmeter.text import counted
@@ -177,11 +177,14 @@ class Driver:
         if outcome is not None and outcome.refused:
             self._engine.avoid(handle, outcome)
             self._refusals += [f"{outcome.host} ({name}): {text}" for text in outcome.refused]
-        elif left and not ours and not (outcome is not None and outcome.stopped):
+        elif left and not ours and not self._excused(handle, outcome):
             self._blame(backlog, left[0], sent)
         host = "" if outcome is None else f" on {outcome.host}"
         records = counted(len(sent.job.tasks) - len(left), "record")
         self._tell(f"{sent.job.name}{host}: {records} of {len(sent.job.tasks)}")
+
+    def _excused(self, handle: str, outcome: Outcome | None) -> bool:
+        return self._engine.unplaced(handle) if outcome is None else outcome.stopped
 
     def _blame(self, backlog: _Backlog, task: Task, sent: SentJob) -> None:
         backlog.lost[task.key] += 1

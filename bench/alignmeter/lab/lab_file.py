@@ -17,7 +17,7 @@ constraint = "mi300x"
 ```
 """
 
-__all__ = ["Lab", "NodeClass", "read_lab"]
+__all__ = ["Lab", "NodeClass", "Pod", "read_lab"]
 
 import re
 import sys
@@ -46,6 +46,11 @@ _Count = Annotated[int, Meta(ge=1, le=1000, description="give a whole number of 
 _Path = Annotated[str, Meta(min_length=1, description="give a path, as a text")]
 _Text = Annotated[str, Meta(min_length=1, description="give a text that is not empty")]
 
+_Texts = Annotated[
+    dict[str, Annotated[str, Meta(description="give a text")]],
+    Meta(description="write a table of texts"),
+]
+
 
 class NodeClass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Nodes that are alike, and how a command is run on them.
@@ -54,8 +59,9 @@ class NodeClass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     interpreter that has alignmeter, or what ends in its command; this interpreter by default.
     ``matrix``: instead of the lab's. ``chunk``: replicates of one job. ``throttle``: jobs of it at
     once. ``requires``: as of ``alignmeter devices --require``, checked when a job starts. ``gres``:
-    without its count, which follows from the cells. ``sbatch``: more of its options. ``runner``:
-    labels of a CI's own runner.
+    without its count, which follows from the cells. ``sbatch``: more of its options. ``ray``:
+    a resource that Ray's nodes of this class have, and no others. ``runner``: labels of a CI's own
+    runner. ``kubernetes``: a table, `Pod`.
     """
 
     accelerator: Annotated[str, Meta(description=f"give one of {', '.join(ACCELERATORS)}")]
@@ -65,10 +71,7 @@ class NodeClass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         None
     ) = None
     modules: Annotated[list[_Text], _words('["cuda/13.0"]')] = []
-    environment: Annotated[
-        dict[str, Annotated[str, Meta(description="give a text")]],
-        Meta(description="write a table of texts"),
-    ] = {}
+    environment: _Texts = {}
     lane: _Text = str(AXES["lane"].default)
     matrix: _Path | None = None
     chunk: _Count = 8
@@ -84,7 +87,9 @@ class NodeClass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] | None = None  # fmt: skip
     throttle: _Count | None = None
     sbatch: Annotated[list[_Text], _words('["--exclusive"]')] = []
+    ray: _Text | None = None
     runner: Annotated[list[_Text], _words('["self-hosted", "b200"]')] = []
+    kubernetes: Annotated[dict[str, Any], Meta(description="write a table")] = {}
 
     @property
     def program(self) -> list[str]:
@@ -92,6 +97,25 @@ class NodeClass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.command is not None:
             return list(self.command)
         return [self.python or sys.executable, "-P", "-m", "alignmeter"]
+
+
+class Pod(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[class.NAME.kubernetes]: where its cells run in Kubernetes.
+
+    ``image``: of a container that has alignmeter. ``claim``: the PersistentVolumeClaim with the
+    folder of LAB.toml. ``limits``, ``node_selector``: as Kubernetes has them.
+    """
+
+    image: Annotated[str, Meta(min_length=1, description="name an image that has alignmeter")]
+    claim: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="name the PersistentVolumeClaim that holds the folder of this file",
+        ),
+    ]
+    limits: _Texts = {}
+    node_selector: _Texts = {}
 
 
 class _Document(Struct, kw_only=True, forbid_unknown_fields=True, rename={"classes": "class"}):
@@ -169,6 +193,8 @@ def _node_class(name: str, table: dict[str, Any], path: Path) -> NodeClass:
     check_value("lane", found.lane, where, None)
     if found.python is not None and found.command is not None:
         raise InputError(f"{where}: python and command are both given; give one of them")
+    if found.kubernetes:
+        read_table(found.kubernetes, Pod, f"{path}: [class.{name}.kubernetes]")
     for variable, value in found.environment.items():
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable) or "\0" in value:
             raise InputError(f'{where}: {variable!r} cannot be a variable; give NAME = "value"')

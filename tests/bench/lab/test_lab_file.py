@@ -1,13 +1,11 @@
 """LAB.toml: each wrong field is one sentence with the file, the table and what would be right."""
 
-import json
 import sys
 
 import pytest
 
 from alignmeter.errors import InputError
 from alignmeter.lab.engines.base import command_of
-from alignmeter.lab.job_matrix import job_matrix
 from alignmeter.lab.lab_file import read_lab
 
 HEAD = 'schema = 1\nmatrix = "quick"\n'
@@ -79,16 +77,3 @@ def test_a_command_runs_in_the_environment_of_its_class(read, tmp_path):
     job = tmp_path / "j"
     assert command_of(lab.classes["a"], job)[:4] == [sys.executable, "-P", "-m", "alignmeter"]
     assert command_of(lab.classes["b"], job) == ["enroot", "alignmeter", "cell", "--jobs", str(job)]
-
-
-def test_a_job_per_class_for_runners_of_ones_own(read):
-    text = f'{HEAD}{TABLE}runner = ["self-hosted", "b200"]\n'
-    lab = read(text)
-    (entry,) = json.loads(job_matrix(lab, "github", "n1"))["include"]
-    assert entry["runs_on"] == ["self-hosted", "b200"]
-    assert entry["command"].endswith("LAB.toml --engine local --night n1 --class a")
-    pipeline = json.loads(job_matrix(lab, "gitlab", "n1"))
-    assert pipeline["measure a"]["tags"] == ["self-hosted", "b200"]
-    assert pipeline["measure a"]["script"] == [entry["command"]]
-    with pytest.raises(InputError, match=r"\[class.a\]: runner is missing"):
-        job_matrix(read(HEAD + TABLE), "github", "n1")

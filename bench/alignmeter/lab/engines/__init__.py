@@ -8,6 +8,7 @@ from alignmeter.registry import Row, load
 
 ENGINES: dict[str, Row] = {
     "local": Row(path="alignmeter.lab.engines.local:Local", default=True),
+    "ray": Row(path="alignmeter.lab.engines.ray:Ray"),
     "slurm": Row(path="alignmeter.lab.engines.slurm:Slurm"),
 }
 

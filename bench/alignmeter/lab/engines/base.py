@@ -44,6 +44,10 @@ class Engine(Protocol):
         """Handle -> `QUEUED` or `RUNNING`, of those that have not ended."""
         ...
 
+    def unplaced(self, handle: str) -> bool:
+        """Whether it ended because it never got a node, so that no task of it is to blame."""
+        ...
+
     def cancel(self, handles: Collection[str]) -> None:
         """End them, however far they are; returns when none of its own processes is left."""
         ...

@@ -98,6 +98,10 @@ class Slurm:
             if handle in states
         }
 
+    def unplaced(self, handle: str) -> bool:  # noqa: ARG002 - Slurm lets a job wait
+        """None is."""
+        return False
+
     def cancel(self, handles: Collection[str]) -> None:
         """A task gets SIGTERM, and SIGKILL after the cluster's KillWait."""
         left = list(handles)
