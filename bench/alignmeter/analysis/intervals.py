@@ -76,8 +76,18 @@ def mean(values: Sequence[float]) -> Estimate:
     centre = statistics.fmean(values)
     if len(values) < LEAST_REPLICATES:
         return Estimate(value=centre, low=None, high=None, n=len(values))
-    error = statistics.stdev(values) / math.sqrt(len(values))
+    error = math.sqrt(_variance(values) / len(values))
     return _about(centre, error, len(values) - 1, len(values))
+
+
+def _variance(values: Sequence[float]) -> float:
+    """Of the population that they are drawn from; exactly 0 where all are the same.
+
+    `statistics.variance` reckons in fractions, which takes a hundred times as long.
+    """
+    apart = [value - values[0] for value in values]
+    centre = math.fsum(apart) / len(apart)
+    return math.fsum((value - centre) ** 2 for value in apart) / (len(apart) - 1)
 
 
 def ratio(new: Sequence[float], base: Sequence[float]) -> Estimate:
@@ -87,8 +97,8 @@ def ratio(new: Sequence[float], base: Sequence[float]) -> Estimate:
     n = min(len(logs_new), len(logs_base))
     if n < LEAST_REPLICATES:
         return Estimate(value=math.exp(centre), low=None, high=None, n=n)
-    a = statistics.variance(logs_new) / len(logs_new)
-    b = statistics.variance(logs_base) / len(logs_base)
+    a = _variance(logs_new) / len(logs_new)
+    b = _variance(logs_base) / len(logs_base)
     total = a + b
     # Welch (Biometrika 34, 1947) and Satterthwaite (Biometrics Bulletin 2, 1946): at least n - 1.
     spread = a**2 / (len(logs_new) - 1) + b**2 / (len(logs_base) - 1)
