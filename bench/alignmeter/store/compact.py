@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from alignmeter.errors import InputError
 from alignmeter.records.documents import (
     ID,
+    OTHERS,
     PATH,
     RUN_FILE,
     STORE_FILE,
@@ -28,7 +29,7 @@ from alignmeter.records.documents import (
 )
 from alignmeter.records.folder import Loaded, add_document, write_bytes
 from alignmeter.records.lock import locked
-from alignmeter.store.rows import OTHERS, Row, table_of
+from alignmeter.store.rows import PART_SCHEMA, Row, table_of
 from alignmeter.text import sentence
 
 _BATCH = 10_000
@@ -137,7 +138,7 @@ def _write(store: Path, rows: Collection[Row], number: int, done: Compacted) -> 
         partitions[row.partition].append(row)
     for name, mine in sorted(partitions.items()):
         file = io.BytesIO()
-        table = table_of(mine, number)
+        table = table_of(mine, number, PART_SCHEMA)
         pq.write_table(table, file, compression="zstd", row_group_size=_GROUP)
         write_bytes(store / name / f"part-{number:0{_NUMBER}}.parquet", file.getvalue())
         if name == OTHERS:

@@ -14,9 +14,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from alignmeter.errors import InputError
-from alignmeter.records.documents import DOCUMENT, ID, STORE_FILE, parts_of
+from alignmeter.records.documents import DOCUMENT, ID, OTHERS, STORE_FILE, parts_of
 from alignmeter.store.compact import Compacted, new_rows
-from alignmeter.store.rows import OTHERS, SCHEMA, table_of
+from alignmeter.store.rows import SCHEMA, table_of
 from alignmeter.text import shortened
 
 TABLE = "alignmeter_records"
