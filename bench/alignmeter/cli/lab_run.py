@@ -100,9 +100,12 @@ def _measure(
 ) -> "tuple[Night, Lab, Ending]":  # fmt: skip
     """Raises `InputError` for what cannot be measured so."""
     from alignmeter.lab.drive import Driver, Limits
+    from alignmeter.lab.preflight import check_names
 
     limits = Limits(until=until_time(until), budget_s=budget_seconds(budget))
     chosen = read_lab(file).only(classes)
+    for name, node_class in chosen.classes.items():
+        check_names(node_class.requires, f"{chosen.where}: [class.{name}]: requires")
     opened = open_engine(engine, chosen, devices)
     if not wait and (budget is not None or not opened.outlives):
         raise InputError(
