@@ -1,4 +1,4 @@
-"""What a store of many records costs: ``python tests/trust/store.py 100000 [URL]``.
+"""What a store of many records costs: ``python tests/trust/store.py 100000 [URL] [--parts]``.
 
 Records are made from docs/sample: each of its cells on several nodes, a run a night, with times
 that have 1.5 % of noise; the last third of the nights is a tenth slower on one node. They are
@@ -6,9 +6,11 @@ written as files some nights at a time, compacted, and removed, so that the disk
 alone; ``TMPDIR=/dev/shm`` keeps a slow disk out of it. Then comes `alignmeter history` over all, in
 a process of its own, with a URL of PostgreSQL also the export, twice. Beside each time stand the
 seconds of a processor, which other work on the machine does not change, and the largest resident
-set.
+set. With ``--parts`` the store's files are made without a file for each record (`store_parts`): a
+million of them take an hour, and what reads the store costs the same.
 """
 
+import argparse
 import json
 import os
 import random
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from store_parts import fill_by_parts
 
 from alignmeter.records.folder import load_folders
 from alignmeter.records.record import encode_record
@@ -50,10 +53,7 @@ def made(count: int) -> Iterator[tuple[str, str, dict[str, Any]]]:
             for document in documents[:left]:
                 slow = 1.1 if node == 0 and night >= 2 * nights // 3 else 1.0
                 by = slow * rng.lognormvariate(0.0, 0.015)
-                steps = [seconds * by for seconds in document["timing"]["step_s"]]
-                document["timing"] |= {"step_s": steps, "median_s": sorted(steps)[len(steps) // 2]}
                 yield _placed(document, node, started + timedelta(seconds=node), by)
-                document["timing"]["step_s"] = [seconds / by for seconds in steps]
             left -= min(left, len(documents))
 
 
@@ -63,8 +63,11 @@ def _placed(
     run = f"{started:%Y-%m-%d}/node-{node:02d}"
     place = {**document["provenance"], "host": f"node-{node:02d}", "run": run}
     rate = document["throughput"]["trained_tokens_per_s"] / by
+    steps = [seconds * by for seconds in document["timing"]["step_s"]]
+    median = sorted(steps)[len(steps) // 2]
     changed = {
         **document,
+        "timing": {**document["timing"], "step_s": steps, "median_s": median},
         "provenance": {**place, "started": started.isoformat()},
         "throughput": {**document["throughput"], "trained_tokens_per_s": rate},
     }
@@ -125,12 +128,16 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def main(count: int, url: str | None) -> None:
+def main(count: int, url: str | None, *, parts: bool) -> None:
     """Print a line per figure."""
     with tempfile.TemporaryDirectory(prefix="alignmeter-store-") as place:
         store = Path(place) / "store"
-        cost = _fill(store, count)
-        _say(f"compact: {count} records, {cost.text()}; {_size(store) / 2**20:.0f} MiB")
+        if parts:
+            fill_by_parts(store, made(count))
+            _say(f"made: {count} records; {_size(store) / 2**20:.0f} MiB")
+        else:
+            cost = _fill(store, count)
+            _say(f"compact: {count} records, {cost.text()}; {_size(store) / 2**20:.0f} MiB")
         for _ in range(0 if url is None else 2):
             with (cost := _Cost()):
                 sent = export(store, str(url))
@@ -143,4 +150,9 @@ def main(count: int, url: str | None) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("count", type=int)
+    parser.add_argument("url", nargs="?")
+    parser.add_argument("--parts", action="store_true")
+    asked = parser.parse_args()
+    main(asked.count, asked.url, parts=asked.parts)
