@@ -75,6 +75,10 @@ class Documents:
         place = self._stored.get(path)
         return contents(path) if place is None else self._stored_bytes(place)
 
+    def below(self, folder: Path) -> list[Path]:
+        """Those of `paths` that lie in it, or deeper."""
+        return [path for path in self.paths if path.is_relative_to(folder)]
+
     def add_file(self, path: Path) -> None:
         """A file of that name."""
         self.paths.append(path)

@@ -71,13 +71,15 @@ def test_a_night_from_run_to_report(folder):
 @pytest.mark.full
 def test_the_news_of_a_night_have_an_exit_status_and_a_summary(folder):
     stub = StubLab(folder, replicate())
-    stub.lab("replicates = 1\nretries = 0\nnotify = 'news.txt'", gpu='accelerator = "cuda"')
+    more = "replicates = 1\nretries = 0\nnotify = 'news.txt'\nstore = 'store'"
+    stub.lab(more, gpu='accelerator = "cuda"')
     stub.says(devices=[("cuda", 1)])
     done = alignmeter("lab", "nightly", "LAB.toml", "--night", "n1", "--site", "public", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "No news." in (folder / "results" / "n1" / "summary.md").read_text()
     assert json.loads((folder / "news.txt").read_text())["quiet"] is True
     assert (folder / "public" / "index.html").exists()
+    assert len(load_folders([folder / "store"]).records) == 12
     stub.says(devices=[("cuda", 1)], refusing=["0"])
     done = alignmeter("lab", "nightly", "LAB.toml", "--night", "n2", cwd=folder)
     assert done.returncode == 1, done.stderr
