@@ -26,7 +26,7 @@ _HOPELESS = 10
 _ORDERS = 199
 """Random orders of the first round: no p-value is coarser than half a per cent."""
 _FINER = 8
-"""How many times more orders the next round tries."""
+"""How many times more orders the next round tries at most."""
 _ROWS = 32
 """Starts of parts that are looked at together: what a core's cache holds."""
 _Floats = NDArray[np.float64]
@@ -120,9 +120,18 @@ def _decide(candidates: Sequence[Candidate], tests: int, rate: float) -> float:
         limit = _limit(candidates, tests, rate)
         if orders >= finest:
             break
+        believed = sum(candidate.p_value <= limit for candidate in candidates)
         open_ = [c for c in open_ if c.p_value > limit and c.exceeded < _HOPELESS]
-        orders = min(_FINER * orders, finest)
+        orders = min(_next(orders, believed + len(open_), tests, rate), finest)
     return _limit(candidates, tests, rate)
+
+
+def _next(orders: int, possible: int, tests: int, rate: float) -> int:
+    """Random orders of the next round: with so many as these, all that are ``possible`` could be
+    believed; if that is too few, or too many at once, a multiple of the last.
+    """
+    enough = math.ceil(tests / (rate * possible)) if possible else 0
+    return enough if orders < enough < _FINER * orders else _FINER * orders
 
 
 def _within(candidate: Candidate, minimum: float, limit: float) -> Iterator[Split]:
