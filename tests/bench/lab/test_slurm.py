@@ -78,7 +78,7 @@ def test_each_class_runs_on_its_own_nodes_and_each_replicate_once(stub, cells):
 @needs_slurm
 @pytest.mark.full
 def test_what_submitted_is_gone_and_a_second_run_takes_its_jobs_up(stub, cells):
-    stub.says(seconds=0.5)
+    stub.says(seconds=2.0)
     lab, night, plan = two_classes(stub, cells)
     driver(lab, night, plan).drive(wait=False)  # nothing of it is left
     handles = [job.sent.handle for job in night.jobs()]
@@ -205,7 +205,7 @@ def test_what_sbatch_refuses_is_said_in_its_words(stub, cells):
 @needs_slurm
 @pytest.mark.full
 def test_the_command_from_another_shell_tells_of_the_jobs(stub, cells):
-    stub.says(seconds=0.5)
+    stub.says(seconds=2.0)
     lab, night, plan = two_classes(stub, cells)
     driver(lab, night, plan).drive(wait=False)
     command = [sys.executable, "-P", "-m", "alignmeter", "lab"]
