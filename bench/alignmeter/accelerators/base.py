@@ -69,6 +69,7 @@ class Accelerator(ABC):
     packages of ``kernels = vendor`` are built for it. ``records_graphs``: torch can record what is
     launched on it once and replay it. ``collectives``: torch.distributed's backend between its
     devices; empty: none is known. ``measures_ceilings``: its peaks are in no table.
+    ``telemetry_library``: the word for what ``open_telemetry`` opens; empty: there is none.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Accelerator(ABC):
     records_graphs: bool = False
     collectives: str = ""
     measures_ceilings: bool = False
+    telemetry_library: str = ""
 
     @abstractmethod
     def ruled_out(self) -> str | None:

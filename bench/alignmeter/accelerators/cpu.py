@@ -129,6 +129,7 @@ CPU = Cpu(
     memory_kind="cpu tensor storage",
     device_nodes=(),
     open_telemetry=open_cpu,
+    telemetry_library="linux",
     visible=all_visible,
     visible_variables=(),
     planned_chip=None,

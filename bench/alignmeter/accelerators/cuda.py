@@ -35,6 +35,7 @@ CUDA = Gpu(
     # A Tegra has nvmap, and the Windows Subsystem for Linux presents any GPU as dxg.
     device_nodes=("nvidia*", "nvmap", "dxg"),
     open_telemetry=open_nvml,
+    telemetry_library="nvml",
     visible=visible_nvidia,
     visible_variables=("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES"),
     pinned_by="CUDA_VISIBLE_DEVICES",

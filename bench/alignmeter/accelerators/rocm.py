@@ -34,6 +34,7 @@ ROCM = Gpu(
     device_type="cuda",
     device_nodes=("kfd", "dxg"),
     open_telemetry=open_amd,
+    telemetry_library="amdsmi",
     visible=visible_amd,
     visible_variables=(
         "ROCR_VISIBLE_DEVICES",

@@ -15,6 +15,7 @@ XPU = Gpu(
     # GPUs, of which those of other vendors have render nodes too, and compute accelerators.
     device_nodes=("dri/renderD*", "accel/accel*", "dxg"),
     open_telemetry=open_intel,
+    telemetry_library="linux",
     visible=visible_intel,
     visible_variables=(
         "ZE_AFFINITY_MASK",

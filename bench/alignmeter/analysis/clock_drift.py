@@ -1,6 +1,6 @@
 """Clocks of a cell's rounds beside each other: no record alone can say that its clock drifted."""
 
-__all__ = ["with_clock_drift"]
+__all__ = ["LARGEST_SHARE", "with_clock_drift"]
 
 import statistics
 from collections import defaultdict
@@ -12,7 +12,7 @@ from alignmeter.analysis.likeness import groups
 from alignmeter.records.reasons import Code
 from alignmeter.records.record import VRAM, Reason, Record, Verdict
 
-_LARGEST_SHARE = 0.03
+LARGEST_SHARE = 0.03
 """A step that waits for the clock takes as much longer as the clock is lower, and 3 % is the
 smallest effect on time that counts.
 """
@@ -52,7 +52,7 @@ def _judged(record: Record, usual: Mapping[str, float]) -> Record:
     off = [
         f"{name} {mhz:.0f} MHz, the rounds' median {usual[name]:.0f} MHz"
         for name, mhz in record.provenance.clocks_mhz.items()
-        if name in usual and abs(mhz - usual[name]) > _LARGEST_SHARE * usual[name]
+        if name in usual and abs(mhz - usual[name]) > LARGEST_SHARE * usual[name]
     ]
     if not off:
         return record

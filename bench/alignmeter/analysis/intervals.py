@@ -9,6 +9,7 @@ __all__ = [
     "Estimate",
     "Outcome",
     "estimate",
+    "estimates",
     "exact_ratio",
     "mean",
     "outcome",
@@ -21,7 +22,11 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:  # it takes time to import, and few intervals want it
+    import numpy as np
+    from numpy.typing import NDArray
 
 LEAST_REPLICATES = 3
 """Fewer medians give no interval: with two, Student's t is wider than any figure it could bound."""
@@ -76,8 +81,45 @@ def mean(values: Sequence[float]) -> Estimate:
     centre = statistics.fmean(values)
     if len(values) < LEAST_REPLICATES:
         return Estimate(value=centre, low=None, high=None, n=len(values))
-    error = statistics.stdev(values) / math.sqrt(len(values))
+    error = math.sqrt(_variance(values) / len(values))
     return _about(centre, error, len(values) - 1, len(values))
+
+
+def _variance(values: Sequence[float]) -> float:
+    """Of the population that they are drawn from; exactly 0 where all are the same.
+
+    `statistics.variance` reckons in fractions, which takes many times as long.
+    """
+    apart = [value - values[0] for value in values]
+    centre = math.fsum(apart) / len(apart)
+    return math.fsum((value - centre) ** 2 for value in apart) / (len(apart) - 1)
+
+
+def estimates(values: "NDArray[np.float64]", starts: "NDArray[np.int64]") -> list[Estimate]:
+    """`estimate` of many groups that follow each other; ``starts``: where each begins.
+
+    Raises `IndexError` for an empty group at the end; every group must have a value.
+    """
+    import numpy as np
+    from scipy.special import stdtrit
+
+    counts = np.diff(starts, append=len(values))
+    logs = np.log(values)
+    first = logs[starts]
+    apart = logs - np.repeat(first, counts)
+    centres = np.add.reduceat(apart, starts) / counts
+    squares = (apart - np.repeat(centres, counts)) ** 2
+    spread = np.add.reduceat(squares, starts)
+    degrees = np.maximum(counts - 1, 1)
+    half = stdtrit(degrees, 0.975) * np.sqrt(spread / degrees / counts)
+    middle = first + centres
+    bounds = (np.exp(m).tolist() for m in (middle, middle - half, middle + half))
+    return [
+        Estimate(value=value, low=low if has else None, high=high if has else None, n=n)
+        for value, low, high, n, has in zip(
+            *bounds, counts.tolist(), (counts >= LEAST_REPLICATES).tolist(), strict=True
+        )
+    ]
 
 
 def ratio(new: Sequence[float], base: Sequence[float]) -> Estimate:
@@ -87,8 +129,8 @@ def ratio(new: Sequence[float], base: Sequence[float]) -> Estimate:
     n = min(len(logs_new), len(logs_base))
     if n < LEAST_REPLICATES:
         return Estimate(value=math.exp(centre), low=None, high=None, n=n)
-    a = statistics.variance(logs_new) / len(logs_new)
-    b = statistics.variance(logs_base) / len(logs_base)
+    a = _variance(logs_new) / len(logs_new)
+    b = _variance(logs_base) / len(logs_base)
     total = a + b
     # Welch (Biometrika 34, 1947) and Satterthwaite (Biometrics Bulletin 2, 1946): at least n - 1.
     spread = a**2 / (len(logs_new) - 1) + b**2 / (len(logs_base) - 1)

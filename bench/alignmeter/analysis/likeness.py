@@ -25,6 +25,7 @@ __all__ = [
     "newest_first",
     "place_of",
     "sessions",
+    "time_of",
 ]
 
 from collections import defaultdict
@@ -130,11 +131,12 @@ class Group:
 
 def moment(record: Record) -> datetime:
     """When it was made, in UTC; `UNKNOWN` if it does not say so in a way one can read."""
-    return _moment(record.provenance.started)
+    return time_of(record.provenance.started)
 
 
 @lru_cache(2**17)  # every order of a report asks for it, of every record
-def _moment(started: str) -> datetime:
+def time_of(started: str) -> datetime:
+    """The same of the text in its provenance."""
     try:
         found = datetime.fromisoformat(started)
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)

@@ -1,6 +1,6 @@
 """What one group of replicates has of one metric, and the ratio of two such sides."""
 
-__all__ = ["Side", "ratio_of", "side_of"]
+__all__ = ["Side", "figure_of", "ratio_of", "side_of"]
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -86,6 +86,15 @@ def _side_of(group: Group, metric: Metric) -> Side:
             side.replicates.append(record.replicate)
             side.kinds.add(_kind(record, metric))
     return side
+
+
+def figure_of(record: Record, metric: Metric) -> tuple[float | None, str | None]:
+    """The figure of a replicate that was measured, and what it is a figure of, if it is valid."""
+    value = metric.pick(record)
+    if record.status != "ok" or not usable(value):
+        return None, None
+    valid = all((verdict := record.validity.get(key)) and verdict.ok for key in metric.validity)
+    return value, _kind(record, metric) if valid else None
 
 
 def _kind(record: Record, metric: Metric) -> str:

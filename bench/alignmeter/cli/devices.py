@@ -20,6 +20,9 @@ def devices(as_json: bool, require: str | None) -> None:
     """List the accelerators here, their telemetry, and what is missing.
 
     What is missing comes with the reason and what would enable it.
+
+    Exit status: 0 all is there, 1 something that is required is missing, 2
+    nothing is called so.
     """
     if require is not None:
         _check([name.strip() for name in require.split(",")])
@@ -38,8 +41,9 @@ def devices(as_json: bool, require: str | None) -> None:
 
 
 def _check(names: list[str]) -> None:
-    from alignmeter.lab.preflight import required_accelerators, unmet
+    from alignmeter.lab.preflight import check_names, required_accelerators, unmet
 
+    check_names(names, "--require")
     missing = unmet(required_accelerators(names), names, folder=Path())
     for sentence in missing:
         tell(sentence)

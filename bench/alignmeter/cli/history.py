@@ -38,7 +38,7 @@ def history(
     from alignmeter.terminal.tables import print_parts
 
     refused: list[str] = []
-    series = histories.series(histories.read_runs(folder, refused), _metrics(metric))
+    series = histories.read_series(folder, refused, _metrics(metric))
     for sentence in refused:
         tell(f"Error: {sentence}")
     if not series:

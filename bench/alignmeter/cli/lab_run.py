@@ -19,8 +19,11 @@ from alignmeter.streams import tell
 from alignmeter.text import counted, listed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from alignmeter.analysis.history import Series
     from alignmeter.lab.drive import Ending
-    from alignmeter.records.folder import Loaded
+    from alignmeter.records.record import Record
 
 _MOST = 20
 
@@ -62,23 +65,53 @@ def nightly(file: Path, night: str, site: Path | None, target: str | None, **how
     place, chosen, ending = _measure(file, night, wait=True, **how)
     from alignmeter.lab.morning import markdown, morning_of
     from alignmeter.lab.notify import notify
-    from alignmeter.records.folder import load_folders, write_bytes
+    from alignmeter.records.folder import write_bytes
 
-    loaded = load_folders([chosen.out])
-    for sentence in loaded.refused:
+    refused: list[str] = []
+    records, series = _nights(chosen, night, refused)
+    for sentence in refused:
         tell(f"Error: {sentence}")
-    found = morning_of(loaded.records, chosen.out, night, chosen.replicates, ending)
+    found = morning_of(records, series, night, chosen.replicates, ending)
     write_bytes(place.folder / "summary.md", markdown(found).encode())
     click.echo(markdown(found))
-    _report(place, loaded, site)
+    _report(place, chosen.out, site)
     target = target or chosen.notify
     if target is not None:
         notify(target, found, chosen.folder)
-    if not found.quiet or loaded.refused:
+    if not found.quiet or refused:
         raise click.exceptions.Exit(1)
 
 
-def _report(place: Night, loaded: "Loaded", site: Path | None) -> None:
+def _nights(
+    chosen: Lab, night: str, refused: list[str]
+) -> "tuple[Sequence[Record], Sequence[Series]]":
+    """What `morning_of` wants: with a store few nights are read record by record."""
+    from alignmeter.analysis.history import read_series
+    from alignmeter.lab.morning import before
+    from alignmeter.records.documents import documents_in
+    from alignmeter.records.folder import load_documents, load_folders
+
+    store = chosen.store
+    if store is None:
+        loaded = load_folders([chosen.out])
+        refused += loaded.refused
+        return loaded.records, read_series(chosen.out, [])
+    from alignmeter.store.compact import compact
+
+    refused += compact(chosen.out, store).refused
+    series = read_series(store, refused)
+    mine = load_folders([chosen.out / night]).records
+
+    def read(name: str) -> "Sequence[Record]":
+        if (chosen.out / name).is_dir():
+            return load_folders([chosen.out / name]).records
+        stored = documents_in(store, [])  # its folder was removed since
+        return load_documents(stored, stored.below(store / name)).records
+
+    return [*mine, *before(series, mine, night, read, chosen.replicates)], series
+
+
+def _report(place: Night, nights: Path, site: Path | None) -> None:
     """Of the night, and of all nights."""
     from alignmeter.records.folder import load_folders
     from alignmeter_reports import write_report
@@ -89,8 +122,8 @@ def _report(place: Night, loaded: "Loaded", site: Path | None) -> None:
         html = place.folder / "report.html"
         write_report(mine, html, place.folder / "report.csv")
         click.echo(f"HTML  {html}")
-    if site is not None and loaded.records:
-        write_site(loaded, site, "Nights of the lab")
+    if site is not None and (every := load_folders([nights])).records:
+        write_site(every, site, "Nights of the lab")
         click.echo(f"Site  {site / 'index.html'}")
 
 
@@ -100,9 +133,12 @@ def _measure(
 ) -> "tuple[Night, Lab, Ending]":  # fmt: skip
     """Raises `InputError` for what cannot be measured so."""
     from alignmeter.lab.drive import Driver, Limits
+    from alignmeter.lab.preflight import check_names
 
     limits = Limits(until=until_time(until), budget_s=budget_seconds(budget))
     chosen = read_lab(file).only(classes)
+    for name, node_class in chosen.classes.items():
+        check_names(node_class.requires, f"{chosen.where}: [class.{name}]: requires")
     opened = open_engine(engine, chosen, devices)
     if not wait and (budget is not None or not opened.outlives):
         raise InputError(

@@ -7,11 +7,16 @@ from pathlib import Path
 import click
 
 from alignmeter.analysis.prices import read_prices
+from alignmeter.cli.options import note
+from alignmeter.errors import InputError
 from alignmeter.records.folder import Loaded, load_folders, no_records
+from alignmeter.records.record import Record
 from alignmeter.streams import tell
+from alignmeter.text import plain
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path)
+_LAST_GOOD = "last-good"
 
 
 @click.command()
@@ -26,8 +31,10 @@ _FOLDER = click.Path(path_type=Path)
 @click.option("--title", default="alignmeter report", metavar="TEXT", help="Title of the page.")
 @click.option("--prices", type=_FILE, metavar="FILE", help="TOML with the price of an hour of each "
               "device and of a kWh: adds costs.")  # fmt: skip
-@click.option("--baseline", type=_FOLDER, metavar="RUN", help="Folder of an earlier run: adds a "
-              "verdict per cell, as `alignmeter compare` gives it.")  # fmt: skip
+@click.option("--baseline", type=_FOLDER, metavar="RUN|last-good", help="Folder of an earlier "
+              "run: adds a verdict per cell, as `alignmeter compare` gives it. last-good: of the "
+              "runs in DIR, for each kind of node the last one before the newest night whose "
+              "figures are all valid.")  # fmt: skip
 @click.option("--open", "show", is_flag=True, help="Show the page in the browser.")
 def report(
     folders: tuple[Path, ...], out: Path, csv: Path | None, parquet: Path | None, md: Path | None,
@@ -49,7 +56,7 @@ def report(
     if rates is not None:
         for sentence in rates.unknown({record.provenance.device for record in loaded.records}):
             tell(f"Note: {prices}: {sentence}")
-    base = None if baseline is None else _baseline(baseline)
+    base = None if baseline is None else _baseline(baseline, folders, loaded)
     write_report(
         loaded, out, csv, title, md=md, parquet=parquet, prices=rates,
         baseline=None if base is None else base.records,
@@ -81,8 +88,26 @@ def _loaded(folders: tuple[Path, ...]) -> Loaded:
     return loaded
 
 
-def _baseline(folder: Path) -> Loaded:
-    loaded = _loaded((folder,))
-    if not loaded.records:
+def _baseline(folder: Path, nights: tuple[Path, ...], loaded: Loaded) -> Loaded:
+    """The run that was named, or of those in ``nights`` the one before the newest."""
+    if str(folder) == _LAST_GOOD and not folder.exists():
+        return Loaded(records=_last_good(nights, loaded), refused=[])
+    found = _loaded((folder,))
+    if not found.records:
         raise no_records((folder,))
-    return loaded
+    return found
+
+
+def _last_good(folders: tuple[Path, ...], loaded: Loaded) -> list[Record]:
+    from alignmeter.analysis.history import read_runs
+    from alignmeter.analysis.last_good import last_good
+    from alignmeter.analysis.nights import nights
+
+    found = nights(loaded.records)
+    if not found:
+        raise InputError("--baseline last-good: no record says when it was made; name a folder")
+    runs = (pair for folder in folders for pair in read_runs(folder, []))  # its errors are told
+    chosen = last_good(runs, found[-1].records)
+    for run in chosen.runs:
+        note(f"the last good run on {plain(run)}")
+    return chosen.records

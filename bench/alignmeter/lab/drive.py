@@ -48,9 +48,13 @@ class Ending:
 
 @dataclass(kw_only=True, slots=True)
 class _Backlog:
-    """Tasks of one class by key, in the order in which they are wanted."""
+    """Tasks of one class by key, in the order in which they are wanted.
+
+    ``unsent``: jobs of which nobody has noted that an engine took them.
+    """
 
     tasks: dict[str, Task]
+    unsent: list[SentJob] = field(default_factory=list)
     done: set[str] = field(default_factory=set)
     out: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
@@ -88,7 +92,8 @@ class Driver:
         for name, backlog in self._backlogs.items():
             for first in list(backlog.tasks.values()):
                 self._note_tries(name, first)
-        earlier = [job for job in self._night.jobs() if job.sent is not None]
+        made = list(self._night.jobs())
+        earlier = [job for job in made if job.sent is not None]
         mine = {j.sent.handle: j for j in earlier if j.sent and j.sent.engine == self._engine.name}
         active = self._engine.active(mine.keys())
         for job in earlier:
@@ -98,6 +103,20 @@ class Driver:
                 self._backlogs[job.job.node_class].out |= {task.key for task in job.job.tasks}
             else:
                 self._spent_s += _seconds(job)
+        for job in made:
+            if job.sent is None and job.job.node_class in self._backlogs:
+                self._take_up_unsent(job.job)
+
+    def _take_up_unsent(self, job: Job) -> None:
+        """Who made it was killed before or after an engine took it: it keeps its name, by which an
+        engine whose jobs go on can tell.
+        """
+        backlog = self._backlogs[job.node_class]
+        pending = {task.key for task in backlog.pending()}
+        tasks = [task for task in job.tasks if task.key in pending]
+        if tasks:
+            backlog.unsent.append(self._made(job.node_class, tasks, job.name))
+            backlog.out |= {task.key for task in tasks}
 
     def _note_tries(self, name: str, first: Task) -> None:
         """Which records are there from that try on; the one that is to follow is a task now."""
@@ -198,15 +217,17 @@ class Driver:
     def _submit(self) -> None:
         for name in self._backlogs:
             while jobs := self._batch(name):
-                handles = self._engine.submit(name, jobs)
-                for handle, job in zip(handles, jobs, strict=True):
-                    sent = Sent(engine=self._engine.name, handle=handle)
-                    self._night.note_sent(job.path, sent)
-                    self._jobs[handle] = job
+                sent = dict(zip(self._engine.submit(name, jobs), jobs, strict=True))
+                self._jobs |= sent
+                for handle, job in sent.items():
+                    note = Sent(engine=self._engine.name, handle=handle)
+                    self._night.note_sent(job.path, note)
 
     def _batch(self, name: str) -> list[SentJob]:
         """Jobs of one number of devices, as many as there is room for now."""
         backlog, most = self._backlogs[name], self._lab.classes[name].chunk
+        if backlog.unsent:
+            return self._again(name, backlog)
         pending, jobs = backlog.pending(), list[SentJob]()
         while tasks := chunk(pending, most):
             devices = tasks[0].cell.world_size
@@ -219,10 +240,17 @@ class Driver:
             pending = [task for task in pending if task.key not in taken]
         return jobs
 
-    def _made(self, name: str, tasks: Sequence[Task]) -> SentJob:
+    def _again(self, name: str, backlog: _Backlog) -> list[SentJob]:
+        devices = backlog.unsent[0].job.devices
+        like = [job for job in backlog.unsent if job.job.devices == devices]
+        jobs = like[: self._engine.room(name, devices)]
+        backlog.unsent = [job for job in backlog.unsent if job not in jobs]
+        return jobs
+
+    def _made(self, name: str, tasks: Sequence[Task], job_name: str | None = None) -> SentJob:
         found, chosen = self._plan.classes[name], self._lab.classes[name]
         job = Job(
-            name=self._night.next_name(name),
+            name=job_name or self._night.next_name(name),
             node_class=name,
             accelerator=chosen.accelerator,
             chip=chosen.chip,

@@ -128,6 +128,7 @@ class _Document(Struct, kw_only=True, forbid_unknown_fields=True, rename={"class
     retries: Annotated[int, Meta(ge=0, le=10, description="give a whole number of 0 to 10")] = 1
     out: _Path = "results"
     notify: _Path | None = None
+    store: _Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,7 +136,8 @@ class Lab:
     """What a LAB.toml says. ``where``: its path as it was given; ``out``: where nights lie.
 
     ``replicates``: of each cell; ``retries``: second tries of one that is temporarily invalid.
-    ``notify``: the URL of a webhook, or the file, that a morning's news goes to.
+    ``notify``: the URL of a webhook, or the file, that a morning's news goes to. ``store``: where
+    nights are compacted.
     """
 
     where: str
@@ -146,6 +148,7 @@ class Lab:
     out: Path
     classes: Mapping[str, NodeClass]
     notify: str | None = None
+    store: Path | None = None
 
     def only(self, names: tuple[str, ...]) -> "Lab":
         """With these classes alone; all if none is named.
@@ -176,6 +179,7 @@ def read_lab(path: Path) -> Lab:
         retries=document.retries,
         out=folder / document.out,
         notify=document.notify,
+        store=None if document.store is None else folder / document.store,
         classes={name: _node_class(name, t, path) for name, t in document.classes.items()},
     )
 

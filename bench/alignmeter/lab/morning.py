@@ -1,16 +1,16 @@
 """The morning after a night: what is news in it, versus the last good run of each kind of node."""
 
-__all__ = ["Morning", "Shift", "markdown", "morning_of"]
+__all__ = ["Morning", "Shift", "before", "markdown", "morning_of"]
 
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
 
 import msgspec
 
 from alignmeter.analysis import history as histories
+from alignmeter.analysis.history import Series
 from alignmeter.analysis.last_good import last_good
-from alignmeter.analysis.likeness import moment
+from alignmeter.analysis.likeness import UNKNOWN, moment, place_of, time_of
 from alignmeter.analysis.nights import LastNight, Night, last_night, nights
 from alignmeter.errors import InputError
 from alignmeter.lab.drive import Ending
@@ -72,15 +72,16 @@ class Morning(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def morning_of(
-    records: Sequence[Record], out: Path, night: str, replicates: int, ending: Ending
+    records: Sequence[Record], found: Sequence[Series], night: str, replicates: int, ending: Ending
 ) -> Morning:
-    """The news of ``night`` among the records of all nights, which lie below ``out``.
+    """The news of ``night`` among ``records``, those of all nights or what `before` gives of them.
 
-    ``replicates``: of each cell, so that second tries are known as such.
+    ``found``: the series of all nights. ``replicates``: of each cell, so that second tries are
+    known as such.
     """
     standing = _standing(records, replicates)
     mine = [record for record in standing if record.provenance.run == night]
-    found = _versus_good(standing, mine)
+    versus = _versus_good(standing, mine)
     left = [
         f"{name}: {counted(len(keys), 'replicate')}{f' ({ending.why})' if ending.why else ''}"
         for name, keys in ending.not_reached.items()
@@ -89,15 +90,48 @@ def morning_of(
     failed = [f"{key}: {text}" for key, text in ending.failed.items()]
     return Morning(
         night=night,
-        scope=found.scope if found else "nothing was measured",
-        changed=found.changed if found else [],
-        failed=[*(found.failed if found else []), *map(plain, failed)],
-        invalid=found.invalid if found else [],
+        scope=versus.scope if versus else "nothing was measured",
+        changed=versus.changed if versus else [],
+        failed=[*(versus.failed if versus else []), *map(plain, failed)],
+        invalid=versus.invalid if versus else [],
         refused=list(map(plain, dict.fromkeys(ending.refusals))),
         not_reached=left,
-        differences=found.differences if found else [],
-        shifts=_shifts(out, mine),
+        differences=versus.differences if versus else [],
+        shifts=_shifts(found, mine),
     )
+
+
+def before(
+    found: Sequence[Series], mine: Sequence[Record], night: str,
+    read: Callable[[str], Sequence[Record]], replicates: int,
+) -> list[Record]:  # fmt: skip
+    """Records of as many nights before as it takes to know the last good run of each kind of node.
+
+    ``mine``: of ``night``. ``read``: the records of a night, by the name of its folder.
+    """
+    latest: dict[str, str] = {}
+    for one in found:
+        for point in one.points:
+            name = point.run.partition("/")[0]
+            latest[name] = max(latest.get(name, ""), point.started)
+    records: list[Record] = []
+    for name in sorted(latest, key=latest.__getitem__, reverse=True):
+        if name == night:
+            continue
+        if _settled(_standing(records, replicates), mine, latest[name]):
+            break
+        records += read(name)
+    return records
+
+
+def _settled(others: Sequence[Record], mine: Sequence[Record], since: str) -> bool:
+    """Whether no run that began at ``since`` or before can be the last good one of a kind."""
+    begun: dict[object, datetime] = {}
+    for record in _good(others, mine):
+        kind = place_of(record).hardware
+        begun[kind] = min(begun.get(kind, moment(record)), moment(record))
+    kinds = {place_of(record).hardware for record in mine}
+    return begun.keys() >= kinds and min(begun.values(), default=UNKNOWN) >= time_of(since)
 
 
 def _standing(records: Iterable[Record], replicates: int) -> list[Record]:
@@ -121,14 +155,19 @@ def _versus_good(standing: Sequence[Record], mine: Sequence[Record]) -> LastNigh
     if not last:
         return None
     own = set(map(id, mine))
-    others = sorted((r for r in standing if id(r) not in own), key=lambda r: r.provenance.run)
-    try:
-        good = last_good(((r.provenance.run, r) for r in others), mine).records
-    except InputError:  # a first night, or none before it was good
-        good = []
+    good = _good([record for record in standing if id(record) not in own], mine)
     whole = Night(started=last[0].started, name=last[0].name, records=list(mine))
     found = last_night([Night(started=whole.started, name="last good", records=good), whole])
     return _without_changes(found) if found is not None and not good else found
+
+
+def _good(others: Sequence[Record], mine: Sequence[Record]) -> list[Record]:
+    """Of the last good run of each kind of node; none of a first night, or if none was good."""
+    ordered = sorted(others, key=lambda record: record.provenance.run)
+    try:
+        return last_good(((r.provenance.run, r) for r in ordered), mine).records
+    except InputError:
+        return []
 
 
 def _without_changes(found: LastNight) -> LastNight:
@@ -139,12 +178,12 @@ def _without_changes(found: LastNight) -> LastNight:
     )  # fmt: skip
 
 
-def _shifts(out: Path, mine: Sequence[Record]) -> list[Shift]:
+def _shifts(found: Sequence[Series], mine: Sequence[Record]) -> list[Shift]:
     """Change points of the last days, over all runs."""
     if not mine:
         return []
     since = (max(map(moment, mine)) - _RECENT).isoformat()
-    found = histories.history(histories.series(histories.read_runs(out, [])))
+    changes = histories.history(found).changes
     return [
         Shift(
             cell=plain(change.cell_id),
@@ -154,7 +193,7 @@ def _shifts(out: Path, mine: Sequence[Record]) -> list[Shift]:
             effect_percent=change.effect_percent,
             verdict=change.verdict,
         )
-        for change in found.changes
+        for change in changes
         if change.started >= since
     ]
 

@@ -1,6 +1,6 @@
 """What a node has to be before a cell is measured on it: each check is a name and a sentence."""
 
-__all__ = ["CHECKS", "required_accelerators", "unmet"]
+__all__ = ["CHECKS", "check_names", "required_accelerators", "unmet"]
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ import psutil
 
 from alignmeter.accelerators import available, open_accelerator
 from alignmeter.accelerators.inventory import inventory
-from alignmeter.errors import known
+from alignmeter.errors import InputError, known
 from alignmeter.registry import ACCELERATORS
 from alignmeter.text import plain
 from alignmeter.units import GIB, MIB, bytes_text
@@ -126,6 +126,15 @@ CHECKS: dict[str, Callable[[_Node], Iterator[str]]] = {
     "telemetry": _telemetry,
 }
 """Name -> what asks a node; it gives a sentence for all that is wrong there."""
+
+
+def check_names(names: Sequence[str], where: str) -> None:
+    """Raises `InputError`, naming ``where`` they stand, for one that nothing here is called."""
+    libraries = {open_accelerator(name).telemetry_library for name in ACCELERATORS} - {""}
+    every = sorted({*CHECKS, *ACCELERATORS, *libraries})
+    for name in names:
+        if name not in every:
+            raise InputError(f"{where}: nothing is called {name!r}; {known(every, name)}")
 
 
 def required_accelerators(names: Sequence[str]) -> list[str]:

@@ -7,7 +7,8 @@ the records, and nothing else is one.
 ```
 NIGHT/CLASS.plan            what was asked for of the class; CLASS.lock/: who drives it now
 NIGHT/CLASS/*.json          records
-NIGHT/jobs/CLASS-0001.job   a job; .sent: to which engine; .outcome: what its process says; .log
+NIGHT/jobs/CLASS-0001.job   a job; .sent: to which engine; .outcome: what its process says; .log;
+                            of Slurm also .slurm: what its array is called, and .sh: what that runs
 NIGHT/lab.cancelled         somebody wants it to end
 ```
 """

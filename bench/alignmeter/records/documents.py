@@ -7,6 +7,7 @@ that its file had; to who reads them it is a folder like any other.
 __all__ = [
     "DOCUMENT",
     "ID",
+    "OTHERS",
     "PATH",
     "RUN_FILE",
     "STORE_FILE",
@@ -14,6 +15,7 @@ __all__ = [
     "Documents",
     "contents",
     "documents_in",
+    "open_part",
     "parts_of",
     "runs_of",
 ]
@@ -39,6 +41,8 @@ RUN_FILE = "run.json"
 STORE_FILE = "store.json"
 """What makes a folder a store; says the schema of its parts."""
 STORE_VERSION = 1
+OTHERS = "others"
+"""Folder of a store for what is beside records: run files, plans, searches, tables of kernels."""
 PATH, DOCUMENT, ID = "path", "document", "record_id"
 """Columns of a part: where the file was, what was in it, and the SHA-256 of that in hex."""
 _LARGEST_BYTES = 64 << 20
@@ -63,12 +67,17 @@ class Documents:
     def __init__(self) -> None:
         self.paths: list[Path] = []
         self._stored: dict[Path, _Place] = {}
+        self._sizes: dict[Path, list[int]] = {}
         self._groups: OrderedDict[tuple[Path, int], Any] = OrderedDict()
 
     def read(self, path: Path) -> bytes:
         """What is in one. Raises `InputError` for what cannot be one, `OSError` if unreadable."""
         place = self._stored.get(path)
         return contents(path) if place is None else self._stored_bytes(place)
+
+    def below(self, folder: Path) -> list[Path]:
+        """Those of `paths` that lie in it, or deeper."""
+        return [path for path in self.paths if path.is_relative_to(folder)]
 
     def add_file(self, path: Path) -> None:
         """A file of that name."""
@@ -81,7 +90,7 @@ class Documents:
         """
         before = len(self._stored)
         for part in parts_of(folder):
-            with _opened(part) as file:
+            with open_part(part) as file:
                 for group in range(file.num_row_groups):
                     names: list[Any] = (
                         file.read_row_group(group, columns=[PATH]).column(0).to_pylist()
@@ -90,10 +99,22 @@ class Documents:
                         self._stored[folder / name] = _Place(part, group, row)
         self.paths.extend(list(self._stored)[before:])
 
+    def add_row(self, path: Path, part: Path, row: int) -> None:
+        """The document in that row of a part. Raises as `add_store` does."""
+        if part not in self._sizes:
+            with open_part(part) as file:
+                groups = range(file.num_row_groups)
+                self._sizes[part] = [file.metadata.row_group(group).num_rows for group in groups]
+        group = 0
+        while row >= self._sizes[part][group]:
+            row -= self._sizes[part][group]
+            group += 1
+        self._stored[path] = _Place(part, group, row)
+
     def _stored_bytes(self, place: _Place) -> bytes:
         key = place[:2]
         if key not in self._groups:
-            with _opened(place.part) as file:
+            with open_part(place.part) as file:
                 column = file.read_row_group(place.group, columns=[DOCUMENT]).column(0)
             self._groups[key] = column.combine_chunks()
             if len(self._groups) > _OPEN:
@@ -157,7 +178,7 @@ def contents(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _opened(part: Path) -> "pq.ParquetFile":
+def open_part(part: Path) -> "pq.ParquetFile":
     """A part. Raises `InputError` for a file that is none."""
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -17,18 +17,19 @@ import pyarrow.parquet as pq
 from alignmeter.errors import InputError
 from alignmeter.records.documents import (
     ID,
+    OTHERS,
     PATH,
     RUN_FILE,
     STORE_FILE,
     STORE_VERSION,
-    Documents,
     documents_in,
     parts_of,
     runs_of,
 )
 from alignmeter.records.folder import Loaded, add_document, write_bytes
 from alignmeter.records.lock import locked
-from alignmeter.store.rows import OTHERS, Row, table_of
+from alignmeter.records.record import Record
+from alignmeter.store.rows import PART_SCHEMA, Row, table_of
 from alignmeter.text import sentence
 
 _BATCH = 10_000
@@ -98,15 +99,24 @@ def new_rows(folder: Path, known: Collection[object], done: Compacted) -> Iterat
         run = str(place.relative_to(folder)) if place != folder else place.resolve().name
         for path in sorted(paths):
             try:
-                row = _row(found, path, folder, run)
+                data = found.read(path)
+                row = Row(
+                    digest=hashlib.sha256(data).hexdigest(),
+                    path=PurePosixPath(path.relative_to(folder).as_posix()),
+                    run=run,
+                    data=data,
+                    record=None,
+                )
+                # Most of what a lab has is there: it need not be decoded to know that.
+                keys = {bytes.fromhex(row.digest), (row.digest, str(row.path))}
+                if not (keys.isdisjoint(known) and keys.isdisjoint(seen)):
+                    done.already += 1
+                    continue
+                row = row._replace(record=_record(data, path))
             except (InputError, OSError) as error:
                 done.refused.append(sentence(str(error)))
                 continue
-            key = _key(row)
-            if key in known or key in seen:
-                done.already += 1
-                continue
-            seen.add(key)
+            seen.add(_key(row))
             yield row
 
 
@@ -116,18 +126,12 @@ def _key(row: Row) -> object:
     return bytes.fromhex(row.digest)
 
 
-def _row(found: Documents, path: Path, folder: Path, run: str) -> Row:
-    data = found.read(path)
+def _record(data: bytes, path: Path) -> Record | None:
+    """``None`` of what is beside records. Raises `InputError` for what is neither."""
     loaded = Loaded(records=[], refused=[])
     if path.name != RUN_FILE:
         add_document(loaded, data, path)
-    return Row(
-        digest=hashlib.sha256(data).hexdigest(),
-        path=PurePosixPath(path.relative_to(folder).as_posix()),
-        run=run,
-        data=data,
-        record=loaded.records[0] if loaded.records else None,
-    )
+    return loaded.records[0] if loaded.records else None
 
 
 def _write(store: Path, rows: Collection[Row], number: int, done: Compacted) -> None:
@@ -137,7 +141,7 @@ def _write(store: Path, rows: Collection[Row], number: int, done: Compacted) -> 
         partitions[row.partition].append(row)
     for name, mine in sorted(partitions.items()):
         file = io.BytesIO()
-        table = table_of(mine, number)
+        table = table_of(mine, number, PART_SCHEMA)
         pq.write_table(table, file, compression="zstd", row_group_size=_GROUP)
         write_bytes(store / name / f"part-{number:0{_NUMBER}}.parquet", file.getvalue())
         if name == OTHERS:

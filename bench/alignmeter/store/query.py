@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alignmeter.errors import InputError
-from alignmeter.records.documents import parts_of
-from alignmeter.store.rows import COLUMNS, OTHERS
+from alignmeter.records.documents import OTHERS, parts_of
+from alignmeter.store.rows import COLUMNS
 from alignmeter.text import shortened
 from alignmeter_reports.table import guarded
 

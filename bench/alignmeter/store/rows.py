@@ -1,6 +1,6 @@
 """Documents as rows of a store: what stands in its columns, and where a row belongs."""
 
-__all__ = ["COLUMNS", "SCHEMA", "Row", "table_of"]
+__all__ = ["COLUMNS", "PART_SCHEMA", "SCHEMA", "Row", "table_of"]
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -8,15 +8,14 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from alignmeter.analysis.history import HISTORY_FIELDS, RULES, history_columns
 from alignmeter.analysis.likeness import UNKNOWN, moment
-from alignmeter.records.documents import DOCUMENT, ID, PATH
+from alignmeter.records.documents import DOCUMENT, ID, OTHERS, PATH
 from alignmeter.records.record import Record
 from alignmeter_reports.parquet import SCHEMA as REPORTED
 from alignmeter_reports.parquet import columns_of
 from alignmeter_reports.table import COLUMNS as REPORT_COLUMNS
 
-OTHERS = "others"
-"""Folder of what is beside records: run files, plans, searches, tables of kernels."""
 _OWN: Mapping[str, str] = {
     ID: "SHA-256 of the record's file, in hex: the key",
     PATH: "its file, below the folder that was compacted",
@@ -35,6 +34,10 @@ SCHEMA = pa.schema([
     *((field.name, field.type) for field in REPORTED), (DOCUMENT, pa.binary()),
 ])  # fmt: skip
 """The columns with their types; whole numbers have 64 bits."""
+_TYPES = {"text": pa.string(), "number": pa.float64()}
+_HISTORY = [pa.field(name, _TYPES[kind]) for name, kind in HISTORY_FIELDS.items()]
+PART_SCHEMA = pa.schema([*SCHEMA, *_HISTORY], metadata=RULES)
+"""The columns of a part, with those that a history reads in place of the documents."""
 
 
 class Row(NamedTuple):
@@ -56,19 +59,21 @@ class Row(NamedTuple):
         return f"records/in_accelerator={self.record.cell.accelerator}/in_month={month}"
 
 
-def table_of(rows: Sequence[Row], part: int) -> pa.Table:
-    """The rows of one partition."""
+def table_of(rows: Sequence[Row], part: int, schema: pa.Schema = SCHEMA) -> pa.Table:
+    """The rows of one partition, with the columns of ``schema``: `SCHEMA` or `PART_SCHEMA`."""
     records = [row.record for row in rows if row.record is not None]
     if records and len(records) < len(rows):
         raise ValueError("records and other documents are of different partitions")
-    said = columns_of(records) if records else {
-        field.name: pa.nulls(len(rows), field.type) for field in REPORTED
-    }  # fmt: skip
-    own: dict[str, Any] = {
+    columns: dict[str, Any] = {
         ID: [row.digest for row in rows],
         PATH: [str(row.path) for row in rows],
         "run": [row.run for row in rows],
         "part": [part] * len(rows),
         DOCUMENT: [row.data for row in rows],
     }
-    return pa.table({**own, **said}, schema=SCHEMA)
+    if records:
+        columns |= columns_of(records)
+        columns |= history_columns(records) if schema is PART_SCHEMA else {}
+    else:
+        columns |= {f.name: pa.nulls(len(rows), f.type) for f in schema if f.name not in columns}
+    return pa.table(columns, schema=schema)

@@ -6,7 +6,9 @@ from made_history import FULL, LORA, replicate, started, write_runs
 
 from alignmeter.analysis.last_good import last_good
 from alignmeter.cli.compare import compare as command
+from alignmeter.cli.report import report
 from alignmeter.errors import InputError
+from alignmeter.store.compact import compact
 
 NEW = [replicate(number=n, started=started(9, n)) for n in range(3)]
 
@@ -55,3 +57,16 @@ def test_compare_takes_it_from_a_folder_of_nights(tmp_path):
     assert done.exit_code == 0, done.output
     assert "the last good run on cpu: night-1 of 2026-01-02 10:00" in done.stderr
     assert "regressed" not in done.stdout
+
+
+@pytest.mark.full
+def test_a_report_of_nights_takes_it_from_the_same_folder_or_store(tmp_path):
+    pairs = [*night(1, seconds=0.2), *night(2, seconds=0.1, bad=("time",)), *night(3, seconds=0.3)]
+    write_runs(tmp_path / "nights", pairs)
+    compact(tmp_path / "nights", tmp_path / "store")
+    for place in ("nights", "store"):
+        words = [f"{tmp_path}/{place}", "--out", f"{tmp_path}/r.html", "--md", f"{tmp_path}/r.md"]
+        done = CliRunner().invoke(report, [*words, "--baseline", "last-good"])
+        assert done.exit_code == 0, done.output
+        assert "the last good run on cpu: night-1 of 2026-01-02 10:00" in done.stderr
+        assert "regressed +50" in (tmp_path / "r.md").read_text()

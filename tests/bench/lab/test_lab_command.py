@@ -71,13 +71,15 @@ def test_a_night_from_run_to_report(folder):
 @pytest.mark.full
 def test_the_news_of_a_night_have_an_exit_status_and_a_summary(folder):
     stub = StubLab(folder, replicate())
-    stub.lab("replicates = 1\nretries = 0\nnotify = 'news.txt'", gpu='accelerator = "cuda"')
+    more = "replicates = 1\nretries = 0\nnotify = 'news.txt'\nstore = 'store'"
+    stub.lab(more, gpu='accelerator = "cuda"')
     stub.says(devices=[("cuda", 1)])
     done = alignmeter("lab", "nightly", "LAB.toml", "--night", "n1", "--site", "public", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "No news." in (folder / "results" / "n1" / "summary.md").read_text()
     assert json.loads((folder / "news.txt").read_text())["quiet"] is True
     assert (folder / "public" / "index.html").exists()
+    assert len(load_folders([folder / "store"]).records) == 12
     stub.says(devices=[("cuda", 1)], refusing=["0"])
     done = alignmeter("lab", "nightly", "LAB.toml", "--night", "n2", cwd=folder)
     assert done.returncode == 1, done.stderr
@@ -129,6 +131,29 @@ def test_requirements_have_an_exit_status():
     done = alignmeter("devices", "--require", "cuda,nvml", cwd=None)
     assert done.returncode == 1
     assert done.stderr.startswith("cuda: ")
+    done = alignmeter("devices", "--require", "cpu,idel", cwd=None)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "nothing is called 'idel'; known: agreement, amdsmi, cool, cpu" in done.stderr
+
+
+def test_a_lab_that_requires_what_nothing_is_called_starts_no_job(folder, monkeypatch, capsys):
+    (folder / "LAB.toml").write_text(LAB + 'requires = ["disk", "nvlm"]\n')
+    assert "LAB.toml: [class.node]: requires: nothing is called 'nvlm'" in _refused(
+        ["run", "LAB.toml"], folder, monkeypatch, capsys
+    )
+    assert not (folder / "results").exists()
+
+
+def _refused(words, folder, monkeypatch, capsys):
+    """What a command says that ends with exit status 2."""
+    from alignmeter.cli import main
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["alignmeter", "lab", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    return " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(
@@ -146,11 +171,4 @@ def test_requirements_have_an_exit_status():
     ],
 )
 def test_wrong_input_is_one_sentence(folder, words, said, monkeypatch, capsys):
-    from alignmeter.cli import main
-
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["alignmeter", "lab", *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
-    assert said in " ".join(capsys.readouterr().err.split())
+    assert said in _refused(words, folder, monkeypatch, capsys)

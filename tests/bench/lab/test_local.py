@@ -52,6 +52,18 @@ def test_each_replicate_is_measured_once_and_a_second_run_measures_nothing(stub,
     assert len(stub.measured()) == 6
 
 
+def test_a_job_of_which_nobody_noted_that_it_was_sent_is_sent_again(stub, cells, monkeypatch):
+    lab = stub.lab("replicates = 1", here=CPU)
+    night, plan = stub.night(lab, cells)
+    monkeypatch.setattr(night, "note_sent", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        drive(lab, night, plan)
+    monkeypatch.undo()
+    assert drive(lab, night, plan).complete
+    assert [job.job.name for job in night.jobs()] == ["here-0001"]
+    assert len(stub.measured()) == len(set(stub.measured())) == 3
+
+
 def test_what_never_was_measured_comes_first(stub, cells):
     lab = stub.lab("replicates = 1", here=CPU)
     before, _ = stub.night(lab, cells[:2])

@@ -4,14 +4,17 @@ import http.server
 import json
 import threading
 
+import msgspec
 import pytest
 from made_history import FULL, LORA, replicate, started
 
+from alignmeter.analysis.history import read_series
 from alignmeter.errors import InputError
 from alignmeter.lab.drive import Ending
-from alignmeter.lab.morning import Morning, markdown, morning_of
+from alignmeter.lab.morning import Morning, before, markdown, morning_of
 from alignmeter.lab.notify import notify
-from alignmeter.records.folder import write_record
+from alignmeter.records.folder import load_folders, write_record
+from alignmeter.store.compact import compact
 
 COMPLETE = Ending(failed={}, not_reached={"a": []}, refusals=[])
 
@@ -29,7 +32,7 @@ def night(number, *, seconds=0.2, bad=(), made=(FULL, LORA), first=0):
 
 
 def morning(tmp_path, records, number, ending=COMPLETE):
-    return morning_of(records, tmp_path, f"n{number}", 3, ending)
+    return morning_of(records, read_series(tmp_path, []), f"n{number}", 3, ending)
 
 
 @pytest.fixture
@@ -43,19 +46,62 @@ def test_a_night_like_the_others_is_quiet(tmp_path, week):
     assert markdown(found).endswith("No news.\n")
 
 
-def test_a_slow_down_and_a_broken_node_are_named_and_nothing_else(tmp_path, week):
+def two_classes(number, slow=1.0):
+    """A night of two kinds of node. ``slow``: of one cell on the second."""
+    every = night(number)
+    for record in night(number, seconds=0.1 * slow):
+        said = msgspec.structs.replace(record.provenance, device="H200", host="two")
+        every.append(msgspec.structs.replace(record, provenance=said))
+    return every
+
+
+def test_a_slow_down_on_one_class_and_a_broken_node_are_named_and_nothing_else(tmp_path):
+    """A week; the cell is slowed down on the second class alone."""
+    week = [record for number in range(6) for record in two_classes(number)]
     ending = Ending(
         failed={}, not_reached={"a": [], "b": ["x.r0"]}, refusals=["node7 (b): idle: 4 GiB"]
     )
-    found = morning(tmp_path, [*week, *night(6, seconds=0.25)], 6, ending)
-    time, tokens = found.changed  # of the cell that was slowed down; the other has neither
+    found = morning(tmp_path, [*week, *two_classes(6, slow=1.25)], 6, ending)
+    time, tokens = found.changed  # the other cell and the other class have neither
     assert "step time regressed +25" in time
     assert "trained tokens per s regressed" in tokens
+    assert all("on H200: " in line and "lora" not in line for line in found.changed)
     assert found.refused == ["node7 (b): idle: 4 GiB"]
     assert found.not_reached == ["b: 1 replicate"]
     assert {title for title, lines in found.lists.items() if lines} == {
         "changed", "nodes refused", "not reached",
     }  # fmt: skip
+    page = [line for line in markdown(found).splitlines() if line.startswith("- ")]
+    assert len(page) == 4
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("spoiled", [(), (5,), (2, 3, 4, 5)])
+def test_with_a_store_the_news_are_the_same_and_few_nights_are_read(spoiled, tmp_path):
+    """``spoiled``: nights whose times are invalid on the first class, so not good there."""
+    every = {number: two_classes(number) for number in range(6)}
+    every[6] = two_classes(6, slow=1.25)
+    for number, records in every.items():
+        if number in spoiled:
+            records[:6] = night(number, bad=("time",))
+        for record in records:
+            node_class = "ab"[record.provenance.host == "two"]
+            write_record(tmp_path / "nights" / f"n{number}" / node_class, record)
+    compact(tmp_path / "nights", tmp_path / "store")
+    found = read_series(tmp_path / "store", [])
+    asked = []
+
+    def read(name):
+        asked.append(int(name[1:]))
+        return load_folders([tmp_path / "nights" / name]).records
+
+    some = before(found, every[6], "n6", read, 3)
+    assert asked == list(range(5, 5 - 1 - len(spoiled), -1))
+    ours = morning_of([*every[6], *some], found, "n6", 3, COMPLETE)
+    records = [record for records in every.values() for record in records]
+    theirs = morning_of(records, read_series(tmp_path / "nights", []), "n6", 3, COMPLETE)
+    assert ours == theirs
+    assert len(ours.changed) == 2
 
 
 def test_the_last_good_night_is_compared_with_where_one_was_spoiled(tmp_path, week):

@@ -12,7 +12,7 @@ from made_records import make_record
 
 from alignmeter.errors import InputError
 from alignmeter.lab.drive import Driver, Limits
-from alignmeter.lab.engines import open_engine
+from alignmeter.lab.engines import open_engine, slurm
 from alignmeter.lab.status import status_of
 
 NV = 'accelerator = "cuda"\nconstraint = "b200"\ngres = "gpu:b200"\nchunk = 2'
@@ -51,6 +51,18 @@ def two_classes(stub, cells, text="replicates = 2", nv=NV, amd=AMD):
     return lab, *stub.night(lab, cells, engine="slurm")
 
 
+def dying(function, times):
+    """It, as often; then its process ends."""
+    left = iter([True] * times)
+
+    def call(*arguments):
+        if not next(left, False):
+            raise KeyboardInterrupt
+        return function(*arguments)
+
+    return call
+
+
 @needs_slurm
 @pytest.mark.full
 def test_each_class_runs_on_its_own_nodes_and_each_replicate_once(stub, cells):
@@ -66,7 +78,7 @@ def test_each_class_runs_on_its_own_nodes_and_each_replicate_once(stub, cells):
 @needs_slurm
 @pytest.mark.full
 def test_what_submitted_is_gone_and_a_second_run_takes_its_jobs_up(stub, cells):
-    stub.says(seconds=0.5)
+    stub.says(seconds=2.0)
     lab, night, plan = two_classes(stub, cells)
     driver(lab, night, plan).drive(wait=False)  # nothing of it is left
     handles = [job.sent.handle for job in night.jobs()]
@@ -76,6 +88,40 @@ def test_what_submitted_is_gone_and_a_second_run_takes_its_jobs_up(stub, cells):
     assert sum(job.state == "running" for job in amd.jobs) <= 1  # throttled
     assert driver(lab, night, plan).drive().complete
     assert len(list(night.jobs())) == 6  # none was submitted again
+    assert len(stub.measured()) == len(set(stub.measured())) == 12
+
+
+@needs_slurm
+@pytest.mark.full
+@pytest.mark.parametrize("noted", [0, 1])
+def test_a_process_that_is_killed_as_it_submits_leaves_no_job_to_be_measured_twice(
+    noted, stub, cells, monkeypatch
+):
+    """``noted``: jobs of the first array whose handles were written before."""
+    stub.says(seconds=0.5)
+    lab, night, plan = two_classes(stub, cells)
+    with monkeypatch.context() as patch:
+        patch.setattr(night, "note_sent", dying(night.note_sent, noted))
+        with pytest.raises(KeyboardInterrupt):
+            driver(lab, night, plan).drive()
+    assert driver(lab, night, plan).drive().complete
+    assert len(list(night.jobs())) == 6
+    assert len(stub.measured()) == len(set(stub.measured())) == 12
+
+
+@needs_slurm
+@pytest.mark.full
+def test_a_process_that_is_killed_before_it_submits_leaves_jobs_that_are_submitted(
+    stub, cells, monkeypatch
+):
+    lab, night, plan = two_classes(stub, cells)
+    waiting = driver(lab, night, plan)
+    with monkeypatch.context() as patch:
+        patch.setattr(slurm, "_script", dying(slurm._script, 0))
+        with pytest.raises(KeyboardInterrupt):
+            waiting.drive()
+    assert [job.sent for job in night.jobs()] == [None] * 3
+    assert driver(lab, night, plan).drive().complete
     assert len(stub.measured()) == len(set(stub.measured())) == 12
 
 
@@ -159,7 +205,7 @@ def test_what_sbatch_refuses_is_said_in_its_words(stub, cells):
 @needs_slurm
 @pytest.mark.full
 def test_the_command_from_another_shell_tells_of_the_jobs(stub, cells):
-    stub.says(seconds=0.5)
+    stub.says(seconds=2.0)
     lab, night, plan = two_classes(stub, cells)
     driver(lab, night, plan).drive(wait=False)
     command = [sys.executable, "-P", "-m", "alignmeter", "lab"]

@@ -14,6 +14,7 @@ from alignmeter.records.folder import load_folders
 from alignmeter.records.record import decode_record
 from alignmeter.store.compact import compact
 from alignmeter.store.export import export
+from alignmeter.store.rows import COLUMNS
 
 SAMPLE = Path(__file__).parents[3] / "docs" / "sample"
 HOSTILE = 'a",b\n\\N{1}\u00e4 \\.'
@@ -74,6 +75,18 @@ def test_each_record_is_there_once_and_whole(url, ask, tmp_path):
     steps = ask("SELECT step_s FROM alignmeter_records ORDER BY cell_id, replicate")
     assert [row[0] for row in steps] == [record.timing.step_s for record in records]
     assert ask("SELECT count(*) FROM alignmeter_records WHERE reason_code IS NOT NULL") == [(0,)]
+    (kinds,) = ask("SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'")
+    used = ask("SELECT DISTINCT pg_column_compression(document) FROM alignmeter_records")
+    assert used == [("lz4" if "lz4" in kinds[0] else "pglz",)]
+
+
+@pytest.mark.full
+def test_a_table_has_the_documented_columns_alone(url, ask, tmp_path):
+    """A part of a store has more: what histories read."""
+    compact(SAMPLE, tmp_path)
+    assert export(tmp_path, url)[:2] == (36, 36)
+    sql = "SELECT column_name FROM information_schema.columns WHERE table_name = "
+    assert {name for (name,) in ask(f"{sql}'alignmeter_records'")} == set(COLUMNS)
 
 
 @pytest.mark.full

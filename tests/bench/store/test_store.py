@@ -1,19 +1,23 @@
 """A store is read as the folders that it was made of, and holds each record once."""
 
 import json
+import shutil
 from pathlib import Path
 
+import msgspec
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from made_history import FULL, noisy, runs_of, write_runs
+from made_history import FULL, LORA, noisy, replicate, runs_of, started, write_runs
 
-from alignmeter.analysis.history import history, read_runs, series
+from alignmeter.analysis.history import history, read_series
 from alignmeter.cli.store import store as command
 from alignmeter.errors import InputError
 from alignmeter.records.documents import documents_in, parts_of
 from alignmeter.records.folder import load_folders, write_record
 from alignmeter.store.columns import columns_markdown
 from alignmeter.store.compact import compact
+from alignmeter.store.rows import SCHEMA
 
 ROOT = Path(__file__).parents[3]
 SAMPLE = ROOT / "docs" / "sample"
@@ -43,12 +47,67 @@ def test_a_store_gives_back_every_file_byte_by_byte_and_so_every_record(sample):
     assert load_folders([sample]).records == load_folders([SAMPLE]).records
 
 
+def _history(place):
+    refused: list[str] = []
+    found = history(read_series(place, refused))
+    return found, [text.replace(str(place), "DIR") for text in refused]
+
+
 def test_a_history_of_a_store_is_that_of_its_folders(nights, tmp_path):
     compact(nights, tmp_path)
-    refused: list[str] = []
-    ours, theirs = (history(series(read_runs(place, refused))) for place in (tmp_path, nights))
+    assert _history(tmp_path) == _history(nights)
+    assert len(_history(tmp_path)[0].changes) == 2
+
+
+@pytest.fixture(scope="module")
+def motley(tmp_path_factory):
+    """Nights on two nodes with all that a history has to look at."""
+    place = tmp_path_factory.mktemp("motley") / "runs"
+    shutil.copytree(SAMPLE, place / "schema1")
+    slower = noisy(14, 3, start=7, factor=1.1)
+    new = (7, {"commit": "b" * 40, "versions": {"torch": "2.13.0"}})
+    write_runs(place, runs_of(slower, name="one/run", change=new))
+    write_runs(place, runs_of(noisy(9, 5), made=LORA, name="two/run", host="two"))  # then silent
+    write_runs(place, runs_of(noisy(13, 6), made=LORA, name="one/run"))  # then lost
+    for number in range(3):
+        clocks = {"graphics": 1900.0 + 100 * (number == 2), "memory": 2600.0 + number}
+        chip = {"uuid": "GPU", "clocks_mhz": clocks, "device": "H", "kind": "vram"}
+        for night, joules in ((3, 40.0), (4, None)):
+            bad = ("time",) if (night, number) == (3, 1) else ()
+            record = replicate(
+                number=number, joules=joules, bad=bad, started=started(night), **chip
+            )
+            write_runs(place, [(f"gpu/n{night}", record)])
+    failed = msgspec.structs.replace(replicate(number=1, started=started(20)), status="crashed")
+    write_runs(place, [("one/run-013", failed), ("timeless", replicate(started="then"))])
+    shutil.copytree(place / "gpu" / "n3", place / "a" / "deeper" / "copy")
+    return place
+
+
+def test_a_history_by_columns_is_that_of_the_documents_however_motley_they_are(motley, tmp_path):
+    """Schemas, changes, invalid and failed records, drifting clocks, lost cells, copies."""
+    compact(motley, tmp_path)
+    ours, theirs = _history(tmp_path), _history(motley)
     assert ours == theirs
-    assert (len(ours.changes), refused) == (2, [])
+    found, refused = ours
+    assert found.changes
+    assert found.lost
+    assert found.silent
+    assert found.invalid["time"] >= 2
+    assert "timeless: provenance.started" in refused[0]
+
+
+@pytest.mark.parametrize("old", [1, 3])
+def test_parts_of_a_version_with_other_columns_are_read_by_their_documents(old, motley, tmp_path):
+    """``old``: calls of three that an earlier version made."""
+    runs, place = tmp_path / "runs", tmp_path / "store"
+    for number, name in enumerate(("one", "two", "gpu")):
+        shutil.copytree(motley / name, runs / name)
+        compact(runs, place)
+        for part in parts_of(place) if number < old else ():
+            table = pq.read_table(part, partitioning=None).select(SCHEMA.names)
+            pq.write_table(table.replace_schema_metadata(None), part)
+    assert _history(place) == _history(runs)
 
 
 def test_a_second_call_adds_what_is_new_and_the_first_record_of_a_path_gives_way(nights, tmp_path):

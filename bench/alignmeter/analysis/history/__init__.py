@@ -14,7 +14,11 @@ __all__ = [
     "changes_of",
     "history",
     "node_differences",
+    "HISTORY_FIELDS",
+    "RULES",
+    "history_columns",
     "read_runs",
+    "read_series",
     "series",
 ]
 
@@ -31,5 +35,6 @@ from alignmeter.analysis.history.result import (
     Series,
 )
 from alignmeter.analysis.history.runs import read_runs
-from alignmeter.analysis.history.series import series
+from alignmeter.analysis.history.series import read_series, series
+from alignmeter.analysis.history.stored import HISTORY_FIELDS, RULES, history_columns
 from alignmeter.analysis.history.summary import history

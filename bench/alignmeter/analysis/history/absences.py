@@ -60,14 +60,18 @@ def silent_nodes(found: Sequence[Series]) -> list[SilentNode]:
 
 
 def _runs(found: Sequence[Series]) -> _Runs:
-    starts: dict[Node, dict[str, datetime]] = defaultdict(dict)
+    starts: dict[Node, dict[str, str]] = defaultdict(dict)
     for one in found:
+        known = starts[one.node]
         for point in one.points:
-            moment = datetime.fromisoformat(point.started)
-            known = starts[one.node].setdefault(point.run, moment)
-            starts[one.node][point.run] = min(known, moment)
+            before = known.get(point.run)
+            if before is None or point.started < before:  # texts of UTC are in order of time
+                known[point.run] = point.started
     return {
-        node: dict(sorted(runs.items(), key=lambda run: (run[1], run[0])))
+        node: {
+            run: datetime.fromisoformat(started)
+            for run, started in sorted(runs.items(), key=lambda run: (run[1], run[0]))
+        }
         for node, runs in starts.items()
     }
 

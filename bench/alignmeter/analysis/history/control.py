@@ -12,6 +12,7 @@ __all__ = ["Split", "splits"]
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,9 @@ _HOPELESS = 10
 _ORDERS = 199
 """Random orders of the first round: no p-value is coarser than half a per cent."""
 _FINER = 8
-"""How many times more orders the next round tries."""
+"""How many times more orders the next round tries at most."""
+_ROWS = 32
+"""Starts of parts that are looked at together: what a core's cache holds."""
 _Floats = NDArray[np.float64]
 
 
@@ -62,17 +65,35 @@ def splits(
 
 
 def _can_change(values: _Floats, minimum: float) -> bool:
-    """Whether any two parts could be so far apart: what saves testing a calm series.
-
-    A part of three values or more is made of parts of three to five, so its mean lies between
-    theirs.
+    """Whether any two parts that meet are so far apart: what saves testing a calm series, for a
+    split between two nearer levels is not kept.
     """
-    if len(values) < 2 * LEAST_PART:
+    count = len(values)
+    if count < 2 * LEAST_PART:
         return False
     sums = np.concatenate([[0.0], np.cumsum(values - values[0])])
-    means = [(sums[size:] - sums[:-size]) / size for size in range(LEAST_PART, 2 * LEAST_PART)]
-    every = np.concatenate(means)
-    return float(every.max() - every.min()) >= math.log1p(minimum) * (1 - 1e-9)
+    per_value, short = _parts(count)
+    low_end, high_end = np.full(count + 1, np.inf), np.full(count + 1, -np.inf)  # of parts to there
+    low, high = np.empty(count + 1), np.empty(count + 1)  # of parts from there on
+    for first in range(0, count + 1, _ROWS):
+        rows = slice(first, first + _ROWS)
+        means = (sums - sums[rows, None]) * per_value[rows]
+        above, below = means + short[rows], means - short[rows]
+        low[rows], high[rows] = above.min(axis=1), below.max(axis=1)
+        low_end = np.minimum(low_end, above.min(axis=0))
+        high_end = np.maximum(high_end, below.max(axis=0))
+    widest = max(float((high_end - low).max()), float((high - low_end).max()))
+    return widest >= math.log1p(minimum) * (1 - 1e-9)
+
+
+@lru_cache(maxsize=16)
+def _parts(count: int) -> tuple[_Floats, _Floats]:
+    """Of the part between two places among ``count`` values: 1 / its length, and inf where it is
+    too short, else 0. Shape of each: (count + 1, count + 1).
+    """
+    places = np.arange(count + 1.0)
+    lengths = places - places[:, None]
+    return 1 / np.maximum(lengths, 1.0), np.where(lengths < LEAST_PART, np.inf, 0.0)
 
 
 def _limit(candidates: Sequence[Candidate], tests: int, rate: float) -> float:
@@ -99,9 +120,18 @@ def _decide(candidates: Sequence[Candidate], tests: int, rate: float) -> float:
         limit = _limit(candidates, tests, rate)
         if orders >= finest:
             break
+        believed = sum(candidate.p_value <= limit for candidate in candidates)
         open_ = [c for c in open_ if c.p_value > limit and c.exceeded < _HOPELESS]
-        orders = min(_FINER * orders, finest)
+        orders = min(_next(orders, believed + len(open_), tests, rate), finest)
     return _limit(candidates, tests, rate)
+
+
+def _next(orders: int, possible: int, tests: int, rate: float) -> int:
+    """Random orders of the next round: with so many as these, all that are ``possible`` could be
+    believed; if that is too few, or too many at once, a multiple of the last.
+    """
+    enough = math.ceil(tests / (rate * possible)) if possible else 0
+    return enough if orders < enough < _FINER * orders else _FINER * orders
 
 
 def _within(candidate: Candidate, minimum: float, limit: float) -> Iterator[Split]:

@@ -98,6 +98,8 @@ def _steps(one: Series) -> dict[int, float | None]:
     metric, level = METRICS[one.metric], one.points[0].value
     found: dict[int, float | None] = {}
     for index, value in enumerate(_figures(one)):
+        if value == level:
+            continue
         change = exact_ratio([int(value)], [int(level)])
         if outcome(change, metric.minimum) in ("regressed", "improved"):
             found[index] = None

@@ -9,8 +9,9 @@ For a left part X of n values and a right part Y of m that follows it,
 
 with means over pairs in place of the expectations (the paper's exponent alpha is 1). The candidate
 is the end of X in the pair of parts with the largest Q, where X starts the series and Y may end
-before it does: so a change that is taken back later is seen, too. Its p-value is the share of
-random orders of the same values whose largest Q is as large.
+before it does: so a change that is taken back later is seen, too. In a series of more than
+`MOST_ENDS` values Y ends at one of so many places. The p-value is the share of random orders of the
+same values whose largest Q is as large.
 """
 
 __all__ = ["LEAST_PART", "Candidate"]
@@ -23,43 +24,61 @@ from numpy.typing import NDArray
 
 LEAST_PART = 3
 """Runs in a part: below three there is no interval of its level."""
-_BATCH_VALUES = 1_000_000
-"""Distances that are held at once: 8 MB for each of a few arrays."""
+MOST_ENDS = 64
+"""Places at which the later part may end: in a long series each of them costs time."""
+_LEAST_ORDERS, _BATCH_VALUES = 32, 16_000
+"""Random orders that are looked at together, and values of all of them: a core's cache holds a few
+arrays of so many.
+"""
 _ROUNDING = 1e-9
 _Floats = NDArray[np.float64]
 
 
 @lru_cache(maxsize=64)
-def _weights(count: int) -> tuple[_Floats, _Floats, _Floats]:
-    """Q as a sum over S, the sums of all distances among the first values of a series.
-
-    Q[t, k] = a[t, k] S[t, t] + b[t, k] S[k, k] + c[t, k] S[t, k], for the parts 0..t and t..k; 0
-    where a part is shorter than `LEAST_PART`. Shape of each: (count + 1, count + 1).
+def _weights(count: int) -> dict[int, tuple[_Floats, _Floats, _Floats]]:
+    """End k of Y -> a, b, c, each of shape (T, 1) for the ends t of X that leave both parts long
+    enough, with Q[t, k] = a[t] S[t, t] + b[t] S[k, k] + c[t] S[t, k], where S[t, k] sums the
+    distances between the first t values and the first k.
     """
-    t, k = np.meshgrid(np.arange(count + 1.0), np.arange(count + 1.0), indexing="ij")
-    n, m = t, k - t
-    allowed = (n >= LEAST_PART) & (m >= LEAST_PART)
-    n, m = np.where(allowed, n, 2.0), np.where(allowed, m, 2.0)
-    scale = np.where(allowed, n * m / (n + m), 0.0)
-    # Within Y: S[k, k] - 2 S[t, k] + S[t, t]; between X and Y: S[t, k] - S[t, t].
-    between, left, right = 2 / (n * m), 1 / (n * (n - 1)), 1 / (m * (m - 1))
-    return -scale * (between + left + right), -scale * right, scale * (between + 2 * right)
+    ends = np.linspace(2 * LEAST_PART, count, min(MOST_ENDS, count - 2 * LEAST_PART + 1))
+    found = {}
+    for k in map(int, ends):
+        n = np.arange(LEAST_PART, k - LEAST_PART + 1.0)[:, None]
+        m = k - n
+        scale = n * m / (n + m)
+        # Within Y: S[k, k] - 2 S[t, k] + S[t, t]; between X and Y: S[t, k] - S[t, t].
+        between, left, right = 2 / (n * m), 1 / (n * (n - 1)), 1 / (m * (m - 1))
+        found[k] = (
+            -scale * (between + left + right),
+            -scale * right,
+            scale * (between + 2 * right),
+        )
+    return found
 
 
-def _divergences(values: _Floats) -> _Floats:
-    """Q of every pair of parts, for each row of ``values``. (B, n) -> (B, n + 1, n + 1)."""
-    rows, count = values.shape
-    sums = np.zeros((rows, count + 1, count + 1))
-    inner = sums[:, 1:, 1:]
-    np.abs(values[:, :, None] - values[:, None, :], out=inner)
-    np.cumsum(inner, axis=1, out=inner)
-    np.cumsum(inner, axis=2, out=inner)
-    corner = np.diagonal(sums, axis1=1, axis2=2).copy()
-    a, b, c = _weights(count)
-    sums *= c
-    sums += a * corner[:, :, None]
-    sums += b * corner[:, None, :]
-    return sums
+def _largest(values: _Floats) -> tuple[_Floats, NDArray[np.intp]]:
+    """The largest Q of each column of ``values``, and the end of its X. (n, B) -> (B,), (B,)."""
+    weights = _weights(len(values))
+    sums, gaps = np.zeros_like(values), np.empty_like(values)  # of each value to the first k
+    inner = np.zeros((len(values) + 1, values.shape[1]))  # S[t, t]
+    best, index = np.full(values.shape[1], -np.inf), np.zeros(values.shape[1], np.intp)
+    for k, newest in enumerate(values, 1):
+        inner[k] = inner[k - 1] + 2 * sums[k - 1]
+        np.subtract(values, newest, out=gaps)
+        np.abs(gaps, out=gaps)
+        sums += gaps
+        if k in weights:
+            a, b, c = weights[k]
+            first = k - LEAST_PART
+            found = np.cumsum(sums[:first], axis=0, out=gaps[:first])[LEAST_PART - 1 :]
+            found *= c
+            found += a * inner[LEAST_PART : first + 1]
+            found += b * inner[k]
+            at = found.argmax(axis=0)
+            largest = found[at, np.arange(len(at))]
+            better = largest > best
+            best[better], index[better] = largest[better], at[better] + LEAST_PART
+    return best, index
 
 
 class Candidate:
@@ -76,9 +95,8 @@ class Candidate:
         self.values = values
         self.orders = 0
         self.exceeded = 0
-        found = _divergences(values[None, :])[0]
-        self._largest = float(found.max())
-        self.index = int(np.unravel_index(int(found.argmax()), found.shape)[0])
+        best, index = _largest(values[:, None])
+        self._largest, self.index = float(best[0]), int(index[0])
         self._rng = np.random.default_rng(zlib.crc32(values.tobytes()))
 
     @property
@@ -91,10 +109,10 @@ class Candidate:
         if self._largest <= 0:  # all values are the same
             self.orders = self.exceeded = orders
         count = len(self.values)
-        batch = max(1, _BATCH_VALUES // (count + 1) ** 2)
+        batch = max(_LEAST_ORDERS, _BATCH_VALUES // count)
         while self.orders < orders and self.exceeded < exceeded:
             rows = min(batch, orders - self.orders)
             order = np.argsort(self._rng.random((rows, count)), axis=1)
-            found = _divergences(self.values[order]).max(axis=(1, 2))
+            found, _ = _largest(np.ascontiguousarray(self.values[order].T))
             self.exceeded += int((found >= self._largest * (1 - _ROUNDING)).sum())
             self.orders += rows

@@ -1,6 +1,6 @@
 """The runs below a folder, one at a time: a run is a folder with a ``run.json``."""
 
-__all__ = ["moment", "read_runs"]
+__all__ = ["moment", "no_time", "read_runs"]
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -18,11 +18,16 @@ def moment(record: Record, run: str) -> datetime:
     """When the replicate started. Raises `InputError` that names ``run`` if that is no time."""
     found = likeness.moment(record)
     if found == likeness.UNKNOWN:
-        raise InputError(
-            f"{run}: provenance.started of {record.cell.id} is {record.provenance.started!r}; "
-            "a time such as 2026-01-31T10:00:00+00:00 would be right"
-        )
+        raise no_time(run, record.cell.id, record.provenance.started)
     return found
+
+
+def no_time(run: str, cell_id: str, started: str) -> InputError:
+    """The error that says so."""
+    return InputError(
+        f"{run}: provenance.started of {cell_id} is {started!r}; a time such as "
+        "2026-01-31T10:00:00+00:00 would be right"
+    )
 
 
 def read_runs(folder: Path, refused: list[str]) -> Iterator[tuple[str, Record]]:
@@ -45,7 +50,8 @@ def read_runs(folder: Path, refused: list[str]) -> Iterator[tuple[str, Record]]:
         told.update(loaded.refused)
         for record in with_clock_drift(loaded.records):
             said = record.provenance
-            key = (record.cell.id, record.replicate, said.started, said.host, said.uuid)
+            device = said.uuid or said.pci_bus_id
+            key = (record.cell.id, record.replicate, said.started, said.host, device)
             if key in seen:
                 continue
             seen.add(key)

@@ -1,10 +1,10 @@
 """What a run was made with, flat, so that two runs can be laid side by side."""
 
-__all__ = ["clocks_of", "differences", "settings_of"]
+__all__ = ["Clocks", "Flat", "clocks_of", "differences", "flat_of", "median_clocks", "settings_of"]
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from alignmeter.analysis.history.result import Difference, Point
 from alignmeter.records.record import VRAM, Record
@@ -20,46 +20,50 @@ _CLOCK_SHARE = 0.03
 """A step that waits for the clock takes as much longer as the clock is lower, and 3 % is the
 smallest effect on time that counts.
 """
+_EMPTY = (None, "")
 _NONE = "none"
+Flat = tuple[tuple[str, str], ...]
+"""Fields with their values, in the order in which they are shown."""
+Clocks = tuple[tuple[str, float], ...]
+"""Clocks in MHz."""
 
 
-def settings_of(records: Sequence[Record]) -> dict[str, str]:
+def flat_of(record: Record) -> Flat:
+    """What one replicate was made with."""
+    said = record.provenance
+    found = [(name, str(value)) for name in _FIELDS if (value := getattr(said, name)) not in _EMPTY]
+    for table in _TABLES:
+        prefix = "" if table == "versions" else f"{table}."
+        found += [(prefix + name, str(value)) for name, value in getattr(said, table).items()]
+    if said.lora_targets:
+        found.append(("lora_targets", " ".join(said.lora_targets)))
+    if record.timing.step_s:
+        found.append(("timed steps", str(len(record.timing.step_s))))
+    return tuple(found)
+
+
+def settings_of(replicates: Iterable[Flat]) -> dict[str, str]:
     """Field -> value over the replicates of one run; several values stand beside each other."""
-    seen: dict[str, dict[str, None]] = defaultdict(dict)
-    done: set[tuple[str, int]] = set()
-    for record in records:
-        for name, value in _flat(record, done):
-            seen[name][value] = None
+    seen: dict[str, set[str]] = defaultdict(set)
+    for flat in replicates:
+        for name, value in flat:
+            seen[name].add(value)
     return {name: ", ".join(sorted(values)) for name, values in seen.items()}
 
 
-def _flat(record: Record, done: set[tuple[str, int]]) -> Iterable[tuple[str, str]]:
-    """Field and value. Tables in ``done``, with their `id`, were told: replicates share theirs."""
-    said = record.provenance
-    for name in _FIELDS:
-        value = getattr(said, name)
-        if value not in (None, ""):
-            yield name, str(value)
-    for table in _TABLES:
-        rows, prefix = getattr(said, table), "" if table == "versions" else f"{table}."
-        if (table, id(rows)) in done:
-            continue
-        done.add((table, id(rows)))
-        for name, value in rows.items():
-            yield prefix + name, str(value)
-    if said.lora_targets:
-        yield "lora_targets", " ".join(said.lora_targets)
-    if record.timing.step_s:
-        yield "timed steps", str(len(record.timing.step_s))
+def clocks_of(record: Record) -> Clocks:
+    """Those of an accelerator; none of a CPU, whose clock follows its load."""
+    if record.memory.kind != VRAM:
+        return ()
+    return tuple(record.provenance.clocks_mhz.items())
 
 
-def clocks_of(records: Iterable[Record]) -> dict[str, float]:
-    """Median clocks over the replicates, in MHz; none of a CPU, whose clock follows its load."""
+def median_clocks(replicates: Iterable[Clocks]) -> dict[str, float]:
+    """Over the replicates of one run, in MHz."""
     found: dict[str, list[float]] = defaultdict(list)
-    for record in records:
-        if record.memory.kind == VRAM:
-            for name, mhz in record.provenance.clocks_mhz.items():
-                found[name].append(mhz)
+    for clocks in replicates:
+        for name, mhz in clocks:
+            found[name].append(mhz)
     return {name: statistics.median(values) for name, values in found.items()}
 
 

@@ -36,6 +36,9 @@ class Engine(Protocol):
     def submit(self, node_class: str, jobs: Sequence[SentJob]) -> list[str]:
         """Take them, at most as many as there is `room`; their handles, in their order.
 
+        An engine whose jobs outlive this process may have one of them: who submitted it was killed
+        before it noted the handle. Such a job is not taken twice.
+
         Raises `InputError` where it refuses them.
         """
         ...

@@ -9,6 +9,7 @@ __all__ = ["Slurm"]
 import re
 import shlex
 import subprocess
+import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -77,14 +78,26 @@ class Slurm:
         return _MOST if place.nodes - place.refused else 0
 
     def submit(self, node_class: str, jobs: Sequence[SentJob]) -> list[str]:
-        """One array."""
+        """One array of those that Slurm does not have."""
+        there = _taken(jobs)
+        new = [job for job in jobs if job.path not in there]
+        if new:
+            there |= self._array(node_class, new)
+        return [there[job.path] for job in jobs]
+
+    def _array(self, node_class: str, jobs: Sequence[SentJob]) -> dict[Path, str]:
+        """Path of a job -> its handle. What Slurm calls the array is noted before Slurm has it."""
         chosen, first = self._lab.classes[node_class], jobs[0]
+        name = f"{first.job.name}.{uuid.uuid4().hex}"
+        for task, job in enumerate(jobs):
+            write_bytes(_note(job), f"{name} {task}".encode())
         script = first.path.with_suffix(".sh")
         write_bytes(script, _script(chosen, [job.path for job in jobs]).encode())
         refused = self._places[node_class].refused if node_class in self._places else set()
-        said = _asked(["sbatch", *_options(chosen, first, len(jobs), refused), str(script)])
+        options = _options(chosen, first, len(jobs), refused)
+        said = _asked(["sbatch", f"--job-name={name}", *options, str(script)])
         number = said.strip().partition(";")[0]
-        return [f"{number}_{task}" for task in range(len(jobs))]
+        return {job.path: f"{number}_{task}" for task, job in enumerate(jobs)}
 
     def active(self, handles: Collection[str]) -> Mapping[str, str]:
         """Of squeue, which forgets a job minutes after its end."""
@@ -114,12 +127,27 @@ class Slurm:
             place.refused |= {outcome.host} & place.nodes
 
 
+def _note(job: SentJob) -> Path:
+    """What Slurm calls the job's array, and its task there."""
+    return job.path.with_suffix(".slurm")
+
+
+def _taken(jobs: Sequence[SentJob]) -> dict[Path, str]:
+    """Path of a job -> its handle, of those that Slurm has: by the names in their notes."""
+    notes = {job.path: _note(job).read_text() for job in jobs if _note(job).is_file()}
+    if not notes:
+        return {}
+    said = _asked(["squeue", "--noheader", "--array", "--format=%j %i"])
+    named = (line.strip().rpartition(" ") for line in said.splitlines())
+    there = {f"{name} {handle.partition('_')[2]}": handle for name, _, handle in named}
+    return {path: there[note] for path, note in notes.items() if note in there}
+
+
 def _options(
     chosen: NodeClass, first: SentJob, tasks: int, refused: Collection[str]
 ) -> Iterator[str]:
     throttle = f"%{chosen.throttle}" if chosen.throttle else ""
     yield from ("--parsable", "--requeue", f"--array=0-{tasks - 1}{throttle}")
-    yield f"--job-name={first.job.name}"
     yield f"--output={first.path.parent}/{first.job.name}.%a.log"
     yield from ("--nodes=1", "--ntasks=1", "--open-mode=append")
     named = {
