@@ -23,6 +23,7 @@ __all__ = [
     "groups",
     "moment",
     "newest_first",
+    "place_at",
     "place_of",
     "sessions",
 ]
@@ -36,7 +37,7 @@ from typing import Any, NamedTuple
 
 from alignmeter.analysis.distinctions import distinctions
 from alignmeter.cells.cell import Alike, Cell
-from alignmeter.records.record import Record
+from alignmeter.records.record import Provenance, Record
 
 GAP_H, SPAN_H = 6, 12
 """Hours. A night's run waits for no record so long, and starts anew at the same hour."""
@@ -216,7 +217,11 @@ def _sortable(place: Place) -> tuple[str, ...]:
 
 def place_of(record: Record, session: datetime | None = None) -> Place:
     """What its figures are bound to; ``session``: when its own began, which it cannot say alone."""
-    said = record.provenance
+    return place_at(record.provenance, session)
+
+
+def place_at(said: Provenance, session: datetime | None = None) -> Place:
+    """What figures are bound to that were measured there."""
     return Place(
         device=said.device or None,
         form_factor=said.form_factor,
