@@ -165,25 +165,13 @@ def _steps(delta: Delta) -> list[Step]:
 
 
 def waterfalls(rows: Sequence[DeltaRow]) -> list[Waterfall]:
-    """At most six, in the order of the rows; none of deltas that are nothing in every part.
-
-    VRAM comes first, then the default layout, then full fine-tuning before LoRA and QLoRA;
-    each architecture and PEFT mode is drawn once before any is drawn twice.
+    """Of the deltas that the picture of ledgers has, in the order of the rows; none of those that
+    are nothing in every part.
     """
-    pictures = [_picture(row) for row in _telling(rows)]
+    moved = [row for row in rows if any(step.bytes for step in row.parts.values())]
+    chosen = _pictured([row.delta for row in moved])
+    pictures = [_picture(row) for row in moved if row.delta in chosen]
     return [picture for picture in pictures if picture.chart]
-
-
-def _telling(rows: Sequence[DeltaRow]) -> list[DeltaRow]:
-    moved = (row for row in rows if any(step.bytes for step in row.parts.values()))
-    ranked = sorted(moved, key=lambda row: _rank(row.delta))
-    firsts: dict[tuple[str, ...], DeltaRow] = {}
-    for row in ranked:
-        key = row.delta.kind, row.delta.device, row.delta.versus.architecture, row.delta.versus.peft
-        firsts.setdefault(key, row)
-    first = list(firsts.values())
-    chosen = [*first, *(row for row in ranked if row not in first)][:_MOST_CHARTS]
-    return [row for row in rows if row in chosen]
 
 
 def _rank(delta: Delta) -> tuple[object, ...]:
