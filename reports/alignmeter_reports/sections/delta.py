@@ -2,7 +2,7 @@
 
 __all__ = ["DeltaRow", "DeltaView", "Said", "Waterfall", "delta_rows", "delta_views", "waterfalls"]
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -11,6 +11,7 @@ from alignmeter.analysis.delta import PARTS, Delta, newest
 from alignmeter.analysis.metrics import METRICS
 from alignmeter.analysis.sentences import sentences
 from alignmeter.cells.axes import AXES
+from alignmeter.cells.cell import Cell
 from alignmeter.cells.labels import layout_text, layouts
 from alignmeter.cells.naming import Naming
 from alignmeter.records.record import OWNERS, VRAM, Record
@@ -34,6 +35,8 @@ _SMALL = (
     "batch",
     "unattributed",
 )
+"""Together they are ``other``, but for those that are much of a peak."""
+_MUCH = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -204,18 +207,19 @@ def _ledgers(records: Sequence[Record], deltas: Sequence[Delta], *, narrow: bool
         for r in records
         if r.ledger
     }
-    bars, seen = [], set()
+    drawn: dict[tuple[Cell, str, int], tuple[str, dict[str, int]]] = {}
     named = told_apart(delta.versus for delta in deltas)
     devices = len({delta.device for delta in deltas}) > 1
     for delta in deltas:
         sides = (delta.cell, delta.peak_bytes), (delta.versus, delta.versus_peak_bytes)
         for cell, peak in sides:
             key = cell, delta.name, peak
-            if key not in seen and key in ledgers:
-                seen.add(key)
+            if key in ledgers:
                 label = bar_label(cell, named)
                 label += f" on {delta.device}" if devices else ""
-                bars.append(Bar(label=label, parts=_ledger_parts(ledgers[key])))
+                drawn.setdefault(key, (label, ledgers[key]))
+    small = _small([ledger for _, ledger in drawn.values()])
+    bars = [Bar(label=name, parts=_ledger_parts(led, small)) for name, led in drawn.values()]
     methods = " versus ".join(deltas[0].names)
     title = f"Bytes at the peak of one step by owner, {methods}"
     svg = stacked_bars(
@@ -225,15 +229,24 @@ def _ledgers(records: Sequence[Record], deltas: Sequence[Delta], *, narrow: bool
     return Markup(svg)  # noqa: S704
 
 
-def _ledger_parts(ledger: dict[str, int]) -> dict[str, float]:
+def _ledger_parts(ledger: dict[str, int], small: Collection[str]) -> dict[str, float]:
     """Bytes by owner, the small ones together as ``other``."""
     parts = {
         owner.replace("_", " "): float(ledger.get(f"{owner}_bytes", 0))
         for owner in OWNERS
-        if owner not in _SMALL
+        if owner not in small
     }
-    parts["other"] = sum(ledger.get(f"{owner}_bytes", 0) for owner in _SMALL)
+    parts["other"] = sum(ledger.get(f"{owner}_bytes", 0) for owner in small)
     return parts
+
+
+def _small(ledgers: Collection[dict[str, int]]) -> list[str]:
+    """Owners that no ledger of the picture has much of."""
+    return [
+        owner
+        for owner in _SMALL
+        if all(led.get(f"{owner}_bytes", 0) < _MUCH * sum(led.values()) for led in ledgers)
+    ]
 
 
 def _pictured(deltas: Sequence[Delta]) -> list[Delta]:
