@@ -36,7 +36,7 @@ _SMALL = (
     "unattributed",
 )
 """Together they are ``other``, but for those that are much of a peak."""
-_MUCH = 0.05
+_MUCH = 0.15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
