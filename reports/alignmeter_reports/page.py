@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -15,6 +16,7 @@ from alignmeter.analysis.intervals import Estimate
 from alignmeter.analysis.likeness import Group, current
 from alignmeter.analysis.no_delta import why_no_delta
 from alignmeter.analysis.words import figure_text
+from alignmeter.cells.labels import spelled
 from alignmeter.records.capacity import CapacityPoint
 from alignmeter.records.reasons import REASONS
 from alignmeter.records.record import Record
@@ -107,7 +109,7 @@ def render_page(view: View, around: Neighbours | None = None) -> str:
         "layout": layout,
         "reasons": REASONS,
         **_scope(view),
-        "headline": [method.upper() for method in DELTAS[0]],
+        "headline": [spelled("method", method) for method in DELTAS[0]],
         "most_sentences": _MOST_SENTENCES,
         "no_delta": why_no_delta(view.records, DELTAS[0]) if _no_headline(view) else "",
         "deltas": delta_views(view.deltas, view.rows, view.records),
@@ -144,8 +146,34 @@ def _scope(view: View) -> dict[str, object]:
         "hidden_machines": max(0, len(every) - _MOST_MACHINES),
         "kinds": sorted(kinds),
         "absent": [name for name in ACCELERATORS if name not in ran],
-        "started": sorted(place.started for place in everywhere if place.started),
+        "cells": len({row.cell.id for row in view.all_rows}),
+        "hosts": list(dict.fromkeys(f"{m.place.device} ({m.place.host})" for m in every)),
+        "measured": _span(
+            [
+                *(r.provenance.started for r in view.all_records if r.provenance.started),
+                *(place.started for place in everywhere if place.started),
+            ]
+        ),
     }
+
+
+def _span(started: Sequence[str]) -> str:
+    """``2026-03-01 01:00 to 01:02 UTC``, ``2026-03-01 to 2026-03-14``; as it is said where that is
+    no time.
+    """
+    if not started:
+        return ""
+    first, last = min(started), max(started)
+    try:
+        low, high = (datetime.fromisoformat(text).astimezone(UTC) for text in (first, last))
+    except ValueError:
+        return first if first == last else f"{first} to {last}"
+    if low.date() != high.date():
+        return f"{low:%Y-%m-%d} to {high:%Y-%m-%d}"
+    if len(first) == len("2026-03-01"):
+        return first
+    end = "" if f"{low:%H:%M}" == f"{high:%H:%M}" else f" to {high:%H:%M}"
+    return f"{low:%Y-%m-%d %H:%M}{end} UTC"
 
 
 def _charts(view: View, around: Neighbours | None) -> dict[str, object]:

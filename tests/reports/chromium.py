@@ -11,6 +11,33 @@ ARGUMENTS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 
+WIDTHS = (390, 768, 1024, 1440, 2560)
+A4_LANDSCAPE_PX = 1047
+"""297 mm less margins of 10 mm on both sides, at 96 pixels to the inch."""
+LINES = 3
+TALL_ROWS = """lines => {
+    const rows = Array.from(document.querySelectorAll(".scroll tbody tr"));
+    return rows.filter(function (row) {
+        if (!row.checkVisibility() || !row.offsetHeight) return false;
+        const style = getComputedStyle(row.cells[0]);
+        const edges = parseFloat(style.paddingTop) + parseFloat(style.paddingBottom) + 2;
+        return row.offsetHeight - edges > (lines + 0.4) * parseFloat(style.lineHeight);
+    }).map((row) => row.closest("section").getAttribute("aria-labelledby") + ": " + row.innerText);
+}"""
+OVERFLOWING = """() => Array.from(document.querySelectorAll(".scroll th, .scroll td"))
+    .filter((cell) => cell.checkVisibility() && cell.scrollWidth > cell.clientWidth + 1)
+    .map((cell) => cell.closest("section").getAttribute("aria-labelledby") + ": " + cell.innerText)
+"""
+CUT_TEXTS = """() => Array.from(document.querySelectorAll("figure svg text"))
+    .filter(function (text) {
+        const one = text.getBoundingClientRect();
+        const all = text.ownerSVGElement.getBoundingClientRect();
+        return one.width > 0 && (one.left < all.left - 1 || one.right > all.right + 1
+            || one.top < all.top - 1 || one.bottom > all.bottom + 1);
+    })
+    .map((text) => text.textContent)
+"""
+
 
 def launched(started):
     """A browser of playwright's ``started``."""

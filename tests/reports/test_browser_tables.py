@@ -4,40 +4,24 @@ import contextlib
 import re
 
 import pytest
-from chromium import PATH, launched, tab
+from chromium import (
+    A4_LANDSCAPE_PX,
+    CUT_TEXTS,
+    LINES,
+    OVERFLOWING,
+    PATH,
+    TALL_ROWS,
+    WIDTHS,
+    launched,
+    tab,
+)  # fmt: skip
 from made_vendors import write_vendors
 
 from alignmeter.analysis.prices import Prices
 from alignmeter.records.folder import load_folders
 from alignmeter_reports import write_report
 
-WIDTHS = (390, 768, 1024, 1440, 2560)
-A4_LANDSCAPE_PX = 1047
-"""297 mm less margins of 10 mm on both sides, at 96 pixels to the inch."""
-LINES = 3
 PRICES = Prices(currency="EUR", per_hour={"NVIDIA H200": 3.5, "AMD Instinct MI300X": 2.9})
-TALL_ROWS = """lines => {
-    const rows = Array.from(document.querySelectorAll(".scroll tbody tr"));
-    return rows.filter(function (row) {
-        if (!row.checkVisibility() || !row.offsetHeight) return false;
-        const style = getComputedStyle(row.cells[0]);
-        const edges = parseFloat(style.paddingTop) + parseFloat(style.paddingBottom) + 2;
-        return row.offsetHeight - edges > (lines + 0.4) * parseFloat(style.lineHeight);
-    }).map((row) => row.closest("section").getAttribute("aria-labelledby") + ": " + row.innerText);
-}"""
-OVERFLOWING = """() => Array.from(document.querySelectorAll(".scroll th, .scroll td"))
-    .filter((cell) => cell.checkVisibility() && cell.scrollWidth > cell.clientWidth + 1)
-    .map((cell) => cell.closest("section").getAttribute("aria-labelledby") + ": " + cell.innerText)
-"""
-CUT_TEXTS = """() => Array.from(document.querySelectorAll("figure svg text"))
-    .filter(function (text) {
-        const one = text.getBoundingClientRect();
-        const all = text.ownerSVGElement.getBoundingClientRect();
-        return one.width > 0 && (one.left < all.left - 1 || one.right > all.right + 1
-            || one.top < all.top - 1 || one.bottom > all.bottom + 1);
-    })
-    .map((text) => text.textContent)
-"""
 
 pytestmark = [
     pytest.mark.exhaustive,

@@ -94,7 +94,10 @@ def test_the_matrix(files):
     assert "All: tiny, T 64, B 2, synthetic. Device: NVIDIA H100 80GB HBM3." in text
     assert "DPO llama full" in text
     assert "PPO llama full , separate , sequential" in text
-    assert "No row has: plan, reserved, generated tokens/s, MFU, of the bound." in text
+    assert (
+        "No cell has a figure for: plan, reserved, generated tokens/s, MFU, share of the bound."
+        in text
+    )
 
 
 def test_how_much_of_its_bound_a_step_reached_stands_beside_mfu(tmp_path):
@@ -110,7 +113,7 @@ def test_how_much_of_its_bound_a_step_reached_stands_beside_mfu(tmp_path):
     ]
     write_report(Loaded(records=found, refused=[]), tmp_path / "r.html", tmp_path / "r.csv")
     text = section(tmp_path, "matrix")
-    assert "energy per step MFU of the bound energy per 1000 tokens" in text
+    assert "energy per step MFU share of the bound energy per 1000 tokens" in text
     assert " 2560 2 J 12.5 % 24.5 % 7.81 J" in text
     rows = list(csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text())))
     assert [row["bound_share"] for row in rows] == ["0.2", "0.3"]

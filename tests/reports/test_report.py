@@ -97,7 +97,7 @@ def test_a_time_that_cannot_be_is_no_time(tmp_path):
         bad = msgspec.structs.replace(record, timing=timing, phases=phases)
         _, page, _ = report(tmp_path, [bad])
         assert "step time" not in cell_row(page.rows, record)
-        assert "No row has: step time," in page.text
+        assert "No cell has a figure for: step time," in page.text
 
 
 def test_any_script_and_any_size_can_be_drawn(tmp_path):
@@ -134,9 +134,10 @@ def test_many_deltas_are_told_as_a_range(tmp_path):
 
 def test_golden_figures(tmp_path):
     _, page, rows = report(tmp_path, pair())
-    (delta,) = [row for row in page.rows if row[:2] == ["llama", "full"]]
-    assert delta == [
-        "llama", "full", "separate, sequential", "6 MiB", "10 MiB", "4 MiB", "40.0 %",
+    (delta,) = [row for row in page.rows if row[1:3] == ["40.0 %", "4 MiB"]]
+    assert delta[0].startswith("llama full, separate, sequential ")
+    assert delta[1:] == [
+        "40.0 %", "4 MiB", "6 MiB", "10 MiB",
         "2 MiB +20.0 %", "512 KiB +5.0 %", "1.5 MiB +15.0 %", "1",
     ]  # fmt: skip
     assert "DPO saves 40 % (4 MiB of 10 MiB)" in page.text
@@ -158,7 +159,7 @@ def test_dpo_above_ppo_is_said(tmp_path):
 def test_what_was_not_measured_is_said(tmp_path):
     _, page, _ = report(tmp_path, pair())
     text = " ".join(page.text.split())
-    assert "Not measured: separate, joint; shared, sequential; shared, joint." in text
+    assert "PPO that were not measured: separate, joint; shared, sequential; shared, joint." in text
     assert "Nothing in this report was measured on: cuda, rocm, xpu." in text
 
 
@@ -179,7 +180,7 @@ def test_failed_cells_and_refused_files_do_not_vanish(tmp_path):
     _, page, rows = report(tmp_path, [*pair(), failed], ["x.json: not an alignmeter record"])
     (row,) = [row for row in page.rows if len(row) == 5 and row[3] == "oom"]
     assert row[0] == f"DPO llama LoRA {failed.cell.id[-8:]}"
-    known = "out_of_memory an allocation failed. tried to allocate 9 GiB. What helps: "
+    known = "out_of_memory: an allocation failed (tried to allocate 9 GiB). What helps: "
     assert row[4].startswith(known)
     assert "x.json: not an alignmeter record" in page.text
     assert [r["reason_code"] for r in rows if r["status"] == "oom"] == ["out_of_memory"]
@@ -301,7 +302,9 @@ def test_the_page_is_one_file_and_the_same_each_time(tmp_path):
     text, page, _ = report(tmp_path, pair())
     assert not {"script", "link", "iframe", "img"} & set(Page(without_own_script(text)).tags)
     assert "://" not in text.replace("http://www.w3.org", "")
-    assert page.tags.count("svg") == 2  # ledgers and one waterfall; these records have no phases
+    assert (
+        page.tags.count("svg") == 3
+    )  # ledgers in two widths and one waterfall; these records have no phases
     assert report(tmp_path, pair()[::-1])[0] == text
 
 

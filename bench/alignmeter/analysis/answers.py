@@ -13,6 +13,7 @@ from alignmeter.analysis.metrics import METRICS, Metric
 from alignmeter.analysis.pairings import Pairing, across_devices, pairings
 from alignmeter.analysis.sentences import Sentence, sentences
 from alignmeter.analysis.sides import ratio_of
+from alignmeter.cells.labels import spelled
 from alignmeter.records.record import VRAM
 from alignmeter.registry import ACCELERATORS, ARCHITECTURES, DELTAS, PEFT_MODES
 from alignmeter.text import counted
@@ -123,7 +124,9 @@ def _latest(pairs: Iterable[Pairing]) -> datetime:
 
 
 def _methods(groups: Sequence[Group], less: str, more: str) -> list[_Question]:
-    return _of(f"{less.upper()} versus {more.upper()}", "method", groups, more, less)
+    return _of(
+        f"{spelled('method', less)} versus {spelled('method', more)}", "method", groups, more, less
+    )
 
 
 def _architectures(groups: Sequence[Group]) -> list[_Question]:

@@ -18,6 +18,7 @@ from alignmeter.analysis.intervals import Estimate, estimate
 from alignmeter.analysis.likeness import Group, current
 from alignmeter.analysis.metrics import METRICS
 from alignmeter.analysis.sides import side_of
+from alignmeter.cells.labels import spelled
 from alignmeter.registry import METHODS, RECIPES
 
 STEPS = 1000
@@ -80,7 +81,7 @@ class Bill:
 
 def recipe_text(recipe: Iterable[str]) -> str:
     """``SFT + RM + PPO``."""
-    return " + ".join(name.upper() for name in recipe)
+    return " + ".join(spelled("method", name) for name in recipe)
 
 
 def bills(found: Iterable[Group]) -> list[Bill]:

@@ -103,4 +103,5 @@ def cost_metric(prices: Prices) -> Metric:
         validity=paid,
         measure="cost",
         more="costs",
+        missing=lambda record: money_of(record, prices).missing,
     )

@@ -13,6 +13,7 @@ from alignmeter.analysis.intervals import Estimate
 from alignmeter.analysis.likeness import UNKNOWN, Group, Place, groups
 from alignmeter.analysis.pairings import pairings
 from alignmeter.cells.cell import Cell
+from alignmeter.cells.labels import spelled
 from alignmeter.records.record import Record
 from alignmeter.registry import DELTAS
 
@@ -95,7 +96,7 @@ class Delta:
     @property
     def names(self) -> tuple[str, str]:
         """Both methods as people write them: ``("DPO", "PPO")``."""
-        return self.cell.method.upper(), self.versus.method.upper()
+        return spelled("method", self.cell.method), spelled("method", self.versus.method)
 
 
 def deltas(records: Iterable[Record], found: Iterable[Group] | None = None) -> list[Delta]:

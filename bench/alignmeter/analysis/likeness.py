@@ -13,20 +13,9 @@ first and the last; a record whose run began in a session stays in it.
 """
 
 __all__ = [
-    "ANYWHERE",
-    "GAP_H",
-    "SPAN_H",
-    "UNKNOWN",
-    "Group",
-    "Place",
-    "current",
-    "groups",
-    "moment",
-    "newest_first",
-    "place_of",
-    "sessions",
-    "time_of",
-]
+    "ANYWHERE", "GAP_H", "SPAN_H", "UNKNOWN", "Group", "Place", "current", "groups", "moment",
+    "newest_first", "place_at", "place_of", "sessions", "time_of",
+]  # fmt: skip
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
@@ -37,7 +26,7 @@ from typing import Any, NamedTuple
 
 from alignmeter.analysis.distinctions import distinctions
 from alignmeter.cells.cell import Alike, Cell
-from alignmeter.records.record import Record
+from alignmeter.records.record import Provenance, Record
 
 GAP_H, SPAN_H = 6, 12
 """Hours. A night's run waits for no record so long, and starts anew at the same hour."""
@@ -95,7 +84,8 @@ class Group:
 
     ``alike``: equal in groups of one cell. Ids name cells for people; what a record says of its id
     decides nothing. ``setting``: what tells it apart from others on a device of that name, in
-    words. ``sides``: kept by `sides.side_of`, by metric.
+    words. ``sides``: kept by `sides.side_of`, by metric. Nothing is asked before the last replicate
+    is there.
     """
 
     cell: Cell
@@ -104,6 +94,7 @@ class Group:
     setting: str = ""
     alike: Alike = field(init=False, repr=False)
     sides: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    _latest: datetime | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.alike = self.cell.without()
@@ -121,7 +112,9 @@ class Group:
     @property
     def latest(self) -> datetime:
         """When its newest replicate was made."""
-        return max(map(moment, self.records))
+        if self._latest is None:
+            self._latest = max(map(moment, self.records))
+        return self._latest
 
     @property
     def ran(self) -> bool:
@@ -218,7 +211,11 @@ def _sortable(place: Place) -> tuple[str, ...]:
 
 def place_of(record: Record, session: datetime | None = None) -> Place:
     """What its figures are bound to; ``session``: when its own began, which it cannot say alone."""
-    said = record.provenance
+    return place_at(record.provenance, session)
+
+
+def place_at(said: Provenance, session: datetime | None = None) -> Place:
+    """What figures are bound to that were measured there."""
     return Place(
         device=said.device or None,
         form_factor=said.form_factor,
@@ -275,8 +272,13 @@ def _sessions(listed: Sequence[tuple[datetime, Record]]) -> Iterable[tuple[Recor
 
 def newest_first(found: Iterable[Group]) -> list[Group]:
     """In order of time, the newest first; of equals in order of cell id and place."""
-    listed = sorted(found, key=lambda group: (group.cell.id, _sortable(group.place)))
-    return sorted(listed, key=lambda group: group.latest, reverse=True)
+    by_time: dict[datetime, list[Group]] = defaultdict(list)
+    for group in found:
+        by_time[group.latest].append(group)
+    for alike in by_time.values():
+        if len(alike) > 1:
+            alike.sort(key=lambda group: (group.cell.id, _sortable(group.place)))
+    return [group for when in sorted(by_time, reverse=True) for group in by_time[when]]
 
 
 def current(found: Iterable[Group]) -> list[Group]:

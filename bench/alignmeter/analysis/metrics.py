@@ -16,7 +16,7 @@ class Metric:
     1. ``validity``: the keys of a record's validity that speak for it, all of which must be ok.
     ``exact``: bytes, compared without an interval. ``more``: the verb of one that is larger;
     ``speed``: a ratio of it is said as a factor of speed. ``measure``, ``factor``: its name in
-    Bencher Metric Format, and its unit there.
+    Bencher Metric Format, and its unit there. ``missing``: why a record has none, where it can say.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Metric:
     factor: float = 1.0
     exact: bool = False
     higher_is_better: bool = False
+    missing: Callable[[Record], str] | None = None
 
     def ratio(
         self, new: Sequence[float], base: Sequence[float], *, paired: bool = False

@@ -16,8 +16,7 @@ from alignmeter.analysis.metrics import Metric
 from alignmeter.analysis.words import lean, several_text
 from alignmeter.cells.axes import AXES
 from alignmeter.cells.cell import Cell
-from alignmeter.cells.labels import axis_text, varied
-from alignmeter.registry import PEFT_MODES
+from alignmeter.cells.labels import axis_text, spelled, varied
 
 _ORDER = ("architecture", "peft")
 """Axes by which pairs that turn are told apart, after the method and before all others."""
@@ -105,7 +104,4 @@ def _place_in(axis: str, value: object) -> tuple[int, str]:
 
 def _value_text(cell: Cell, axis: str) -> str:
     """As people spell it: ``DPO``, ``LoRA``, ``batch 4``."""
-    text = axis_text(cell, axis)
-    if axis == "peft":
-        return (PEFT_MODES[text].title if text in PEFT_MODES else "") or text
-    return text.upper() if axis == "method" else text
+    return spelled(axis, axis_text(cell, axis))

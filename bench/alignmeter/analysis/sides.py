@@ -18,7 +18,7 @@ class Side:
     ``ok``: replicates that were measured. ``values``: one for each that are valid, and
     ``replicates`` their numbers. ``kinds``: what these are figures of. ``invalid``: reason code ->
     replicates whose figure is invalid; ``invalid_values``: those that they have;
-    ``text``: the first such reason in words.
+    ``text``: the first such reason in words, or why there is no figure.
     """
 
     ok: int = 0
@@ -85,6 +85,8 @@ def _side_of(group: Group, metric: Metric) -> Side:
             side.values.append(value)
             side.replicates.append(record.replicate)
             side.kinds.add(_kind(record, metric))
+        elif metric.missing is not None:
+            side.text = side.text or metric.missing(record)
     return side
 
 

@@ -4,7 +4,7 @@ A record may name a method that this version does not know: it has no layout her
 """
 
 __all__ = [
-    "axis_text", "cell_text", "follows", "layout_text", "layouts", "parts", "varied",
+    "axis_text", "cell_text", "follows", "layout_text", "layouts", "parts", "spelled", "varied",
 ]  # fmt: skip
 
 from collections.abc import Iterable, Sequence
@@ -34,6 +34,15 @@ def _named(axis: str, value: object) -> str:
     return AXES[axis].slug.replace("-", " ").format(shown)
 
 
+def spelled(axis: str, value: str) -> str:
+    """Methods and PEFT modes as people write them: ``DPO``, ``SimPO``, ``LoRA``; else as it is."""
+    if axis == "method":
+        method = METHODS.get(value)
+        return (method.title if method is not None else "") or value.upper()
+    mode = PEFT_MODES.get(value) if axis == "peft" else None
+    return (mode.title if mode is not None else "") or value
+
+
 def layouts(method: str) -> list[str]:
     """Every `layout_text` that cells of ``method`` can have."""
     row = METHODS.get(method)
@@ -42,9 +51,10 @@ def layouts(method: str) -> list[str]:
 
 
 def cell_text(cell: Cell, *, without: Sequence[str] = ()) -> str:
-    """In words: ``llama, tiny, lora, shared, joint, T 64, B 2``; all but the data."""
+    """In words: ``llama, tiny, LoRA, shared, joint, T 64, B 2``; all but the data."""
     out = {*without, "data"}
-    return ", ".join(text for part, text in parts(cell).items() if text and part not in out)
+    found = parts(cell).items()
+    return ", ".join(spelled(part, text) for part, text in found if text and part not in out)
 
 
 def parts(cell: Cell) -> dict[str, str]:

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
 from alignmeter.cells.cell import Cell
-from alignmeter.cells.labels import parts
-from alignmeter.registry import PEFT_MODES
+from alignmeter.cells.labels import parts, spelled
 
 _HEAD = ("method", "architecture", "size", "peft")
 _FIRST = ("seq_len", "batch", "layout")
@@ -56,7 +55,7 @@ class Naming:
             for part, text in words.items()
             if text and part not in without and part in self._varied | _ALWAYS
         }
-        head = " ".join(_spelled(part, shown[part]) for part in _HEAD if part in shown)
+        head = " ".join(spelled(part, shown[part]) for part in _HEAD if part in shown)
         rest = (shown[part] for part in _ordered(shown) if part not in _HEAD)
         return ", ".join(filter(None, (head, *rest)))
 
@@ -65,14 +64,6 @@ def _ordered(found: Collection[str]) -> list[str]:
     """Head, lengths and layout first, the others as they come."""
     front = [part for part in (*_HEAD, *_FIRST) if part in found]
     return [*front, *(part for part in found if part not in front)]
-
-
-def _spelled(part: str, text: str) -> str:
-    """Methods and PEFT modes as people write them."""
-    if part == "method":
-        return text.upper()
-    mode = PEFT_MODES.get(text) if part == "peft" else None
-    return mode.title or text if mode is not None else text
 
 
 def digest_of(cell_id: str) -> str:

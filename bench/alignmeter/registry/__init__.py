@@ -66,7 +66,9 @@ METHODS: dict[str, MethodRow] = {
         default=True,
     ),
     "kto": MethodRow(path="alignmeter.methods.kto:KTO", axes=("loss_head", "ref"), unpaired=True),
-    "simpo": MethodRow(path="alignmeter.methods.simpo:SIMPO", axes=("loss_head", "microbatches")),
+    "simpo": MethodRow(
+        path="alignmeter.methods.simpo:SIMPO", axes=("loss_head", "microbatches"), title="SimPO"
+    ),
     "orpo": MethodRow(path="alignmeter.methods.orpo:ORPO", axes=("loss_head", "microbatches")),
     "ppo": MethodRow(
         path="alignmeter.methods.ppo:PPO",
@@ -97,7 +99,10 @@ METHODS: dict[str, MethodRow] = {
         rollouts=True,
     ),
     "distill": MethodRow(
-        path="alignmeter.methods.distill:DISTILL", axes=("teacher", *_SAMPLED), rollouts=True
+        path="alignmeter.methods.distill:DISTILL",
+        axes=("teacher", *_SAMPLED),
+        rollouts=True,
+        title="distillation",
     ),
 }
 

@@ -39,7 +39,7 @@ class MethodRow(Row):
     nothing. ``trained_models``: models with an optimizer, the policy and others.
     ``mean_loss``: its loss is a mean of log-probs and wants no single one. ``rollouts``: it trains
     on responses that it samples itself. ``unpaired``: it trains on answers that are judged one by
-    one, besides pairs.
+    one, besides pairs. ``title``: how people spell it, if not in capitals.
     """
 
     axes: tuple[str, ...] = ()
@@ -49,6 +49,7 @@ class MethodRow(Row):
     mean_loss: bool = False
     rollouts: bool = False
     unpaired: bool = False
+    title: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from alignmeter.analysis.bill import STEPS, Bill, Stage, recipe_text
 from alignmeter.analysis.intervals import Estimate
 from alignmeter.analysis.words import percent_text
-from alignmeter.cells.labels import layout_text
+from alignmeter.cells.labels import layout_text, spelled
 from alignmeter.terminal.tables import Column, Grid, Paragraph, Part, Row, figure, label
 from alignmeter.text import plain
 from alignmeter.units import bytes_text
@@ -54,7 +54,7 @@ def _row(bill: Bill) -> Row:
             cell.peft,
             _layout(bill.stages),
             bytes_text(largest.peak_bytes),
-            largest.method.upper(),
+            spelled("method", largest.method),
             str(len(largest.models)),
             _time(bill.time),
             "-" if bill.energy is None else f"{bill.energy.value / _KWH_J:.3g} kWh",

@@ -6,15 +6,16 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+from alignmeter.analysis import delta
 from alignmeter.analysis.answers import answers, newest
 from alignmeter.analysis.bill import bills
 from alignmeter.analysis.cost import cost_metric
-from alignmeter.analysis.delta import deltas
 from alignmeter.analysis.likeness import current, groups
 from alignmeter.analysis.nights import last_night, nights
 from alignmeter.analysis.no_delta import why_no_delta
 from alignmeter.analysis.prices import Prices
 from alignmeter.analysis.unmeasured import why_nothing
+from alignmeter.cells.labels import spelled
 from alignmeter.records.record import Record
 from alignmeter.registry import DELTAS
 from alignmeter.terminal.agreement import agreement_parts
@@ -40,9 +41,9 @@ def summary_parts(records: Sequence[Record], prices: Prices | None = None) -> It
     for text in why_nothing(records):
         yield Paragraph(f"nothing was measured: {text}", "red", hang=2)
     cells = groups(records)
-    pairs = deltas(records, cells)
+    pairs = delta.deltas(records, cells)
     yield from night_parts(last_night(nights(records)))
-    yield from delta_parts(pairs)
+    yield from delta_parts(delta.newest(pairs))
     metrics = () if prices is None else (cost_metric(prices),)
     yield from answer_parts(newest(answers(cells, metrics)))
     yield from bill_parts(bills(cells))
@@ -56,7 +57,7 @@ def summary_parts(records: Sequence[Record], prices: Prices | None = None) -> It
     yield from agreement_parts(records)
     if not pairs:
         less, more = DELTAS[0]
-        names = f"{less.upper()}-vs-{more.upper()}"
+        names = "-vs-".join(spelled("method", name) for name in (less, more))
         yield Paragraph(f"no {names} delta: {why_no_delta(records, DELTAS[0])}", hang=2)
 
 

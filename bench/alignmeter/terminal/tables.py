@@ -127,7 +127,8 @@ class Grid:
     def _widths(self, room: int) -> tuple[int, list[int]]:
         """Columns between two columns, and of each column.
 
-        The widest text gives way first; where texts are as narrow as can be, the widest of all.
+        The widest text gives way first, down to its longest word and then further; where texts are
+        as narrow as can be, the widest of all.
         """
         widths = [max(cell_len(column.name), 1) for column in self.columns]
         for row in self.rows:
@@ -137,13 +138,28 @@ class Grid:
         gaps = len(widths) - 1
         gap = self.gap if sum(widths) + self.gap * gaps <= room else 1
         soft = [place for place, column in enumerate(self.columns) if not column.firm]
-        for least, places in ((_LEAST, soft), (1, range(len(widths)))):
+        words = self._words() if sum(widths) + gap * gaps > room else widths
+        every = range(len(widths))
+        for least, places in (
+            (words, soft),
+            ([_LEAST] * len(widths), soft),
+            ([1] * len(widths), every),
+        ):
             while sum(widths) + gap * gaps > room:
-                widest = max(places, key=widths.__getitem__, default=None)
-                if widest is None or widths[widest] <= least:
+                wide = [place for place in places if widths[place] > least[place]]
+                if not wide:
                     break
-                widths[widest] -= 1
+                widths[max(wide, key=widths.__getitem__)] -= 1
         return gap, widths
+
+    def _words(self) -> list[int]:
+        """Of each column the longest word, in columns."""
+        found = [max(map(cell_len, column.name.split()), default=1) for column in self.columns]
+        for row in self.rows:
+            for place, cell in enumerate(row.cells if isinstance(row, Row) else ()):
+                text = cell if isinstance(cell, str) else cell.text
+                found[place] = max(found[place], *map(cell_len, text.split()), 1)
+        return found
 
     def _table(self, rows: Sequence[Row], gap: int, widths: Sequence[int]) -> Table:
         """The header where there are no rows. The first column has the indent in front."""

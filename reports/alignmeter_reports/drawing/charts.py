@@ -27,6 +27,8 @@ _EDGE = "#2b2f36"
 """About each part of a bar: yellow and grey are faint on white."""
 _MOST_BARS = 60
 """More are not read as a picture; a table beside each chart has all."""
+_NARROW_IN = 3.9
+"""Inches of a chart for a telephone."""
 _MOST_DESCRIBED = 12
 """Bars and curves that a description names; the table beside the chart has all."""
 _LONGEST_NAME = 80
@@ -50,13 +52,16 @@ class Bar:
         return sum(self.parts.values())
 
 
-def stacked_bars(bars: Sequence[Bar], *, title: str, axis: str, quantity: Quantity) -> str:
+def stacked_bars(
+    bars: Sequence[Bar], *, title: str, axis: str, quantity: Quantity, narrow: bool = False
+) -> str:
     """Horizontal stacked bars, top to bottom, as one ``<svg>`` element with title and role.
 
     ``axis``: what is shown, in ``quantity``'s base unit. Parts are stacked in the order in which
     they first appear, and each looks the same in every chart; those of no size are left out, of
     the legend too. A bar with a part of 1e15 or more is left out, and those beyond the sixtieth,
-    which the axis then says; without bars the text is empty.
+    which the axis then says; without bars the text is empty. ``narrow``: for a telephone, names
+    above their bars.
     """
     every = [bar for bar in bars if all(abs(v) < LARGEST for v in bar.parts.values())]
     bars = every[:_MOST_BARS]
@@ -68,23 +73,36 @@ def stacked_bars(bars: Sequence[Bar], *, title: str, axis: str, quantity: Quanti
     labels = [literal(bar.label) for bar in bars]
     tall = max(label.count("\n") + 1 for label in labels)
     with settings():
-        height = 0.9 + max(0.3, LINE_IN * tall + 0.06) * len(bars)
-        figure = Figure(figsize=(8.2, height), layout="constrained")
+        line = LINE_IN * tall + 0.3 if narrow else max(0.3, LINE_IN * tall + 0.06)
+        width = _NARROW_IN if narrow else 8.2
+        figure = Figure(figsize=(width, 0.9 + line * len(bars)), layout="constrained")
         axes = figure.add_subplot()
-        _stack(axes, bars, size)
+        _stack(axes, bars, size, height=0.19 / line if narrow else 0.72)
         _ends(axes, bars, size, quantity)
-        axes.set_yticks(range(len(bars)), labels)
-        axes.set_ylim(len(bars) - 0.4, -0.6)
+        if narrow:
+            _above(axes, labels, 0.135 / line)
+        else:
+            axes.set_yticks(range(len(bars)), labels)
+        axes.set_ylim(len(bars) - 0.4, -1.0 if narrow else -0.6)
         axes.set_xlabel(f"{axis}, {unit}" if unit else axis)
         if axes.get_legend_handles_labels()[0]:
-            figure.legend(loc="outside upper left", ncols=5, frameon=False, labelcolor=INK)
+            figure.legend(
+                loc="outside upper left", ncols=2 if narrow else 5, frameon=False, labelcolor=INK
+            )
         plain(figure, axes)
-        return svg_text(
-            figure, title, f"{len(bars)} bars from top to bottom. {_sums(bars, quantity)}"
-        )
+        how = ", each below its name" if narrow else ""
+        said = f"{len(bars)} bars from top to bottom{how}. {_sums(bars, quantity)}"
+        return svg_text(figure, title, said)
 
 
-def _stack(axes: Axes, bars: Sequence[Bar], size: float) -> None:
+def _above(axes: Axes, labels: Sequence[str], gap: float) -> None:
+    """Each name from the left edge on, above its bar."""
+    axes.set_yticks([])
+    for row, label in enumerate(labels):
+        axes.annotate(label, (0, row - gap), xycoords=("axes fraction", "data"), color=INK)
+
+
+def _stack(axes: Axes, bars: Sequence[Bar], size: float, *, height: float) -> None:
     drawn = {name for bar in bars for name, width in bar.parts.items() if width}
     names = dict.fromkeys(name for bar in bars for name in bar.parts if name in drawn)
     left = [0.0] * len(bars)
@@ -95,7 +113,7 @@ def _stack(axes: Axes, bars: Sequence[Bar], size: float) -> None:
             rows,
             [widths[row] for row in rows],
             left=[left[row] for row in rows],
-            height=0.72,
+            height=height,
             color=look.colour,
             hatch=look.hatch,
             edgecolor=_EDGE,

@@ -46,6 +46,8 @@ class Step:
         """``+2 MiB, +20.0 %``; totals have no sign."""
         if self.total:
             return f"{bytes_text(self.bytes)}, {self.percent:.1f} %"
+        if not self.bytes:
+            return "nothing"
         return f"{'+' if self.bytes >= 0 else ''}{bytes_text(self.bytes)}, {self.percent:+.1f} %"
 
 

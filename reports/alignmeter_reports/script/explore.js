@@ -59,7 +59,7 @@ function picked(data, choice, field) {
 function fields(data, choice) {
   const axes = data.axes.map((axis) => [axis.name, axis.label]);
   const others = data.axes.filter((axis) => axis.name in choice.only).map(function (axis) {
-    const values = [[ALL, "all"], ...axis.values.map((value) => [value, value])];
+    const values = [[ALL, "all"], ...axis.values.map((value, at) => [value, (axis.titles || axis.values)[at]])];
     return field("is-" + axis.name, axis.label, values, choice.only[axis.name]);
   });
   return [

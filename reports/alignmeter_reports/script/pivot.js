@@ -18,7 +18,8 @@ function pivotTable(data, choice, rows) {
 }
 
 function shownValue(data, axis, value) {
-  return value === null ? "–" : data.axes[axis].values[value];
+  const { titles, values } = data.axes[axis];
+  return value === null ? "–" : (titles || values)[value];
 }
 
 // The values that the rows have, in the order of the axis; null is of cells that the axis says nothing of.

@@ -9,7 +9,7 @@ from alignmeter.analysis.bill import Bill, recipe_text
 from alignmeter.analysis.cost import price_of
 from alignmeter.analysis.intervals import Estimate
 from alignmeter.analysis.prices import Prices
-from alignmeter.cells.labels import cell_text, layout_text
+from alignmeter.cells.labels import cell_text, layout_text, spelled
 
 _HOUR_S = 3600
 _KWH_J = 3.6e6
@@ -24,7 +24,6 @@ class BillRow:
 
     recipe: str
     cell: str
-    layout: str
     device: str
     kind: str
     peak_bytes: int
@@ -46,12 +45,11 @@ def _row(bill: Bill, prices: Prices | None) -> BillRow:
     energy = bill.energy
     return BillRow(
         recipe=recipe_text(bill.recipe),
-        cell=cell_text(last, without=("method", "layout")),
-        layout=", ".join(filter(None, layouts)),
+        cell=", ".join([cell_text(last, without=("method", "layout")), *filter(None, layouts)]),
         device=bill.device,
         kind=largest.kind,
         peak_bytes=largest.peak_bytes,
-        stage=largest.method.upper(),
+        stage=spelled("method", largest.method),
         models=largest.models,
         hours=_hours(bill.time),
         kwh=None if energy is None else energy.value / _KWH_J,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from alignmeter.analysis.capacity import plan_error_percent, search_name, shape, summary
+from alignmeter.cells.labels import spelled
 from alignmeter.records.capacity import CapacityPoint
 from alignmeter.units import bytes_text
 from alignmeter_reports.drawing.charts import Curve, Panel, log_log
@@ -133,7 +134,9 @@ def _chart(points: Sequence[CapacityPoint]) -> Markup:
     for point in points:
         fits = shape(point)
         if fits is not None and 0 < min(fits) <= max(fits) < LARGEST:
-            label = f"{point.cell.method.upper()} {point.cell.peft}"
+            label = " ".join(
+                spelled(name, getattr(point.cell, name)) for name in ("method", "peft")
+            )
             label += f", {_where(point)}" if several else ""
             curve = curves.setdefault(point.cell.architecture, {}).setdefault(label, {})
             curve[fits[0]] = max(fits[1], curve.get(fits[0], 0))

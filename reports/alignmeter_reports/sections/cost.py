@@ -17,6 +17,7 @@ from alignmeter.analysis.cost import (
 )
 from alignmeter.analysis.likeness import Group
 from alignmeter.analysis.prices import Prices
+from alignmeter.cells.labels import spelled
 from alignmeter.cells.naming import Naming
 from alignmeter.registry import DELTAS
 from alignmeter.text import counted
@@ -71,7 +72,7 @@ def cost_view(rows: Sequence[CellRow], groups: Sequence[Group], prices: Prices |
     costs = [_cost(row, prices) for row in rows if row.time_s is not None]
     by_cell = {(cost.row.cell.id, cost.row.device): cost for cost in costs}
     savings = [
-        _saving((method.upper(), versus.upper()), evidence, by_cell)
+        _saving((spelled("method", method), spelled("method", versus)), evidence, by_cell)
         for method, versus in DELTAS
         for evidence in step_ratios(groups, value=method, versus=versus, metric="time")
         if evidence.figure is not None

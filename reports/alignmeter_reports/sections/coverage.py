@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from alignmeter.cells.labels import spelled
 from alignmeter.records.reasons import Code
 from alignmeter.text import counted
 from alignmeter_reports.cells import CellRow, Why
@@ -59,7 +60,7 @@ def coverage(rows: Sequence[CellRow]) -> Coverage:
     devices = _devices(asked)
     found: dict[tuple[str, ...], dict[str, list[CellRow]]] = defaultdict(lambda: defaultdict(list))
     for row in asked:
-        key = tuple(str(getattr(row.cell, axis)) for axis in _AXES)
+        key = tuple(spelled(axis, str(getattr(row.cell, axis))) for axis in _AXES)
         found[key][_device(row, devices)].append(row)
     names = list(dict.fromkeys(_device(row, devices) for row in asked))
     listed = [
@@ -112,16 +113,18 @@ def _device(row: CellRow, devices: dict[str, set[str]]) -> str:
 def _outcome(cells: Sequence[CellRow]) -> Outcome:
     ran = [row for row in cells if "ok" in row.statuses]
     fell = [why for row in ran for why in row.invalid.get("time", ()) if _fell_back(why)]
-    of = f"{len(ran)} of {counted(len(cells), 'cell')}" if len(ran) < len(cells) else ""
+    statuses = {status for row in cells for status in row.statuses}
+    worst = next((name for name in _WORST if name in statuses), next(iter(statuses)))
+    word = _WORDS.get(worst, worst)
+    some = f"{len(ran)} of {counted(len(cells), 'cell')}, {word} in others"
+    of = some if len(ran) < len(cells) else ""
     if fell:
         return Outcome(word="falls back", kind="falls", detail=_joined(of, fell[0].text))
     if ran:
         return Outcome(word="runs unmodified", kind="runs", detail=of)
-    statuses = {status for row in cells for status in row.statuses}
-    status = next((name for name in _WORST if name in statuses), next(iter(statuses)))
-    whys = [why for row in cells for why in row.failed.get(status, ())]
-    kind = "unsupported" if status == "unsupported" else ""
-    return Outcome(word=_WORDS.get(status, status), kind=kind, detail=whys[0].text if whys else "")
+    whys = [why for row in cells for why in row.failed.get(worst, ())]
+    kind = "unsupported" if worst == "unsupported" else ""
+    return Outcome(word=word, kind=kind, detail=whys[0].text if whys else "")
 
 
 def _fell_back(why: Why) -> bool:

@@ -2,7 +2,7 @@
 
 __all__ = ["DeltaRow", "DeltaView", "Said", "Waterfall", "delta_rows", "delta_views", "waterfalls"]
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -11,7 +11,9 @@ from alignmeter.analysis.delta import PARTS, Delta, newest
 from alignmeter.analysis.metrics import METRICS
 from alignmeter.analysis.sentences import sentences
 from alignmeter.cells.axes import AXES
+from alignmeter.cells.cell import Cell
 from alignmeter.cells.labels import layout_text, layouts
+from alignmeter.cells.naming import Naming
 from alignmeter.records.record import OWNERS, VRAM, Record
 from alignmeter.registry import METHODS
 from alignmeter.units import bytes_text
@@ -33,18 +35,21 @@ _SMALL = (
     "batch",
     "unattributed",
 )
+"""Together they are ``other``, but for those that are much of a peak."""
+_MUCH = 0.15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeltaRow:
     """One delta and its steps from peak to peak; ``steps`` is empty without both ledgers.
 
-    ``place``: device and kind of memory, where the rows of a table could be mistaken for another,
-    and what differs beside the methods.
+    ``name``: of the second cell without its method, which no other one here has; ``place``: device
+    and kind of memory.
     """
 
     delta: Delta
     steps: list[Step]
+    name: str
     place: str
 
     @property
@@ -73,18 +78,23 @@ class Said:
 class DeltaView:
     """One pair of methods, whose ``names`` are ``less`` and ``more``. ``parts``: of each, in order.
 
-    ``hidden``: deltas that found no room among ``rows``. ``unmeasured``: layouts that no cell here
-    has. ``drawn``: how many of the deltas the picture of ``ledgers`` has.
+    ``hidden``: deltas that found no room among ``rows``, ``shared``: what their cells have in
+    common. ``unmeasured``: layouts that no cell here has. ``drawn``: how many of the deltas the
+    pictures have, ``ledgers`` and for a telephone ``narrow``. ``ranged``: a sentence has
+    bytes of replicates in brackets.
     """
 
     less: str
     more: str
     rows: list[DeltaRow]
     hidden: int
+    shared: str
     parts: list[str]
     said: list[Said]
+    ranged: bool
     unmeasured: list[str]
     ledgers: Markup
+    narrow: Markup
     drawn: int
     waterfalls: list[Waterfall]
 
@@ -106,34 +116,34 @@ def _view(
     deltas: Sequence[Delta], cells: Sequence[CellRow], records: Sequence[Record]
 ) -> DeltaView:
     rows = delta_rows(deltas[:_MOST_DELTAS])
-    drawn = _pictured(deltas)
+    drawn, said = _pictured(deltas), _said(deltas)
     less, more = deltas[0].names
     return DeltaView(
         less=less,
         more=more,
         rows=rows,
         hidden=len(deltas) - len(rows),
+        shared=Naming(delta.versus for delta in deltas[:_MOST_DELTAS]).shared,
         parts=list(PARTS),
-        said=_said(deltas),
+        said=said,
+        ranged=any("[" in s for one in said for found in one.layouts.values() for s in found),
         unmeasured=_unmeasured(deltas[0].versus.method, cells),
         ledgers=_ledgers(records, drawn),
+        narrow=_ledgers(records, drawn, narrow=True),
         drawn=len(drawn),
-        waterfalls=waterfalls(rows),
+        waterfalls=waterfalls(delta_rows(newest(deltas))),
     )
 
 
 def delta_rows(deltas: Sequence[Delta]) -> list[DeltaRow]:
     """One row per delta, in their order."""
-    names = {(d.versus.architecture, d.versus.peft, layout_text(d.versus)) for d in deltas}
-    places = {_place(delta) for delta in deltas}
-    unclear = len(names) < len(deltas) or len(places) > 1
+    named = Naming(delta.versus for delta in deltas)
     return [
         DeltaRow(
             delta=delta,
             steps=_steps(delta),
-            place="; ".join(
-                text for text in (_place(delta) if unclear else "", delta.differing) if text
-            ),
+            name=named.of(delta.versus, without=("method",)),
+            place=_place(delta),
         )
         for delta in deltas
     ]
@@ -158,24 +168,13 @@ def _steps(delta: Delta) -> list[Step]:
 
 
 def waterfalls(rows: Sequence[DeltaRow]) -> list[Waterfall]:
-    """At most six, in the order of the rows.
-
-    VRAM comes first, then the default layout, then full fine-tuning before LoRA and QLoRA;
-    each architecture and PEFT mode is drawn once before any is drawn twice.
+    """Of the deltas that the picture of ledgers has, in the order of the rows; none of those that
+    are nothing in every part.
     """
-    pictures = [_picture(row) for row in _telling(rows)]
+    moved = [row for row in rows if any(step.bytes for step in row.parts.values())]
+    chosen = _pictured([row.delta for row in moved])
+    pictures = [_picture(row) for row in moved if row.delta in chosen]
     return [picture for picture in pictures if picture.chart]
-
-
-def _telling(rows: Sequence[DeltaRow]) -> list[DeltaRow]:
-    ranked = sorted((row for row in rows if row.steps), key=lambda row: _rank(row.delta))
-    firsts: dict[tuple[str, ...], DeltaRow] = {}
-    for row in ranked:
-        key = row.delta.kind, row.delta.device, row.delta.versus.architecture, row.delta.versus.peft
-        firsts.setdefault(key, row)
-    first = list(firsts.values())
-    chosen = [*first, *(row for row in ranked if row not in first)][:_MOST_CHARTS]
-    return [row for row in rows if row in chosen]
 
 
 def _rank(delta: Delta) -> tuple[object, ...]:
@@ -193,14 +192,13 @@ def _position(axis: str, value: str) -> int:
 def _picture(row: DeltaRow) -> Waterfall:
     delta = row.delta
     less, more = delta.names
-    what = f"{delta.versus.architecture}, {delta.versus.peft}, {more} {layout_text(delta.versus)}"
-    caption = f"{what}, T = {delta.versus.seq_len}, {_place(delta)}"
+    caption = f"{row.name}, {row.place}"
     svg = waterfall(row.steps, title=f"From {less}'s peak to {more}'s: {caption}")
     # matplotlib writes the SVG and escapes the labels; nothing of a record gets here unescaped.
     return Waterfall(caption=caption, chart=Markup(svg))  # noqa: S704
 
 
-def _ledgers(records: Sequence[Record], deltas: Sequence[Delta]) -> Markup:
+def _ledgers(records: Sequence[Record], deltas: Sequence[Delta], *, narrow: bool = False) -> Markup:
     """The ledgers behind each delta, of the replicates whose peaks it has; empty without any."""
     if not deltas:
         return Markup("")
@@ -209,34 +207,46 @@ def _ledgers(records: Sequence[Record], deltas: Sequence[Delta]) -> Markup:
         for r in records
         if r.ledger
     }
-    bars, seen = [], set()
+    drawn: dict[tuple[Cell, str, int], tuple[str, dict[str, int]]] = {}
     named = told_apart(delta.versus for delta in deltas)
     devices = len({delta.device for delta in deltas}) > 1
     for delta in deltas:
         sides = (delta.cell, delta.peak_bytes), (delta.versus, delta.versus_peak_bytes)
         for cell, peak in sides:
             key = cell, delta.name, peak
-            if key not in seen and key in ledgers:
-                seen.add(key)
+            if key in ledgers:
                 label = bar_label(cell, named)
                 label += f" on {delta.device}" if devices else ""
-                bars.append(Bar(label=label, parts=_ledger_parts(ledgers[key])))
+                drawn.setdefault(key, (label, ledgers[key]))
+    small = _small([ledger for _, ledger in drawn.values()])
+    bars = [Bar(label=name, parts=_ledger_parts(led, small)) for name, led in drawn.values()]
     methods = " versus ".join(deltas[0].names)
     title = f"Bytes at the peak of one step by owner, {methods}"
-    svg = stacked_bars(bars, title=title, axis="at the peak of one step", quantity=BYTES)
+    svg = stacked_bars(
+        bars, title=title, axis="at the peak of one step", quantity=BYTES, narrow=narrow
+    )
     # matplotlib writes the SVG and escapes the labels; nothing of a record gets here unescaped.
     return Markup(svg)  # noqa: S704
 
 
-def _ledger_parts(ledger: dict[str, int]) -> dict[str, float]:
+def _ledger_parts(ledger: dict[str, int], small: Collection[str]) -> dict[str, float]:
     """Bytes by owner, the small ones together as ``other``."""
     parts = {
         owner.replace("_", " "): float(ledger.get(f"{owner}_bytes", 0))
         for owner in OWNERS
-        if owner not in _SMALL
+        if owner not in small
     }
-    parts["other"] = sum(ledger.get(f"{owner}_bytes", 0) for owner in _SMALL)
+    parts["other"] = sum(ledger.get(f"{owner}_bytes", 0) for owner in small)
     return parts
+
+
+def _small(ledgers: Collection[dict[str, int]]) -> list[str]:
+    """Owners that no ledger of the picture has much of."""
+    return [
+        owner
+        for owner in _SMALL
+        if all(led.get(f"{owner}_bytes", 0) < _MUCH * sum(led.values()) for led in ledgers)
+    ]
 
 
 def _pictured(deltas: Sequence[Delta]) -> list[Delta]:

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from alignmeter.analysis.intervals import Estimate
 from alignmeter.analysis.likeness import Group
 from alignmeter.cells.axes import AXES
-from alignmeter.cells.labels import axis_text, follows
+from alignmeter.cells.labels import axis_text, follows, spelled
 from alignmeter.errors import InputError
 from alignmeter.records.folder import timeline_path
 from alignmeter.records.record import VRAM, Provenance, Record
@@ -137,7 +137,9 @@ class _Axis:
     def said(self) -> dict[str, object]:
         """As the browser gets it."""
         label = _LABELS.get(self.name, self.name.replace("_", " "))
-        return {"name": self.name, "label": label, "values": self.values}
+        titles = [spelled(self.name, value) for value in self.values]
+        said: dict[str, object] = {"name": self.name, "label": label, "values": self.values}
+        return said if titles == self.values else {**said, "titles": titles}
 
     def _value(self, row: CellRow) -> str | None:
         if self.name == "device":

@@ -146,7 +146,7 @@ _COLUMNS: list[tuple[Column, Callable[[CellRow], Figure]]] = [
     ),
     (Column(key="mfu", head="MFU", more=True), lambda row: _figure(row, "time", row.mfu, _percent)),
     (
-        Column(key="bound", head="of the bound", more=True),
+        Column(key="bound", head="share of the bound", more=True),
         lambda row: _figure(row, "time", row.bound_share, _percent),
     ),
     (

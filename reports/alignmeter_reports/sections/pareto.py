@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from alignmeter.cells.axes import AXES
-from alignmeter.cells.labels import parts
+from alignmeter.cells.labels import parts, spelled
 from alignmeter.cells.naming import Naming
+from alignmeter.registry import DELTAS
 from alignmeter_reports.cells import CellRow
 from alignmeter_reports.drawing.scales import BYTES, COUNT, JOULES, Quantity, log_axis, money
 from alignmeter_reports.drawing.svg import (
@@ -93,7 +94,7 @@ def pareto_views(rows: Sequence[CellRow], cost: CostView) -> tuple[list[ParetoVi
     naming = Naming(row.cell for row in rows)
     charts = [
         (head, one, fronts)
-        for head, group in groups.items()
+        for head, group in sorted(groups.items(), key=_first)
         for one in _costs(cost)
         if (fronts := _fronts(one, group, naming))
     ]
@@ -101,11 +102,17 @@ def pareto_views(rows: Sequence[CellRow], cost: CostView) -> tuple[list[ParetoVi
     return views, len(charts) - len(views)
 
 
+def _first(entry: tuple[str, list[CellRow]]) -> int:
+    """The methods of the headline stand before all others, which stay as they are."""
+    method = entry[1][0].cell.method
+    return DELTAS[0].index(method) if method in DELTAS[0] else len(DELTAS[0])
+
+
 def _head(row: CellRow) -> str:
     words = parts(row.cell)
     lane = f"lane {row.cell.lane}" if row.cell.lane != AXES["lane"].default else ""
     shape = (words[name] for name in ("size", "seq_len", "prompt_len", "batch"))
-    return ", ".join(text for text in (row.cell.method.upper(), *shape, lane) if text)
+    return ", ".join(text for text in (spelled("method", row.cell.method), *shape, lane) if text)
 
 
 def _costs(cost: CostView) -> list[_Cost]:
@@ -171,7 +178,7 @@ def _view(head: str, cost: _Cost, fronts: list[ParetoFront]) -> ParetoView:
 
 def _chart(head: str, cost: _Cost, fronts: Sequence[ParetoFront]) -> Markup:
     every = [point for front in fronts for point in front.points]
-    names = dict.fromkeys(point.name for point in every)
+    names = sorted({point.name for point in every})  # one marker per name in all charts
     markers = {name: _SIGNS[min(k, len(_SIGNS) - 1)] for k, name in enumerate(names)}
     lines = (len(names) + len(fronts) + 1) // 2
     with settings():

@@ -20,6 +20,7 @@ from alignmeter.analysis.scaling import (
     fits,
     ladders,
 )
+from alignmeter.cells.labels import spelled
 from alignmeter.records.record import Record
 from alignmeter_reports.drawing.charts import Curve, Panel, log_log
 from alignmeter_reports.drawing.scales import BYTES, SECONDS
@@ -190,7 +191,7 @@ def _chart(fitted: Sequence[_Fitted]) -> Markup:
     names = list(dict.fromkeys(one.name for one in fitted))
     panels = []
     for method in dict.fromkeys(one.ladder.cell.method for one in fitted):
-        time, memory = [], []
+        time, memory, name = [], [], spelled("method", method)
         for one in fitted:
             if one.ladder.cell.method == method:
                 colour = names.index(one.name)
@@ -198,8 +199,8 @@ def _chart(fitted: Sequence[_Fitted]) -> Markup:
                 memory.append(_curve(one, STEP_MEMORY, "", colour))
         panels.append(
             [
-                Panel(title=f"{method.upper()}: time of a step", curves=time, quantity=SECONDS),
-                Panel(title=f"{method.upper()}: peak memory", curves=memory, quantity=BYTES),
+                Panel(title=f"{name}: time of a step", curves=time, quantity=SECONDS),
+                Panel(title=f"{name}: peak memory", curves=memory, quantity=BYTES),
             ]
         )
     title = "Time and peak memory of a step versus sequence length, both axes logarithmic"

@@ -31,11 +31,11 @@ def test_the_layout_is_that_of_the_methods_row(make_cell, ppo, monkeypatch):
 
 
 def test_a_cell_is_told_by_what_is_off_its_default(make_cell, ppo):
-    assert cell_text(make_cell(kernels="custom")) == ("dpo, llama, tiny, full, T 16, B 2")
-    assert cell_text(ppo) == "ppo, llama, tiny, lora, shared, sequential, stock kernels, T 128, B 3"
+    assert cell_text(make_cell(kernels="custom")) == ("DPO, llama, tiny, full, T 16, B 2")
+    assert cell_text(ppo) == "PPO, llama, tiny, LoRA, shared, sequential, stock kernels, T 128, B 3"
     special = replace(ppo, checkpointing="on", lane="fast", ppo_epochs=4)
     assert cell_text(special, without=("method", "size", "batch")) == (
-        "llama, lora, shared, sequential, 4 x 1 passes, stock kernels, checkpointed, T 128, fast"
+        "llama, LoRA, shared, sequential, 4 x 1 passes, stock kernels, checkpointed, T 128, fast"
     )
 
 
@@ -43,12 +43,12 @@ def test_variants_and_groups_are_told_where_they_are_not_the_usual_ones(make_cel
     def text(**axes):
         return cell_text(make_cell(kernels="custom", **axes), without=("size", "batch", "seq_len"))
 
-    assert text(dpo_loss="ipo") == "dpo, llama, full, ipo"
-    assert text(method="grpo") == "grpo, llama, full, kl 0, reward model"
+    assert text(dpo_loss="ipo") == "DPO, llama, full, ipo"
+    assert text(method="grpo") == "GRPO, llama, full, kl 0, reward model"
     assert text(method="grpo", grpo_variant="dapo", group=4, kl="k3") == (
-        "grpo, llama, full, kl k3, reward model, dapo, G 4"
+        "GRPO, llama, full, kl k3, reward model, dapo, G 4"
     )
-    assert text(method="rloo", dpo_loss="ipo") == "rloo, llama, full, reward model"
+    assert text(method="rloo", dpo_loss="ipo") == "RLOO, llama, full, reward model"
 
 
 def test_an_axis_that_the_cell_does_not_have_is_a_dash(make_cell, ppo):

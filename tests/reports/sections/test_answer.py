@@ -61,13 +61,13 @@ def test_the_delta_is_the_first_card_on_each_device_by_layout_and_stands_once(pa
             r"PPO shared, sequential DPO saves 25 % \(2 GiB of 8 GiB\)",
             text,
         )
-    assert text.index("DPO versus PPO: peak memory") < text.index("Like cells, one difference")
-    card = text[text.index("Like cells") : text.index("behind these sentences")]
+    assert text.index("DPO versus PPO: peak memory") < text.index("More answers, from pairs")
+    card = text[text.index("More answers") : text.index("behind these sentences")]
     asked = card.partition("AMD Instinct MI300X versus")[0]
     assert "peak memory" not in asked  # the card above has it
     assert asked.count("step time 2.0x faster in both pairs") == 2
     picture = "Bytes at the peak of one step by owner, DPO versus PPO"
-    assert page[0].count(f'aria-label="{picture}"') == 1
+    assert page[0].count(f'aria-label="{picture}"') == 2  # wide, and for a telephone
 
 
 def test_cost_stands_in_the_headline_and_in_the_answers(page):

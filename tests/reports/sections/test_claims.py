@@ -100,7 +100,7 @@ def test_a_claim_that_holds_in_some_cells_is_mixed_and_names_the_others():
     found = finding(records, "dpo-30-percent")
     assert found.verdict == "mixed"
     (against,) = found.of("fails")
-    assert "lora" in against.what
+    assert "LoRA" in against.what
     assert against.figure.value == pytest.approx(10)
     assert against.why == "DPO saves less"
 

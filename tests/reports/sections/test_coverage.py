@@ -43,10 +43,10 @@ def test_each_combination_has_a_word_for_each_device():
     devices, words = sheet(records)
     assert devices == [A_DEVICE["cuda"], A_DEVICE["rocm"]]
     assert words == {
-        ("dpo", "llama", "full", "custom"): ["runs unmodified", "runs unmodified"],
-        ("dpo", "llama", "lora", "custom"): ["runs unmodified", "falls back"],
-        ("dpo", "llama", "qlora", "custom"): ["runs unmodified", "unsupported"],
-        ("ppo", "llama", "full", "custom"): ["out of memory", None],
+        ("DPO", "llama", "full", "custom"): ["runs unmodified", "runs unmodified"],
+        ("DPO", "llama", "LoRA", "custom"): ["runs unmodified", "falls back"],
+        ("DPO", "llama", "QLoRA", "custom"): ["runs unmodified", "unsupported"],
+        ("PPO", "llama", "full", "custom"): ["out of memory", None],
     }
 
 
@@ -54,7 +54,7 @@ def test_combinations_that_say_the_same_are_one_row():
     records = [r for architecture in ("llama", "mamba") for peft in ("full", "lora")
                for r in make_cell_records([1.0], architecture=architecture, peft=peft)]  # fmt: skip
     assert sheet(records)[1] == {
-        ("dpo", "llama, mamba", "full, lora", "custom"): ["runs unmodified"]
+        ("DPO", "llama, mamba", "full, LoRA", "custom"): ["runs unmodified"]
     }
 
 
@@ -65,11 +65,13 @@ def test_what_nobody_asked_a_device_is_not_tried():
         refused(Code.EXCLUDED, peft="lora"),
     ]
     assert sheet(records) == (
-        [A_DEVICE["cpu"]], {("dpo", "llama", "full", "custom"): ["runs unmodified"]},
+        [A_DEVICE["cpu"]], {("DPO", "llama", "full", "custom"): ["runs unmodified"]},
     )  # fmt: skip
 
 
 def test_of_several_cells_it_says_how_many_ran():
     records = [*make_cell_records([1.0]), refused(Code.OUT_OF_MEMORY, "oom", batch=64)]
     (row,) = coverage(cell_rows(groups(records))).rows
-    assert [(o.word, o.detail) for o in row.outcomes] == [("runs unmodified", "1 of 2 cells")]
+    assert [(o.word, o.detail) for o in row.outcomes] == [
+        ("runs unmodified", "1 of 2 cells, out of memory in others")
+    ]

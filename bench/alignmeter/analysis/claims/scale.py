@@ -8,9 +8,9 @@ which is what the narrowest number format takes, and where they are quantised on
 byte (four bits).
 """
 
-__all__ = ["of_its_scale", "parameters_at_most"]
+__all__ = ["of_its_scale", "parameters_at_most", "sizes"]
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from alignmeter.analysis.claims.evidence import Claim, Evidence
@@ -31,16 +31,26 @@ def parameters_at_most(group: Group) -> float | None:
     return size or None
 
 
-def of_its_scale(claim: Claim, rows: Sequence[Evidence], groups: Iterable[Group]) -> list[Evidence]:
-    """``rows``, in their order; apart are those of models that are smaller than the claim's."""
+def sizes(groups: Iterable[Group]) -> dict[str, float]:
+    """Id of a cell -> `parameters_at_most` of all its groups."""
+    found: dict[str, float] = {}
+    for group in groups:
+        size = parameters_at_most(group)
+        if size is not None:
+            found[group.cell.id] = max(size, found.get(group.cell.id, 0.0))
+    return found
+
+
+def of_its_scale(
+    claim: Claim, rows: Sequence[Evidence], known: Mapping[str, float]
+) -> list[Evidence]:
+    """``rows``, in their order; apart are those of models that are smaller than the claim's.
+
+    ``known``: the `sizes` of all groups, which are many.
+    """
     if not claim.scale:
         return list(rows)
-    sizes: dict[str, float] = {}
-    for group in groups:
-        found = parameters_at_most(group)
-        if found is not None:
-            sizes[group.cell.id] = max(found, sizes.get(group.cell.id, 0.0))
-    return [_judged(row, claim.scale, [sizes[id_] for id_ in row.cells if id_ in sizes])
+    return [_judged(row, claim.scale, [known[id_] for id_ in row.cells if id_ in known])
             for row in rows]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from alignmeter.analysis.claims import growth, ratios
 from alignmeter.analysis.claims.evidence import Claim, Evidence, Finding, Material, judged
-from alignmeter.analysis.claims.scale import of_its_scale
+from alignmeter.analysis.claims.scale import of_its_scale, sizes
 from alignmeter.analysis.delta import Delta, deltas
 from alignmeter.analysis.likeness import Group, groups
 from alignmeter.analysis.scaling import fits, ladders
@@ -58,4 +58,5 @@ def findings(
         deltas=deltas(records, known) if pairs is None else pairs,
         ladders=[(ladder, fits(ladder)) for ladder in ladders(records, known)],
     )
-    return [judged(c, of_its_scale(c, c.find(material), known)) for c in claims()]
+    large = sizes(known)
+    return [judged(c, of_its_scale(c, c.find(material), large)) for c in claims()]
