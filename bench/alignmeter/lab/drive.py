@@ -176,6 +176,7 @@ class Driver:
         if ended:
             self._engine.cancel(ended)
         for handle in ended:
+            self._night.note_ended(self._jobs[handle].path)
             self._settle(handle, ours=True)
 
     def _settle(self, handle: str, *, ours: bool = False) -> None:

@@ -16,6 +16,7 @@ NIGHT/lab.cancelled         somebody wants it to end
 __all__ = ["Night", "NightPlan", "Sent", "SentJob"]
 
 import contextlib
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,6 +150,16 @@ class Night:
     def note_sent(self, path: Path, sent: Sent) -> None:
         """Store which engine has the job. Raises `InputError` if it cannot be written."""
         write_document(path.with_suffix(".sent"), sent)
+
+    def note_ended(self, path: Path) -> None:
+        """A job that was ended from outside: its time is spent, though it cannot say so itself.
+
+        Raises `InputError` if it cannot be written.
+        """
+        outcome = read_outcome(outcome_path(path))
+        if outcome is not None and outcome.ended is None:
+            ended = msgspec.structs.replace(outcome, ended=time.time())
+            write_document(outcome_path(path), ended)
 
     def jobs(self) -> Iterator[SentJob]:
         """All that were made, by name. Raises `InputError` for a file that is none."""
