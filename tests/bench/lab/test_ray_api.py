@@ -210,3 +210,21 @@ def test_without_a_cluster_the_engine_says_what_it_needs(stub, monkeypatch, addr
 def test_ray_chooses_devices_itself(stub):
     with pytest.raises(InputError, match="--devices is for the local engine"):
         open_engine("ray", stub.lab(gpu=GPU), (0,))
+
+
+def test_a_job_whose_submitter_was_killed_before_it_noted_the_handle_is_not_taken_twice(
+    stub, serve
+):
+    dashboard = serve(H100)
+    lab = stub.lab("replicates = 1", gpu=GPU)
+    night, plan = stub.night(lab, [make_record().cell], engine="ray")
+    for _ in range(2):
+        engine = open_engine("ray", lab)
+        engine.check()
+        Driver(night, lab, plan, engine, Limits(), print).drive(wait=False)
+        (job,) = night.jobs()
+        job.path.with_suffix(".sent").unlink()
+        for path in night.records("gpu").glob("*.json"):  # it is still to measure
+            path.unlink()
+        dashboard.jobs[job.sent.handle]["status"] = "RUNNING"
+    assert len(dashboard.posted) == 1

@@ -38,6 +38,8 @@ _OWN = frozenset((_GPU, "CPU", "memory", "object_store_memory"))
 _SHARE = 0.001
 """Of a resource that says what a node is: any number of jobs has it at once."""
 _STATES = {"PENDING": QUEUED, "RUNNING": RUNNING}
+_NEED, _FILE = "alignmeter", "alignmeter job"
+"""Of a job's metadata: `_Need`, and the path of its file."""
 _NEVER_BEGAN = "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"
 
 _T = TypeVar("_T")
@@ -96,7 +98,7 @@ class _Job(msgspec.Struct):
 
     def need(self) -> _Need | None:
         """What it keeps from others, if it is one of this project's and has not ended."""
-        said = (self.metadata or {}).get("alignmeter")
+        said = (self.metadata or {}).get(_NEED)
         if said is None or self.status not in _STATES:
             return None
         return msgspec.json.decode(said, type=_Need)
@@ -116,6 +118,7 @@ class Ray:
         self._lab = lab
         self._up: list[_Node] | None = None
         self._out: dict[str, _Need] = {}
+        self._had: dict[str, str] = {}
         self._unplaced: set[str] = set()
         self._refused: set[str] = set()
 
@@ -158,8 +161,9 @@ class Ray:
         return self._up
 
     def submit(self, node_class: str, jobs: Sequence[SentJob]) -> list[str]:
-        """One by one."""
-        return [self._send(self._lab.classes[node_class], sent) for sent in jobs]
+        """One by one; those that Ray has already, by the paths of their files, keep their handles."""
+        chosen = self._lab.classes[node_class]
+        return [self._had.get(str(sent.path)) or self._send(chosen, sent) for sent in jobs]
 
     def _send(self, chosen: NodeClass, sent: SentJob) -> str:
         need = _Need.of(chosen, sent.job.devices)
@@ -167,7 +171,7 @@ class Ray:
         asked = {
             "submission_id": f"{sent.job.name}-{uuid.uuid4().hex[:12]}",
             "entrypoint": _entrypoint(chosen, sent.path),
-            "metadata": {"alignmeter": msgspec.json.encode(need).decode()},
+            "metadata": {_NEED: msgspec.json.encode(need).decode(), _FILE: str(sent.path)},
             "entrypoint_num_gpus": gpus,
         }
         if need.resource != _GPU:
@@ -185,6 +189,8 @@ class Ray:
         needs = {handle: job.need() for handle, job in found.items()}
         self._up = None
         self._out = {handle: need for handle, need in needs.items() if need is not None}
+        files = {handle: (found[handle].metadata or {}).get(_FILE, "") for handle in self._out}
+        self._had = {file: handle for handle, file in files.items()}
         self._unplaced = {h for h, job in found.items() if job.error_type == _NEVER_BEGAN}
         return {h: _STATES[found[h].status] for h in handles if h in self._out}
 
