@@ -161,7 +161,7 @@ class Ray:
         return self._up
 
     def submit(self, node_class: str, jobs: Sequence[SentJob]) -> list[str]:
-        """One by one; those that Ray has already, by the paths of their files, keep their handles."""
+        """One by one; one that Ray has already, by the path of its file, keeps its handle."""
         chosen = self._lab.classes[node_class]
         return [self._had.get(str(sent.path)) or self._send(chosen, sent) for sent in jobs]
 
