@@ -31,7 +31,7 @@ PRICES = Prices(currency="EUR", per_hour={"NVIDIA H200": 3.5, "AMD Instinct MI30
 """Made up, as the records of the two vendors are."""
 LARGEST = 200_000
 """Bytes of one picture."""
-COLOURS = (128, 64, 32)
+COLOURS = (256, 128, 64)
 """Tried in turns until a picture is small enough."""
 WIDE, PHONE = {"width": 1440, "height": 1300}, {"width": 390, "height": 1560}
 SCREENS = {
@@ -46,7 +46,9 @@ def save(data, path):
     """Write a picture with as many colours as its size allows."""
     whole = Image.open(io.BytesIO(data)).convert("RGB")
     for colours in COLOURS:
-        whole.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+        whole.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            path, optimize=True
+        )
         if path.stat().st_size <= LARGEST:
             return
     raise SystemExit(f"{path}: above {LARGEST} bytes with {colours} colours")
