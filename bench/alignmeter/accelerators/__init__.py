@@ -20,8 +20,8 @@ from contextlib import AbstractContextManager
 
 from alignmeter.accelerators.base import Accelerator, Device
 from alignmeter.accelerators.device_query import query
+from alignmeter.accelerators.machines import ranks_here, this_machine
 from alignmeter.children import variables
-from alignmeter.machines import ranks_here, this_machine
 from alignmeter.registry import ACCELERATORS, load
 from alignmeter.telemetry import open_telemetry
 from alignmeter.telemetry.device_nodes import device_nodes

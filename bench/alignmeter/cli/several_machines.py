@@ -2,7 +2,7 @@
 
 __all__ = ["serves_another"]
 
-from alignmeter.machines import this_machine
+from alignmeter.accelerators.machines import this_machine
 from alignmeter.streams import tell
 
 

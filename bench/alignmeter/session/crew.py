@@ -9,8 +9,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, get_args
 
+from alignmeter.accelerators.machines import this_machine
 from alignmeter.errors import CellError
-from alignmeter.machines import this_machine
 from alignmeter.records.ranks import RankStatus
 from alignmeter.session.findings.ranks import RanksFound
 from alignmeter.session.joined_answers import joined

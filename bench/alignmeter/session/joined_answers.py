@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from alignmeter.machines import this_machine
+from alignmeter.accelerators.machines import this_machine
 from alignmeter.worker.messages import MemoryProfile, ProcessPeaks, StepReport
 
 

@@ -14,11 +14,11 @@ from multiprocessing.context import BaseContext
 from typing import Any
 
 from alignmeter.accelerators.cpu import host_memory
+from alignmeter.accelerators.machines import this_machine
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.places import known_places
 from alignmeter.children import main_left_alone, safe_path, variables
 from alignmeter.errors import CellError, InputError
-from alignmeter.machines import this_machine
 from alignmeter.session.crew import Crew
 from alignmeter.session.findings.ranks import RanksFound
 from alignmeter.session.fork_server import stop_server

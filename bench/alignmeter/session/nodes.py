@@ -23,9 +23,9 @@ from multiprocessing.connection import (
 from typing import Any
 
 from alignmeter import __version__
+from alignmeter.accelerators.machines import Machine, this_machine
 from alignmeter.cells.places import known_places
 from alignmeter.errors import CellError, InputError
-from alignmeter.machines import Machine, this_machine
 from alignmeter.text import shortened
 
 _COME = timedelta(seconds=300)

@@ -13,11 +13,11 @@ import torch
 
 from alignmeter.accelerators import open_accelerator
 from alignmeter.accelerators.cpu import host_threads
+from alignmeter.accelerators.machines import ranks_here
 from alignmeter.accelerators.provenance import collect, host_load
 from alignmeter.architectures.operators import others_run
 from alignmeter.batches import Batch, BatchSource, SharedRows
 from alignmeter.cells.cell import Cell
-from alignmeter.machines import ranks_here
 from alignmeter.methods import Outcome, Probe, open_method, open_setup
 from alignmeter.peft.targets import chosen_targets
 from alignmeter.records.record import Provenance, Reason

@@ -12,8 +12,8 @@ import psutil
 import pytest
 import slurm_cluster
 
+from alignmeter.accelerators.machines import Machine, ranks_here, this_machine
 from alignmeter.errors import InputError
-from alignmeter.machines import Machine, ranks_here, this_machine
 from alignmeter.records.folder import read_record
 from alignmeter.session.launcher import Launcher
 from alignmeter.session.resolve import resolve_cell
