@@ -1,8 +1,9 @@
-"""Plans against the allocator: ``python tests/trust/plans.py``.
+"""Plans against the allocator: ``python tests/trust/plans.py --kept rows.jsonl``.
 
 Every cell of the covering sets, of random weights and of checkpoints, is predicted and measured,
 the measurement in a process of its own that runs the step and reads the CPU allocator's events.
-What predicts takes no part in it.
+What predicts takes no part in it. Rows that ``--kept`` has are not made again: it may be stopped
+and started at any time, as long as the cells stay what they are.
 """
 
 __all__ = ["BOUND_PERCENT", "Checked", "check", "main", "table"]
@@ -12,10 +13,10 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import msgspec
 from covering import checkpoint_cells, covering_cells
 
 from alignmeter.cells.axes import RANDOM
@@ -35,17 +36,16 @@ BOUND_PERCENT = 1.0
 """The error that is allowed."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
     """One cell, predicted and measured."""
 
     predicted: Prediction
-    measured: MemoryProfile
+    measured_bytes: int
 
     @property
     def error_percent(self) -> float:
         """How far the prediction is above the allocator's peak."""
-        return 100 * (self.predicted.peak_bytes / self.measured.peak_bytes - 1)
+        return 100 * (self.predicted.peak_bytes / self.measured_bytes - 1)
 
     @property
     def ok(self) -> bool:
@@ -72,7 +72,7 @@ def check(cells: Sequence[Cell], launcher: Launcher) -> Iterator[Checked]:
         profiles = pool.map(lambda cell: measure(cell, launcher), cells)
         for cell in cells:
             predicted = predict(cell, seed=_SEED)
-            yield Checked(predicted=predicted, measured=next(profiles))
+            yield Checked(predicted=predicted, measured_bytes=next(profiles).peak_bytes)
 
 
 def table(rows: Sequence[Checked]) -> Iterator[str]:
@@ -80,7 +80,7 @@ def table(rows: Sequence[Checked]) -> Iterator[str]:
     yield "| cell | predicted | measured | error | peak in |"
     yield "|---|---:|---:|---:|---|"
     for row in sorted(rows, key=lambda row: -abs(row.error_percent))[:_SHOWN]:
-        predicted, measured = row.predicted.peak_bytes, row.measured.peak_bytes
+        predicted, measured = row.predicted.peak_bytes, row.measured_bytes
         yield (
             f"| `{row.predicted.cell.id}` | {bytes_text(predicted)} | {bytes_text(measured)} | "
             f"{row.error_percent:+.2f} % | {row.predicted.peak_phase} |"
@@ -108,20 +108,25 @@ def table(rows: Sequence[Checked]) -> Iterator[str]:
 
 
 @click.command()
-def main() -> None:
+@click.option("--kept", type=click.Path(path_type=Path, dir_okay=False), help="JSON Lines.")
+def main(kept: Path | None) -> None:
     """Print the table of errors; exit status 1 if one is beyond 1 %."""
-    launcher = Launcher()
-    launcher.begin_round(0)
-    with tempfile.TemporaryDirectory() as root:
-        try:
-            rows = []
-            for row in check([*covering_cells(), *checkpoint_cells(Path(root))], launcher):
-                rows.append(row)
-                click.echo(f"{len(rows)} {row.error_percent:+.2f} %", err=True)
-        finally:
-            launcher.close()
+    rows = [] if kept is None or not kept.exists() else _read(kept)
+    with tempfile.TemporaryDirectory() as root, Launcher() as launcher:
+        launcher.begin_round(0)
+        cells = [*covering_cells(), *checkpoint_cells(Path(root))]
+        for row in check(cells[len(rows) :], launcher):
+            rows.append(row)
+            if kept is not None:
+                with kept.open("ab") as file:
+                    file.write(msgspec.json.encode(row) + b"\n")
+            click.echo(f"{len(rows)} of {len(cells)}: {row.error_percent:+.2f} %", err=True)
     click.echo("\n".join(table(rows)))
     sys.exit(0 if all(row.ok for row in rows) else 1)
+
+
+def _read(kept: Path) -> list[Checked]:
+    return [msgspec.json.decode(line, type=Checked) for line in kept.read_bytes().splitlines()]
 
 
 if __name__ == "__main__":
