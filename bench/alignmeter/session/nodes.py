@@ -155,8 +155,11 @@ class _Door:
         self.port = int(self._socket.getsockname()[1])
 
     def accept(self, control: Connection | None = None) -> Connection:
-        """The next one. Raises `EOFError` where the machine of ``control`` is gone instead."""
-        if control is not None and self._socket not in wait([self._socket, control]):
+        """The next one. Raises `EOFError` where the machine of ``control`` is gone instead, and
+        where nobody comes.
+        """
+        awaited: list[Any] = [self._socket] if control is None else [self._socket, control]
+        if self._socket not in wait(awaited, _COME.total_seconds()):
             raise EOFError
         connection = Connection(self._socket.accept()[0].detach())
         deliver_challenge(connection, self._key)
@@ -199,7 +202,7 @@ def open_nodes() -> Iterator[list[RemoteNode]]:
         store.set(_PORT, str(door.port))
         for number in range(1, machine.count):
             _wait(store, number, machine.count)
-            nodes.append(RemoteNode(door.accept(), door))
+            nodes.append(RemoteNode(_entered(door, number), door))
         yield nodes
     finally:
         for node in nodes:
@@ -239,6 +242,13 @@ def _store(machine: Machine) -> Any:
             f"{shortened(str(error), _SAID)}"
         ) from error
     return store
+
+
+def _entered(door: _Door, number: int) -> Connection:
+    try:
+        return door.accept()
+    except (EOFError, OSError) as error:
+        raise InputError(f"machine {number} went before it was connected; start again") from error
 
 
 def _wait(store: Any, number: int, count: int) -> None:

@@ -73,13 +73,17 @@ def test_ranks_that_do_not_divide_among_the_machines_are_unsupported(monkeypatch
     assert reason.text == "2 devices are not as many on each of 3 machines"
 
 
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 class Machines:
     """``alignmeter ARGUMENTS`` on two of them; `close` ends what is left."""
 
     def __init__(self, *arguments, launch=None):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.processes = [
             subprocess.Popen(
                 launch(number, port, arguments) if launch else [*ALIGNMETER, *arguments],
@@ -190,7 +194,7 @@ def test_torchrun_starts_a_whole_run(machines, tmp_path):
     assert (tmp_path / "report.html").is_file()
 
 
-@pytest.mark.full
+@pytest.mark.exhaustive  # beside other clusters of this host a job may wait long for its nodes
 @pytest.mark.skipif(NO_SLURM is not None, reason=str(NO_SLURM))
 def test_slurm_starts_a_process_on_each_node(tmp_path):
     """The example's own script, on a cluster of two nodes that are this host."""
@@ -198,12 +202,14 @@ def test_slurm_starts_a_process_on_each_node(tmp_path):
     cluster = slurm_cluster.Cluster(tmp_path / "cluster")
     environment = {
         **os.environ, **cluster.environment, "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     }  # fmt: skip
     try:
         sent = ["sbatch", "--wait", "--gpus-per-node=1", f"--output={tmp_path / 'said'}"]
         arguments = [str(SCRIPT), *CELL, "--out", str(tmp_path / "records")]
-        done = subprocess.run([*sent, *arguments], env=environment, capture_output=True, text=True)
+        done = subprocess.run([*sent, *arguments], env=environment, capture_output=True, text=True,
+                              timeout=240)  # fmt: skip
     finally:
         cluster.stop()
     assert done.returncode == 0, (done.stderr, (tmp_path / "said").read_text())
