@@ -90,6 +90,7 @@ def undrawn(
 ) -> nn.Module:
     """The model of `draw` before it is drawn; `late_of` its backbone draws it."""
     model = shape_of(make, dtype)
+    tie(model)
     return hollow(model, dtype, device, _drawing(model, seed))
 
 
@@ -108,10 +109,9 @@ def _drawing(model: nn.Module, seed: int) -> _Giver:
 
 
 def hollow(model: nn.Module, dtype: torch.dtype, device: torch.device, give: _Giver) -> nn.Module:
-    """``model``, which has the shapes only (`shape_of`), as `Late` has it: on the device, with no
-    bytes. `late_of` its backbone fills it by ``give``.
+    """``model``, which has the shapes only (`shape_of`) and is tied, as `Late` has it: on the
+    device, with no bytes. `late_of` its backbone fills it by ``give``.
     """
-    tie(model)
     late = Late(model, dtype, give)
     empty: dict[int, nn.Parameter] = {}
     for module in model.modules():

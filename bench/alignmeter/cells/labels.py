@@ -4,7 +4,8 @@ A record may name a method that this version does not know: it has no layout her
 """
 
 __all__ = [
-    "axis_text", "cell_text", "follows", "layout_text", "layouts", "parts", "spelled", "varied",
+    "UNUSED", "axis_text", "cell_text", "follows", "layout_text", "layouts", "parts", "spelled",
+    "varied",
 ]  # fmt: skip
 
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,9 @@ from alignmeter.cells.axes import AXES, RANDOM, path_of
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.defaults import default_of
 from alignmeter.registry import METHODS, OPTIMIZERS, PEFT_MODES, VARIANTS, unused_axes
+
+UNUSED = "-"
+"""What `axis_text` says of an axis that changes nothing in a cell."""
 
 
 def layout_text(cell: Cell) -> str:
@@ -117,7 +121,7 @@ def axis_text(cell: Cell, name: str) -> str:
     value = getattr(cell, name)
     known = cell.method in METHODS and cell.peft in PEFT_MODES and cell.optimizer in OPTIMIZERS
     if known and name in unused_axes(partial(getattr, cell)):
-        return "-"
+        return UNUSED
     return f"{name} {value}" if value in ("on", "off") or isinstance(value, int) else str(value)
 
 

@@ -67,9 +67,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a job's own process says of it.
 
-    ``began``, ``seen``, ``ended``: s since 1970; ``seen`` is
-    when it last finished a cell; ``ended`` is ``None`` while it runs, and for ever where it was
-    killed.
+    ``began``, ``seen``, ``ended``: s since 1970; ``seen`` is when it last finished a cell;
+    ``ended`` is ``None`` while it runs, and for ever where it was killed by another than the night
+    that it is of.
 
     ``refused``: a sentence for each check of the node that failed: it measured nothing. ``failed``:
     key of a task -> why it can have no record there. ``stopped``: cells were left for lack of time.

@@ -10,7 +10,7 @@ from alignmeter.analysis.prices import Prices
 from alignmeter.analysis.roofline import bound_of, ceilings_of
 from alignmeter.cells.axes import AXES, RANDOM
 from alignmeter.cells.cell import Cell
-from alignmeter.cells.labels import axis_text, follows, varied
+from alignmeter.cells.labels import UNUSED, axis_text, follows, varied
 from alignmeter.records.prediction import Fit, Prediction
 from alignmeter.terminal.tables import Column, Grid, Paragraph, Part, Row, fields, figure, label
 from alignmeter.text import counted, plain
@@ -20,8 +20,6 @@ _OWNERS_SHOWN = 5
 _NAMING = tuple(name for name in AXES if name not in ("accelerator", "data"))
 """Axes that may tell the rows of the table apart, in the order of a cell's id."""
 _GLUE = "\N{NO-BREAK SPACE}"
-_UNUSED = "-"
-"""As `axis_text` has it."""
 
 
 def plan_parts(prediction: Prediction) -> Iterator[Part]:
@@ -144,7 +142,7 @@ def _telling(cells: Sequence[Cell], names: Sequence[str]) -> list[str]:
 def _by_devices(cells: Sequence[Cell], name: str) -> bool:
     """Whether cells of as many devices, as far as they use the axis, have one value of it."""
     values = {(cell.world_size, axis_text(cell, name)) for cell in cells}
-    used = [size for size, text in values if text != _UNUSED]
+    used = [size for size, text in values if text != UNUSED]
     return len(used) == len(set(used))
 
 
