@@ -24,6 +24,10 @@ if sys.argv[1] == "devices":
 path = pathlib.Path(sys.argv[3])
 job = json.loads(path.read_text())
 device = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+if os.environ.get("RANK", "0") != "0":
+    with open(here / "served.txt", "a") as log:
+        log.write(" ".join((path.stem, os.environ["WORLD_SIZE"], os.environ["MASTER_PORT"])) + "\n")
+    raise SystemExit
 outcome = {"host": os.environ.get("ALIGNMETER_NODE") or "here" + device, "pid": os.getpid(),
            "began": time.time(), "seen": time.time(), "ended": None, "refused": [], "failed": {},
            "stopped": False, "schema_version": 1}
@@ -33,7 +37,7 @@ def note(**found):
     partial.write_text(json.dumps(outcome))
     partial.replace(path.with_suffix(".outcome"))
 note()
-if device in said["refusing"]:
+if outcome["host"] in said["refusing"]:
     note(refused=["idle: 4 GiB of cuda:0 are in use"], ended=time.time())
     raise SystemExit(3)
 out = pathlib.Path(job["out"])
@@ -83,7 +87,7 @@ class StubLab:
         self.says()
 
     def says(self, *, devices=(("cpu", 1),), seconds=0.0, refusing=(), killed_by="", busy=False):
-        """What the stub does from here on."""
+        """What the stub does from here on. ``refusing``: hosts, ``hereN`` on this one."""
         said = {
             "devices": [device_row(*row) for row in devices],
             "seconds": seconds,
@@ -112,6 +116,11 @@ class StubLab:
         night = Night(lab.out / "n1")
         night.write_plan(plan)
         return night, plan
+
+    def served(self):
+        """(job, machines, port) of each process that was another machine of its job."""
+        path = self.folder / "served.txt"
+        return [tuple(line.split(" ")) for line in path.read_text().splitlines()]
 
     def measured(self):
         """(class, stem of the record, device) in the order in which they were."""

@@ -12,11 +12,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from pathlib import Path
 
 import psutil
 
+CLASSES = {
+    "nv": 'accelerator = "cuda"\nray = "accelerator_type:H100"',
+    "amd": 'accelerator = "rocm"\nray = "accelerator_type:MI300X"',
+}
 NODES = {"nv0": ("accelerator_type:H100", "0"), "amd0": ("accelerator_type:MI300X", "1")}
 WAITS_S = 60.0
 """Ray's own limit is 900 s; on a busy machine a job takes 10 s and more to start."""
@@ -35,10 +40,13 @@ def missing():
 
 
 class Cluster:
-    """Starts it; `stop` ends its processes and what they started."""
+    """Starts it; `stop` ends its processes and what they started.
 
-    def __init__(self):
-        self._folder = Path(tempfile.mkdtemp(prefix="ray-"))  # short: sockets lie in it
+    Its files lie in a folder of their own: sockets are among them, whose paths have to be short.
+    """
+
+    def __init__(self, _folder=None):
+        self._folder = Path(tempfile.mkdtemp(prefix="ray-"))
         # Ray imports amdsmi, whose wheel raises a KeyError where ROCm is not installed.
         (self._folder / "amdsmi.py").write_text("raise ImportError\n")
         path = [str(self._folder), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -54,6 +62,7 @@ class Cluster:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
             )  # fmt: skip
         self.url = self._said()
+        self.environment = {"RAY_ADDRESS": self.url}
 
     def _said(self):
         line = self._process.stdout.readline().strip()
@@ -87,6 +96,13 @@ class Cluster:
         """Ids of jobs that have not ended."""
         jobs = self.ask("/api/jobs/")
         return [j["submission_id"] for j in jobs if j["status"] in ("PENDING", "RUNNING")]
+
+    def clear(self):
+        """End what is left on it."""
+        for handle in self.busy():
+            self.ask(f"/api/jobs/{handle}/stop", {})
+        while self.busy():
+            time.sleep(0.1)
 
     def stop(self):
         with contextlib.suppress(OSError):

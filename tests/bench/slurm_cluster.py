@@ -3,6 +3,7 @@
 Two classes of fake devices: ``nv0`` has the feature b200, ``amd0`` has mi300x.
 """
 
+import contextlib
 import getpass
 import os
 import platform
@@ -12,8 +13,14 @@ import stat
 import subprocess
 import time
 
+import psutil
+
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "sinfo", "scancel")
 NODES = {"nv0": "b200", "amd0": "mi300x"}
+CLASSES = {
+    "nv": 'accelerator = "cuda"\nconstraint = "b200"\ngres = "gpu:b200"',
+    "amd": 'accelerator = "rocm"\nconstraint = "mi300x"',
+}
 _FOLDERS = ("/usr/sbin", "/usr/local/sbin")
 _START_S = 30.0
 _CONFIGURATION = """
@@ -108,8 +115,28 @@ class Cluster:
         self._start(name, "slurmd", "-D", "-N", name)
 
     def kill_node(self, name):
-        """Its daemon, as a crash would; what it had started goes on."""
+        """Its daemon and what it had started, as if its host went down; until that is noticed."""
         self._end(name, kill=True)
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                found = process.environ()
+                mine = found.get("SLURM_CONF") == self.environment["SLURM_CONF"]
+                if mine and found.get("SLURMD_NODENAME") == name:
+                    process.kill()
+        while "down" not in self.ask("sinfo", "-h", "-n", name, "-o", "%T"):
+            time.sleep(0.5)
+
+    def busy(self):
+        """Lines of the queue."""
+        return self.ask("squeue", "-h").splitlines()
+
+    def clear(self):
+        """End what is left on it."""
+        self.ask("scancel", "--state=PENDING", "--user", getpass.getuser())
+        self.ask("scancel", "--user", getpass.getuser())
+        end = time.monotonic() + _START_S
+        while self.busy() and time.monotonic() < end:
+            time.sleep(0.2)
 
     def _end(self, key, *, kill=False):
         daemon = self._daemons.pop(key)
@@ -134,10 +161,6 @@ class Cluster:
         return done.stdout
 
     def stop(self):
-        self.ask("scancel", "--state=PENDING", "--user", getpass.getuser())
-        self.ask("scancel", "--user", getpass.getuser())
-        end = time.monotonic() + _START_S
-        while self.ask("squeue", "-h") and time.monotonic() < end:
-            time.sleep(0.2)
+        self.clear()
         for key in list(self._daemons):
             self._end(key)

@@ -13,32 +13,27 @@ import tempfile
 import time
 from pathlib import Path
 
-import ray_cluster
 import slurm_cluster
+from lab_nights import PLACES
 from lab_stubs import StubLab
 from made_records import make_record
 
 from alignmeter.lab.drive import Driver, Limits
 from alignmeter.lab.engines import open_engine
 
-CLASSES = {
-    "nv": 'accelerator = "cuda"\nray = "accelerator_type:H100"\nconstraint = "b200"\n'
-    'gres = "gpu:b200"\n',
-    "amd": 'accelerator = "rocm"\nray = "accelerator_type:MI300X"\nconstraint = "mi300x"\n'
-    'gres = "gpu:mi300x"\n',
-}
 REPLICATES = 10
 
 
 def night_of(name: str, folder: Path, cells: int, chunk: int) -> float:
     """Seconds that so many cells take, of both classes together."""
+    tables = PLACES.get(name, slurm_cluster).CLASSES
     stub = StubLab(folder, make_record())
     stub.says(devices=[("cuda", 1), ("rocm", 1)])
     lab = stub.lab(
         f"replicates = {REPLICATES}",
-        **{key: f"{table}throttle = 1\nchunk = {chunk}" for key, table in CLASSES.items()},
+        **{key: f"{table}\nthrottle = 1\nchunk = {chunk}" for key, table in tables.items()},
     )
-    per_class = cells // (REPLICATES * len(CLASSES))
+    per_class = cells // (REPLICATES * len(tables))
     asked = [make_record(seq_len=16 * (1 + i)).cell for i in range(per_class)]
     night, plan = stub.night(lab, asked, engine=name)
     engine = open_engine(name, lab)
@@ -62,13 +57,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         clusters = []
-        if "ray" in asked.engines:
-            clusters.append(ray_cluster.Cluster())
-            os.environ["RAY_ADDRESS"] = clusters[-1].url
-        if "slurm" in asked.engines:
-            (folder / "slurm").mkdir()
-            clusters.append(slurm_cluster.Cluster(folder / "slurm"))
-            os.environ |= clusters[-1].environment
+        for name, kind in PLACES.items():
+            if name in asked.engines:
+                (folder / name).mkdir()
+                clusters.append(kind.Cluster(folder / name))
+                os.environ |= clusters[-1].environment
         try:
             for number in range(asked.rounds):
                 for name in asked.engines:

@@ -58,10 +58,11 @@ class NodeClass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ``chip``: which `alignmeter devices` has to find there. ``python`` or ``command``: an
     interpreter that has alignmeter, or what ends in its command; this interpreter by default.
     ``matrix``: instead of the lab's. ``chunk``: replicates of one job. ``throttle``: jobs of it at
-    once. ``requires``: as of ``alignmeter devices --require``, checked when a job starts. ``gres``:
-    without its count, which follows from the cells. ``sbatch``: more of its options. ``ray``:
-    a resource that Ray's nodes of this class have, and no others. ``runner``: labels of a CI's own
-    runner. ``kubernetes``: a table, `Pod`.
+    once. ``requires``: as of ``alignmeter devices --require``, checked when a job starts.
+    ``nodes``: among which a cell of several devices has them; one has the others. ``gres``: without
+    its count, which follows from the cells. ``sbatch``: more of its options. ``ray``: a resource
+    that Ray's nodes of this class have, and no others. ``runner``: labels of a CI's own runner.
+    ``kubernetes``: a table, `Pod`.
     """
 
     accelerator: Annotated[str, Meta(description=f"give one of {', '.join(ACCELERATORS)}")]
@@ -86,6 +87,7 @@ class NodeClass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str, Meta(pattern=r"^(\d+-)?\d+(:\d\d){0,2}\Z", description='give e.g. "4:00:00"')
     ] | None = None  # fmt: skip
     throttle: _Count | None = None
+    nodes: _Count = 1
     sbatch: Annotated[list[_Text], _words('["--exclusive"]')] = []
     ray: _Text | None = None
     runner: Annotated[list[_Text], _words('["self-hosted", "b200"]')] = []
@@ -97,6 +99,10 @@ class NodeClass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.command is not None:
             return list(self.command)
         return [self.python or sys.executable, "-P", "-m", "alignmeter"]
+
+    def nodes_of(self, devices: int) -> int:
+        """On how many nodes a job of so many devices runs."""
+        return self.nodes if devices > 1 else 1
 
 
 class Pod(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

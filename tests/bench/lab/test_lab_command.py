@@ -80,7 +80,7 @@ def test_the_news_of_a_night_have_an_exit_status_and_a_summary(folder):
     assert json.loads((folder / "news.txt").read_text())["quiet"] is True
     assert (folder / "public" / "index.html").exists()
     assert len(load_folders([folder / "store"]).records) == 12
-    stub.says(devices=[("cuda", 1)], refusing=["0"])
+    stub.says(devices=[("cuda", 1)], refusing=["here0"])
     done = alignmeter("lab", "nightly", "LAB.toml", "--night", "n2", cwd=folder)
     assert done.returncode == 1, done.stderr
     assert "## Nodes refused: 1" in done.stdout

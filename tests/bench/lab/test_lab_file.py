@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from alignmeter.errors import InputError
+from alignmeter.lab.engines import open_engine
 from alignmeter.lab.engines.base import command_of
 from alignmeter.lab.lab_file import read_lab
 
@@ -77,3 +78,11 @@ def test_a_command_runs_in_the_environment_of_its_class(read, tmp_path):
     job = tmp_path / "j"
     assert command_of(lab.classes["a"], job)[:4] == [sys.executable, "-P", "-m", "alignmeter"]
     assert command_of(lab.classes["b"], job) == ["enroot", "alignmeter", "cell", "--jobs", str(job)]
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_an_engine_that_starts_a_job_on_one_node_refuses_a_class_of_several(engine, read):
+    lab = read(f"{HEAD}{TABLE}nodes = 4")
+    said = rf"\[class.a\]: nodes is 4, and the {engine} engine starts a job on one; use slurm"
+    with pytest.raises(InputError, match=said):
+        open_engine(engine, lab)

@@ -115,7 +115,7 @@ def test_a_cell_of_several_devices_waits_for_as_many(stub, cells):
 
 
 def test_the_cells_of_a_device_that_is_refused_go_to_others(stub, cells):
-    stub.says(devices=[("cuda", 2)], refusing=["0"])
+    stub.says(devices=[("cuda", 2)], refusing=["here0"])
     lab = stub.lab("replicates = 1", gpu=CUDA)
     night, plan = stub.night(lab, cells)
     ending = drive(lab, night, plan)
@@ -126,7 +126,7 @@ def test_the_cells_of_a_device_that_is_refused_go_to_others(stub, cells):
 
 @pytest.mark.full
 def test_where_all_devices_are_refused_the_cells_wait(stub, cells):
-    stub.says(devices=[("cuda", 1)], refusing=["0"])
+    stub.says(devices=[("cuda", 1)], refusing=["here0"])
     lab = stub.lab("replicates = 1", gpu=CUDA)
     night, plan = stub.night(lab, cells)
     ending = drive(lab, night, plan)

@@ -146,7 +146,7 @@ def test_a_node_that_refused_a_job_gets_no_further_one(stub, serve):
     ray = serve(H100, H100)
     lab = stub.lab("replicates = 1", gpu=f'{GPU}\nenvironment = {{CUDA_VISIBLE_DEVICES = "0"}}')
     assert [open_engine("ray", lab).room("gpu", devices) for devices in (1, 2, 3)] == [4, 2, 0]
-    stub.says(refusing=["0"])
+    stub.says(refusing=["here0"])
     night, plan = stub.night(lab, [make_record().cell], engine="ray")
     engine = open_engine("ray", lab)
     waiting = Driver(night, lab, plan, engine, Limits(), print)

@@ -2,6 +2,7 @@
 
 __all__ = ["ENGINES", "open_engine"]
 
+from alignmeter.errors import InputError
 from alignmeter.lab.engines.base import Engine
 from alignmeter.lab.lab_file import Lab
 from alignmeter.registry import Row, load
@@ -17,7 +18,15 @@ def open_engine(name: str, lab: Lab, devices: tuple[int, ...] = ()) -> Engine:
     """The engine of that name for the lab's classes.
 
     ``devices``: numbers of those that it may use, as torch has them; all if there are none. Raises
-    `InputError` for a name without a row, and where the engine does not choose devices.
+    `InputError` for a name without a row, where the engine does not choose devices, and for a class
+    whose cells have several nodes, of which it starts one.
     """
     engine: Engine = load(ENGINES, name)(lab, devices)
+    for key, chosen in lab.classes.items():
+        if chosen.nodes > 1 and not engine.several_nodes:
+            able = " or ".join(n for n in ENGINES if load(ENGINES, n).several_nodes)
+            raise InputError(
+                f"{lab.where}: [class.{key}]: nodes is {chosen.nodes}, and the {name} engine "
+                f"starts a job on one; use {able}, or start the cell there by torchrun"
+            )
     return engine

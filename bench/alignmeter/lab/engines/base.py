@@ -18,12 +18,14 @@ class Engine(Protocol):
     """It hands jobs to nodes. A handle is what it calls a job; it means the same in any process.
 
     ``name``: of its row. ``poll_s``: between two questions, in s. ``outlives``: whether its jobs
-    go on without the process that submitted them.
+    go on without the process that submitted them. ``several_nodes``: whether it starts a job on
+    several of them at once.
     """
 
     name: str
     poll_s: float
     outlives: bool
+    several_nodes: bool
 
     def check(self) -> None:
         """Raises `InputError` for a class that it does not have, with those that it has."""

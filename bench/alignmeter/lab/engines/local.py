@@ -52,6 +52,7 @@ class Local:
     name = "local"
     poll_s = 0.05
     outlives = False
+    several_nodes = False
 
     def __init__(self, lab: Lab, devices: tuple[int, ...] = ()) -> None:
         self._lab = lab

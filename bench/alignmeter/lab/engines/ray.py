@@ -110,6 +110,7 @@ class Ray:
     name = "ray"
     poll_s = 1.0
     outlives = True
+    several_nodes = False
 
     def __init__(self, lab: Lab, devices: tuple[int, ...] = ()) -> None:
         """Raises `InputError` for ``devices``: Ray chooses them."""

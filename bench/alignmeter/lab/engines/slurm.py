@@ -1,7 +1,8 @@
 """Slurm: the jobs of a class are tasks of an array, submitted by plain ``sbatch``.
 
-Each task starts the command of its class, which need not share an interpreter with this process.
-Source: the manual pages of sbatch, squeue, sinfo and scancel, Slurm 22.05.
+Each task starts the command of its class, which need not share an interpreter with this process; a
+task of several nodes starts it on each, with the variables by which torchrun would.
+Source: the manual pages of sbatch, srun, squeue, sinfo and scancel, Slurm 22.05.
 """
 
 __all__ = ["Slurm"]
@@ -29,6 +30,14 @@ _ASK_S = 60.0
 _SAID = 200
 _BEGUN = frozenset(("RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT"))
 """States of squeue in which a task has a node; in all others that it lists, it waits for one."""
+_MEETING = (
+    'first="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)"',
+    'export MASTER_ADDR="${MASTER_ADDR:-$first}"',
+    'export MASTER_PORT="${MASTER_PORT:-$((10000 + SLURM_JOB_ID % 20000))}"',
+    'export WORLD_SIZE="$SLURM_NNODES"',
+)
+"""torchrun's variables. Each job has a port of its own, below those that a system gives away."""
+_ON_EACH = 'exec srun --kill-on-bad-exit=1 bash -c \'RANK="$SLURM_PROCID" exec "$@"\' each'
 _FEATURE = re.compile(r"[A-Za-z_][\w.-]*")
 
 
@@ -56,6 +65,7 @@ class Slurm:
     name = "slurm"
     poll_s = 1.0
     outlives = True
+    several_nodes = True
 
     def __init__(self, lab: Lab, devices: tuple[int, ...] = ()) -> None:
         """Raises `InputError` for ``devices``: Slurm chooses them."""
@@ -92,7 +102,8 @@ class Slurm:
         for task, job in enumerate(jobs):
             write_bytes(_note(job), f"{name} {task}".encode())
         script = first.path.with_suffix(".sh")
-        write_bytes(script, _script(chosen, [job.path for job in jobs]).encode())
+        nodes = chosen.nodes_of(first.job.devices)
+        write_bytes(script, _script(chosen, [job.path for job in jobs], nodes).encode())
         refused = self._places[node_class].refused if node_class in self._places else set()
         options = _options(chosen, first, len(jobs), refused)
         said = _asked(["sbatch", f"--job-name={name}", *options, str(script)])
@@ -149,28 +160,35 @@ def _options(
     throttle = f"%{chosen.throttle}" if chosen.throttle else ""
     yield from ("--parsable", "--requeue", f"--array=0-{tasks - 1}{throttle}")
     yield f"--output={first.path.parent}/{first.job.name}.%a.log"
-    yield from ("--nodes=1", "--ntasks=1", "--open-mode=append")
+    nodes = chosen.nodes_of(first.job.devices)
+    yield from (f"--nodes={nodes}", "--ntasks-per-node=1", "--open-mode=append")
+    per_node = -(-first.job.devices // nodes)
     named = {
         "--partition": chosen.partition,
         "--constraint": chosen.constraint,
         "--time": chosen.time_limit,
-        "--gres": f"{chosen.gres}:{first.job.devices}" if chosen.gres else None,
+        "--gres": f"{chosen.gres}:{per_node}" if chosen.gres else None,
         "--exclude": ",".join(sorted(refused)) or None,
     }
     yield from (f"{option}={value}" for option, value in named.items() if value is not None)
     yield from chosen.sbatch
 
 
-def _script(chosen: NodeClass, jobs: Sequence[Path]) -> str:
-    """What each task runs: the command of its own job, in place of the shell."""
+def _script(chosen: NodeClass, jobs: Sequence[Path], nodes: int) -> str:
+    """What each task runs: the command of its own job, in place of the shell; on each of several
+    nodes.
+    """
     variables = [f"export {name}={shlex.quote(v)}" for name, v in chosen.environment.items()]
+    begin, meeting = ("exec", ()) if nodes == 1 else (_ON_EACH, _MEETING)
     cases = [
-        f"{task}) exec {shlex.join(command_of(chosen, job))};;" for task, job in zip(count(), jobs)
+        f"{task}) {begin} {shlex.join(command_of(chosen, job))};;"
+        for task, job in zip(count(), jobs)
     ]
     return "\n".join([
         "#!/bin/bash",
         f'export {NODE_VARIABLE}="$SLURMD_NODENAME"',
         *variables,
+        *meeting,
         'case "$SLURM_ARRAY_TASK_ID" in',
         *cases,
         "esac",

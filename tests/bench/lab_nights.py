@@ -1,0 +1,74 @@
+"""A night on a cluster of this host, whichever engine has it."""
+
+import sys
+
+import pytest
+import ray_cluster
+import slurm_cluster
+
+from alignmeter.lab.drive import Driver, Limits
+from alignmeter.lab.engines import open_engine
+from alignmeter.lab.submission import Night
+
+COMMAND = [sys.executable, "-P", "-m", "alignmeter", "lab"]
+REAL = """
+schema = 1
+matrix = "night.toml"
+replicates = 2
+retries = 0
+"""
+PLACES = {"slurm": slurm_cluster, "ray": ray_cluster}
+
+
+def on_engines(*names):
+    """Run the tests of a module on these engines' clusters."""
+    found = [
+        pytest.param(name, marks=pytest.mark.skipif(why is not None, reason=str(why)))
+        for name in names or PLACES
+        for why in [PLACES[name].missing()]
+    ]
+    return pytest.mark.parametrize("engine", found, scope="module")
+
+
+class NightOf:
+    """Of the cluster's two classes, with chunks of two, unless it is told others."""
+
+    def __init__(self, engine, stub, cells, **tables):
+        chosen = tables or {k: f"{t}\nchunk = 2" for k, t in PLACES[engine].CLASSES.items()}
+        self.lab = stub.lab("replicates = 2", **chosen)
+        self.engine = engine
+        self.night, self.plan = stub.night(self.lab, cells, engine=engine)
+
+    def driver(self, **limits):
+        opened = open_engine(self.engine, self.lab)
+        opened.check()
+        return Driver(self.night, self.lab, self.plan, opened, Limits(**limits), lambda _: None)
+
+    def recorded(self):
+        return {name: len(self.night.recorded(name)) for name in self.lab.classes}
+
+
+def dying(function, times):
+    """It, as often; then its process ends."""
+    left = iter([True] * times)
+
+    def call(*arguments):
+        if not next(left, False):
+            raise KeyboardInterrupt
+        return function(*arguments)
+
+    return call
+
+
+def once_each(stub, count):
+    """Whether so many replicates were measured, none of them twice."""
+    return len(stub.measured()) == len(set(stub.measured())) == count
+
+
+def real_lab(folder, tables, matrix):
+    """A night of cells that are measured, by this interpreter on the host's own processor."""
+    classes = [f"[class.{name}]\n{table}" for name, table in tables.items()]
+    text = "\n".join([REAL, *classes]).replace('"cuda"', '"cpu"').replace('"rocm"', '"cpu"')
+    (folder / "LAB.toml").write_text(text)
+    (folder / "night.toml").write_text(matrix)
+    return Night(folder / "results" / "n1")
