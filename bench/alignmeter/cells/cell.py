@@ -87,6 +87,11 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """Rows of one step: 2B, or as many as ``rows`` says."""
         return self.rows or 2 * self.batch
 
+    @property
+    def shards(self) -> int:
+        """Among how many devices each weight is divided."""
+        return self.world_size if self.parallel == "fsdp2" else 1
+
     def axes(self) -> dict[str, AxisValue]:
         """Axis name -> value, without id and digests."""
         return {name: getattr(self, name) for name in AXES}

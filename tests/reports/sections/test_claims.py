@@ -277,6 +277,27 @@ def test_only_a_measured_out_of_memory_says_what_fits():
 
 
 @pytest.mark.parametrize(
+    ("peak", "parallel", "accelerator", "verdict"),
+    [
+        (275, "fsdp2", "cuda", "supported"),
+        (276, "fsdp2", "cuda", "contradicted"),
+        (250, "fsdp2", "cpu", "not measured"),
+        (250, "ddp", "cuda", "not measured"),
+    ],
+)
+def test_an_even_share_of_one_device_s_memory(peak, parallel, accelerator, verdict):
+    """Of four: a quarter, and a tenth of that more."""
+    several = {"world_size": 4, "parallel": parallel, "ledger": {"policy_weights": 100}}
+    where = {"accelerator": accelerator, "batch": 4}
+    records = make_cell_records([1.0], peak=1000, **where)
+    records += make_cell_records([0.3], peak=peak, **where, **several)
+    found = finding(records, "fsdp-divides-vram")
+    assert found.verdict == verdict
+    for row in found.evidence:
+        assert row.figure.value == pytest.approx(peak / 10)
+
+
+@pytest.mark.parametrize(
     ("amd", "verdict"),
     [(CLOSE, "supported"), (SLOW, "contradicted"), (WIDE, "not measured"),
      (CLOSE[:2], "not measured")],

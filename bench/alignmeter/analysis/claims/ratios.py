@@ -1,6 +1,7 @@
 """Claims about two like cells: a ratio of time, energy or bytes, or which of them fits."""
 
 __all__ = [
+    "ON_CPU",
     "fits_where_full_does_not",
     "metric_ratio",
     "near_parity",
@@ -26,7 +27,8 @@ from alignmeter.cells.labels import cell_text
 from alignmeter.records.record import VRAM
 from alignmeter.registry import METHODS, PEFT_MODES
 
-_CPU = "tensor storage on the CPU, which is not VRAM"
+ON_CPU = "tensor storage on the CPU, which is not VRAM"
+"""Why bytes of a CPU settle nothing that is said of VRAM."""
 _WORDS: dict[str, tuple[Stance, str]] = {
     "improved": ("holds", "the interval is below 1 and the change is above 3 %"),
     "equal": ("fails", "equal within 3 %"),
@@ -64,7 +66,7 @@ def _saving(delta: Delta, least: float, most: float) -> Evidence:
     stance: Stance = "holds"
     name, why = delta.names[0], ""
     if delta.kind != VRAM:
-        stance, why = "apart", _CPU
+        stance, why = "apart", ON_CPU
     elif delta.percent < least:
         stance = "fails"
         why = f"{name} saves less" + (f" than {least:g} %" if math.isinf(most) else "")
@@ -172,7 +174,7 @@ def fits_where_full_does_not(material: Material) -> list[Evidence]:
         elif adapters == "ok":
             found = "holds", "it ran, and full ran out of memory"
         if pair.other.records[0].memory.kind != VRAM:
-            found = "apart", f"{found[1]}; {_CPU}"
+            found = "apart", f"{found[1]}; {ON_CPU}"
         rows.append(_row(pair, cell_text(pair.other.cell), None, *found))
     return rows
 

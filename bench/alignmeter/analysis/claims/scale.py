@@ -5,7 +5,7 @@ weights; and its adapters are a larger share of it. So its rows stand apart, wit
 
 How large a policy is, its ledger says: at most a parameter for every two bytes of its weights,
 which is what the narrowest number format takes, and where they are quantised one for every half
-byte (four bits).
+byte (four bits). Where devices share them, each has its part.
 """
 
 __all__ = ["of_its_scale", "parameters_at_most", "sizes"]
@@ -27,7 +27,7 @@ def parameters_at_most(group: Group) -> float | None:
     counts = [record.ledger.get(_WEIGHTS, 0) for record in group.records]
     row = PEFT_MODES.get(group.cell.peft)
     quantised = row is not None and "quantiser" in row.axes
-    size = max(counts, default=0) / (_QUANTISED_BYTES if quantised else _BYTES)
+    size = group.cell.shards * max(counts, default=0) / (_QUANTISED_BYTES if quantised else _BYTES)
     return size or None
 
 

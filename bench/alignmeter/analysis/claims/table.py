@@ -8,7 +8,7 @@ from functools import cache, partial
 from importlib import resources
 from typing import Any
 
-from alignmeter.analysis.claims import growth, ratios
+from alignmeter.analysis.claims import growth, ratios, sharding
 from alignmeter.analysis.claims.evidence import Claim, Evidence, Finding, Material, judged
 from alignmeter.analysis.claims.scale import of_its_scale, sizes
 from alignmeter.analysis.delta import Delta, deltas
@@ -18,6 +18,7 @@ from alignmeter.records.record import Record
 
 FINDERS: Mapping[str, Callable[..., list[Evidence]]] = {
     "agrees_on_state_spaces": growth.agrees_on_state_spaces,
+    "divides_memory": sharding.divides_memory,
     "fits_where_full_does_not": ratios.fits_where_full_does_not,
     "grows": growth.grows,
     "near_parity": ratios.near_parity,

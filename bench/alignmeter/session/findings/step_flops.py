@@ -97,8 +97,8 @@ def step_demand(cell: Cell) -> dict[str, Demand]:
         raise ValueError(reason)
     found = _tally(_of_device(cell)).demand()
     step = found.get("optimizer")
-    if cell.parallel == "fsdp2" and step is not None:
-        moved = step.moved_bytes // cell.world_size
+    if step is not None:
+        moved = step.moved_bytes // cell.shards
         found["optimizer"] = structs.replace(step, moved_bytes=moved)
     return found
 
