@@ -1,5 +1,6 @@
 """LAB.toml: each wrong field is one sentence with the file, the table and what would be right."""
 
+import subprocess
 import sys
 
 import pytest
@@ -78,6 +79,16 @@ def test_a_command_runs_in_the_environment_of_its_class(read, tmp_path):
     job = tmp_path / "j"
     assert command_of(lab.classes["a"], job)[:4] == [sys.executable, "-P", "-m", "alignmeter"]
     assert command_of(lab.classes["b"], job) == ["enroot", "alignmeter", "cell", "--jobs", str(job)]
+
+
+def test_modules_are_loaded_by_a_login_shell_before_the_command(read, tmp_path, monkeypatch):
+    """As on a cluster, where a file that such a shell reads makes ``module`` a function."""
+    (tmp_path / ".bash_profile").write_text('module() { printf "%s|" "$@"; export LOADED="$2"; }\n')
+    monkeypatch.setenv("HOME", str(tmp_path))
+    loads = 'modules = ["cuda/13.0", "gcc 13"]\ncommand = ["bash", "-c", "echo $LOADED: $*", "it"]'
+    words = command_of(read(f"{HEAD}{TABLE}{loads}").classes["a"], tmp_path / "a job")
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert said == f"load|cuda/13.0|gcc 13|cuda/13.0: cell --jobs {tmp_path / 'a job'}\n"
 
 
 @pytest.mark.parametrize("engine", ["local", "ray"])

@@ -4,10 +4,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+from made_records import make_record
+from msgspec import structs
 
+from alignmeter import session
 from alignmeter.accelerators import inventory as inventories
 from alignmeter.lab import preflight
 from alignmeter.lab.preflight import required_accelerators, unmet
+from alignmeter.records.record import Reason
+from alignmeter.session.replicate import Finished
 from alignmeter.telemetry.base import nothing_read
 from alignmeter.units import GIB, MIB
 
@@ -107,3 +112,26 @@ def test_rows_are_those_of_the_command():
     found = inventories.inventory("cpu")
     assert found["torch_missing"] is None
     assert found["torch_devices"] == 1
+
+
+@pytest.mark.full
+def test_a_cell_that_is_measured_here_agrees_with_its_reference():
+    assert unmet(["cpu"], ["agreement"], folder=Path()) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (make_record(), "its losses differ"),
+        (make_record(status="crashed", reason=Reason(code="worker_died", text="signal 9")),
+         "is crashed: signal 9"),
+    ],
+    ids=["losses", "crash"],
+)  # fmt: skip
+def test_a_cell_that_does_not_agree_is_named(found, said, monkeypatch):
+    differing = structs.replace(found.numerics, agrees=False, reason=None)
+    record = structs.replace(found, numerics=differing)
+    monkeypatch.setattr(session, "measure", lambda *_: Finished(record=record, timeline=None))
+    (sentence,) = unmet(["cpu"], ["agreement"], folder=Path())
+    assert sentence.startswith("agreement: ")
+    assert said in sentence
