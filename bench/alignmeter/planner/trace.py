@@ -24,7 +24,6 @@ from alignmeter.planner.fake_ranks import fake_ranks
 from alignmeter.planner.fake_tensors import without_data
 from alignmeter.planner.plan_log import PlanLog
 from alignmeter.planner.segments import reserved_peak
-from alignmeter.records.demand import Demand
 from alignmeter.records.prediction import Prediction
 from alignmeter.session.findings.step_flops import step_demand, unbounded
 from alignmeter.text import shortened
@@ -62,19 +61,12 @@ def finished(prediction: Prediction) -> Prediction:
     cell = prediction.cell
     _raise_for(unplanned_peak(cell, prediction.peak_phase))
     reason = unbounded(cell)
-    demand = {} if reason is not None else _with_sent(step_demand(cell), prediction)
-    return msgspec.structs.replace(prediction, demand=demand, demand_reason=reason)
-
-
-def _with_sent(demand: dict[str, Demand], prediction: Prediction) -> dict[str, Demand]:
     sent = {
         phase: {kind: one.bytes for kind, one in kinds.items()}
         for phase, kinds in prediction.communication.items()
     }
-    return {
-        phase: msgspec.structs.replace(asked, sent_bytes=sent.get(phase, {}))
-        for phase, asked in demand.items()
-    }
+    demand = {} if reason is not None else step_demand(cell, sent)
+    return msgspec.structs.replace(prediction, demand=demand, demand_reason=reason)
 
 
 def trace(cell: Cell, *, seed: int = 0, layers: int | None = None) -> "Traced":

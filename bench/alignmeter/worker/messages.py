@@ -12,6 +12,7 @@ __all__ = [
 ]
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from alignmeter.records.reference import Signals
 from alignmeter.telemetry.base import Capabilities, Identity, Sample
@@ -87,13 +88,21 @@ class CacheUse:
     used_bytes: int
 
 
+class Sent(NamedTuple):
+    """One collective of a step: its phase, its kind, and the bytes of the whole tensor."""
+
+    phase: str | None
+    kind: str
+    nbytes: int
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MemoryProfile:
     """Peak of one step in bytes, where it was reached, and the ledger that sums to it.
 
     ``attention``: which of torch's ran, if one with an operator of its own did. ``seq_len``: tokens
     of the step's longest row, where rows have lengths of their own. ``cache``: the rollout's,
-    ``None`` where none was seen. ``sent``: kind and bytes of each collective, in order.
+    ``None`` where none was seen. ``sent``: the step's collectives, in order.
     """
 
     peak_bytes: int
@@ -104,7 +113,7 @@ class MemoryProfile:
     attention: str | None = None
     seq_len: int | None = None
     cache: CacheUse | None = None
-    sent: tuple[tuple[str, int], ...] = ()
+    sent: tuple[Sent, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,6 +17,7 @@ from alignmeter.records.record import Provenance
 from alignmeter.registry import ARCHITECTURES, METHODS, PEFT_MODES, load
 from alignmeter.session.findings.assemble import assemble
 from alignmeter.session.findings.found import Findings
+from alignmeter.session.findings.ranks import RanksFound
 from alignmeter.session.findings.step_flops import (
     network_of,
     shape_of,
@@ -26,7 +27,7 @@ from alignmeter.session.findings.step_flops import (
 )
 from alignmeter.session.findings.utilisation import utilisation
 from alignmeter.session.sampling import Sampling
-from alignmeter.worker.messages import StepReport, StepSpans
+from alignmeter.worker.messages import MemoryProfile, Sent, StepReport, StepSpans
 
 H100 = Provenance(
     device="NVIDIA H100 80GB HBM3",
@@ -349,3 +350,30 @@ def test_the_record_holds_the_share_of_its_bound(make_cell):
     assert assemble(found).phases["forward"].bound_s == pytest.approx(flops / 2e9)
     found.cell = make_cell(method="sft", precision="fp32")
     assert assemble(found).phases["forward"].bound_s == pytest.approx(flops / 1e9)
+
+
+def test_what_several_devices_send_is_part_of_the_bound(make_cell):
+    """Half of 900 GB comes through an NVLink of 450 GB/s."""
+    cell = make_cell(method="sft", precision="bf16", world_size=2, parallel="fsdp2")
+    report = StepReport(
+        seconds=9.0, phases={"forward": 4.0}, spans=StepSpans(start_s=0.0, end_s=9.0, phases=[]),
+        loss=0.7, trained_tokens=10, padded_tokens=0, generated_tokens=0, others_share=0.0,
+    )  # fmt: skip
+    profile = MemoryProfile(
+        peak_bytes=1, phase=None, operator=None, phase_peaks={}, ledger={},
+        sent=(
+            Sent("forward", "all_gather", 500 * 10**9), Sent("forward", "all_gather", 400 * 10**9),
+        ),
+    )  # fmt: skip
+    ranks = RanksFound(size=2)
+    ranks.note("memory_step", [profile, profile])
+    ranks.note("step", [report, report])
+    found = Findings(
+        cell=cell, replicate=0, seed=0, sampling=Sampling(0.0), provenance=H100, ranks=ranks,
+        steps=[report],
+    )  # fmt: skip
+    record = assemble(found)
+    assert record.phases["forward"].bound_s == pytest.approx(1.0)
+    assert record.phases["forward"].bound_share == pytest.approx(0.25)
+    backward = step_demand(cell)["backward"].flops / 989.4e12
+    assert record.throughput.bound_s == pytest.approx(1.0 + backward, rel=0.01)

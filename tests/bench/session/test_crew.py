@@ -17,7 +17,7 @@ from alignmeter.records.record import decode_record, encode_record
 from alignmeter.session import Planned, Settings, measure
 from alignmeter.session.crew import Crew
 from alignmeter.session.findings.ranks import RanksFound
-from alignmeter.worker.messages import MemoryProfile
+from alignmeter.worker.messages import MemoryProfile, Sent
 
 SHORT = Settings(steps=3, warmup=1, seed=0, timeout_s=120, sample_hz=0)
 AXES = {"method": "dpo", "peft": "lora", "world_size": 2, "parallel": "fsdp2"}
@@ -109,7 +109,10 @@ def test_bandwidths_are_those_that_were_measured_before():
     found = RanksFound(size=2)
     profile = MemoryProfile(
         peak_bytes=1, phase=None, operator=None, phase_peaks={}, ledger={},
-        sent=(("all_gather", 100), ("all_gather", 50), ("broadcast", 7)),
+        sent=(
+            Sent("forward", "all_gather", 100), Sent("backward", "all_gather", 50),
+            Sent(None, "broadcast", 7),
+        ),
     )  # fmt: skip
     found.note("memory_step", [profile, profile])
     assert found.communication().bandwidth_source == ""
@@ -122,6 +125,7 @@ def test_bandwidths_are_those_that_were_measured_before():
     assert sent.bandwidth_source == "alignmeter links, 2026-11-30"
     gathered = Collective(calls=2, bytes=150, bus_bytes_per_s=32.0)
     assert sent.kinds == {"all_gather": gathered, "broadcast": Collective(calls=1, bytes=7)}
+    assert found.sent() == {"forward": {"all_gather": 100}, "backward": {"all_gather": 50}}
 
 
 @pytest.mark.exhaustive

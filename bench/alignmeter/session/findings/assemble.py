@@ -48,7 +48,8 @@ def assemble(found: Findings) -> Record:
     energy = _energy(found)
     readings = found.sampling.during([report.spans for report in found.steps])
     provenance = _provenance(found, readings)
-    least = least_time(found.cell, provenance, found.own_ceilings)
+    sent = {} if found.ranks is None else found.ranks.sent()
+    least = least_time(found.cell, provenance, found.own_ceilings, sent)
     kind = open_accelerator(found.cell.accelerator).memory_kind
     return msgspec.convert(
         {

@@ -2,6 +2,7 @@
 
 __all__ = ["LeastTime", "least_time"]
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -28,19 +29,21 @@ class LeastTime:
         return None if phase is None else phase.seconds
 
 
-def least_time(cell: Cell, place: Provenance, own: MeasuredCeilings | None) -> LeastTime:
+def least_time(
+    cell: Cell,
+    place: Provenance,
+    own: MeasuredCeilings | None,
+    sent: Mapping[str, Mapping[str, int]],
+) -> LeastTime:
     """Of a step of ``cell`` on the device of ``place``; ``own``: what was measured of it, where no
-    table has it.
+    table has it. ``sent``: as in `step_demand`.
     """
     reason = unbounded(cell)
     if reason is not None:
         return LeastTime(reason=reason)
-    if cell.world_size > 1:
-        text = "what several devices move between them is no part of the bound of a record"
-        return LeastTime(reason=text)
     ceilings = _ceilings(cell, place, own)
     if ceilings is not None:
-        return LeastTime(bound=bound_of(step_demand(cell), ceilings))
+        return LeastTime(bound=bound_of(step_demand(cell, sent), ceilings))
     if open_accelerator(cell.accelerator).measures_ceilings:
         return LeastTime(reason=f"the peaks of {place.device!r} were not measured")
     return LeastTime(reason=f"no peaks are known for {place.device!r}")
@@ -50,4 +53,4 @@ def _ceilings(cell: Cell, place: Provenance, own: MeasuredCeilings | None) -> Ce
     if own is not None:
         return own.of(bf16=precision_of(cell.precision).compute is torch.bfloat16)
     chip = chip_at(place)
-    return None if chip is None else ceilings_of(chip)
+    return None if chip is None else ceilings_of(chip, cell.world_size)

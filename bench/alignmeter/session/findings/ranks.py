@@ -107,6 +107,16 @@ class RanksFound:
             return None
         return settle(window, target, samples if rank == 0 else ())
 
+    def sent(self) -> dict[str, dict[str, int]]:
+        """Phase -> kind of collective -> bytes of one step; of no phase before the memory step."""
+        profile: MemoryProfile | None = self._of(MemoryProfile, 0)
+        found: dict[str, dict[str, int]] = {}
+        for one in () if profile is None else profile.sent:
+            if one.phase is not None:
+                kinds = found.setdefault(one.phase, {})
+                kinds[one.kind] = kinds.get(one.kind, 0) + one.nbytes
+        return found
+
     def communication(self, links: MeasuredLinks | None = None) -> Communication | None:
         """Of one step; ``None`` before the memory step. ``links``: what was measured between these
         devices.
@@ -118,8 +128,8 @@ class RanksFound:
             return None
         times = min(self._times or [{}], key=lambda one: sum(total for total, _ in one.values()))
         kinds = {}
-        for kind in dict.fromkeys(kind for kind, _ in profile.sent):
-            sizes = [nbytes for sent, nbytes in profile.sent if sent == kind]
+        for kind in dict.fromkeys(one.kind for one in profile.sent):
+            sizes = [one.nbytes for one in profile.sent if one.kind == kind]
             total_s, exposed_s = times.get(kind, (None, None))
             kinds[kind] = Collective(
                 calls=len(sizes),

@@ -86,11 +86,14 @@ def step_flops(cell: Cell) -> StepFlops:
     return _tally(cell).result()
 
 
-def step_demand(cell: Cell) -> dict[str, Demand]:
+def step_demand(
+    cell: Cell, sent: Mapping[str, Mapping[str, int]] | None = None
+) -> dict[str, Demand]:
     """Phase -> what one step of ``cell`` asks of a device at least, from its axes alone; of several
-    devices of each, without what they send.
+    devices of each.
 
-    Raises `ValueError` if `unbounded` gives a reason.
+    ``sent``: phase -> kind of collective -> bytes, which the axes do not tell. Raises `ValueError`
+    if `unbounded` gives a reason.
     """
     reason = unbounded(cell)
     if reason is not None:
@@ -100,7 +103,10 @@ def step_demand(cell: Cell) -> dict[str, Demand]:
     if step is not None:
         moved = step.moved_bytes // cell.shards
         found["optimizer"] = structs.replace(step, moved_bytes=moved)
-    return found
+    return {
+        phase: structs.replace(asked, sent_bytes=dict((sent or {}).get(phase, {})))
+        for phase, asked in found.items()
+    }
 
 
 def _of_device(cell: Cell) -> Cell:

@@ -33,6 +33,7 @@ from alignmeter.worker.memory.torch_internals import (
     storage_key,
     tree_leaves,
 )
+from alignmeter.worker.messages import Sent
 from alignmeter.worker.progress import advance
 
 MARKER_BYTES = 4099
@@ -91,8 +92,7 @@ class AllocationLog(TorchDispatchMode):
         self.phase_of: list[str | None] = []
         self.used: dict[str, int] = {}
         self.beside: dict[str, int] = {}
-        self.sent: list[tuple[str, int]] = []
-        """Kind and bytes of each collective, in order."""
+        self.sent: list[Sent] = []
         self._device = device.type
         self._markers, self._block = markers, block
         self._phase: str | None = None
@@ -234,7 +234,7 @@ class AllocationLog(TorchDispatchMode):
         """Note what the operator has of a collective, or of FSDP around one."""
         sent = sent_by(func, args)
         if sent is not None:
-            self.sent.append(sent)
+            self.sent.append(Sent(self._phase, *sent))
         for owner, tensors in used_by(func, args, kwargs, output):
             if owner != COMMUNICATION:
                 self.own(owner, tensors)
