@@ -55,10 +55,10 @@ def test_pytest_options_exist(command, pytestconfig):
 def test_ci_runs_the_readmes_test_commands_and_nothing_else():
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
     run = [line.removeprefix(".tox/ci/bin/") for line in lines if line.startswith(".tox/ci/bin/")]
-    assert run == ["pip install --quiet tox", "tox", "tox -e full,older,docs,dist"]
+    assert run == ["pip install --quiet tox", "tox", "tox -e full,older,docs,dist,lab"]
     text = (ROOT / "README.md").read_text()
     assert "pip install tox && tox\n" in text
-    assert "tox -e full,older,docs,dist " in text
+    assert "tox -e full,older,docs,dist,lab " in text
 
 
 def test_the_table_of_sizes_is_what_the_command_prints():

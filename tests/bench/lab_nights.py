@@ -1,5 +1,6 @@
 """A night on a cluster of this host, whichever engine has it."""
 
+import os
 import sys
 
 import pytest
@@ -17,15 +18,24 @@ matrix = "night.toml"
 replicates = 2
 retries = 0
 """
+CLUSTERS = "ALIGNMETER_CLUSTERS"
+"""Set where a machine may be used for clusters: beside other tests they time out."""
 PLACES = {"slurm": slurm_cluster, "ray": ray_cluster}
 
 
+def why_not(name):
+    """Why the engine's cluster is not started here; ``None`` where it is."""
+    if CLUSTERS not in os.environ:
+        return f"clusters are started by tox -e lab, or with {CLUSTERS}=1"
+    return PLACES[name].missing()
+
+
 def on_engines(*names):
-    """Run the tests of a module on these engines' clusters."""
+    """Run a test on these engines' clusters, or on every one's."""
     found = [
         pytest.param(name, marks=pytest.mark.skipif(why is not None, reason=str(why)))
         for name in names or PLACES
-        for why in [PLACES[name].missing()]
+        for why in [why_not(name)]
     ]
     return pytest.mark.parametrize("engine", found, scope="module")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 import slurm_cluster
+from lab_nights import why_not
 
 from alignmeter.accelerators.machines import Machine, ranks_here, this_machine
 from alignmeter.errors import InputError
@@ -22,7 +23,7 @@ MEETING = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 CELL = ["--method", "dpo", "--peft", "lora", "--world-size", "2", "--parallel", "fsdp2",
         "--steps", "3", "--warmup", "1", "--sample-hz", "0"]  # fmt: skip
 SCRIPT = Path(__file__).parents[3] / "examples" / "lab" / "several-nodes.sbatch"
-NO_SLURM = slurm_cluster.missing()
+NO_SLURM = why_not("slurm")
 ALIGNMETER = [sys.executable, "-P", "-m", "alignmeter"]
 
 
