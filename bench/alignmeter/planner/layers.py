@@ -8,7 +8,7 @@ a deep model is the largest of these lines at its depth: between the first layer
 bytes grow or shrink evenly.
 """
 
-__all__ = ["alike_layers", "predict_peak"]
+__all__ = ["alike_layers", "predict_peak", "predict_soon"]
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -27,9 +27,19 @@ _SHALLOW = 4
 """Layers of the first trace: the first, the last, and beside each one with neighbours."""
 _DEEP = 12
 """Layers from which two shallow traces take less time than a whole one."""
+_WHOLE = 64
+"""Layers up to which a plan of one device has time to trace all of them."""
 
 _Names = Sequence[tuple[object, ...]]
 """What operators are told apart by, and alike in every layer: see `_names`."""
+
+
+def predict_soon(cell: Cell) -> Prediction:
+    """As `predict`, but as `predict_peak` of several devices and of models deeper than 64 layers,
+    whose whole step takes minutes to trace.
+    """
+    deep = cell.world_size > 1 or (alike_layers(cell) or 0) > _WHOLE
+    return predict_peak(cell) if deep else predict(cell)
 
 
 def predict_peak(cell: Cell) -> Prediction:

@@ -16,8 +16,7 @@ from alignmeter.accelerators.imported import imported_elsewhere, installed_versi
 from alignmeter.accelerators.provenance import source_commit
 from alignmeter.cells.cell import Cell, digest
 from alignmeter.errors import InputError
-from alignmeter.planner.layers import predict_peak
-from alignmeter.planner.trace import predict
+from alignmeter.planner.layers import predict_peak, predict_soon
 from alignmeter.records.folder import write_bytes
 from alignmeter.records.prediction import Prediction
 
@@ -44,14 +43,10 @@ def known_prediction(cell: Cell) -> Prediction | None:
 
 
 def plan_cell(cell: Cell) -> Prediction:
-    """The stored plan, or a new one, then stored. Raises what `predict` raises.
-
-    A step of several devices takes twice as long to trace: its plan is of shallow traces where
-    these are enough, without ``reserved_bytes``.
-    """
+    """The stored plan, or a new one by `predict_soon`, then stored. Raises what `predict` raises."""
     found = known_prediction(cell)
     if found is None:
-        found = _made(predict if cell.world_size == 1 else predict_peak, cell)
+        found = _made(predict_soon, cell)
         with contextlib.suppress(InputError):  # a home that cannot be written costs a repetition
             write_bytes(_path(cell), msgspec.json.encode(found))
     return found

@@ -122,3 +122,16 @@ def test_layers_that_are_not_known_to_be_alike_are_all_traced(make_cell, tmp_pat
     assert layers.alike_layers(cell) is None
     tiny = make_cell(method="sft")
     assert layers.predict_peak(tiny) == predict(tiny)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("depth", "whole"), [(64, True), (65, False)])
+def test_a_deeper_model_is_planned_soon(depth, whole, make_cell, tmp_path):
+    config = CONFIGS["llama"]()
+    config.num_hidden_layers = depth
+    config.save_pretrained(tmp_path)
+    cell = make_cell(method="sft", model=str(tmp_path), accelerator="cuda")
+    found = layers.predict_soon(cell)
+    assert (found.reserved_bytes is not None) is whole
+    if not whole:
+        check(cell)
