@@ -197,7 +197,7 @@ def _charts(view: View, around: Neighbours | None) -> dict[str, object]:
         "timelines": timelines,
         "kernels": kernels,
         "kernels_chart": kernels_chart(kernels),
-        "scaling": scaling_views(view.all_records),
+        "scaling": scaling_views(view.all_records, view.cells),
         "ranks": ranks_view(view.cells),
         "refused": refused[:_MOST_REFUSED],
         "hidden_refused": max(0, len(refused) - _MOST_REFUSED),

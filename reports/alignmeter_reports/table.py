@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from operator import itemgetter
 
 from alignmeter.analysis.cost import money_of
 from alignmeter.analysis.footprint import FOOTPRINT, footprint, prediction_error_percent
@@ -202,8 +203,11 @@ def rows(records: Sequence[Record], prices: Prices | None = None) -> Iterator[di
     columns at once would fill half a gigabyte.
     """
     for record in in_order(records):
-        row = row_of(record, prices)
-        yield {name: row[name] for name in COLUMNS}
+        yield dict(zip(COLUMNS, _in_columns(row_of(record, prices)), strict=True))
+
+
+_in_columns = itemgetter(*COLUMNS)
+"""Of what `row_of` gives, in their order."""
 
 
 def in_order(records: Sequence[Record]) -> list[Record]:
@@ -232,14 +236,16 @@ def _guarded(text: str) -> str:
 
 def csv_bytes(records: Sequence[Record], prices: Prices | None = None) -> bytes:
     """The CSV of `rows`, with its header, in UTF-8; numbers as they are, text guarded."""
-    texts = [kind_of(name) == "text" for name in COLUMNS]
+    texts = [number for number, name in enumerate(COLUMNS) if kind_of(name) == "text"]
     file = io.BytesIO()
     # The name of a device may hold bytes that are not UTF-8, as surrogates: show them.
     with io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="") as text:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for row in rows(records, prices):
-            listed = zip(row.values(), texts, strict=True)
-            writer.writerow([guarded(value) if is_text else value for value, is_text in listed])
+        for record in in_order(records):
+            row = list(_in_columns(row_of(record, prices)))
+            for number in texts:
+                row[number] = guarded(row[number])
+            writer.writerow(row)
         text.flush()
         return file.getvalue()

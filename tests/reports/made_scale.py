@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 from made_cells import make_cell_records
 
 from alignmeter.records.folder import load_folders
+from alignmeter.records.garbage import keep
 from alignmeter.records.record import (
     Numerics,
     Phase,
@@ -128,6 +129,7 @@ def report(folder, page):
     """Read the folder, write page and CSV, print what it took. A fresh process each time."""
     start = time.perf_counter()
     loaded = load_folders([folder])
+    keep()  # as the command does
     read = time.perf_counter()
     write_report(loaded, page, page.with_suffix(".csv"))
     end = time.perf_counter()

@@ -25,7 +25,7 @@ class Naming:
     """
 
     def __init__(self, cells: Iterable[Cell]) -> None:
-        known = {cell: parts(cell) for cell in cells}
+        known = {cell: parts(cell) for cell in dict.fromkeys(cells)}
         texts: dict[str, set[str]] = {}
         for words in known.values():
             for part, text in words.items():

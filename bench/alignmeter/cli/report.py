@@ -10,6 +10,7 @@ from alignmeter.analysis.prices import read_prices
 from alignmeter.cli.options import note
 from alignmeter.errors import InputError
 from alignmeter.records.folder import Loaded, load_folders, no_records
+from alignmeter.records.garbage import keep
 from alignmeter.records.record import Record
 from alignmeter.streams import tell
 from alignmeter.text import plain
@@ -57,6 +58,7 @@ def report(
         for sentence in rates.unknown({record.provenance.device for record in loaded.records}):
             tell(f"Note: {prices}: {sentence}")
     base = None if baseline is None else _baseline(baseline, folders, loaded)
+    keep()
     write_report(
         loaded, out, csv, title, md=md, parquet=parquet, prices=rates,
         baseline=None if base is None else base.records,

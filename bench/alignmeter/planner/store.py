@@ -43,7 +43,7 @@ def known_prediction(cell: Cell) -> Prediction | None:
 
 
 def plan_cell(cell: Cell) -> Prediction:
-    """The stored plan, or a new one by `predict_soon`, then stored. Raises what `predict` raises."""
+    """The stored plan, or one of `predict_soon`, then stored. Raises what `predict` raises."""
     found = known_prediction(cell)
     if found is None:
         found = _made(predict_soon, cell)

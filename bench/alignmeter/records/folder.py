@@ -35,6 +35,7 @@ import msgspec
 from alignmeter.errors import InputError
 from alignmeter.records.capacity import CapacityPoint, decode_capacity
 from alignmeter.records.documents import RUN_FILE, Documents, contents, documents_in
+from alignmeter.records.garbage import unsearched
 from alignmeter.records.interning import Sharing
 from alignmeter.records.portability import Portability, decode_portability
 from alignmeter.records.prediction import Prediction, decode_predictions
@@ -241,6 +242,7 @@ def load_documents(found: Documents, paths: Iterable[Path]) -> Loaded:
     return loaded
 
 
+@unsearched()
 def _load(
     loaded: Loaded, found: Documents, paths: Iterable[Path], seen: set[bytes], sharing: Sharing
 ) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from alignmeter.analysis.intervals import Estimate, estimate
+from alignmeter.analysis.likeness import Group
 from alignmeter.analysis.scaling import (
     STEP_MEMORY,
     STEP_TIME,
@@ -80,10 +81,12 @@ class ScalingView:
     invalid: list[str]
 
 
-def scaling_views(records: Sequence[Record]) -> list[ScalingView]:
-    """One per settings; none where no cell was measured at three lengths."""
+def scaling_views(records: Sequence[Record], found: Sequence[Group]) -> list[ScalingView]:
+    """One per settings; none where no cell was measured at three lengths. ``found``: the groups of
+    the records.
+    """
     families: dict[tuple[str, str], list[Ladder]] = {}
-    for ladder in ladders(records):
+    for ladder in ladders(records, found):
         families.setdefault(_settings(ladder), []).append(ladder)
     return [
         _view(mine, drawn=number < _MOST_CHARTS) for number, mine in enumerate(families.values())

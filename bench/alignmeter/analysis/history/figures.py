@@ -5,7 +5,7 @@ A year of a lab is a million replicates, and few of their texts differ.
 
 __all__ = ["COLUMNS", "NO_CODE", "Codes", "Figures", "Row", "kind_column", "row_of"]
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from alignmeter.analysis.history.result import Node
@@ -35,8 +35,8 @@ class Row(NamedTuple):
     kinds: tuple[str | None, ...]
 
 
-def row_of(record: Record) -> Row:
-    """What a history takes from it."""
+def row_of(record: Record, flat: Callable[[Record], Flat] = flat_of) -> Row:
+    """What a history takes from it. ``flat``: says what it was made with."""
     said = record.provenance
     found = [figure_of(record, metric) for metric in METRICS.values()]
     return Row(
@@ -44,7 +44,7 @@ def row_of(record: Record) -> Row:
         node=Node(host=said.host, device=said.device, device_id=said.uuid or said.pci_bus_id or ""),
         replicate=record.replicate,
         started=said.started,
-        setting=flat_of(record),
+        setting=flat(record),
         clocks=clocks_of(record),
         figures=tuple(value for value, _ in found),
         kinds=tuple(kind for _, kind in found),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from alignmeter.analysis.history.figures import Figures, kind_column, row_of
 from alignmeter.analysis.history.result import Node, Point, Series
 from alignmeter.analysis.history.runs import moment, read_runs
-from alignmeter.analysis.history.settings import median_clocks, settings_of
+from alignmeter.analysis.history.settings import FlatOnce, median_clocks, settings_of
 from alignmeter.analysis.history.stored import read_stored
 from alignmeter.analysis.intervals import estimates
 from alignmeter.analysis.likeness import time_of
@@ -37,10 +37,10 @@ def series(runs: Iterable[tuple[str, Record]], metrics: Sequence[str] = ()) -> l
     """
     found = Figures()
     for run, pairs in groupby(runs, key=lambda pair: pair[0]):
-        rows = []
+        rows, flat = [], FlatOnce()
         for _, record in pairs:
             moment(record, run)
-            rows.append(row_of(record))
+            rows.append(row_of(record, flat))
         found.add(run, rows)
     return _series_of(found, metrics)
 

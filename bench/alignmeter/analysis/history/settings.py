@@ -1,6 +1,15 @@
 """What a run was made with, flat, so that two runs can be laid side by side."""
 
-__all__ = ["Clocks", "Flat", "clocks_of", "differences", "flat_of", "median_clocks", "settings_of"]
+__all__ = [
+    "Clocks",
+    "Flat",
+    "FlatOnce",
+    "clocks_of",
+    "differences",
+    "flat_of",
+    "median_clocks",
+    "settings_of",
+]
 
 import statistics
 from collections import defaultdict
@@ -40,6 +49,24 @@ def flat_of(record: Record) -> Flat:
     if record.timing.step_s:
         found.append(("timed steps", str(len(record.timing.step_s))))
     return tuple(found)
+
+
+class FlatOnce:
+    """`flat_of` records of one run: what was said with the same tables is not made again."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], tuple[Flat, object]] = {}
+
+    def __call__(self, record: Record) -> Flat:
+        """Of one replicate."""
+        said = record.provenance
+        tables = [getattr(said, table) for table in _TABLES]
+        plain = (getattr(said, name) for name in _FIELDS)
+        key = *map(id, tables), *plain, *said.lora_targets, len(record.timing.step_s)
+        if key not in self._known:
+            # With the tables, since nothing else may get their ids.
+            self._known[key] = flat_of(record), tables
+        return self._known[key][0]
 
 
 def settings_of(replicates: Iterable[Flat]) -> dict[str, str]:
