@@ -29,7 +29,7 @@ from alignmeter.units import bytes_text
 from alignmeter.worker.messages import MemoryProfile
 
 _SEED = 0
-_TIMEOUT_S = 300.0
+_TIMEOUT_S = 1800.0
 _SHOWN = 12
 """Cells that the table names."""
 BOUND_PERCENT = 1.0

@@ -85,30 +85,36 @@ def _text(found: Found, reasons: list[str]) -> str:
         return f"no plan ({reasons.index(found.reason) + 1})"
     where = fits(found.plan, peaks())
     offer = best_offer(where, None)
-    held = [f"**{name}**" for name in BOXES if where[name].ok]
-    return f"{bytes_text(found.plan.peak_bytes)}: " + (
-        ", ".join(held) or (offer.chip if offer else "nowhere")
-    )
+    held = next((f"**{name}**" for name in BOXES if where[name].ok), None)
+    chip = held or (offer.chip if offer else "nowhere")
+    return f"{bytes_text(found.plan.peak_bytes)}: {chip}"
 
 
 DASH = "\N{EM DASH}"
 """Not planned yet."""
 MODELS_SHOWN = ("8B", "70B")
-BOXES = ("L40S", "H100-SXM", "MI300X", "B200")
-"""Chips that most rented boxes have."""
+BOXES = ("L40S", "H100-SXM", "B200", "MI300X")
+"""Chips that most rented boxes have, the smallest first."""
 HEAD = (
     "# 8B and 70B on one device and on many",
     "",
-    "What each device holds at its peak, by [plans](plan.md), and which of four common chips",
-    f"({', '.join(BOXES)}) hold that; where none of them does, the smallest of the",
-    "[peaks table](peaks.md) that does. One pair of rows a device (the batch has as many pairs as",
-    "there are devices), 1024 tokens of which 512 are the prompt's, checkpointing,",
+    "How much does each of N devices hold, and which chip is large enough?",
+    "",
+    "What each device holds at its peak, by [plans](plan.md), and the smallest of four common chips",
+    f"({', '.join(BOXES)}) that holds it; where none of them does, the smallest of the",
+    "[peaks table](peaks.md), not in bold. One pair of rows a device (the batch has as many pairs",
+    "as there are devices), 1024 tokens of which 512 are the prompt's, checkpointing,",
     "`parallel = fsdp2`, weights gathered once for a rollout; PPO with adapters has all its models",
     "on one backbone, with all weights four models. Shapes are Llama 3.1's",
     "(https://arxiv.org/abs/2407.21783, table 3). Predictions of memory, none of them measured on",
     "a GPU; what NCCL keeps for itself is in the 1 GiB that [fits](plan.md) gives the runtime.",
     "",
-    f"Made by `python tests/trust/rank_plans.py`; {DASH} is not planned yet.",
+    "- PPO with adapters needs more on each of two devices than on one: while responses are sampled",
+    "  a device has the whole policy, and its share of the weights beside it; GRPO gains little.",
+    "  `rollout_weights = sharded` gathers weights for each token instead.",
+    "- DPO has no rollout, and what a device needs falls with their number (QLoRA of 8B from four on).",
+    "",
+    f"Made by `python tests/trust/rank_plans.py --kept FILE`; {DASH} is not planned yet.",
     "What is sent, and how long that takes at least,",
     "`alignmeter plan --world-size 8 --parallel fsdp2 --batch 8` says of any of them.",
 )
