@@ -54,10 +54,11 @@ def nights(folder):
 def four(folder):
     """The two devices, and the same figures under two other names."""
     loaded = vendors(folder)
-    for record in list(loaded.records):
+    for record, path in list(zip(loaded.records, loaded.paths, strict=True)):
         place = record.provenance
         other = msgspec.structs.replace(place, device=OTHERS[place.device])
         loaded.records.append(msgspec.structs.replace(record, provenance=other))
+        loaded.paths.append(path)
     return loaded
 
 

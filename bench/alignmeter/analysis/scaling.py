@@ -24,6 +24,7 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from alignmeter.analysis.intervals import Estimate, estimate, mean
@@ -63,13 +64,14 @@ class Ladder:
     """Measured records that differ in sequence length and nothing else.
 
     Prompts grow with the sequence: they are half of it, or all of it but a fixed number of tokens.
-    ``cell`` is the shortest. ``lengths`` ascend. ``invalid`` maps a metric to the codes of the
-    reasons why some record is invalid in it.
+    ``cell`` is the shortest. ``lengths`` ascend. ``latest``: when one was measured last.
+    ``invalid`` maps a metric to the codes of the reasons why some record is invalid in it.
     """
 
     cell: Cell
     device: str
     lengths: tuple[int, ...]
+    latest: datetime
     curves: Mapping[Quantity, Mapping[Replicate, Curve]]
     invalid: Mapping[str, tuple[str, ...]]
     where: tuple[object, ...]
@@ -150,6 +152,7 @@ def _ladder(family: Sequence[Group]) -> Ladder:
         cell=first.cell,
         device=first.where,
         lengths=tuple(sorted(group.cell.seq_len for group in family)),
+        latest=max(group.latest for group in family),
         curves={quantity: dict(found) for quantity, found in curves.items()},
         invalid={metric: tuple(sorted(codes)) for metric, codes in invalid.items()},
         where=_where(first),

@@ -176,8 +176,11 @@ def log_log(panels: Sequence[Sequence[Panel]], *, title: str, x_label: str) -> s
     """
     columns = max(map(len, panels))
     with settings():
-        figure = Figure(figsize=(8.2, 3.9 * len(panels) + 0.3), layout="constrained")
-        grid = figure.subplots(len(panels), columns, squeeze=False)
+        heights = [_height(row) for row in panels]
+        figure = Figure(figsize=(8.2, sum(heights) + 0.3), layout="constrained")
+        grid = figure.subplots(
+            len(panels), columns, squeeze=False, gridspec_kw={"height_ratios": heights}
+        )
         for axes_row, row in zip(grid, panels, strict=True):
             for axes, panel in zip(axes_row[: len(row)], row, strict=True):
                 _draw(axes, panel)
@@ -187,6 +190,11 @@ def log_log(panels: Sequence[Sequence[Panel]], *, title: str, x_label: str) -> s
         for axes in grid[-1]:
             axes.set_xlabel(x_label)
         return svg_text(figure, title, _extent([panel for row in panels for panel in row]))
+
+
+def _height(row: Sequence[Panel]) -> float:
+    """In inches: axes, and above them the legend, a line for each curve."""
+    return max(3.9, 2.7 + 0.18 * max(len(panel.curves) for panel in row))
 
 
 def _extent(panels: Sequence[Panel]) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alignmeter.analysis.answers import Answer, newest
-from alignmeter.analysis.pairings import Pairing
 from alignmeter.analysis.unmeasured import why_nothing
 from alignmeter.analysis.words import ratio_text
 from alignmeter.cells.labels import cell_text
@@ -18,10 +17,13 @@ _MOST_PAIRS = 400
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairRow:
-    """One pair of like cells: what each metric's ratio says, or why there is none."""
+    """One pair of like cells: what each metric's ratio says, or why there is none. ``measured``:
+    on which day, where the pairs are of several nights.
+    """
 
     question: str
     device: str
+    measured: str
     what: str
     texts: list[str]
 
@@ -31,6 +33,7 @@ class AnswerView:
     """``nothing``: why there is no figure at all. ``first``: question -> the answer on each device,
     in its newest environment; ``others``: the rest. ``absent``: metrics that no answer has, with
     the reason. ``metrics``: titles of ``pairs``' texts. ``hidden``: pairs that found no room.
+    ``nights``: whether pairs were measured in several.
     """
 
     nothing: list[str]
@@ -40,6 +43,7 @@ class AnswerView:
     metrics: list[str]
     pairs: list[PairRow]
     hidden: int
+    nights: bool
 
 
 def answer_view(records: Sequence[Record], every: Sequence[Answer]) -> AnswerView:
@@ -56,6 +60,7 @@ def answer_view(records: Sequence[Record], every: Sequence[Answer]) -> AnswerVie
         metrics=[part.metric.title for part in every[0].parts] if every else [],
         pairs=pairs[:_MOST_PAIRS],
         hidden=max(0, len(pairs) - _MOST_PAIRS),
+        nights=several,
     )
 
 
@@ -74,24 +79,14 @@ def _absent(every: Sequence[Answer]) -> dict[str, str]:
             if part.metric.title not in there}  # fmt: skip
 
 
-def _night(pair: Pairing, several: bool) -> str:
-    """When a pair was measured, where the pairs are of several nights."""
-    return f"measured {pair.other.latest:%Y-%m-%d}" if several else ""
-
-
 def _rows(answer: Answer, *, several: bool) -> list[PairRow]:
     return [
         PairRow(
             question=answer.question,
             device=answer.device,
+            measured=f"{pair.other.latest:%Y-%m-%d}" if several else "",
             what="; ".join(
-                text
-                for text in (
-                    cell_text(pair.base.cell, without=(answer.topic,)),
-                    pair.differing,
-                    _night(pair, several),
-                )
-                if text
+                filter(None, (cell_text(pair.base.cell, without=(answer.topic,)), pair.differing))
             ),
             texts=[
                 told.why if told.figure is None else ratio_text(told.figure, part.metric)

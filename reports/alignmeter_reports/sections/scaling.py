@@ -28,6 +28,8 @@ from alignmeter_reports.drawing.scales import BYTES, SECONDS
 
 _MOST_CHARTS = 12
 """Charts on a page; the tables have every ladder."""
+_MOST_NAMES = 8
+"""Architectures and devices on one pair of axes: as many as there are colours for data."""
 _MIXERS = [Quantity(metric="time", part="operators", name=name) for name in ("attention", "scan")]
 
 
@@ -69,12 +71,14 @@ class PointRow:
 class ScalingView:
     """All ladders that share their settings, of every device. ``invalid``: why figures are starred.
 
-    ``crossings``: each with the device that it was found on.
+    ``crossings``: each with the device that it was found on. ``undrawn``: what the chart has no
+    room for.
     """
 
     devices: list[str]
     settings: str
     chart: Markup
+    undrawn: int
     points: list[PointRow]
     rows: list[ExponentRow]
     crossings: list[tuple[str, Crossing]]
@@ -121,10 +125,12 @@ def _view(all_ladders: Sequence[Ladder], *, drawn: bool) -> ScalingView:
         )
         for ladder in all_ladders
     ]
+    shown = _measured_last(fitted)
     return ScalingView(
         devices=devices,
         settings=", ".join(_settings(all_ladders[0])),
-        chart=_chart(fitted) if drawn else Markup(),
+        chart=_chart([one for one in fitted if one.name in shown]) if drawn else Markup(),
+        undrawn=len({one.name for one in fitted}) - len(shown) if drawn else 0,
         points=[row for ladder in all_ladders for row in _points(ladder)],
         rows=[row for one in fitted for row in _rows(one)],
         crossings=[
@@ -134,6 +140,12 @@ def _view(all_ladders: Sequence[Ladder], *, drawn: bool) -> ScalingView:
         ],
         invalid=sorted({c for f in all_ladders for codes in f.invalid.values() for c in codes}),
     )
+
+
+def _measured_last(fitted: Sequence[_Fitted]) -> list[str]:
+    """Names that a chart has room for."""
+    newest = sorted(fitted, key=lambda one: one.ladder.latest, reverse=True)
+    return list(dict.fromkeys(one.name for one in newest))[:_MOST_NAMES]
 
 
 def _points(ladder: Ladder) -> list[PointRow]:
