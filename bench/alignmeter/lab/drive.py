@@ -31,7 +31,7 @@ class Limits:
 class Ending:
     """What is left of a night. ``failed``: key of a task -> why it has no record.
 
-    ``not_reached``: keys that nobody has begun, by class. ``refusals``: sentences of nodes.
+    ``not_reached``: keys that nobody has begun, by class. ``refusals``: sentences of nodes, each once.
     ``why``: the limit that ended it, if one did.
     """
 
@@ -272,7 +272,7 @@ class Driver:
                 name: [task.key for task in backlog.pending()] + sorted(backlog.out)
                 for name, backlog in self._backlogs.items()
             },
-            refusals=self._refusals,
+            refusals=list(dict.fromkeys(self._refusals)),
             why=why,
         )
 

@@ -94,7 +94,7 @@ def morning_of(
         changed=versus.changed if versus else [],
         failed=[*(versus.failed if versus else []), *map(plain, failed)],
         invalid=versus.invalid if versus else [],
-        refused=list(map(plain, dict.fromkeys(ending.refusals))),
+        refused=list(map(plain, ending.refusals)),
         not_reached=left,
         differences=versus.differences if versus else [],
         shifts=_shifts(found, mine),
