@@ -31,8 +31,8 @@ class Limits:
 class Ending:
     """What is left of a night. ``failed``: key of a task -> why it has no record.
 
-    ``not_reached``: keys that nobody has begun, by class. ``refusals``: sentences of nodes, each once.
-    ``why``: the limit that ended it, if one did.
+    ``not_reached``: keys that nobody has begun, by class. ``refusals``: sentences of nodes, each
+    once. ``why``: the limit that ended it, if one did.
     """
 
     failed: dict[str, str]
