@@ -14,6 +14,7 @@ _WORDS = {
     "threads": "threads: {}",
 }
 """Part of a setting -> what people read of it; the environment is told by what differs in it."""
+_OMP = "OMP_NUM_THREADS"
 _MOST = 3
 """Fields of an environment that are named, the driver's first."""
 
@@ -65,10 +66,11 @@ def _environments(
 ) -> dict[object, list[str]]:
     """Digest -> its words; empty where there is one environment."""
     found: dict[object, dict[str, str]] = {}
+    threads: dict[object, object] = {}
     for setting, place in zip(settings, said, strict=True):
         digest = setting.environment
         if digest is not None and not found.get(digest):
-            found[digest] = _fields(place)
+            found[digest], threads[digest] = _fields(place), setting.threads
     if len(found) < 2:
         return {}
     names = list(dict.fromkeys(name for fields in found.values() for name in fields))
@@ -77,7 +79,7 @@ def _environments(
         digest: [f"{name} {fields.get(name, 'none')}" for name in apart[:_MOST]]
         for digest, fields in found.items()
     }
-    alike = len({tuple(words) for words in told.values()}) < len(told)
+    alike = len({(threads[digest], *words) for digest, words in told.items()}) < len(told)
     return {digest: [*words, f"environment {digest}"] if alike else words
             for digest, words in told.items()}  # fmt: skip
 
@@ -89,4 +91,6 @@ def _fields(place: Provenance) -> dict[str, str]:
         **place.versions,
         **place.environment,
     }
+    if fields.get(_OMP) == str(place.threads):  # which are told apart from the environment
+        del fields[_OMP]
     return {name: str(value) for name, value in fields.items() if value not in (None, "")}

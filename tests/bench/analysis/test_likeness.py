@@ -328,3 +328,20 @@ def test_where_the_bytes_of_replicates_differ_the_delta_has_bounds():
     assert (row.ratio.value, row.ratio.low, row.ratio.high) == (0.65, 0.6, 650 / 950)
     (same,) = deltas([numbered[0], numbered[2]])
     assert same.ratio.low == same.ratio.high == same.ratio.value == 0.6
+
+
+def test_a_number_of_threads_is_told_once():
+    """By which variable it was set is no second word; another version is."""
+
+    def on(threads, version):
+        return placed(
+            make_cell_records([1.0]), environment_digest=f"{threads} {version}", threads=threads,
+            environment={"OMP_NUM_THREADS": str(threads)}, versions={"torch": version},
+        )  # fmt: skip
+
+    assert [group.setting for group in groups([*on(1, "2.13"), *on(2, "2.13")])] == [
+        "threads: 1", "threads: 2",
+    ]  # fmt: skip
+    assert [group.setting for group in groups([*on(1, "2.12"), *on(2, "2.13")])] == [
+        "threads: 1, torch 2.12", "threads: 2, torch 2.13",
+    ]  # fmt: skip
