@@ -115,6 +115,12 @@ def test_a_screen_reader_finds_no_serious_fault(opened, scheme, width):
     assert serious_faults(page) == []
 
 
+def on_paper(table, head):
+    """Whether the column is there: of many devices its cells say what they are, and no head."""
+    cells = table.locator(f"tbody td.c-{head.get_attribute('data-key')}")
+    return head.is_visible() or (cells.count() and cells.first.is_visible())
+
+
 @pytest.mark.parametrize("chosen", ["usual", "all"])
 def test_paper_has_every_column_or_says_which_are_left_out(opened, chosen):
     page = opened(viewport={"width": 1440, "height": 900})
@@ -130,6 +136,6 @@ def test_paper_has_every_column_or_says_which_are_left_out(opened, chosen):
     assert [one for one in wide if one[0] > A4_LANDSCAPE_PX] == []
     for table in page.locator("table[data-choose]").all():
         heads = table.locator("thead th[data-key]").all()
-        hidden = {head.text_content().strip() for head in heads if not head.is_visible()}
+        hidden = {head.text_content().strip() for head in heads if not on_paper(table, head)}
         said = table.locator("xpath=ancestor::section").locator(".left-out").all_inner_texts()
         assert all(name in " ".join(said) for name in hidden)
