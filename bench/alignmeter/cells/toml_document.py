@@ -67,7 +67,7 @@ def _faults(
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for name in document:
         if name not in fields:
-            yield f"unknown key {_shown(name)}; {known([*more, *fields])}"
+            yield f"unknown key {_shown(name)}; {known([*more, *fields], name)}"
     for name, field in fields.items():
         if name in document:
             yield from _faults_of(name, document[name], field.type)

@@ -284,7 +284,7 @@ def test_a_stored_plan_is_used_and_belongs_to_its_versions(monkeypatch, make_cel
         made.append(cell)
         return made_plan(7, cell)
 
-    monkeypatch.setattr(store, "predict", counted)
+    monkeypatch.setattr(store, "predict_soon", counted)
     assert known_prediction(cell) is None
     assert plan_cell(cell) == plan_cell(cell) == known_prediction(cell)
     assert len(made) == 1
@@ -300,7 +300,7 @@ def test_a_store_that_cannot_be_read_or_written_costs_a_repetition(
     monkeypatch, make_cell, tmp_path
 ):
     cell = make_cell()
-    monkeypatch.setattr(store, "predict", lambda cell: made_plan(7, cell))
+    monkeypatch.setattr(store, "predict_soon", lambda cell: made_plan(7, cell))
     plan_cell(cell)
     (path,) = store.plans_folder().iterdir()
     path.write_text('{"peak_bytes": 7}')
