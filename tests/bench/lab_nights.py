@@ -30,6 +30,16 @@ def why_not(name):
     return PLACES[name].missing()
 
 
+def started(name, folder):
+    """The engine's cluster. Where its daemons cannot start, the test is skipped with what they
+    said.
+    """
+    try:
+        return PLACES[name].Cluster(folder)
+    except RuntimeError as error:
+        pytest.skip(f"{name}: {error}")
+
+
 def on_engines(*names):
     """Run a test on these engines' clusters, or on every one's."""
     found = [

@@ -1,14 +1,14 @@
 import pytest
-from lab_nights import PLACES
+from lab_nights import started
 from lab_stubs import StubLab
 from made_records import make_record
 
 
 @pytest.fixture(scope="module")
 def cluster(engine, tmp_path_factory):
-    started = PLACES[engine].Cluster(tmp_path_factory.mktemp(engine))
-    yield started
-    started.stop()
+    found = started(engine, tmp_path_factory.mktemp(engine))
+    yield found
+    found.stop()
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-import slurm_cluster
-from lab_nights import why_not
+from lab_nights import started, why_not
 
 from alignmeter.accelerators.machines import Machine, ranks_here, this_machine
 from alignmeter.errors import InputError
@@ -200,7 +199,7 @@ def test_torchrun_starts_a_whole_run(machines, tmp_path):
 def test_slurm_starts_a_process_on_each_node(tmp_path):
     """The example's own script, on a cluster of two nodes that are this host."""
     (tmp_path / "cluster").mkdir()
-    cluster = slurm_cluster.Cluster(tmp_path / "cluster")
+    cluster = started("slurm", tmp_path / "cluster")
     environment = {
         **os.environ, **cluster.environment, "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(free_port()),
