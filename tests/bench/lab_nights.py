@@ -18,6 +18,18 @@ matrix = "night.toml"
 replicates = 2
 retries = 0
 """
+MATRIX = """
+schema = 1
+steps = 3
+[defaults]
+seq_len = 16
+data = "synthetic"
+architecture = "llama"
+peft = "lora"
+%s
+[[grid]]
+method = ["sft", "dpo"]
+"""
 CLUSTERS = "ALIGNMETER_CLUSTERS"
 """Set where a machine may be used for clusters: beside other tests they time out."""
 PLACES = {"slurm": slurm_cluster, "ray": ray_cluster}
@@ -85,10 +97,13 @@ def once_each(stub, count):
     return len(stub.measured()) == len(set(stub.measured())) == count
 
 
-def real_lab(folder, tables, matrix):
-    """A night of cells that are measured, by this interpreter on the host's own processor."""
+def real_lab(folder, tables, more=""):
+    """A night of two cells that are measured, by this interpreter on the host's own processor.
+
+    ``more``: lines of the matrix's defaults.
+    """
     classes = [f"[class.{name}]\n{table}" for name, table in tables.items()]
     text = "\n".join([REAL, *classes]).replace('"cuda"', '"cpu"').replace('"rocm"', '"cpu"')
     (folder / "LAB.toml").write_text(text)
-    (folder / "night.toml").write_text(matrix)
+    (folder / "night.toml").write_text(MATRIX % more)
     return Night(folder / "results" / "n1")

@@ -12,9 +12,12 @@ from typing import Any
 from alignmeter.accelerators import open_accelerator
 from alignmeter.cells.toml_document import read_table
 from alignmeter.errors import InputError
+from alignmeter.lab.engines import check_nodes
 from alignmeter.lab.job import NODE_VARIABLE
 from alignmeter.lab.lab_file import Lab, Pod
 
+_ENGINE = "local"
+"""Which runs a class where its job is."""
 _TRIES = 2
 """More pods after one that failed: the same command goes on where it ended."""
 _FOLDER = "/lab"
@@ -23,7 +26,7 @@ _NAME = 63
 
 
 def _command(file: str, name: str, night: str) -> list[str]:
-    return ["alignmeter", "lab", "run", file, "--engine", "local", "--night", night,
+    return ["alignmeter", "lab", "run", file, "--engine", _ENGINE, "--night", night,
             "--class", name]  # fmt: skip
 
 
@@ -148,6 +151,8 @@ FORMATS: dict[str, Callable[[Lab, str], object]] = {
 def job_matrix(lab: Lab, form: str, night: str) -> str:
     """JSON: a job per class, which measures it on the devices that the job finds.
 
-    Raises `InputError` for a class without what the form needs: labels of a runner, a pod's table.
+    Raises `InputError` for a class without what the form needs: labels of a runner, a pod's table;
+    and for one of several nodes, since the local engine runs each job.
     """
+    check_nodes(_ENGINE, lab)
     return json.dumps(FORMATS[form](lab, night))

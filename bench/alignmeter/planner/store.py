@@ -55,7 +55,7 @@ def plan_cell(cell: Cell) -> Prediction:
 def plan_peak(cell: Cell) -> Prediction:
     """The same sooner, without ``reserved_bytes``: see `predict_peak`. The stored plan wins.
 
-    It is not stored, for a plan has that figure; within this process it is kept.
+    It is not stored, for most plans have that figure; within this process it is kept.
     """
     found = known_prediction(cell)
     return _peak(cell) if found is None else found

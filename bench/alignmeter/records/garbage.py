@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def unsearched() -> Iterator[None]:
-    """No search while what is made has no cycles: half of the time to read 100 000 records."""
+    """No search while what is made has no cycles: it was 3 of 8 s of reading 20 000 records."""
     searched = gc.isenabled()
     gc.disable()
     try:

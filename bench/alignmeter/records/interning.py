@@ -45,5 +45,5 @@ class Sharing:
         )
 
     def _mapping(self, found: Mapping[str, Any]) -> Mapping[str, Any]:
-        # As JSON, in which 1 and 1.0 are not the same; and made ten times as fast as a tuple.
+        # As JSON, in which 1 and 1.0 are not the same.
         return self._mappings.setdefault(msgspec.json.encode(found), found)

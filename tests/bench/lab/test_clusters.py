@@ -11,17 +11,6 @@ from alignmeter.lab.engines import open_engine
 from alignmeter.lab.status import status_of
 from alignmeter.records.folder import load_folders
 
-NIGHT = """
-schema = 1
-steps = 3
-[defaults]
-seq_len = 16
-data = "synthetic"
-architecture = "llama"
-peft = "lora"
-[[grid]]
-method = ["sft", "dpo"]
-"""
 pytestmark = on_engines()
 
 
@@ -144,7 +133,7 @@ def test_who_submits_and_a_job_of_real_cells_are_killed_and_a_second_run_finishe
     engine, tmp_path, place
 ):
     tables = {k: f"{table}\nchunk = 4" for k, table in PLACES[engine].CLASSES.items()}
-    night = real_lab(tmp_path, tables, NIGHT)
+    night = real_lab(tmp_path, tables)
     run = [*COMMAND, "run", "LAB.toml", "--engine", engine, "--night", "n1"]
     with subprocess.Popen(run, cwd=tmp_path) as submitting:
         while not any(map(night.recorded, tables)):

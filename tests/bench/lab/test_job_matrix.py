@@ -123,6 +123,12 @@ def test_what_kubernetes_needs_is_named(read, text, said):
         job_matrix(read(text), "kubernetes", "n1")
 
 
+@pytest.mark.parametrize("form", ["github", "gitlab", "kubernetes"])
+def test_a_class_of_several_nodes_is_no_job_of_one(form, read):
+    with pytest.raises(InputError, match=r"\[class.a\]: nodes is 2, and the local engine starts"):
+        job_matrix(read(f"{HEAD}{TABLE}nodes = 2"), form, "n1")
+
+
 @pytest.mark.full
 @pytest.mark.skipif(importlib.util.find_spec("kubernetes") is None, reason=NO_CLIENT)
 def test_jobs_are_what_the_client_of_kubernetes_knows(read):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from lab_nights import MATRIX
 from lab_stubs import StubLab
 from made_history import replicate
 from made_records import make_record
@@ -14,22 +15,14 @@ from alignmeter.lab.job import Job, Task, read_outcome, write_document
 from alignmeter.records.folder import load_folders
 
 COMMAND = Path(sys.executable).with_name("alignmeter")
-NIGHT = """
-schema = 1
-steps = 3
-[defaults]
-seq_len = 16
-data = "synthetic"
-architecture = "llama"
-peft = "lora"
-[[grid]]
-method = "sft"
-[[grid]]
-method = "dpo"
+NIGHT = (
+    MATRIX % ""
+    + """
 [[exclude]]
 method = "dpo"
 reason = "not tonight"
 """
+)
 LAB = """
 schema = 1
 matrix = "night.toml"

@@ -144,6 +144,27 @@ def test_devices_share_one_pair_of_axes(section_of):
     assert sum("Card A" in row for row in table) == sum("Card B" in row for row in table) > 0
 
 
+def test_a_chart_has_room_for_what_was_measured_last(section_of):
+    """Ten years of one device, each with another driver: eight curves, and ten in the table."""
+    records = [
+        msgspec.structs.replace(
+            record,
+            provenance=msgspec.structs.replace(
+                record.provenance, device="Card", driver=f"d{year}", environment_digest=f"{year}",
+                started=f"{2010 + year}-01-01T00:00:00+00:00",
+            ),
+        )
+        for year in range(10)
+        for record in ladder(1.0, "scan")
+    ]  # fmt: skip
+    section = section_of(records)
+    chart, _, tables = section.partition("<svg")[2].partition("</svg>")
+    drawn = [year for year in range(10) if f"(driver d{year})" in chart]
+    assert drawn == list(range(2, 10))
+    assert all(f"(driver d{year})" in tables for year in range(10))
+    assert "2 more stand in the table alone" in words(section)
+
+
 def test_hostile_names_and_sizes_stay_text_and_are_drawn(section_of):
     records = []
     for record in ladder(1.0, HOSTILE):
