@@ -42,6 +42,7 @@ class Sharing:
             cell=self._cells.setdefault(record.cell, record.cell),
             provenance=replace(place, **changes),
             telemetry=replace(telemetry, missing=self._mapping(telemetry.missing)),
+            validity=self._mapping(record.validity),
         )
 
     def _mapping(self, found: Mapping[str, Any]) -> Mapping[str, Any]:
