@@ -154,3 +154,73 @@ def test_what_the_build_of_one_commit_left_is_not_there_for_the_next(made, tmp_p
         tree.switch(commits.splitlines()[-1])
         assert (tree.path / "seconds").read_text() == "0.2"
         assert not (tree.path / "build").exists()
+
+
+PYTHON = """#!/bin/sh
+echo {seconds} > seconds
+exec {measure} "$@"
+"""
+
+
+@pytest.fixture
+def environments(made):
+    """Seven interpreters; from the fifth on a step takes a tenth more, and one starts nothing."""
+    place, _ = made
+    lines = []
+    for number in range(1, 8):
+        python = place / f"env-{number}" / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        seconds = 0.22 if number >= 5 else 0.2
+        python.write_text(PYTHON.format(seconds=seconds, measure=place / "measure"))
+        python.chmod(0o700)
+        lines.append(str(python))
+    file = place / "environments.txt"
+    file.write_text("\n".join(lines) + "\n\n")
+    return file, lines
+
+
+def among(file, good, bad, *more, python="{}"):
+    return [
+        f"{file.parent}/cell.json", good, bad, "--environments", str(file), "--python", python,
+        "--out", f"{file.parent}/out", "--replicates", "3", "--fail-on", "time:3%", *more,
+    ]  # fmt: skip
+
+
+def test_the_first_bad_environment_is_found_and_kept_when_more_come(environments):
+    file, lines = environments
+    done = CliRunner().invoke(command, among(file, lines[0], lines[5]))
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[-1] == f"{lines[4]} is the first bad environment"
+    assert f"{lines[2]} good: time equal" in done.output
+    log = file.parent / "log"
+    measured = log.read_text().split()
+    assert all(measured.count(one) == 3 for one in measured)
+    file.write_text("\n".join([*lines, "later"]))
+    again = CliRunner().invoke(command, among(file, lines[0], lines[5]))
+    assert (again.output, log.read_text().split()) == (done.output, measured)
+
+
+def test_a_command_is_given_the_line_and_what_it_cannot_install_is_passed_over(environments):
+    file, lines = environments
+    install = 'test "$1" != {broken} && ln -sf "$1" python'
+    script = ["--", "sh", "-c", install.format(broken=lines[4]), "install", "{}"]
+    done = CliRunner().invoke(command, among(file, lines[0], lines[6], *script, python="./python"))
+    assert done.exit_code == 3, done.output
+    assert "one of these, which cannot be measured" in done.output
+    assert set(done.output.splitlines()[-2:]) == {lines[4], lines[5]}
+
+
+def test_a_file_of_environments_that_says_nothing_clear_is_refused(environments):
+    file, _ = environments
+    for text, good, bad, why in (
+        ("one\n", "one", "one", "environments.txt: give a line per environment, two at least"),
+        ("one\ntwo\none\n", "one", "two", "the line 'one' stands there twice"),
+        ("one\ntwo\n", "one", "tow", "environments.txt: no line 'tow'; known: one, two"),
+        ("one\ntwo\n", "two", "one", "good revs are not ancestors"),
+    ):
+        file.write_text(text)
+        with pytest.raises(InputError, match=why):
+            command.main(among(file, good, bad), standalone_mode=False)
+    file.write_bytes(b"\xff\n\xfe")
+    with pytest.raises(InputError, match="not text in UTF-8"):
+        command.main(among(file, "a", "b"), standalone_mode=False)
