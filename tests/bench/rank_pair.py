@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 
 from alignmeter.accelerators import open_accelerator
+from alignmeter.architectures.checkpoint import Checkpoint
 from alignmeter.batches import open_batches
 from alignmeter.children import die_with_parent
 from alignmeter.methods import open_method, open_setup
@@ -184,6 +185,7 @@ def _own_draws(change):
 def _drawn_there(change):
     """No fault, but as on a device that draws its own weights."""
     change(backbones, "drawing_device", lambda *_, **__: "there")
+    change(Checkpoint, "drawing_device", lambda self, **_: "there" if self.drawn else "")
 
 
 FAULTS = {

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from alignmeter.architectures.drawing import draw, undrawn
+from alignmeter.architectures.late_weights import Form
 from alignmeter.architectures.layers import ATTENDING, cut_places
 from alignmeter.architectures.operators import Operator, forget_runs
 from alignmeter.architectures.transformers_internals import behind
@@ -159,8 +160,14 @@ class Architecture:
         return draw(lambda: self.make(shape), seed=seed, dtype=dtype, device=device, store=store)
 
     def build_undrawn(
-        self, size: str, *, seed: int, dtype: torch.dtype, device: torch.device
+        self,
+        size: str,
+        *,
+        seed: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        form: Form | None = None,
     ) -> nn.Module:
         """The causal LM of `build_there` that is drawn later, a block at a time: `Late`."""
         shape = self.shape(size)
-        return undrawn(lambda: self.make(shape), seed=seed, dtype=dtype, device=device)
+        return undrawn(lambda: self.make(shape), seed=seed, dtype=dtype, device=device, form=form)

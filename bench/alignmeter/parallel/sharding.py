@@ -11,7 +11,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from alignmeter.architectures import ScalarModel
-from alignmeter.architectures.drawing import late_of
+from alignmeter.architectures.late_weights import late_of
 from alignmeter.architectures.precision import precision_of
 from alignmeter.cells.cell import Cell
 from alignmeter.parallel.roots import attach

@@ -3,6 +3,7 @@
 __all__ = ["PeftMode"]
 
 import copy
+from collections.abc import Iterable
 from typing import Protocol
 
 from torch import nn
@@ -37,9 +38,16 @@ class PeftMode(Protocol):
     def store(self, model: nn.Module, architecture: Architecture, cell: Cell) -> nn.Module:
         """Bring the base weights into the form this mode keeps them in; by default they stay.
 
-        ``model`` is a causal LM, or one of its blocks that comes before the rest.
+        ``model`` is a causal LM, or one of its blocks that comes before the rest. Of shapes without
+        weights it makes shapes.
         """
         return model
+
+    def settle(self, modules: Iterable[nn.Module]) -> None:
+        """Weights that `store` packed have been moved to these modules: bring what belongs to them;
+        by default nothing does.
+        """
+        return None  # noqa: RET501 - without it the method would be abstract
 
     def packed_bytes(self, values: int) -> int:
         """Bytes of a matrix of so many values that `store` has packed, for a bound of a step's

@@ -8,11 +8,12 @@ __all__ = [
     "packed_bytes",
     "quantisation_tensors",
     "quantise",
+    "settle",
     "widen",
 ]
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -56,15 +57,16 @@ def quantise(
 ) -> nn.Module:
     """Replace every linear layer not named in ``skip`` by an NF4 one with double quantisation.
 
-    The weights are packed when the model moves to its device (bitsandbytes does it in ``to``).
-    ``kernels``: with ``custom`` the layers run `nf4_linear` on bitsandbytes' tensors.
+    The weights are packed when the model moves to its device (bitsandbytes does it in ``to``); of
+    shapes come the shapes of packed ones. ``kernels``: with ``custom`` the layers run `nf4_linear`
+    on bitsandbytes' tensors.
     """
     with quiet():
         import_module("bitsandbytes")
-    pack = _packed_without_data if is_tracing() else _packed
     for name, module in list(model.named_modules()):
         if type(module) is nn.Linear and name.rpartition(".")[2] not in skip:
             parent, _, child = name.rpartition(".")
+            pack = _traced if is_tracing() else _shape if module.weight.is_meta else _packed
             setattr(model.get_submodule(parent), child, pack(module, compute, kernels))
     return model
 
@@ -128,32 +130,47 @@ def copied(model: nn.Module) -> nn.Module:
             twin.data = weight.data.clone()
             twin.quant_state = copy.deepcopy(state, memo)  # type: ignore[attr-defined]
     found = copy.deepcopy(model, memo)
-    for module in found.modules():
-        layer: Any = module
-        if getattr(getattr(layer, "weight", None), "quant_state", None) is not None:
-            layer.weight.module, layer.quant_state = layer, layer.weight.quant_state
+    settle(found.modules())
     return found
 
 
-def _packed_without_data(linear: nn.Linear, compute: torch.dtype, kernels: str) -> nn.Module:
+def settle(modules: Iterable[nn.Module]) -> None:
+    """Give layers the scales of the weights that have come to them: FSDP leaves a weight none."""
+    for module in modules:
+        layer: Any = module
+        if getattr(getattr(layer, "weight", None), "quant_state", None) is not None:
+            layer.weight.module, layer.quant_state = layer, layer.weight.quant_state
+
+
+def _traced(linear: nn.Linear, compute: torch.dtype, kernels: str) -> nn.Module:
     """The layer with storage of its exact size: bitsandbytes reads values while it quantises."""
-    kind: Any = _layer(kernels) if kernels == "custom" else _stock_layer_without_data()
+    kind = _layer(kernels) if kernels == "custom" else _stock_layer_without_data()
+    packed = _without_values(kind, linear, compute, torch.device("cpu"))
+    packed.quant_state = _quant_state(linear.weight.shape, linear.weight.dtype)
+    packed.weight.quant_state = packed.quant_state
+    return packed  # type: ignore[no-any-return]
+
+
+def _shape(linear: nn.Linear, compute: torch.dtype, kernels: str) -> nn.Module:
+    """The layer before it has a weight, which comes with its scales (`settle`)."""
+    found: nn.Module = _without_values(_layer(kernels), linear, compute, torch.device("meta"))
+    return found
+
+
+def _without_values(kind: Any, linear: nn.Linear, compute: torch.dtype, place: torch.device) -> Any:
     packed = kind.__new__(kind)
     nn.Module.__init__(packed)
     packed.in_features, packed.out_features = linear.in_features, linear.out_features
     packed.bias = linear.bias
     packed.compute_dtype, packed.compute_type_is_set = compute, True
-    packed.quant_storage = None
+    packed.quant_state, packed.quant_storage = None, None
     packed.support_avx512bf16_for_cpu = False
-    elements = linear.weight.numel()
-    data = torch.empty(-(-elements // 2), 1, dtype=torch.uint8)
+    data = torch.empty(-(-linear.weight.numel() // 2), 1, dtype=torch.uint8, device=place)
     weight: Any = nn.Parameter(data, requires_grad=False)
-    packed.quant_state = _quant_state(linear.weight.shape, linear.weight.dtype)
-    weight.quant_state = packed.quant_state
     weight.quant_type, weight.blocksize, weight.compress_statistics = "nf4", BLOCKSIZE, True
     weight.bnb_quantized = True
     packed.weight = weight
-    return packed  # type: ignore[no-any-return]
+    return packed
 
 
 @cache

@@ -2,6 +2,7 @@
 
 __all__ = ["QLORA"]
 
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
@@ -16,7 +17,15 @@ from alignmeter.cells.cell import Cell
 from alignmeter.flops import Trained
 from alignmeter.peft.adapters import adapter_settings, counted_adapters, inject_adapters
 from alignmeter.peft.base import PeftMode
-from alignmeter.peft.nf4 import BLOCKSIZE, copied, nf4_settings, packed_bytes, quantise, widen
+from alignmeter.peft.nf4 import (
+    BLOCKSIZE,
+    copied,
+    nf4_settings,
+    packed_bytes,
+    quantise,
+    settle,
+    widen,
+)
 from alignmeter.peft.targets import targets_misfit
 from alignmeter.records.record import VRAM
 
@@ -79,6 +88,9 @@ class _Qlora(PeftMode):
         if cell.embeddings == "float32":
             widen(packed)
         return packed
+
+    def settle(self, modules: Iterable[nn.Module]) -> None:
+        settle(modules)
 
     def packed_bytes(self, values: int) -> int:
         return packed_bytes(values)

@@ -13,6 +13,7 @@ from alignmeter.architectures.base import drawing_device
 from alignmeter.architectures.checkpoint import RANDOM, find_checkpoint
 from alignmeter.architectures.checkpoint.late import unread
 from alignmeter.architectures.checkpoint.weights import Looked, look
+from alignmeter.architectures.late_weights import Form
 from alignmeter.architectures.precision import Precision
 from alignmeter.architectures.tracing import is_tracing
 from alignmeter.cells.cell import Cell, as_teacher
@@ -59,10 +60,19 @@ class Backbones:
     @property
     def _drawn_late(self) -> bool:
         """Whether ranks draw block by block while they share: what a device draws is too large to
-        lie there whole beside the others. Packed weights are made of whole blocks before that.
+        lie there whole beside the others.
         """
-        random = self.cell.model == RANDOM and self.drawn_on != "cpu"
-        return random and self.cell.world_size > 1 and not self.peft.packs
+        return self.cell.world_size > 1 and self.drawn_on not in ("", "cpu") and not self._planned
+
+    @property
+    def _planned(self) -> bool:
+        """Whether packed weights have no data: there is none that could be packed later."""
+        return self.peft.packs and is_tracing()
+
+    @property
+    def _form(self) -> Form | None:
+        """That of weights which come block by block; ``None`` where they stay as they come."""
+        return Form(store=self._stored, settle=self.peft.settle) if self.peft.packs else None
 
     def of_teacher(self) -> "Backbones":
         """Those of the cell's teacher; these themselves where it has the student's own shape."""
@@ -75,12 +85,7 @@ class Backbones:
         ``more``: further ones of the same weights may be wanted, which are copied where this one
         lies; it has to stay as it is until `forget`, but for adapters.
         """
-        if self._drawn_late:
-            undrawn = self.architecture.build_undrawn(
-                self.cell.size, seed=seed, dtype=self.precision.base, device=self.device
-            )
-            return self._patched(undrawn)
-        late = self._unread()
+        late = self._undrawn(seed) if self._drawn_late else self._unread()
         if late is not None:
             return self._patched(late)
         key = seed if self._draws else 0
@@ -92,13 +97,26 @@ class Backbones:
             self._frames[key] = _frame(model)
         return self._patched(model)
 
+    def _undrawn(self, seed: int) -> nn.Module:
+        dtype, device = self.precision.base, self.device
+        if self.cell.model != RANDOM:
+            return find_checkpoint(self.cell.model).build_undrawn(
+                seed=seed, dtype=dtype, device=device, form=self._form
+            )
+        return self.architecture.build_undrawn(
+            self.cell.size, seed=seed, dtype=dtype, device=device, form=self._form
+        )
+
     def _unread(self) -> nn.Module | None:
         """A checkpoint that ranks read block by block; ``None`` where it is read whole."""
-        apart = self.cell.world_size > 1 and not self.peft.packs and self.layers is None
+        apart = self.cell.world_size > 1 and self.layers is None
         if not apart or self._draws or self.rounded is not None or is_tracing():
             return None
         found, dtype = find_checkpoint(self.cell.model), self.precision.base
-        return unread(found.config, found.files, dtype=dtype, device=self.device, looked=self._note)
+        return unread(
+            found.config, found.files, dtype=dtype, device=self.device, looked=self._note,
+            form=self._form,
+        )  # fmt: skip
 
     def forget(self) -> None:
         """What was taken may be trained from here on; another one is drawn or read again."""

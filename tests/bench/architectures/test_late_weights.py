@@ -2,13 +2,17 @@
 
 import pytest
 import torch
+from rank_pair import cell_of
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from alignmeter.architectures import architecture_of
 from alignmeter.architectures.checkpoint import find_checkpoint
 from alignmeter.architectures.checkpoint.late import unread
-from alignmeter.architectures.drawing import late_of
+from alignmeter.architectures.late_weights import Form, late_of
 from alignmeter.errors import CellError
+from alignmeter.peft import open_peft
+from alignmeter.peft.nf4 import quantisation_tensors
 from alignmeter.registry import ARCHITECTURES
 
 CPU = torch.device("cpu")
@@ -23,14 +27,16 @@ def blocks_of(model):
     ]
 
 
-def unread_of(checkpoint, looked, dtype=torch.float32):
-    return unread(checkpoint.config, checkpoint.files, dtype=dtype, device=CPU, looked=looked)
+def unread_of(checkpoint, looked, dtype=torch.float32, form=None):
+    return unread(
+        checkpoint.config, checkpoint.files, dtype=dtype, device=CPU, looked=looked, form=form
+    )
 
 
-def read_late(checkpoint, dtype=torch.float32):
+def read_late(checkpoint, dtype=torch.float32, form=None):
     """The model with its weights, and what was seen of them."""
     seen = []
-    model = unread_of(checkpoint, seen.append, dtype)
+    model = unread_of(checkpoint, seen.append, dtype, form)
     assert all(p.untyped_storage().nbytes() == 0 for p in model.parameters())
     late = late_of(model.base_model)
     for block in blocks_of(model):
@@ -57,6 +63,30 @@ def test_every_weight_and_buffer_is_that_of_the_whole(architecture, dtype, check
         ids = torch.arange(12).reshape(1, 12)
         with torch.no_grad():
             assert torch.equal(late.eval()(ids).logits, whole(ids).logits)
+
+
+@pytest.mark.parametrize("embeddings", ["base", "float32"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_packed_weights_are_those_of_the_whole(architecture, embeddings, checkpoints):
+    """With their scales; what is not packed is as wide as where the whole was packed."""
+    dtype = torch.bfloat16
+    axes = {"architecture": architecture, "peft": "qlora", "embeddings": embeddings}
+    cell = cell_of({**axes, "precision": "bf16", "method": "sft"})
+    row, mode = architecture_of(cell), open_peft("qlora")
+    form = Form(store=lambda part: mode.store(part, row, cell), settle=mode.settle)
+    checkpoint = find_checkpoint(str(checkpoints[architecture][0]))
+    whole = form.store(checkpoint.build(dtype=dtype).to(dtype)).to(CPU)
+    late, seen = read_late(checkpoint, dtype, form)
+    wanted = dict([*whole.named_parameters(), *whole.named_buffers()])
+    found = dict([*late.named_parameters(), *late.named_buffers()])
+    assert found.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        assert found[name].dtype == tensor.dtype, name
+        assert torch.equal(found[name], tensor), name
+    scales = list(zip(quantisation_tensors(late), quantisation_tensors(whole), strict=True))
+    assert len(scales) > 0
+    assert all(torch.equal(mine, other) for mine, other in scales)
+    assert len(seen) == len(blocks_of(late)) + 1
 
 
 @pytest.fixture

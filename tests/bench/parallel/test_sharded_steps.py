@@ -190,6 +190,10 @@ def test_a_rank_holds_its_share(pair):
         {"method": "ppo", "peft": "full", **PPO_LAYOUTS[0]},
         {"method": "ppo", "peft": "lora", "architecture": "mamba", **PPO_LAYOUTS[3]},
         {"method": "rm", "peft": "lora", "architecture": "hybrid"},
+        {"method": "dpo", "peft": "qlora"},
+        {"method": "sft", "peft": "qlora", "kernels": "stock", "embeddings": "float32"},
+        {"method": "ppo", "peft": "qlora", "architecture": "mamba2", **PPO_LAYOUTS[0]},
+        {"method": "dpo", "peft": "qlora", "architecture": "mamba", "parallel": "ddp"},
     ],
     ids=named,
 )
@@ -202,11 +206,26 @@ def test_ranks_draw_what_one_process_draws(pair, axes):
     for rank in pair.call(run_steps, several(axes), 3, fault="drawn there"):
         assert loss_apart(rank, one) <= LIMIT
         assert gradient_apart(rank, one) <= LIMIT
-    if axes.get("parallel") != "ddp":
+    if axes.get("parallel") != "ddp" and axes["peft"] != "qlora":  # two layers are half a block
         for most in pair.call(built_bytes, several(axes), fault="drawn there"):
             assert most <= 0.85 * whole
     apart = gradient_apart(run_steps({**axes, "world_size": 1}, 1), one)
     assert apart > 1000 * LIMIT  # the control: other weights are seen
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("peft", PEFT_MODES)
+def test_no_rank_has_a_deep_model_whole(pair, config_of_16_layers, peft):
+    """Packed weights neither: each rank packs a block, and keeps its share of it."""
+    axes = {"method": "dpo", "peft": peft, "model": config_of_16_layers, "kernels": "custom"}
+    with faulty("drawn there"):
+        one = run_steps({**axes, "world_size": 1}, 1)
+        whole = built_bytes({**axes, "world_size": 1})
+    for rank in pair.call(run_steps, several(axes), 1, fault="drawn there"):
+        assert loss_apart(rank, one) <= LIMIT
+        assert gradient_apart(rank, one) <= LIMIT
+    for most in pair.call(built_bytes, several(axes), fault="drawn there"):
+        assert most <= 0.85 * whole
 
 
 def test_mixed_precision_casts_shares_and_reduces_in_fp32(pair):

@@ -5,7 +5,7 @@ __all__ = ["RANDOM", "Checkpoint", "check_unchanged", "find_checkpoint", "withou
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ from alignmeter.architectures.checkpoint.place import Place, find_place, is_ther
 from alignmeter.architectures.checkpoint.ranges import check_raw
 from alignmeter.architectures.checkpoint.refusal import refused, said
 from alignmeter.architectures.checkpoint.weights import load_weights
-from alignmeter.architectures.drawing import draw
+from alignmeter.architectures.drawing import draw, undrawn
+from alignmeter.architectures.late_weights import Form
 from alignmeter.architectures.layers import ATTENDING, kept_layers
 from alignmeter.architectures.tracing import is_tracing
 from alignmeter.cells.cell import digest as digest_of
@@ -138,10 +139,15 @@ class Checkpoint:
         store: Callable[[nn.Module], nn.Module],
     ) -> nn.Module:
         """A causal LM drawn on ``device``, as `Architecture.build_there`."""
-        config = open_config(self.config)
-        return draw(
-            lambda: made(config, dtype=dtype), seed=seed, dtype=dtype, device=device, store=store
-        )
+        make = partial(made, open_config(self.config), dtype=dtype)
+        return draw(make, seed=seed, dtype=dtype, device=device, store=store)
+
+    def build_undrawn(
+        self, *, seed: int, dtype: torch.dtype, device: torch.device, form: Form | None
+    ) -> nn.Module:
+        """The causal LM of `build_there`, drawn later, as `Architecture.build_undrawn`."""
+        make = partial(made, open_config(self.config), dtype=dtype)
+        return undrawn(make, seed=seed, dtype=dtype, device=device, form=form)
 
 
 @cache

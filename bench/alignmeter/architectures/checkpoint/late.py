@@ -11,7 +11,8 @@ from torch import nn
 
 from alignmeter.architectures.checkpoint.config import made, open_config
 from alignmeter.architectures.checkpoint.weights import Looked, look
-from alignmeter.architectures.drawing import hollow, shape_of
+from alignmeter.architectures.drawing import shape_of
+from alignmeter.architectures.late_weights import Form, hollow
 from alignmeter.architectures.transformers_internals import initialise, tie, wide_parts
 from alignmeter.errors import CellError
 
@@ -23,12 +24,14 @@ def unread(
     dtype: torch.dtype,
     device: torch.device,
     looked: Callable[[Looked], None],
+    form: Form | None = None,
 ) -> nn.Module | None:
     """The causal LM of ``config`` and ``files`` in ``dtype`` before it is read, which `late_of` its
     backbone does.
 
-    ``looked``: is told what was seen of each block's weights. ``None`` where `load_weights` has to
-    read them, for transformers gives tensors other names, or keeps some in a wider dtype.
+    ``looked``: is told what was seen of each block's weights, before they are in their ``form``.
+    ``None`` where `load_weights` has to read them, for transformers gives tensors other names, or
+    keeps some in a wider dtype.
     """
     made_as = open_config(config)
     model = shape_of(lambda: made(made_as, dtype=dtype), dtype)
@@ -36,7 +39,7 @@ def unread(
     places = {name: file for file in files for name in _names(file)}
     if wide_parts(model) or not _are_its_own(model, places):
         return None
-    return hollow(model, dtype, device, _Reading(model, places, looked).give)
+    return hollow(model, dtype, device, _Reading(model, places, looked).give, form)
 
 
 def _names(file: Path) -> list[str]:
