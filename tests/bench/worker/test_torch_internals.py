@@ -2,10 +2,13 @@
 
 import pytest
 import torch
-import torch.distributed.fsdp  # registers its operators
+import torch.distributed as dist
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.utils.checkpoint import checkpoint
 
+from alignmeter.planner.fake_ranks import fake_ranks
 from alignmeter.worker.memory import torch_internals as internals
 from alignmeter.worker.memory.allocations import AllocationLog
 
@@ -144,3 +147,17 @@ def test_a_log_that_is_entered_twice_goes_on_seeing_them():
         tensor.untyped_storage().resize_(0)
         assert log.live_bytes() == 0
     assert torch.UntypedStorage.resize_ is resize
+
+
+def test_ranks_that_are_not_there_take_their_shares_and_wait_for_nothing():
+    with fake_ranks(8):
+        assert (dist.get_rank(), dist.get_world_size()) == (0, 8)
+        mesh = init_device_mesh("cpu", (8,))
+        with internals.FakeTensorMode():
+            model = nn.Linear(3, 16, bias=False)
+            fully_shard(model, mesh=mesh)
+            assert model.weight.to_local().shape == (2, 3)
+            model(torch.ones(4, 3)).sum().backward()
+            assert model.weight.grad.to_local().shape == (2, 3)
+            dist.all_reduce(torch.ones(3))
+    assert not dist.is_initialized()
