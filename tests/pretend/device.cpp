@@ -360,13 +360,17 @@ at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool) {
   return to;
 }
 
-void grow(const at::Tensor& self, size_t bytes) {
-  auto* storage = self.storage().unsafeGetStorageImpl();
-  if (bytes <= storage->nbytes()) return;
+void resize_storage(c10::StorageImpl* storage, size_t bytes) {
   auto data = memory().allocate(bytes);
-  if (storage->nbytes()) std::memcpy(data.get(), storage->data(), storage->nbytes());
+  const size_t kept = std::min(bytes, storage->nbytes());
+  if (kept) std::memcpy(data.get(), storage->data(), kept);
   storage->set_data_ptr_noswap(std::move(data));
   storage->set_nbytes(bytes);
+}
+
+void grow(const at::Tensor& self, size_t bytes) {
+  auto* storage = self.storage().unsafeGetStorageImpl();
+  if (bytes > storage->nbytes()) resize_storage(storage, bytes);
 }
 
 const at::Tensor& resize_(const at::Tensor& self, Sizes size, MaybeFormat format) {
@@ -520,6 +524,9 @@ size_t pretend_statistic(int which) {
 void pretend_reset_peaks() { pretend::memory().reset_peaks(); }
 void pretend_empty_cache() { pretend::memory().empty_cache(); }
 void pretend_clear_workspaces() { pretend::clear_workspaces(); }
+void pretend_resize(void* storage, size_t bytes) {
+  pretend::resize_storage(static_cast<c10::StorageImpl*>(storage), bytes);
+}
 void pretend_seed(unsigned long long seed) { pretend::default_generator().set_current_seed(seed); }
 }
 

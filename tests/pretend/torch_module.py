@@ -280,7 +280,21 @@ def _init(driver, kind):
     driver.initialise()
     import torch
 
+    _let_storages_change(torch, driver.library)
     module = torch.xpu if kind == "xpu" else torch.cuda
     properties = Named(total_memory=driver.statistic(6), **PROPERTIES[kind])
     module.default_generators = (DefaultGenerator(driver.library),)
     module._get_device_properties = lambda _=0: properties
+
+
+def _let_storages_change(torch, library):
+    """A build for the CPU changes the size of no other storage, as FSDP does with each weight."""
+    resize = torch.UntypedStorage.resize_
+
+    def resize_(storage, size):
+        if storage.device.type in ("cpu", "meta"):
+            return resize(storage, size)
+        library.pretend_resize(ctypes.c_void_p(storage._cdata), ctypes.c_size_t(size))
+        return storage
+
+    torch.UntypedStorage.resize_ = resize_

@@ -40,6 +40,7 @@ _DEVICE = "pretend/test_device.py"
 _TRAINING = "pretend/test_training.py"
 _MATRICES = "pretend/test_matrices.py"
 _OPERATORS = "pretend/test_operators.py"
+_RANKS = "pretend/test_ranks.py"
 
 
 def _all(level: str, file: str, test: str, *vendors: str) -> dict[str, tuple[str, str, str]]:
@@ -62,6 +63,11 @@ ROWS = (
         "pretended", _TRAINING, "test_a_step_without_memory_is_a_record", "cuda")),
     Row("capacity search", _all("pretended", _TRAINING,
         "test_a_search_ends_between_what_ran_and_what_ran_out_of_memory", "cuda")),
+    Row("one rank of two: shares, peaks and their plan, models made block by block", {
+        **_all("pretended", _RANKS,
+               "test_a_rank_takes_its_steps_with_half_of_the_weights_as_it_was_planned", "cuda"),
+        **_all("pretended", _RANKS, "test_other_vendors_ranks_do_too", "rocm", "xpu"),
+    }),
     Row("every operator through torch, bf16 and fp32", _all(
         "interpreter", _OPERATORS, "test_every_operator_is_right_with_the_tiles_of",
         "cuda", "rocm")),
@@ -84,8 +90,10 @@ NOT_PRETENDED = (
     "Time: nothing is asynchronous but events, and speed means nothing.",
     "Kernels of torch, cuBLAS, bitsandbytes, mamba-ssm, causal-conv1d and Liger for a GPU.",
     "Compiled Triton code: what runs is the interpreter, what is compiled is not run.",
-    "Several devices, MIG slices, partitions and a device that somebody else uses, beyond what "
-    "the stubs of the vendors' libraries tell of them.",
+    "What goes between devices: nccl and xccl, their buffers and their time. A rank's collectives "
+    "move nothing on the pretended device.",
+    "MIG slices, partitions and a device that somebody else uses, beyond what the "
+    "stubs of the vendors' libraries tell of them.",
     "A driver: its context, its fork rules are those that torch documents, and its failures.",
 )
 
