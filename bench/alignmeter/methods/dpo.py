@@ -10,6 +10,7 @@ from alignmeter.batches import Batch, BatchSource
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Tally, responses
 from alignmeter.methods.losses.dpo import DPO_LOSSES, dpo_loss
+from alignmeter.training.accumulation import AccumulatingStep
 from alignmeter.training.policy_step import PolicyStep
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Method, Outcome, Probe
@@ -23,7 +24,7 @@ class DpoSettings:
     beta: float = 0.1
 
 
-class DpoStep(PolicyStep):
+class DpoStep(PolicyStep, AccumulatingStep):
     """Policy and ref_model of one cell."""
 
     def __init__(self, setup: Setup, settings: DpoSettings) -> None:

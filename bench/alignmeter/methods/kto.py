@@ -13,6 +13,7 @@ from alignmeter.batches.spans import Spans
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Tally, responses
 from alignmeter.methods.losses.kto import kto_loss, kto_reference_point
+from alignmeter.training.accumulation import AccumulatingStep
 from alignmeter.training.policy_step import PolicyStep
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Method, Outcome, Probe
@@ -28,7 +29,7 @@ class KtoSettings:
     undesirable_weight: float = 1.0
 
 
-class KtoStep(PolicyStep):
+class KtoStep(PolicyStep, AccumulatingStep):
     """Policy and ref_model of one cell."""
 
     rows = "unpaired"

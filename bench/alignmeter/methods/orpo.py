@@ -13,6 +13,7 @@ from alignmeter.flops import Tally, logit_tokens, sequences
 from alignmeter.methods.losses.orpo import orpo_loss
 from alignmeter.methods.losses.sft import sft_loss
 from alignmeter.parallel import within
+from alignmeter.training.accumulation import AccumulatingStep
 from alignmeter.training.logprobs import head_logprobs, hidden_states
 from alignmeter.training.policy_step import PolicyStep
 from alignmeter.training.setup import Setup
@@ -27,7 +28,7 @@ class OrpoSettings:
     weight: float = 0.1
 
 
-class OrpoStep(PolicyStep):
+class OrpoStep(PolicyStep, AccumulatingStep):
     """The policy of one cell."""
 
     def __init__(self, setup: Setup, settings: OrpoSettings) -> None:

@@ -11,6 +11,7 @@ from alignmeter.cells.cell import Cell
 from alignmeter.flops import Tally, responses
 from alignmeter.methods.losses import sft_loss
 from alignmeter.parallel import within
+from alignmeter.training.accumulation import AccumulatingStep
 from alignmeter.training.heads import MeanHead, mean_head
 from alignmeter.training.logprobs import hidden_states
 from alignmeter.training.policy_step import PolicyStep
@@ -25,7 +26,7 @@ class SftSettings:
     learning_rate: float = 1e-5
 
 
-class SftStep(PolicyStep):
+class SftStep(PolicyStep, AccumulatingStep):
     """The policy of one cell."""
 
     rows = "chosen"

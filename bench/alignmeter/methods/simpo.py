@@ -8,6 +8,7 @@ from alignmeter.batches import Batch
 from alignmeter.cells.cell import Cell
 from alignmeter.flops import Tally, responses
 from alignmeter.methods.losses.simpo import simpo_loss
+from alignmeter.training.accumulation import AccumulatingStep
 from alignmeter.training.policy_step import PolicyStep
 from alignmeter.training.setup import Setup
 from alignmeter.training.step import Method, Outcome, Probe
@@ -24,7 +25,7 @@ class SimpoSettings:
     gamma: float = 1.0
 
 
-class SimpoStep(PolicyStep):
+class SimpoStep(PolicyStep, AccumulatingStep):
     """The policy of one cell."""
 
     def __init__(self, setup: Setup, settings: SimpoSettings) -> None:

@@ -2,6 +2,7 @@
 
 __all__ = ["AccumulatingStep"]
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -32,9 +33,9 @@ class AccumulatingStep(TrainingStep):
     setup: Setup
     _pass: _Pass | None = None
 
+    @abstractmethod
     def once(self, batch: Batch, probe: Probe) -> Outcome:
-        """One pass over ``batch``, ended by `finished`: the whole of it, or a part."""
-        raise NotImplementedError
+        """One pass over ``batch``, ended by `trained` or `finished`: the whole of it, or a part."""
 
     def run(self, batch: Batch, probe: Probe) -> Outcome:
         """One step on this rank's rows, in as many passes as the cell has ``microbatches``."""
@@ -71,6 +72,29 @@ class AccumulatingStep(TrainingStep):
     def whole(self, batch: Batch) -> Batch:
         """The batch that ``batch`` is a part of, or itself."""
         return batch if self._pass is None else self._pass.whole
+
+    def trained(
+        self,
+        loss: torch.Tensor,
+        batch: Batch,
+        probe: Probe,
+        *,
+        metrics: Mapping[str, torch.Tensor] | None = None,
+        accuracy: torch.Tensor | None = None,
+    ) -> Outcome:
+        """Backward pass and step of ``loss``, a mean over the rows of ``batch``.
+
+        ``metrics`` are means over its response tokens.
+        """
+        return self.finished(
+            loss,
+            batch,
+            probe,
+            share=self.row_share(batch),
+            metrics=metrics,
+            metric_share=self.token_share(batch),
+            accuracy=accuracy,
+        )
 
     def finished(
         self,

@@ -2,21 +2,19 @@
 
 __all__ = ["PolicyStep"]
 
-from collections.abc import Mapping
-
 import torch
 from torch import nn
 
 from alignmeter.batches import Batch, Where
-from alignmeter.training.accumulation import AccumulatingStep
 from alignmeter.training.logprobs import response_logprobs
 from alignmeter.training.setup import Setup
-from alignmeter.training.step import Outcome, Probe
+from alignmeter.training.step import TrainingStep
 
 
-class PolicyStep(AccumulatingStep):
+class PolicyStep(TrainingStep):
     """The policy of one cell. A method builds what stands beside it, then calls `train`."""
 
+    setup: Setup
     ref: nn.Module | None = None
     optimizer: torch.optim.Optimizer
 
@@ -49,27 +47,3 @@ class PolicyStep(AccumulatingStep):
         """Log-prob [R] of each whole response."""
         logprobs = self.logprobs(model, batch.ids, batch.where)
         return (logprobs * batch.response_mask).sum(1)
-
-    def trained(
-        self,
-        loss: torch.Tensor,
-        batch: Batch,
-        probe: Probe,
-        *,
-        metrics: Mapping[str, torch.Tensor] | None = None,
-        accuracy: torch.Tensor | None = None,
-    ) -> Outcome:
-        """Backward pass and step of ``loss``, a mean over the rows of ``batch``.
-
-        ``metrics`` are means over its response tokens.
-        """
-        share = self.row_share(batch)
-        return self.finished(
-            loss,
-            batch,
-            probe,
-            share=share,
-            metrics=metrics,
-            metric_share=self.token_share(batch),
-            accuracy=accuracy,
-        )
