@@ -25,9 +25,10 @@ from alignmeter.records.lock import locked
 from alignmeter.records.record import Record
 from alignmeter.runs.revisions import Commits, Environments, Revisions
 from alignmeter.runs.worktree import Worktree
-from alignmeter.text import plain, shortened
+from alignmeter.text import plain, shortened, shown_path
 
 _FIRST = re.compile(r"^([0-9a-f]{40,64}) is the first bad commit", re.MULTILINE)
+_NEXT = re.compile(r"^Bisecting: ", re.MULTILINE)
 _TWICE = 2
 """Times as many replicates as asked for, where so many have not decided."""
 _SKIP = "skip"
@@ -99,6 +100,7 @@ class _Search:
     def first(self) -> Found:
         tree, name = self.tree, self.revisions.name
         good, bad = map(self.revisions.commit, (self.asked.good, self.asked.bad))
+        self.revisions.check_order(good, bad)
         # First, as git refuses a GOOD that comes after BAD; measuring may move the worktree's head.
         text, here = tree.git("bisect", "start", bad, good), tree.head()
         base, failing = self._ends(good, bad)
@@ -107,11 +109,14 @@ class _Search:
                 return Found(first=name(first[1]))
             verdict, why = self._verdict(here, base, failing)
             self.asked.said(f"{self.revisions.shown(here)} {verdict}: {why}")
-            text = tree.git("bisect", verdict, here, may_fail=verdict == _SKIP)
-            here = tree.head()
+            # Its exit status is not 0 where only skipped ones are left, whichever verdict was last.
+            text = tree.git("bisect", verdict, here, may_fail=True)
             if "only 'skip'ped commits left" in text:
                 left = re.findall(r"^[0-9a-f]{40,64}$", text, re.M)
                 return Found(first="", candidates=list(map(name, left)))
+            if not (_FIRST.search(text) or _NEXT.search(text)):
+                raise InputError(f"{tree.path}: git bisect failed: {shortened(plain(text), _SAID)}")
+            here = tree.head()
 
     def _ends(self, good: str, bad: str) -> tuple[list[Record], list[str]]:
         """GOOD's records, and the metrics in which BAD fails."""
@@ -195,7 +200,8 @@ class _Search:
                 encoding="utf-8", errors="replace", check=False,
             )  # fmt: skip
         except OSError as error:
-            raise InputError(f"{command[0]}: cannot be started: {error.strerror}") from error
+            said = f"{shown_path(command[0])}: cannot be started: {error.strerror}"
+            raise _CannotMeasureError(said) from error
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.strip()]
             said = shortened(plain(lines[-1]), _SAID) if lines else "it said nothing"
