@@ -33,6 +33,7 @@ from alignmeter.lab.job import (
     read_outcome,
     write_document,
 )
+from alignmeter.lab.lab_file import JOBS
 from alignmeter.lab.planned import ClassPlan
 from alignmeter.records.document import decode_versioned
 from alignmeter.records.folder import read_record, record_path, write_bytes
@@ -82,7 +83,7 @@ class Night:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._jobs = folder / "jobs"
+        self._jobs = folder / JOBS
         self._mark = folder / "lab.cancelled"
 
     def records(self, node_class: str) -> Path:

@@ -56,6 +56,21 @@ def read(tmp_path):
             "[class.a]: time_limit is 'soon'; give e.g. \"4:00:00\"",
         ),
         (f'{HEAD}{TABLE}lane = "{"x" * 99}"', "[class.a]: "),
+        (f'{HEAD}[class.jobs]\naccelerator = "cpu"', "[class.jobs] is the name of a folder; give"),
+        (f'{HEAD}out = "a\\u0000"\n{TABLE}', r"out is 'a\x00'; give a path"),
+        (
+            f'{HEAD}{TABLE}command = ["a\\u0000"]',
+            r"[class.a]: command is ['a\x00']; write a list of texts",
+        ),
+        (f'{HEAD}{TABLE}chip = "B200"', "[class.a]: chip is 'B200', and cpu has no chip that is"),
+        (
+            f'{HEAD}[class.a]\naccelerator = "cuda"\nchip = "H100-SMX"',
+            "[class.a]: chip is 'H100-SMX'; nearest of ",
+        ),
+        (
+            f'{HEAD}store = "results/store"\n{TABLE}',
+            "store is 'results/store', in the folder of the nights, 'results'; give a folder beside",
+        ),
     ],
 )
 def test_a_wrong_field_is_named_with_what_is_right(read, text, said):
