@@ -62,10 +62,15 @@ def nightly(file: Path, night: str, site: Path | None, target: str | None, **how
 
     Exit status: 0 no news, 1 some, 2 wrong usage or input, 130 stopped.
     """
-    place, chosen, ending = _measure(file, night, wait=True, **how)
     from alignmeter.lab.morning import markdown, morning_of
-    from alignmeter.lab.notify import notify
+    from alignmeter.lab.notify import check_target, notify
     from alignmeter.records.folder import write_bytes
+
+    where = f"{file}: notify" if target is None else "--notify"
+    target = read_lab(file).notify if target is None else target
+    if target is not None:  # now, and not when the night is over
+        check_target(target, where)
+    place, chosen, ending = _measure(file, night, wait=True, **how)
 
     refused: list[str] = []
     records, series = _nights(chosen, night, refused)
@@ -75,7 +80,6 @@ def nightly(file: Path, night: str, site: Path | None, target: str | None, **how
     write_bytes(place.folder / "summary.md", markdown(found).encode())
     click.echo(markdown(found))
     _report(place, chosen.out, site)
-    target = target or chosen.notify
     if target is not None:
         notify(target, found, chosen.folder)
     if not found.quiet or refused:

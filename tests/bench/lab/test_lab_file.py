@@ -69,7 +69,7 @@ def read(tmp_path):
         ),
         (
             f'{HEAD}store = "results/store"\n{TABLE}',
-            "store is 'results/store', in the folder of the nights, 'results'; give a folder beside",
+            "store is 'results/store', in the folder of the nights, 'results'; give a",
         ),
     ],
 )

@@ -113,6 +113,16 @@ def test_without_slurm_the_engine_says_what_it_needs(tmp_path, monkeypatch):
         open_engine("slurm", lab).check()
 
 
+def test_a_slurm_that_does_not_answer_is_told_with_its_words(tmp_path, monkeypatch):
+    sinfo = tmp_path / "sinfo"
+    sinfo.write_text("#!/bin/sh\necho 'sinfo: error: no controller' >&2\nexit 1\n")
+    sinfo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    lab = StubLab(tmp_path, make_record()).lab(gpu=NV)
+    with pytest.raises(InputError, match=r"^sinfo: no controller; submit from a host on which it"):
+        open_engine("slurm", lab).check()
+
+
 def test_slurm_chooses_devices_itself(tmp_path):
     lab = StubLab(tmp_path, make_record()).lab(gpu=NV)
     with pytest.raises(InputError, match="--devices is for the local engine"):

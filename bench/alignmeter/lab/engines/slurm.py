@@ -198,7 +198,10 @@ def _script(chosen: NodeClass, jobs: Sequence[Path], nodes: int) -> str:
 
 def _nodes() -> Iterator[_Node]:
     """One for each node and partition."""
-    said = _asked(["sinfo", "--noheader", "--Node", "--format=%N|%R|%f|%G"])
+    try:
+        said = _asked(["sinfo", "--noheader", "--Node", "--format=%N|%R|%f|%G"])
+    except InputError as error:
+        raise InputError(f"{error}; submit from a host on which it answers") from error
     for line in said.splitlines():
         name, partition, features, gres = line.split("|")
         kinds = [entry.partition("(")[0].split(":") for entry in gres.split(",")]
@@ -252,5 +255,6 @@ def _asked(command: Sequence[str]) -> str:
         ) from error
     if done.returncode:
         said = " ".join(done.stderr.split()) or f"status {done.returncode}"
+        said = said.removeprefix(f"{command[0]}: error: ")
         raise InputError(f"{command[0]}: {shortened(said, _SAID)}")
     return done.stdout
