@@ -14,6 +14,7 @@ from made_records import make_record
 from alignmeter.errors import InputError
 from alignmeter.lab.drive import Driver, Limits
 from alignmeter.lab.engines import open_engine
+from alignmeter.lab.engines.base import ENDED
 from alignmeter.lab.status import status_of
 from alignmeter.records.folder import load_folders
 
@@ -174,6 +175,13 @@ def test_a_cell_that_ends_its_jobs_is_given_up_and_takes_no_other_with_it(stub, 
     assert list(ending.failed) == [f"{cells[1].id}.r0"]
     assert "3 jobs ended before its record was there" in ending.failed[f"{cells[1].id}.r0"]
     assert len(night.recorded("here")) == 2
+    states = {job.sent.handle: ENDED for job in night.jobs()}
+    (found,) = status_of(night, night.plans(), states)
+    (lost,) = found.failures
+    assert (lost.what, lost.why) == (f"{cells[1].id}.r0", ending.failed[f"{cells[1].id}.r0"])
+    stub.says()
+    assert drive(lab, night, plan).complete
+    assert status_of(night, night.plans(), states)[0].failures == []
 
 
 @pytest.mark.full
