@@ -23,7 +23,7 @@ from alignmeter.errors import InputError
 from alignmeter.records.folder import load_folders, record_path, write_bytes
 from alignmeter.records.lock import locked
 from alignmeter.records.record import Record
-from alignmeter.runs.revisions import Commits, Environments, Revisions
+from alignmeter.runs.revisions import PLACE, Commits, Environments, Revisions
 from alignmeter.runs.worktree import Worktree
 from alignmeter.text import plain, shortened, shown_path
 
@@ -72,9 +72,16 @@ class Bisection:
     said: Callable[[str], None]
 
     def revisions(self) -> Revisions:
-        """What is gone through. Raises `InputError` as `Environments` does."""
+        """What is gone through. Raises `InputError` as `Environments` does, and where nothing that
+        is run would differ between these.
+        """
         if self.environments is None:
             return Commits(self.repository)
+        if not any(PLACE in part for part in (self.python, *self.command)):
+            raise InputError(
+                f"{self.environments}: {PLACE}, which stands for a line, is neither in --python "
+                "nor in COMMAND, so all would be measured alike; write it where the line belongs"
+            )
         return Environments(self.environments, self.out / "environments")
 
 

@@ -156,6 +156,15 @@ def test_what_the_build_of_one_commit_left_is_not_there_for_the_next(made, tmp_p
         assert not (tree.path / "build").exists()
 
 
+@pytest.mark.parametrize("text", ["{}", '{"method": "dpo"}', "[]"])
+def test_what_is_neither_a_record_nor_a_cell_is_refused_as_such(text, tmp_path):
+    (tmp_path / "cell.json").write_text(text)
+    with pytest.raises(
+        InputError, match=r"cell.json: neither a record nor a cell \(.*\); give the"
+    ):
+        command.main([f"{tmp_path}/cell.json", "a", "b"], standalone_mode=False)
+
+
 PYTHON = """#!/bin/sh
 echo {seconds} > seconds
 exec {measure} "$@"
@@ -246,6 +255,12 @@ def test_a_file_of_environments_that_says_nothing_clear_is_refused(environments)
         file.write_text(text)
         with pytest.raises(InputError, match=why):
             command.main(among(file, good, bad), standalone_mode=False)
+    file.write_text("one\ntwo\n")
+    for more in ((), ("--", "true", "{")):
+        with pytest.raises(
+            InputError, match=r"environments.txt: {}, which stands for a line, is ne"
+        ):
+            command.main(among(file, "one", "two", *more, python="x"), standalone_mode=False)
     file.write_bytes(b"\xff\n\xfe")
     with pytest.raises(InputError, match="not text in UTF-8"):
         command.main(among(file, "a", "b"), standalone_mode=False)
