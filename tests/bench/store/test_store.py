@@ -183,6 +183,21 @@ def test_whoever_reads_a_broken_part_names_it_and_says_what_to_do(harm, nights, 
     assert load_folders([place]).records == load_folders([nights]).records
 
 
+@pytest.mark.parametrize("accelerator", ["../../..", "a/b", "", "a\0b", "x" * 300, "..", "a=b"])
+def test_no_record_names_a_folder_of_its_own(accelerator, tmp_path):
+    """Records are untrusted: one of them wrote beside the store."""
+    cell = msgspec.structs.replace(FULL.cell, accelerator=accelerator)
+    write_record(tmp_path / "runs", msgspec.structs.replace(FULL, cell=cell))
+    place = tmp_path / "above" / "store"
+    done = compact(tmp_path / "runs", place)
+    assert (done.records, done.refused) == (1, [])
+    (part,) = parts_of(place)
+    assert part.parts[-3] == "in_accelerator=unknown"
+    assert {path.name for path in place.iterdir()} == {"store.json", ".lock", "records"}
+    assert [path.name for path in place.parent.iterdir()] == ["store"]
+    assert load_folders([place]).records[0].cell.accelerator == accelerator
+
+
 def test_a_copy_of_a_part_counts_once_whatever_it_is_called(nights, tmp_path):
     compact(nights, tmp_path)
     part = parts_of(tmp_path)[-1]
