@@ -66,10 +66,15 @@ def nightly(file: Path, night: str, site: Path | None, target: str | None, **how
     from alignmeter.lab.notify import check_target, notify
     from alignmeter.records.folder import write_bytes
 
+    lab = read_lab(file)
     where = f"{file}: notify" if target is None else "--notify"
-    target = read_lab(file).notify if target is None else target
+    target = lab.notify if target is None else target
     if target is not None:  # now, and not when the night is over
         check_target(target, where)
+    if lab.store is not None:
+        from alignmeter.store.compact import check_store
+
+        check_store(lab.store)
     place, chosen, ending = _measure(file, night, wait=True, **how)
 
     refused: list[str] = []

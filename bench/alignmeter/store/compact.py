@@ -1,6 +1,6 @@
 """From folders to a store: what it does not hold yet, in Parquet parts that appear whole."""
 
-__all__ = ["Compacted", "compact", "new_rows"]
+__all__ = ["Compacted", "check_store", "compact", "new_rows"]
 
 import hashlib
 import io
@@ -80,6 +80,16 @@ def compact(folder: Path, store: Path) -> Compacted:
             number += 1
             _write(store, rows, number, done)
     return done
+
+
+def check_store(store: Path) -> None:
+    """Raises `InputError` for a store of another version, and for a broken part; by their ends
+    alone, so that it costs little. Where there is no store yet, nothing is wrong with it.
+    """
+    if (store / STORE_FILE).exists():
+        for part in parts_of(store):
+            with open_part(part):
+                pass
 
 
 def _held(store: Path) -> tuple[set[object], int]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alignmeter.errors import InputError
-from alignmeter.records.documents import OTHERS, open_part, parts_of
+from alignmeter.records.documents import OTHERS, parts_of
+from alignmeter.store.compact import check_store
 from alignmeter.store.rows import COLUMNS
 from alignmeter.text import shortened
 from alignmeter_reports.table import guarded
@@ -69,9 +70,7 @@ def query(store: Path, sql: str) -> Answer:
                 return Answer([], [])
             return Answer([column[0] for column in found.description], found.fetchall())
         except duckdb.Error as error:
-            for part in parts:
-                with open_part(part):  # not the query's fault, where one is broken
-                    pass
+            check_store(store)  # where a part is broken, it is not the query's fault
             said = shortened(" ".join(str(error).split()), _SAID)
             right = "the columns are in docs/store-columns.md"
             if isinstance(error, duckdb.PermissionException):
