@@ -138,7 +138,7 @@ def _report(place: Night, nights: Path, site: Path | None) -> None:
 
 def _measure(
     file: Path, night: str, *, engine: str, classes: tuple[str, ...], devices: tuple[int, ...],
-    retries: int | None, until: str | None, budget: str | None, wait: bool,
+    this_python: bool, retries: int | None, until: str | None, budget: str | None, wait: bool,
 ) -> "tuple[Night, Lab, Ending]":  # fmt: skip
     """Raises `InputError` for what cannot be measured so."""
     from alignmeter.lab.drive import Driver, Limits
@@ -146,6 +146,10 @@ def _measure(
 
     limits = Limits(until=until_time(until), budget_s=budget_seconds(budget))
     chosen = read_lab(file).only(classes)
+    if this_python:
+        if open_engine(engine, chosen).outlives:
+            raise InputError("--this-python is for the local engine; leave it out")
+        chosen = chosen.by_this_python()
     for name, node_class in chosen.classes.items():
         check_names(node_class.requires, f"{chosen.where}: [class.{name}]: requires")
     opened = open_engine(engine, chosen, devices)

@@ -96,7 +96,11 @@ def _job(lab: Lab, name: str, job: str, night: str) -> dict[str, Any]:
     container = {
         "name": "alignmeter",
         "image": pod.image,
-        "command": _command(f"{_FOLDER}/{Path(lab.where).name}", name, night),
+        # The image is its environment: what nodes have elsewhere is not in it.
+        "command": [
+            *_command(f"{_FOLDER}/{Path(lab.where).name}", name, night),
+            "--this-python",
+        ],
         "workingDir": _FOLDER,
         "env": [
             {"name": NODE_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},

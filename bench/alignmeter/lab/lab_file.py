@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta, Struct
 
 from alignmeter.accelerators import open_accelerator
@@ -174,6 +175,14 @@ class Lab:
                 )
         chosen = {name: self.classes[name] for name in names} or self.classes
         return replace(self, classes=chosen)
+
+    def by_this_python(self) -> "Lab":
+        """With classes that run this interpreter, where theirs is not: in a container's image."""
+        plain = {
+            name: msgspec.structs.replace(chosen, python=None, command=None, modules=[])
+            for name, chosen in self.classes.items()
+        }
+        return replace(self, classes=plain)
 
 
 def read_lab(path: Path) -> Lab:

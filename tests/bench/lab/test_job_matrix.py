@@ -89,7 +89,7 @@ def test_a_job_of_kubernetes_runs_its_class_where_the_claim_is(read):
     container = container_of(job)
     assert container["image"] == "registry.example/alignmeter:1"
     assert " ".join(container["command"]) == (
-        "alignmeter lab run /lab/LAB.toml --engine local --night n1 --class a"
+        "alignmeter lab run /lab/LAB.toml --engine local --night n1 --class a --this-python"
     )
     claims = {
         volume["name"]: volume["persistentVolumeClaim"]["claimName"]
