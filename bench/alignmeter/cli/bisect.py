@@ -11,6 +11,10 @@ import msgspec
 from alignmeter.cells.cell import Cell
 from alignmeter.errors import InputError
 from alignmeter.records.folder import read_record
+from alignmeter.text import shortened
+
+_SAID = 100
+"""Characters of a library's own words in a sentence."""
 
 
 @click.command()
@@ -76,5 +80,12 @@ def _cell(path: Path) -> Cell:
         return msgspec.json.decode(data, type=Cell)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except msgspec.ValidationError as error:
+        if b'"schema_version"' not in data:
+            raise InputError(
+                f"{path}: neither a record nor a cell ({shortened(str(error), _SAID)}); give the "
+                "file of a record, or its `cell` object"
+            ) from error
+        return read_record(path).cell
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return read_record(path).cell

@@ -43,6 +43,7 @@ def status(file: Path, night: str, as_json: bool) -> None:
 
 
 def _status(file: Path, night: str) -> tuple[Night, list[Any]]:
+    from alignmeter.lab.engines.base import ENDED
     from alignmeter.lab.status import status_of
 
     chosen = read_lab(file)
@@ -50,6 +51,7 @@ def _status(file: Path, night: str) -> tuple[Night, list[Any]]:
     plans = place.plans()
     states: dict[str, str] = {}
     for engine, handles in _handles(place).items():
+        states |= dict.fromkeys(handles, ENDED)
         states |= open_engine(engine, chosen).active(handles)
     return place, status_of(place, plans, states)
 

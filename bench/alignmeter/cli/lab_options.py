@@ -46,6 +46,9 @@ def driven(command: Any) -> Any:
         click.option("--devices", metavar="LIST", callback=lambda _, __, text: _numbers(text),
                      help="Local: numbers of the devices to use, as torch has them, such as 0,2 "
                      "(default: all)."),
+        click.option("--this-python", is_flag=True, help="Local: run cells by the Python of this "
+                     "command, in place of each class's python, command and modules, as in an "
+                     "image that has all."),
         click.option("--retries", type=click.IntRange(0, 10), metavar="N",
                      help="Second tries of a replicate that is temporarily invalid (default: the "
                      "file's, or 1)."),

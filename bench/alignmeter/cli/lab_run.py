@@ -62,10 +62,20 @@ def nightly(file: Path, night: str, site: Path | None, target: str | None, **how
 
     Exit status: 0 no news, 1 some, 2 wrong usage or input, 130 stopped.
     """
-    place, chosen, ending = _measure(file, night, wait=True, **how)
     from alignmeter.lab.morning import markdown, morning_of
-    from alignmeter.lab.notify import notify
+    from alignmeter.lab.notify import check_target, notify
     from alignmeter.records.folder import write_bytes
+
+    lab = read_lab(file)
+    where = f"{file}: notify" if target is None else "--notify"
+    target = lab.notify if target is None else target
+    if target is not None:  # now, and not when the night is over
+        check_target(target, where)
+    if lab.store is not None:
+        from alignmeter.store.compact import check_store
+
+        check_store(lab.store)
+    place, chosen, ending = _measure(file, night, wait=True, **how)
 
     refused: list[str] = []
     records, series = _nights(chosen, night, refused)
@@ -75,7 +85,6 @@ def nightly(file: Path, night: str, site: Path | None, target: str | None, **how
     write_bytes(place.folder / "summary.md", markdown(found).encode())
     click.echo(markdown(found))
     _report(place, chosen.out, site)
-    target = target or chosen.notify
     if target is not None:
         notify(target, found, chosen.folder)
     if not found.quiet or refused:
@@ -129,7 +138,7 @@ def _report(place: Night, nights: Path, site: Path | None) -> None:
 
 def _measure(
     file: Path, night: str, *, engine: str, classes: tuple[str, ...], devices: tuple[int, ...],
-    retries: int | None, until: str | None, budget: str | None, wait: bool,
+    this_python: bool, retries: int | None, until: str | None, budget: str | None, wait: bool,
 ) -> "tuple[Night, Lab, Ending]":  # fmt: skip
     """Raises `InputError` for what cannot be measured so."""
     from alignmeter.lab.drive import Driver, Limits
@@ -137,6 +146,10 @@ def _measure(
 
     limits = Limits(until=until_time(until), budget_s=budget_seconds(budget))
     chosen = read_lab(file).only(classes)
+    if this_python:
+        if open_engine(engine, chosen).outlives:
+            raise InputError("--this-python is for the local engine; leave it out")
+        chosen = chosen.by_this_python()
     for name, node_class in chosen.classes.items():
         check_names(node_class.requires, f"{chosen.where}: [class.{name}]: requires")
     opened = open_engine(engine, chosen, devices)

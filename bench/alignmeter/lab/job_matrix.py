@@ -96,11 +96,16 @@ def _job(lab: Lab, name: str, job: str, night: str) -> dict[str, Any]:
     container = {
         "name": "alignmeter",
         "image": pod.image,
-        "command": _command(f"{_FOLDER}/{Path(lab.where).name}", name, night),
+        # The image is its environment: what nodes have elsewhere is not in it.
+        "command": [
+            *_command(f"{_FOLDER}/{Path(lab.where).name}", name, night),
+            "--this-python",
+        ],
         "workingDir": _FOLDER,
         "env": [
             {"name": NODE_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
-            *({"name": n, "value": value} for n, value in chosen.environment.items()),
+            # A dollar is doubled: Kubernetes expands $(NAME) and makes one of two.
+            *({"name": n, "value": v.replace("$", "$$")} for n, v in chosen.environment.items()),
         ],
         "resources": {"limits": _limits(chosen.accelerator, pod)},
         "volumeMounts": [

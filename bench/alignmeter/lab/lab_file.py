@@ -17,7 +17,7 @@ constraint = "mi300x"
 ```
 """
 
-__all__ = ["Lab", "NodeClass", "Pod", "read_lab"]
+__all__ = ["JOBS", "Lab", "NodeClass", "Pod", "read_lab"]
 
 import re
 import sys
@@ -26,8 +26,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta, Struct
 
+from alignmeter.accelerators import open_accelerator
+from alignmeter.analysis.chips import peaks
 from alignmeter.cells.axes import AXES
 from alignmeter.cells.toml_document import read_table, read_toml
 from alignmeter.cells.values import check_value
@@ -36,6 +39,8 @@ from alignmeter.registry import ACCELERATORS
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 """It is the name of a folder, and part of a job's."""
+JOBS = "jobs"
+"""The folder beside those of the classes."""
 
 
 def _words(example: str) -> Meta:
@@ -43,8 +48,10 @@ def _words(example: str) -> Meta:
 
 
 _Count = Annotated[int, Meta(ge=1, le=1000, description="give a whole number of 1 to 1000")]
-_Path = Annotated[str, Meta(min_length=1, description="give a path, as a text")]
-_Text = Annotated[str, Meta(min_length=1, description="give a text that is not empty")]
+_WITHOUT_NUL = r"^[^\0]+\Z"
+"""What a system takes for the name of a file, and as a word of a command."""
+_Path = Annotated[str, Meta(pattern=_WITHOUT_NUL, description="give a path, as a text")]
+_Text = Annotated[str, Meta(pattern=_WITHOUT_NUL, description="give a text that is not empty")]
 
 _Texts = Annotated[
     dict[str, Annotated[str, Meta(description="give a text")]],
@@ -169,6 +176,14 @@ class Lab:
         chosen = {name: self.classes[name] for name in names} or self.classes
         return replace(self, classes=chosen)
 
+    def by_this_python(self) -> "Lab":
+        """With classes that run this interpreter, where theirs is not: in a container's image."""
+        plain = {
+            name: msgspec.structs.replace(chosen, python=None, command=None, modules=[])
+            for name, chosen in self.classes.items()
+        }
+        return replace(self, classes=plain)
+
 
 def read_lab(path: Path) -> Lab:
     """The lab of a file, whose paths are relative to it.
@@ -177,30 +192,39 @@ def read_lab(path: Path) -> Lab:
     """
     document = read_toml(path, _Document)
     folder = path.parent
+    out = folder / document.out
+    store = None if document.store is None else folder / document.store
+    if store is not None and store.resolve().is_relative_to(out.resolve()):
+        raise InputError(
+            f"{path}: store is {document.store!r}, in the folder of the nights, "
+            f"{document.out!r}; give a folder beside it"
+        )
     return Lab(
         where=str(path),
         folder=folder,
         matrix=document.matrix,
         replicates=document.replicates,
         retries=document.retries,
-        out=folder / document.out,
+        out=out,
         notify=document.notify,
-        store=None if document.store is None else folder / document.store,
+        store=store,
         classes={name: _node_class(name, t, path) for name, t in document.classes.items()},
     )
 
 
 def _node_class(name: str, table: dict[str, Any], path: Path) -> NodeClass:
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or name == JOBS:
         raise InputError(
             f"{path}: [class.{name}] is the name of a folder; give letters, digits, - and _, at "
-            "most 32"
+            f"most 32, and not {JOBS}, where a night's jobs are"
         )
     where = f"{path}: [class.{name}]"
     found = read_table(table, NodeClass, where)
     if found.accelerator not in ACCELERATORS:
         raise InputError(f"{where}: accelerator is {found.accelerator!r}; {known(ACCELERATORS)}")
     check_value("lane", found.lane, where, None)
+    if found.chip is not None:
+        _check_chip(found.chip, found.accelerator, where)
     if found.python is not None and found.command is not None:
         raise InputError(f"{where}: python and command are both given; give one of them")
     if found.kubernetes:
@@ -209,3 +233,13 @@ def _node_class(name: str, table: dict[str, Any], path: Path) -> NodeClass:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable) or "\0" in value:
             raise InputError(f'{where}: {variable!r} cannot be a variable; give NAME = "value"')
     return found
+
+
+def _check_chip(chip: str, accelerator: str, where: str) -> None:
+    """A node's devices are of a chip of the table, or of none that it could be compared with."""
+    if not open_accelerator(accelerator).device_nodes:
+        raise InputError(
+            f"{where}: chip is {chip!r}, and {accelerator} has no chip that is known; leave it out"
+        )
+    if chip not in peaks():
+        raise InputError(f"{where}: chip is {chip!r}; {known(peaks(), chip)}")

@@ -89,7 +89,10 @@ def _telemetry(node: _Node) -> Iterator[str]:
         yield f"telemetry: {_no_words(node)}"
     for device in node.devices():
         if device["sample"]["power_w"] is None and device["sample"]["energy_j"] is None:
-            why = device["sample"]["missing"].get("power_w", "its library does not say why")
+            missing = device["sample"]["missing"]
+            why = (
+                missing.get("energy_j") or missing.get("power_w") or "its library does not say why"
+            )
             yield f"telemetry: {device['torch']} tells neither energy nor power: {plain(why)}"
 
 

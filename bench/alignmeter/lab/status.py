@@ -3,17 +3,19 @@
 __all__ = ["ClassStatus", "Failure", "Running", "status_of"]
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from itertools import chain
+from pathlib import Path
 
 import msgspec
 
 from alignmeter.lab.chunks import first_tries, tries
-from alignmeter.lab.engines.base import RUNNING
+from alignmeter.lab.engines.base import ENDED, RUNNING
 from alignmeter.lab.planned import ClassPlan
 from alignmeter.lab.submission import Night, NightPlan, SentJob
 from alignmeter.records.record import Record
+from alignmeter.text import counted
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +60,8 @@ class ClassStatus(msgspec.Struct, frozen=True, kw_only=True):
 def status_of(
     night: Night, plans: Mapping[str, NightPlan], states: Mapping[str, str]
 ) -> list[ClassStatus]:
-    """Each class of the plans. ``states``: handle -> state, as engines tell of all that are out.
+    """Each class of the plans. ``states``: handle -> state, as engines tell of all that are out;
+    `ENDED` of those that they were asked for and have no longer.
 
     Raises `InputError` for a file of the night that is none.
     """
@@ -74,8 +77,11 @@ def _class(
 ) -> ClassStatus:
     found = plan.classes[name]
     records, wanted = _records(night, plan, name, found)
-    jobs = [_running(job, states[job.sent.handle], set(records)) for job in sent
-            if job.sent is not None and job.sent.handle in states]  # fmt: skip
+    known = [(job, states.get(job.sent.handle)) for job in sent if job.sent is not None]
+    active = [(job, state) for job, state in known if state not in (None, ENDED)]
+    jobs = [_running(job, str(state), set(records)) for job, state in active]
+    out = {task.key for job, _ in active for task in job.job.tasks}
+    ended = [job for job, state in known if state == ENDED]
     ok = [record for record in records.values() if record is not None and record.status == "ok"]
     return ClassStatus(
         name=name,
@@ -85,7 +91,11 @@ def _class(
         again=wanted - len(found.cells) * plan.replicates,
         left_out=len(found.left_out),
         jobs=jobs,
-        failures=[*_failures(records), *chain.from_iterable(_refusals(job) for job in sent)],
+        failures=[
+            *_failures(records),
+            *chain.from_iterable(_refusals(job) for job in sent),
+            *_lost(ended, records.keys() | out),
+        ],
         seconds_left=_seconds_left(sent, jobs, wanted - len(records), set(records)),
     )
 
@@ -128,6 +138,32 @@ def _refusals(sent: SentJob) -> list[Failure]:
     host = sent.outcome.host
     failed = [Failure(what=key, why=text) for key, text in sent.outcome.failed.items()]
     return failed + [Failure(what=host, why=text) for text in sent.outcome.refused]
+
+
+def _lost(ended: list[SentJob], kept: Collection[str]) -> list[Failure]:
+    """What jobs that did not come to their end were at, unless it is ``kept``: there or out again.
+
+    A job measures its tasks one by one, so it was the first that has no record. Without a log it
+    never began, and was at none.
+    """
+    last: dict[str, tuple[int, SentJob]] = {}
+    for job in ended:
+        left = [task.key for task in job.job.tasks if task.key not in kept]
+        stopped_short = job.outcome is None or job.outcome.ended is None
+        if left and stopped_short and _log(job).exists():
+            last[left[0]] = last.get(left[0], (0, job))[0] + 1, job
+    return [
+        Failure(
+            what=key,
+            why=f"{counted(count, 'job')} ended before its record was there; the last one's words "
+            f"are in {_log(job)}",
+        )
+        for key, (count, job) in last.items()
+    ]
+
+
+def _log(job: SentJob) -> Path:
+    return job.path.with_suffix(".log")
 
 
 def _seconds_left(

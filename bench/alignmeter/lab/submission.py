@@ -33,6 +33,7 @@ from alignmeter.lab.job import (
     read_outcome,
     write_document,
 )
+from alignmeter.lab.lab_file import JOBS
 from alignmeter.lab.planned import ClassPlan
 from alignmeter.records.document import decode_versioned
 from alignmeter.records.folder import read_record, record_path, write_bytes
@@ -77,12 +78,21 @@ _PLANS = msgspec.json.Decoder(NightPlan)
 _SENT = msgspec.json.Decoder(Sent)
 
 
+@contextlib.contextmanager
+def _removable(what: str) -> Iterator[None]:
+    """Raises `InputError` for a broken file with ``what`` comes of it when it is removed."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{error}; remove it: {what}") from error
+
+
 class Night:
     """The folder of one night."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._jobs = folder / "jobs"
+        self._jobs = folder / JOBS
         self._mark = folder / "lab.cancelled"
 
     def records(self, node_class: str) -> Path:
@@ -96,7 +106,8 @@ class Night:
     def record(self, node_class: str, task: Task) -> Record | None:
         """Of that replicate, if it is there. Raises `InputError` for a file that is none."""
         path = record_path(self.records(node_class), task.cell.id, task.replicate)
-        return read_record(path) if path.exists() else None
+        with _removable("`lab run` measures the replicate again"):
+            return read_record(path) if path.exists() else None
 
     def measured_before(self, node_class: str) -> set[str]:
         """Ids of cells that the class has a record of from another night beside this one."""
@@ -128,7 +139,8 @@ class Night:
         found: dict[str, NightPlan] = {}
         for path in sorted(self.folder.glob("*.plan")):
             what = "a plan of alignmeter lab"
-            plan = decode_versioned(path.read_bytes(), _PLANS, _VERSION, str(path), what)
+            with _removable("`lab run` plans again"):
+                plan = decode_versioned(path.read_bytes(), _PLANS, _VERSION, str(path), what)
             found |= dict.fromkeys(plan.classes, plan)
         if not found:
             raise InputError(
@@ -170,11 +182,12 @@ class Night:
         """The one in that file, as it is now."""
         note = path.with_suffix(".sent")
         sent = None
-        if note.is_file():
-            data = note.read_bytes()
-            sent = decode_versioned(data, _SENT, _VERSION, str(note), "a note of alignmeter lab")
-        outcome = read_outcome(outcome_path(path))
-        return SentJob(path=path, job=read_job(path), sent=sent, outcome=outcome)
+        with _removable("`lab run` hands out again what has no record"):
+            if note.is_file():
+                what = "a note of alignmeter lab"
+                sent = decode_versioned(note.read_bytes(), _SENT, _VERSION, str(note), what)
+            outcome = read_outcome(outcome_path(path))
+            return SentJob(path=path, job=read_job(path), sent=sent, outcome=outcome)
 
     @property
     def cancelled(self) -> bool:

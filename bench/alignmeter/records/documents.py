@@ -20,6 +20,7 @@ __all__ = [
     "runs_of",
 ]
 
+import contextlib
 import os
 import stat
 from collections import OrderedDict, defaultdict
@@ -30,7 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from alignmeter.errors import InputError
-from alignmeter.text import sentence
+from alignmeter.text import sentence, shortened
 from alignmeter.units import bytes_text
 
 if TYPE_CHECKING:  # a third of a second, which only a store has to wait for
@@ -47,6 +48,8 @@ PATH, DOCUMENT, ID = "path", "document", "record_id"
 """Columns of a part: where the file was, what was in it, and the SHA-256 of that in hex."""
 _LARGEST_BYTES = 64 << 20
 """A record has some 7 KiB. What is so large is something else; reading it could take all memory."""
+_SAID = 100
+"""Characters of a library's own words in a sentence."""
 _OPEN = 8
 """Row groups in memory at once: neighbours in order of path mostly lie in one of a few parts."""
 
@@ -132,7 +135,11 @@ def parts_of(store: Path) -> list[Path]:
     path = store / STORE_FILE
     try:
         version = msgspec.json.decode(contents(path), type=_Marker).schema_version
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: no such file; give a folder that `alignmeter store compact` made"
+        ) from error
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: not a store's: {error}") from error
     if version != STORE_VERSION:
         raise InputError(f"{path}: schema_version is {version!r}; this version reads 1")
@@ -178,19 +185,28 @@ def contents(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def open_part(part: Path) -> "pq.ParquetFile":
-    """A part. Raises `InputError` for a file that is none."""
+@contextlib.contextmanager
+def open_part(part: Path) -> "Iterator[pq.ParquetFile]":
+    """A part, while it is read.
+
+    Raises `InputError` for a file that is none, or whose pages are not what was written.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(part)
-    except pa.ArrowInvalid as error:
-        said = str(error).splitlines()[0]
-        raise InputError(f"{part}: not a part of a store ({said}); compact again") from error
-    if not {PATH, DOCUMENT} <= set(file.schema_arrow.names):
-        raise InputError(f"{part}: no columns {PATH} and {DOCUMENT}; not a part of a store")
-    return file
+        with pq.ParquetFile(part, page_checksum_verification=True) as file:
+            lacks = {PATH, DOCUMENT, ID}.difference(file.schema_arrow.names)
+            if lacks:
+                raise pa.ArrowInvalid(f"no column {min(lacks)}")
+            yield file
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise InputError(f"{part}: cannot be read: {error.strerror}") from error
+        said = shortened((str(error).splitlines() or [type(error).__name__])[0], _SAID)
+        raise InputError(
+            f"{part}: not a part of a store ({said}); remove it, then compact again"
+        ) from error
 
 
 def runs_of(paths: Iterable[Path]) -> list[tuple[Path, list[Path]]]:

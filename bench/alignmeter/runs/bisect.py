@@ -23,11 +23,12 @@ from alignmeter.errors import InputError
 from alignmeter.records.folder import load_folders, record_path, write_bytes
 from alignmeter.records.lock import locked
 from alignmeter.records.record import Record
-from alignmeter.runs.revisions import Commits, Environments, Revisions
+from alignmeter.runs.revisions import PLACE, Commits, Environments, Revisions
 from alignmeter.runs.worktree import Worktree
-from alignmeter.text import plain, shortened
+from alignmeter.text import plain, shortened, shown_path
 
 _FIRST = re.compile(r"^([0-9a-f]{40,64}) is the first bad commit", re.MULTILINE)
+_NEXT = re.compile(r"^Bisecting: ", re.MULTILINE)
 _TWICE = 2
 """Times as many replicates as asked for, where so many have not decided."""
 _SKIP = "skip"
@@ -71,9 +72,16 @@ class Bisection:
     said: Callable[[str], None]
 
     def revisions(self) -> Revisions:
-        """What is gone through. Raises `InputError` as `Environments` does."""
+        """What is gone through. Raises `InputError` as `Environments` does, and where nothing that
+        is run would differ between these.
+        """
         if self.environments is None:
             return Commits(self.repository)
+        if not any(PLACE in part for part in (self.python, *self.command)):
+            raise InputError(
+                f"{self.environments}: {PLACE}, which stands for a line, is neither in --python "
+                "nor in COMMAND, so all would be measured alike; write it where the line belongs"
+            )
         return Environments(self.environments, self.out / "environments")
 
 
@@ -99,6 +107,7 @@ class _Search:
     def first(self) -> Found:
         tree, name = self.tree, self.revisions.name
         good, bad = map(self.revisions.commit, (self.asked.good, self.asked.bad))
+        self.revisions.check_order(good, bad)
         # First, as git refuses a GOOD that comes after BAD; measuring may move the worktree's head.
         text, here = tree.git("bisect", "start", bad, good), tree.head()
         base, failing = self._ends(good, bad)
@@ -107,11 +116,14 @@ class _Search:
                 return Found(first=name(first[1]))
             verdict, why = self._verdict(here, base, failing)
             self.asked.said(f"{self.revisions.shown(here)} {verdict}: {why}")
-            text = tree.git("bisect", verdict, here, may_fail=verdict == _SKIP)
-            here = tree.head()
+            # Its exit status is not 0 where only skipped ones are left, whichever verdict was last.
+            text = tree.git("bisect", verdict, here, may_fail=True)
             if "only 'skip'ped commits left" in text:
                 left = re.findall(r"^[0-9a-f]{40,64}$", text, re.M)
                 return Found(first="", candidates=list(map(name, left)))
+            if not (_FIRST.search(text) or _NEXT.search(text)):
+                raise InputError(f"{tree.path}: git bisect failed: {shortened(plain(text), _SAID)}")
+            here = tree.head()
 
     def _ends(self, good: str, bad: str) -> tuple[list[Record], list[str]]:
         """GOOD's records, and the metrics in which BAD fails."""
@@ -195,7 +207,8 @@ class _Search:
                 encoding="utf-8", errors="replace", check=False,
             )  # fmt: skip
         except OSError as error:
-            raise InputError(f"{command[0]}: cannot be started: {error.strerror}") from error
+            said = f"{shown_path(command[0])}: cannot be started: {error.strerror}"
+            raise _CannotMeasureError(said) from error
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.strip()]
             said = shortened(plain(lines[-1]), _SAID) if lines else "it said nothing"

@@ -22,6 +22,9 @@ class Revisions(Protocol):
     def commit(self, name: str) -> str:
         """The full name of what the user named. Raises `InputError` if there is none."""
 
+    def check_order(self, good: str, bad: str) -> None:
+        """Raises `InputError` where ``good`` is known not to come before ``bad``, both commits."""
+
     def name(self, commit: str) -> str:
         """What the user calls it."""
 
@@ -42,6 +45,9 @@ class Commits:
         """Of anything that git takes for a commit. Raises `InputError` if it does not."""
         return run_git(self.repository, "rev-parse", "--verify", f"{name}^{{commit}}").strip()
 
+    def check_order(self, good: str, bad: str) -> None:
+        """Left to git, which knows their ancestors."""
+
     def name(self, commit: str) -> str:
         """The commit itself."""
         return commit
@@ -59,7 +65,8 @@ class Environments:
     """The lines of a file, the oldest first, each with an empty commit in a new ``repository``.
 
     The same lines have the same commits, so that a second bisection finds what was measured. Raises
-    `InputError` for a file without two lines, or with one that stands there twice.
+    `InputError` for a file without two lines, with one that stands there twice, or with characters
+    that cannot be seen.
     """
 
     def __init__(self, file: Path, repository: Path) -> None:
@@ -76,6 +83,18 @@ class Environments:
             raise InputError(f"{self.file}: no line {name!r}; {known(self._lines, name)}")
         return self._commits[self._lines.index(name)]
 
+    def check_order(self, good: str, bad: str) -> None:
+        """GOOD has to stand above BAD."""
+        if good == bad:
+            raise InputError(
+                f"{self.file}: GOOD and BAD are one line, {self.name(good)!r}; give two"
+            )
+        if self._commits.index(good) > self._commits.index(bad):
+            raise InputError(
+                f"{self.file}: GOOD, {self.name(good)!r}, comes after BAD, {self.name(bad)!r}; "
+                "the oldest line comes first"
+            )
+
     def name(self, commit: str) -> str:
         """Its line."""
         return self._lines[self._commits.index(commit)]
@@ -91,12 +110,17 @@ class Environments:
 
 def _lines(file: Path) -> list[str]:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{file}: not text in UTF-8; give a line per environment") from error
-    found = [line.strip() for line in text.splitlines() if line.strip()]
+    found = [line.strip() for line in text.split("\n") if line.strip()]
+    unseen = next((line for line in found if not line.isprintable()), None)
+    if unseen is not None:
+        raise InputError(
+            f"{file}: the line {unseen!r} has characters that cannot be seen; give a line without"
+        )
     twice = next((line for number, line in enumerate(found) if line in found[:number]), None)
     if twice is not None:
         raise InputError(f"{file}: the line {twice!r} stands there twice; give it once")

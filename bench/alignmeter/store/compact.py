@@ -1,10 +1,11 @@
 """From folders to a store: what it does not hold yet, in Parquet parts that appear whole."""
 
-__all__ = ["Compacted", "compact", "new_rows"]
+__all__ = ["Compacted", "check_store", "compact", "new_rows"]
 
 import hashlib
 import io
 import json
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from alignmeter.records.documents import (
     STORE_FILE,
     STORE_VERSION,
     documents_in,
+    open_part,
     parts_of,
     runs_of,
 )
@@ -38,6 +40,7 @@ _GROUP = 1_000
 """Rows of a row group: what has to be read for one document."""
 _NUMBER = 6
 """Digits of a part's number in its name, so that names stand in order of time."""
+_NUMBERED = re.compile(r"part-(\d+)\.parquet", re.ASCII)
 
 
 @dataclass(kw_only=True)
@@ -57,11 +60,13 @@ def compact(folder: Path, store: Path) -> Compacted:
 
     A record counts once, wherever its copies lie; other documents once for each path. Each part is
     complete or absent, so a second call goes on where a killed one stopped. Raises `InputError` if
-    ``folder`` does not exist, or ``store`` cannot be written, is held by another process or is of
-    another version.
+    ``folder`` does not exist or holds ``store``, or ``store`` cannot be written, is held by another
+    process, is of another version or has a broken part.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give one that holds runs")
+    if store.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{store}: a store in {folder}, of which it is made; give one beside it")
     done = Compacted()
     with locked(store):
         if not (store / STORE_FILE).exists():
@@ -77,13 +82,25 @@ def compact(folder: Path, store: Path) -> Compacted:
     return done
 
 
+def check_store(store: Path) -> None:
+    """Raises `InputError` for a store of another version, and for a broken part; by their ends
+    alone, so that it costs little. Where there is no store yet, nothing is wrong with it.
+    """
+    if (store / STORE_FILE).exists():
+        for part in parts_of(store):
+            with open_part(part):
+                pass
+
+
 def _held(store: Path) -> tuple[set[object], int]:
     """What makes a document one that is there, and the number of the last part."""
     known: set[object] = set()
     number = 0
     for part in parts_of(store):
-        number = max(number, int(part.stem.split("-")[1]))
-        table = pq.read_table(part, columns=[ID, PATH], partitioning=None)
+        if found := _NUMBERED.fullmatch(part.name):  # a copy has another name
+            number = max(number, int(found[1]))
+        with open_part(part) as file:
+            table = file.read(columns=[ID, PATH])
         ids: list[Any] = table.column(ID).to_pylist()
         paths: list[Any] = table.column(PATH).to_pylist()
         others = part.parent.name == OTHERS
@@ -142,7 +159,9 @@ def _write(store: Path, rows: Collection[Row], number: int, done: Compacted) -> 
     for name, mine in sorted(partitions.items()):
         file = io.BytesIO()
         table = table_of(mine, number, PART_SCHEMA)
-        pq.write_table(table, file, compression="zstd", row_group_size=_GROUP)
+        pq.write_table(
+            table, file, compression="zstd", row_group_size=_GROUP, write_page_checksum=True
+        )
         write_bytes(store / name / f"part-{number:0{_NUMBER}}.parquet", file.getvalue())
         if name == OTHERS:
             done.others += len(mine)

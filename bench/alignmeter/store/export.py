@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet as pq
 
 from alignmeter.errors import InputError
-from alignmeter.records.documents import DOCUMENT, ID, OTHERS, STORE_FILE, parts_of
+from alignmeter.records.documents import DOCUMENT, ID, OTHERS, STORE_FILE, open_part, parts_of
 from alignmeter.store.compact import Compacted, new_rows
 from alignmeter.store.rows import SCHEMA, table_of
 from alignmeter.text import shortened
@@ -97,7 +96,7 @@ def _tables(source: Path, done: Compacted) -> Iterator[pa.Table]:
         for part in parts_of(source):
             if part.parent.name != OTHERS:
                 # An earlier version's part lacks some, and a part has more than go out.
-                with pq.ParquetFile(part) as file:
+                with open_part(part) as file:
                     for batch in file.iter_batches(_BATCH, columns=SCHEMA.names):
                         yield pa.Table.from_batches([batch])
         return

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from alignmeter.errors import InputError
 from alignmeter.records.documents import OTHERS, parts_of
+from alignmeter.store.compact import check_store
 from alignmeter.store.rows import COLUMNS
 from alignmeter.text import shortened
 from alignmeter_reports.table import guarded
@@ -42,11 +43,11 @@ def query(store: Path, sql: str) -> Answer:
         import duckdb
     except ImportError as error:
         raise InputError("store query needs DuckDB: pip install 'alignmeter[lab]'") from error
-    parts = [str(part) for part in parts_of(store) if part.parent.name != OTHERS]
+    parts = [part for part in parts_of(store) if part.parent.name != OTHERS]
     if not parts:
         raise InputError(f"{store}: no records in this store; fill it by alignmeter store compact")
     columns = ", ".join(f'"{name}"' for name in COLUMNS)
-    listed = "[" + ", ".join("'" + part.replace("'", "''") + "'" for part in parts) + "]"
+    listed = "[" + ", ".join("'" + str(part).replace("'", "''") + "'" for part in parts) + "]"
     # Of records at one path, such as those of a replicate measured again, the last stands.
     view = (
         f"CREATE VIEW records AS SELECT {columns} FROM read_parquet({listed}, "  # noqa: S608
@@ -62,10 +63,16 @@ def query(store: Path, sql: str) -> Answer:
                 "SET lock_configuration = true",
             ):
                 database.execute(statement)
+            if not database.extract_statements(sql):
+                raise InputError(f"the query is {shortened(sql, _SAID)!r}; give a SELECT")
             found = database.execute(sql)
             if found.description is None:
                 return Answer([], [])
             return Answer([column[0] for column in found.description], found.fetchall())
         except duckdb.Error as error:
+            check_store(store)  # where a part is broken, it is not the query's fault
             said = shortened(" ".join(str(error).split()), _SAID)
-            raise InputError(f"the query: {said}; the columns are in docs/store.md") from error
+            right = "the columns are in docs/store-columns.md"
+            if isinstance(error, duckdb.PermissionException):
+                right = "it can read the store's records and no file beside them"
+            raise InputError(f"the query: {said}; {right}") from error

@@ -2,6 +2,7 @@
 
 __all__ = ["COLUMNS", "PART_SCHEMA", "SCHEMA", "Row", "table_of"]
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -40,6 +41,10 @@ PART_SCHEMA = pa.schema([*SCHEMA, *_HISTORY], metadata=RULES)
 """The columns of a part, with those that a history reads in place of the documents."""
 
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+"""Records are untrusted, and this is a folder's name."""
+
+
 class Row(NamedTuple):
     """A document with its place. ``record``: ``None`` where it is something else."""
 
@@ -56,7 +61,9 @@ class Row(NamedTuple):
             return OTHERS
         when = moment(self.record)
         month = "unknown" if when == UNKNOWN else f"{when:%Y-%m}"
-        return f"records/in_accelerator={self.record.cell.accelerator}/in_month={month}"
+        named = self.record.cell.accelerator
+        accelerator = named if _NAME.fullmatch(named) else "unknown"
+        return f"records/in_accelerator={accelerator}/in_month={month}"
 
 
 def table_of(rows: Sequence[Row], part: int, schema: pa.Schema = SCHEMA) -> pa.Table:

@@ -59,7 +59,7 @@ VENDORS = HEAD + "".join(
     for name, more in {
         "cuda": 'limits = { "nvidia.com/gpu" = "8", memory = "64Gi" }\n'
         'node_selector = { "nvidia.com/gpu.product" = "NVIDIA-B200" }\n',
-        "rocm": "[class.rocm.environment]\nHSA_NO_SCRATCH_RECLAIM = '1'\n",
+        "rocm": "[class.rocm.environment]\nHSA_NO_SCRATCH_RECLAIM = '1'\nASIS = '$(HOME) $$'\n",
         "xpu": 'limits = { "gpu.intel.com/xe" = "2" }\n',
         "cpu": "",
     }.items()
@@ -77,7 +77,10 @@ def test_a_job_of_kubernetes_asks_for_devices_as_their_vendor_calls_them(read):
     }
     pod = found["cuda"]["spec"]["template"]["spec"]
     assert pod["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-B200"}
-    assert {"name": "HSA_NO_SCRATCH_RECLAIM", "value": "1"} in container_of(found["rocm"])["env"]
+    variables = container_of(found["rocm"])["env"]
+    assert {"name": "HSA_NO_SCRATCH_RECLAIM", "value": "1"} in variables
+    # What Kubernetes makes of it is what the file has.
+    assert {"name": "ASIS", "value": "$$(HOME) $$$$"} in variables
 
 
 def test_a_job_of_kubernetes_runs_its_class_where_the_claim_is(read):
@@ -86,7 +89,7 @@ def test_a_job_of_kubernetes_runs_its_class_where_the_claim_is(read):
     container = container_of(job)
     assert container["image"] == "registry.example/alignmeter:1"
     assert " ".join(container["command"]) == (
-        "alignmeter lab run /lab/LAB.toml --engine local --night n1 --class a"
+        "alignmeter lab run /lab/LAB.toml --engine local --night n1 --class a --this-python"
     )
     claims = {
         volume["name"]: volume["persistentVolumeClaim"]["claimName"]

@@ -1,6 +1,7 @@
 """`alignmeter lab` as an operator meets it: real cells of this machine's CPU."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,13 @@ from lab_stubs import StubLab
 from made_history import replicate
 from made_records import make_record
 
+from alignmeter.cli.lab import lab
+from alignmeter.errors import InputError
 from alignmeter.lab.job import Job, Task, read_outcome, write_document
 from alignmeter.records.folder import load_folders
+from alignmeter.store.compact import compact
 
+SAMPLE = Path(__file__).parents[3] / "docs" / "sample"
 COMMAND = Path(sys.executable).with_name("alignmeter")
 NIGHT = (
     MATRIX % ""
@@ -79,6 +84,22 @@ def test_the_news_of_a_night_have_an_exit_status_and_a_summary(folder):
     assert "## Nodes refused: 1" in done.stdout
     assert "- gpu: 12 replicates" in done.stdout
     assert json.loads((folder / "news.txt").read_text())["quiet"] is False
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ('notify = "ftp://a/b"', "LAB.toml: notify is 'ftp://a/b'; give a URL such as https://"),
+        ('store = "store"', "part-000001.parquet: not a part of a store"),
+    ],
+)
+def test_what_would_spoil_the_morning_is_refused_before_the_night(more, said, folder):
+    compact(SAMPLE, folder / "store")
+    next((folder / "store" / "records").rglob("*.parquet")).write_bytes(b"PAR1")
+    (folder / "LAB.toml").write_text(f"{more}\n{LAB}")
+    with pytest.raises(InputError, match=re.escape(said)):
+        lab.main(["nightly", str(folder / "LAB.toml")], standalone_mode=False)
+    assert not (folder / "results").exists()
 
 
 @pytest.mark.full

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +57,21 @@ def read(tmp_path):
             "[class.a]: time_limit is 'soon'; give e.g. \"4:00:00\"",
         ),
         (f'{HEAD}{TABLE}lane = "{"x" * 99}"', "[class.a]: "),
+        (f'{HEAD}[class.jobs]\naccelerator = "cpu"', "[class.jobs] is the name of a folder; give"),
+        (f'{HEAD}out = "a\\u0000"\n{TABLE}', r"out is 'a\x00'; give a path"),
+        (
+            f'{HEAD}{TABLE}command = ["a\\u0000"]',
+            r"[class.a]: command is ['a\x00']; write a list of texts",
+        ),
+        (f'{HEAD}{TABLE}chip = "B200"', "[class.a]: chip is 'B200', and cpu has no chip that is"),
+        (
+            f'{HEAD}[class.a]\naccelerator = "cuda"\nchip = "H100-SMX"',
+            "[class.a]: chip is 'H100-SMX'; nearest of ",
+        ),
+        (
+            f'{HEAD}store = "results/store"\n{TABLE}',
+            "store is 'results/store', in the folder of the nights, 'results'; give a",
+        ),
     ],
 )
 def test_a_wrong_field_is_named_with_what_is_right(read, text, said):
@@ -89,6 +105,15 @@ def test_modules_are_loaded_by_a_login_shell_before_the_command(read, tmp_path, 
     words = command_of(read(f"{HEAD}{TABLE}{loads}").classes["a"], tmp_path / "a job")
     said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert said == f"load|cuda/13.0|gcc 13|cuda/13.0: cell --jobs {tmp_path / 'a job'}\n"
+
+
+def test_in_an_image_a_class_runs_by_the_python_that_is_there(read, tmp_path):
+    more = 'modules = ["cuda"]\nchunk = 3\nenvironment = { A = "b" }\n'
+    text = f'{HEAD}[class.a]\naccelerator = "cuda"\ncommand = ["apptainer", "alignmeter"]\n{more}'
+    (chosen,) = read(text).by_this_python().classes.values()
+    words = [sys.executable, "-P", "-m", "alignmeter", "cell", "--jobs", "j"]
+    assert command_of(chosen, Path("j")) == words
+    assert (chosen.chunk, chosen.environment) == (3, {"A": "b"})
 
 
 @pytest.mark.parametrize("engine", ["local", "ray"])

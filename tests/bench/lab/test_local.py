@@ -14,6 +14,7 @@ from made_records import make_record
 from alignmeter.errors import InputError
 from alignmeter.lab.drive import Driver, Limits
 from alignmeter.lab.engines import open_engine
+from alignmeter.lab.engines.base import ENDED
 from alignmeter.lab.status import status_of
 from alignmeter.records.folder import load_folders
 
@@ -95,6 +96,37 @@ def test_each_device_gets_jobs_of_its_own(stub, cells):
     assert {device for *_, device in stub.measured()} == {"0", "2"}
 
 
+@pytest.mark.parametrize("name", ["here.plan", "jobs/here-0001.job", "jobs/here-0001.sent",
+                                  "jobs/here-0001.outcome", "here/*.r0.json"])  # fmt: skip
+def test_a_broken_file_of_a_night_is_named_and_once_removed_the_night_goes_on(name, stub, cells):
+    lab = stub.lab("replicates = 1", here=CPU)
+    night, plan = stub.night(lab, cells)
+    drive(lab, night, plan)
+    broken = next(night.folder.glob(name))
+    broken.write_bytes(b"{")
+    with pytest.raises(InputError, match=rf"{broken.name}: not .*; remove it: `lab run` "):
+        status_of(night, night.plans(), {})
+    broken.unlink()
+    night.write_plan(plan)
+    assert drive(lab, night, plan).complete
+    (found,) = status_of(night, night.plans(), {})
+    assert (found.wanted, found.recorded) == (3, 3)
+
+
+def test_numbers_of_devices_are_refused_where_no_class_has_any(stub):
+    stub.says(devices=[("cpu", 1)])
+    lab = stub.lab(host='accelerator = "cpu"')
+    with pytest.raises(InputError, match=r"--devices: no class of .* has devices with numbers; le"):
+        open_engine("local", lab, (5,)).check()
+
+
+def test_a_command_that_answers_something_else_is_named_with_what_is_right(stub):
+    stub.command.write_text("#!/bin/sh\necho hello\n")
+    named = r"\[class.host\]: `.* devices --json` does not answer: .*; give one that has alignmeter"
+    with pytest.raises(InputError, match=named):
+        open_engine("local", stub.lab(host='accelerator = "cpu"')).check()
+
+
 def test_devices_are_counted_within_an_outer_mask(stub, cells, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
     stub.says(devices=[("cuda", 2)])
@@ -143,6 +175,13 @@ def test_a_cell_that_ends_its_jobs_is_given_up_and_takes_no_other_with_it(stub, 
     assert list(ending.failed) == [f"{cells[1].id}.r0"]
     assert "3 jobs ended before its record was there" in ending.failed[f"{cells[1].id}.r0"]
     assert len(night.recorded("here")) == 2
+    states = {job.sent.handle: ENDED for job in night.jobs()}
+    (found,) = status_of(night, night.plans(), states)
+    (lost,) = found.failures
+    assert (lost.what, lost.why) == (f"{cells[1].id}.r0", ending.failed[f"{cells[1].id}.r0"])
+    stub.says()
+    assert drive(lab, night, plan).complete
+    assert status_of(night, night.plans(), states)[0].failures == []
 
 
 @pytest.mark.full

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import socket
 import threading
 
 import msgspec
@@ -12,7 +13,7 @@ from alignmeter.analysis.history import read_series
 from alignmeter.errors import InputError
 from alignmeter.lab.drive import Ending
 from alignmeter.lab.morning import Morning, before, markdown, morning_of
-from alignmeter.lab.notify import notify
+from alignmeter.lab.notify import check_target, notify
 from alignmeter.records.folder import load_folders, write_record
 from alignmeter.store.compact import compact
 
@@ -166,6 +167,35 @@ def test_the_news_reach_a_webhook_or_a_file(tmp_path, webhook):
     assert (got[0]["quiet"], got[0]["changed"]) == (False, ["a cell: slower"])
     with pytest.raises(InputError, match="/broken did not take the news"):
         notify(f"{address}/broken", found, tmp_path)
+
+
+def test_what_answers_no_http_did_not_take_the_news(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            taken, _ = server.accept()
+            with taken:
+                taken.recv(1 << 16)
+                taken.sendall(b"220 mail.example\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(InputError, match=r"did not take the news \(220 mail.example"):
+            notify(address, Morning(night="n1", scope=""), tmp_path)
+        thread.join()
+
+
+@pytest.mark.parametrize("target", ["", "ftp://x/y", "https:///no-host", "http://a b/", "http://x:y",
+                                    "http://[::1", "a\nb"])  # fmt: skip
+def test_a_target_that_is_neither_a_url_nor_a_path_is_refused_before_the_night(target):
+    with pytest.raises(InputError, match=r"--notify is .*; give a URL such as https://.*, or a"):
+        check_target(target, "--notify")
+
+
+@pytest.mark.parametrize("target", ["http://127.0.0.1:8", "https://[::1]/x?y=z", "a/b.json", "c:d"])
+def test_a_url_and_a_path_are_targets(target):
+    check_target(target, "--notify")
 
 
 def test_what_records_say_is_no_markup():

@@ -1,6 +1,8 @@
 """What is Slurm's own, on a real cluster of two classes of fake devices on this host."""
 
+import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from lab_nights import COMMAND, NightOf, dying, on_engines, once_each, real_lab
@@ -110,6 +112,47 @@ def test_without_slurm_the_engine_says_what_it_needs(tmp_path, monkeypatch):
     with pytest.raises(
         InputError, match=r"sinfo cannot be started .* needs the commands of a Slurm"
     ):
+        open_engine("slurm", lab).check()
+
+
+SLURM = {
+    "sinfo": "echo 'n1|gpu|nv|gpu:nv:1(S:0)'",
+    "squeue": "",
+    "sbatch": 'printf "%s\\n" "$@" > {folder}/asked; echo 7',
+}
+"""Commands that answer as those of Slurm do."""
+
+
+def test_the_log_of_each_task_is_found_beside_its_job(tmp_path, monkeypatch, cells):
+    """Slurm names logs by the array; a folder's percent sign is no pattern of its."""
+    folder = tmp_path / "a 100 % lab"
+    folder.mkdir()
+    for name, text in SLURM.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text.format(folder=tmp_path)}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    one = NightOf(
+        "slurm", StubLab(folder, make_record()), cells, nv='accelerator = "cuda"\nchunk = 3'
+    )
+    one.driver().drive(wait=False)
+    first, second = one.night.jobs()
+    (output,) = re.findall("--output=(.*)", (tmp_path / "asked").read_text())
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    monkeypatch.setenv("SLURMD_NODENAME", "n1")
+    subprocess.run(["/bin/bash", str(first.path.with_suffix(".sh"))], check=True)
+    assert len(one.night.recorded("nv")) == 3
+    named = Path(output.replace("%%", "%").replace("%a", "1"))
+    assert second.path.with_suffix(".log").readlink() == Path(named.name)
+    assert named.parent == second.path.parent
+
+
+def test_a_slurm_that_does_not_answer_is_told_with_its_words(tmp_path, monkeypatch):
+    sinfo = tmp_path / "sinfo"
+    sinfo.write_text("#!/bin/sh\necho 'sinfo: error: no controller' >&2\nexit 1\n")
+    sinfo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    lab = StubLab(tmp_path, make_record()).lab(gpu=NV)
+    with pytest.raises(InputError, match=r"^sinfo: no controller; submit from a host on which it"):
         open_engine("slurm", lab).check()
 
 

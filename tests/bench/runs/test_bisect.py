@@ -156,6 +156,15 @@ def test_what_the_build_of_one_commit_left_is_not_there_for_the_next(made, tmp_p
         assert not (tree.path / "build").exists()
 
 
+@pytest.mark.parametrize("text", ["{}", '{"method": "dpo"}', "[]"])
+def test_what_is_neither_a_record_nor_a_cell_is_refused_as_such(text, tmp_path):
+    (tmp_path / "cell.json").write_text(text)
+    with pytest.raises(
+        InputError, match=r"cell.json: neither a record nor a cell \(.*\); give the"
+    ):
+        command.main([f"{tmp_path}/cell.json", "a", "b"], standalone_mode=False)
+
+
 PYTHON = """#!/bin/sh
 echo {seconds} > seconds
 exec {measure} "$@"
@@ -200,6 +209,28 @@ def test_the_first_bad_environment_is_found_and_kept_when_more_come(environments
     assert (again.output, log.read_text().split()) == (done.output, measured)
 
 
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_a_file_of_an_editor_with_a_mark_and_other_line_ends_is_read(ends, environments):
+    file, lines = environments
+    file.write_bytes(b"\xef\xbb\xbf" + ends.join(lines).encode())
+    done = CliRunner().invoke(command, among(file, lines[0], lines[5]))
+    assert done.output.splitlines()[-1] == f"{lines[4]} is the first bad environment"
+
+
+def test_an_interpreter_that_is_gone_is_passed_over_but_not_at_the_ends(environments):
+    file, lines = environments
+    Path(lines[3]).unlink()
+    done = CliRunner().invoke(command, among(file, lines[0], lines[6]))
+    assert f"{lines[3]} skip: " in done.output
+    assert "cannot be started: No such file or directory" in done.output
+    assert done.exit_code == 3, done.output
+    assert set(done.output.splitlines()[-2:]) == {lines[3], lines[4]}
+    Path(lines[0]).unlink()
+    shutil.rmtree(file.parent / "out")
+    with pytest.raises(InputError, match=r"GOOD, .* cannot be measured: .* cannot be started"):
+        command.main(among(file, lines[0], lines[6]), standalone_mode=False)
+
+
 def test_a_command_is_given_the_line_and_what_it_cannot_install_is_passed_over(environments):
     file, lines = environments
     install = 'test "$1" != {broken} && ln -sf "$1" python'
@@ -216,11 +247,20 @@ def test_a_file_of_environments_that_says_nothing_clear_is_refused(environments)
         ("one\n", "one", "one", "environments.txt: give a line per environment, two at least"),
         ("one\ntwo\none\n", "one", "two", "the line 'one' stands there twice"),
         ("one\ntwo\n", "one", "tow", "environments.txt: no line 'tow'; known: one, two"),
-        ("one\ntwo\n", "two", "one", "good revs are not ancestors"),
+        ("one\ntwo\n", "two", "one", "environments.txt: GOOD, 'two', comes after BAD, 'one'"),
+        ("one\ntwo\n", "one", "one", "environments.txt: GOOD and BAD are one line, 'one'"),
+        ("one\nt\0wo\n", "one", "one", r"the line 't\\x00wo' has characters that cannot be seen"),
+        ("a\x0cb\nc\n", "a", "c", r"the line 'a\\x0cb' has characters that cannot be seen"),
     ):
         file.write_text(text)
         with pytest.raises(InputError, match=why):
             command.main(among(file, good, bad), standalone_mode=False)
+    file.write_text("one\ntwo\n")
+    for more in ((), ("--", "true", "{")):
+        with pytest.raises(
+            InputError, match=r"environments.txt: {}, which stands for a line, is ne"
+        ):
+            command.main(among(file, "one", "two", *more, python="x"), standalone_mode=False)
     file.write_bytes(b"\xff\n\xfe")
     with pytest.raises(InputError, match="not text in UTF-8"):
         command.main(among(file, "a", "b"), standalone_mode=False)

@@ -10,6 +10,7 @@ import pytest
 from made_history import replicate, started, write_runs
 
 from alignmeter.errors import InputError
+from alignmeter.records.documents import parts_of
 from alignmeter.records.folder import load_folders
 from alignmeter.records.record import decode_record
 from alignmeter.store.compact import compact
@@ -111,3 +112,12 @@ def test_a_server_that_is_not_there_is_one_sentence(tmp_path):
     pytest.importorskip("psycopg", reason="of the extra lab")
     with pytest.raises(InputError, match=r"PostgreSQL: connection .*failed"):
         export(SAMPLE, f"postgresql://lab@/postgres?host={tmp_path}")
+
+
+@pytest.mark.full
+def test_a_broken_part_is_named(url, tmp_path):
+    compact(SAMPLE, tmp_path)
+    (part,) = (part for part in parts_of(tmp_path) if part.parent.name != "others")
+    part.write_bytes(part.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"part-000001.parquet: not a part .*; remove it, then"):
+        export(tmp_path, url)

@@ -1,6 +1,7 @@
 """A store is read as the folders that it was made of, and holds each record once."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from alignmeter.records.documents import documents_in, parts_of
 from alignmeter.records.folder import load_folders, write_record
 from alignmeter.store.columns import columns_markdown
 from alignmeter.store.compact import compact
-from alignmeter.store.rows import SCHEMA
+from alignmeter.store.rows import PART_SCHEMA, SCHEMA
 
 ROOT = Path(__file__).parents[3]
 SAMPLE = ROOT / "docs" / "sample"
@@ -155,6 +156,74 @@ def test_a_store_of_a_later_version_and_a_broken_part_are_refused_by_name(nights
         compact(tmp_path / "none", tmp_path / "other")
 
 
+def _bitten(part):
+    """One bit of a document is another one, as on a disk that fails."""
+    data = bytearray(part.read_bytes())
+    column = PART_SCHEMA.get_field_index("document")
+    chunk = pq.ParquetFile(part).metadata.row_group(0).column(column)
+    data[chunk.dictionary_page_offset + chunk.total_compressed_size // 2] ^= 1
+    part.write_bytes(data)
+
+
+@pytest.mark.parametrize("harm", [_bitten, lambda part: part.write_bytes(b"no Parquet")])
+def test_whoever_reads_a_broken_part_names_it_and_says_what_to_do(harm, nights, tmp_path):
+    """Removed and compacted again, it is whole: the folders are the truth."""
+    place = tmp_path / "store"
+    compact(nights, place)
+    (part,) = (part for part in parts_of(place) if part.parent.name != "others")
+    harm(part)
+    named = r"part-000001.parquet: not a part of a store \(.*\); remove it, then compact again"
+    loaded = load_folders([place])
+    assert (loaded.records, re.search(named, loaded.refused[0]) is None) == ([], False)
+    if harm is not _bitten:
+        with pytest.raises(InputError, match=named):
+            compact(nights, place)
+    part.unlink()
+    assert compact(nights, place).records == len(load_folders([nights]).records)
+    assert load_folders([place]).records == load_folders([nights]).records
+
+
+@pytest.mark.parametrize("accelerator", ["../../..", "a/b", "", "a\0b", "x" * 300, "..", "a=b"])
+def test_no_record_names_a_folder_of_its_own(accelerator, tmp_path):
+    """Records are untrusted: one of them wrote beside the store."""
+    cell = msgspec.structs.replace(FULL.cell, accelerator=accelerator)
+    write_record(tmp_path / "runs", msgspec.structs.replace(FULL, cell=cell))
+    place = tmp_path / "above" / "store"
+    done = compact(tmp_path / "runs", place)
+    assert (done.records, done.refused) == (1, [])
+    (part,) = parts_of(place)
+    assert part.parts[-3] == "in_accelerator=unknown"
+    assert {path.name for path in place.iterdir()} == {"store.json", ".lock", "records"}
+    assert [path.name for path in place.parent.iterdir()] == ["store"]
+    assert load_folders([place]).records[0].cell.accelerator == accelerator
+
+
+def test_a_copy_of_a_part_counts_once_whatever_it_is_called(nights, tmp_path):
+    compact(nights, tmp_path)
+    part = parts_of(tmp_path)[-1]
+    shutil.copy(part, part.with_name("part-000001 (copy).parquet"))
+    shutil.copy(part, part.with_name("part-of-a-synced-folder.parquet"))
+    done = compact(nights, tmp_path)
+    assert (done.records, done.others, done.refused) == (0, 0, [])
+    assert load_folders([tmp_path]).records == load_folders([nights]).records
+
+
+@pytest.mark.parametrize("inside", ["store", "."])
+def test_a_store_within_what_it_is_made_of_is_refused(inside, nights, tmp_path):
+    shutil.copytree(nights, tmp_path / "runs")
+    with pytest.raises(InputError, match="of which it is made; give one beside it"):
+        compact(tmp_path / "runs", tmp_path / "runs" / inside)
+    assert not list(tmp_path.rglob("store.json"))
+
+
+def test_a_folder_that_is_no_store_is_told_from_one(tmp_path):
+    pytest.importorskip("duckdb", reason="of the extra lab")
+    from alignmeter.store.query import query
+
+    with pytest.raises(InputError, match=r"store.json: no such file; give a folder that `align"):
+        query(tmp_path, "SELECT 1")
+
+
 def test_sql_sees_each_record_once_and_no_other_file(sample, tmp_path):
     pytest.importorskip("duckdb", reason="of the extra lab")
     from alignmeter.store.query import query
@@ -167,6 +236,9 @@ def test_sql_sees_each_record_once_and_no_other_file(sample, tmp_path):
     for refused in (f"FROM '{secret}'", "SELECT nothing FROM records", "SET threads = 1"):
         with pytest.raises(InputError, match="the query: "):
             query(sample, refused)
+    for nothing in ("", " ", ";", "-- a note"):
+        with pytest.raises(InputError, match=r"the query is '.*'; give a SELECT"):
+            query(sample, nothing)
 
 
 def test_the_columns_are_documented():

@@ -1,6 +1,6 @@
 """What is asked of an engine: a few questions, and jobs by the paths of their files."""
 
-__all__ = ["QUEUED", "RUNNING", "Engine", "command_of"]
+__all__ = ["ENDED", "QUEUED", "RUNNING", "Engine", "command_of"]
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +12,8 @@ from alignmeter.lab.submission import SentJob
 
 QUEUED = "queued"
 RUNNING = "running"
+ENDED = "ended"
+"""Of a job that its engine was asked for and has no longer."""
 
 
 class Engine(Protocol):

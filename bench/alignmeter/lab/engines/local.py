@@ -73,6 +73,10 @@ class Local:
                 for i in numbers
                 if (chosen.accelerator, i) not in there
             ]
+        if self._chosen and all(slot.index is None for slot in self._slots):
+            raise InputError(
+                f"--devices: no class of {self._lab.where} has devices with numbers; leave it out"
+            )
 
     def _count(self, name: str, chosen: NodeClass) -> int:
         where = f"{self._lab.where}: [class.{name}]"
@@ -200,7 +204,7 @@ def _devices(chosen: NodeClass, where: str) -> list[dict[str, Any]]:
         last = next((line for line in reversed(said) if line.strip()), str(error))
         raise InputError(
             f"{where}: `{shortened(' '.join(command), _SAID)}` does not answer: "
-            f"{shortened(last.strip(), _SAID)}"
+            f"{shortened(last.strip(), _SAID)}; give one that has alignmeter"
         ) from error
     return rows
 

@@ -159,7 +159,8 @@ def _options(
 ) -> Iterator[str]:
     throttle = f"%{chosen.throttle}" if chosen.throttle else ""
     yield from ("--parsable", "--requeue", f"--array=0-{tasks - 1}{throttle}")
-    yield f"--output={first.path.parent}/{first.job.name}.%a.log"
+    folder = str(first.path.parent).replace("%", "%%")
+    yield f"--output={folder}/{_log_name(first.path, '%a')}"
     nodes = chosen.nodes_of(first.job.devices)
     yield from (f"--nodes={nodes}", "--ntasks-per-node=1", "--open-mode=append")
     per_node = -(-first.job.devices // nodes)
@@ -176,12 +177,13 @@ def _options(
 
 def _script(chosen: NodeClass, jobs: Sequence[Path], nodes: int) -> str:
     """What each task runs: the command of its own job, in place of the shell; on each of several
-    nodes.
+    nodes. Its log is found beside the job, as with other engines.
     """
     variables = [f"export {name}={shlex.quote(v)}" for name, v in chosen.environment.items()]
     begin, meeting = ("exec", ()) if nodes == 1 else (_ON_EACH, _MEETING)
     cases = [
-        f"{task}) {begin} {shlex.join(command_of(chosen, job))};;"
+        f"{task}) {_link(_log_name(jobs[0], task), job)}; "
+        f"{begin} {shlex.join(command_of(chosen, job))};;"
         for task, job in zip(count(), jobs)
     ]
     return "\n".join([
@@ -196,9 +198,21 @@ def _script(chosen: NodeClass, jobs: Sequence[Path], nodes: int) -> str:
     ])  # fmt: skip
 
 
+def _log_name(first: Path, task: object) -> str:
+    """What Slurm calls the log of a task of the array with that first job."""
+    return f"{first.stem}.{task}.log"
+
+
+def _link(log: str, job: Path) -> str:
+    return shlex.join(["ln", "-sf", log, str(job.with_suffix(".log"))])
+
+
 def _nodes() -> Iterator[_Node]:
     """One for each node and partition."""
-    said = _asked(["sinfo", "--noheader", "--Node", "--format=%N|%R|%f|%G"])
+    try:
+        said = _asked(["sinfo", "--noheader", "--Node", "--format=%N|%R|%f|%G"])
+    except InputError as error:
+        raise InputError(f"{error}; submit from a host on which it answers") from error
     for line in said.splitlines():
         name, partition, features, gres = line.split("|")
         kinds = [entry.partition("(")[0].split(":") for entry in gres.split(",")]
@@ -252,5 +266,6 @@ def _asked(command: Sequence[str]) -> str:
         ) from error
     if done.returncode:
         said = " ".join(done.stderr.split()) or f"status {done.returncode}"
+        said = said.removeprefix(f"{command[0]}: error: ")
         raise InputError(f"{command[0]}: {shortened(said, _SAID)}")
     return done.stdout
