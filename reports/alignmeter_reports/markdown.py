@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from alignmeter.analysis.compare.markdown import MARKDOWN_LIMIT_BYTES, escaped
 from alignmeter.analysis.delta import Delta
 from alignmeter.analysis.likeness import current
+from alignmeter.analysis.words import memory_text
 from alignmeter.records.record import Record
 from alignmeter.text import counted, listed, plain
 from alignmeter.units import bytes_text
@@ -140,7 +141,7 @@ def _deltas(pairs: Sequence[Delta]) -> Iterable[str]:
     for delta in sorted(pairs, key=lambda delta: delta.percent):
         yield _line(
             f"{delta.cell.id}, {delta.versus.id}",
-            f"{delta.device}, {delta.kind}",
+            f"{delta.device}, {memory_text(delta.kind)}",
             layout(delta.versus),
             bytes_text(delta.peak_bytes),
             bytes_text(delta.versus_peak_bytes),
@@ -157,7 +158,7 @@ def _claims(claims: Sequence[ClaimRow]) -> Iterable[str]:
 def _answer(view: AnswerView) -> Iterable[str]:
     """A line for each question and device, its metrics below; what is not available is said."""
     for answer in (one for devices in view.first.values() for one in devices):
-        yield f"- {_text(f'{answer.question} ({answer.device}, {answer.kind})')}\n"
+        yield f"- {_text(f'{answer.question} ({answer.device}, {memory_text(answer.kind)})')}\n"
         for part in answer.parts:
             if part.metric.title in view.absent:
                 continue

@@ -86,7 +86,7 @@ class ChangesView:
 def changes_view(
     records: Sequence[Record], nights: Sequence[Night], paths: Mapping[int, Path]
 ) -> ChangesView | None:
-    """Change points over the runs; ``None`` below three of them.
+    """Change points over the runs; ``None`` where no cell was measured in three of them.
 
     ``paths``: ``id`` of a record -> its file. A run is what lies in one folder and was measured in
     one night: neither is pooled.
@@ -96,6 +96,8 @@ def changes_view(
         return None
     pairs = ((name, record) for name, mine in runs.items() for record in mine)
     lines = series(pairs, _METRICS)
+    if all(len(line.points) < _LEAST_RUNS for line in lines):
+        return None
     changes = sorted(change_points(lines), key=lambda c: c.started, reverse=True)
     cells = {record.cell.id: record.cell for record in records}
     naming = Naming(cells.values())
