@@ -250,7 +250,7 @@ def test_three_plans_are_a_chart(report):
     page, _ = report(*records)
     memory = section(page, "memory")
     assert "<desc>3 points about the line where predicted equals measured.</desc>" in memory
-    labels = "dpo llama", "ppo llama", "sft llama", "equal", "10 % off"
+    labels = "DPO llama", "PPO llama", "SFT llama", "equal", "10 % off"
     assert all(f">{label}</text>" in memory for label in labels)
 
 
