@@ -77,7 +77,9 @@ def _scope(records: Sequence[Record], rows: Sequence[CellRow]) -> str:
     shown = ", ".join(listed(devices, _DEVICES))
     counts = Counter(record.status for record in records)
     counted_statuses = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
-    text = f"{counted(len(rows), 'cell')} on {shown}; replicates: {counted_statuses}."
+    cells = len({row.cell.id for row in rows})
+    apart = f" in {len(rows)} rows, one for each device and software," if cells < len(rows) else ""
+    text = f"{counted(cells, 'cell')}{apart} on {shown}; replicates: {counted_statuses}."
     if any(row.memory_kind == "cpu tensor storage" for row in rows):
         text += " CPU memory is tensor storage on the CPU and settles no claim about VRAM."
     return _text(text)
@@ -88,8 +90,10 @@ def _night_sections(view: NightsView | None) -> Iterable[tuple[str, str, Iterabl
     if view is None:
         return
     last = view.last
-    said = [f"{last.scope}, versus {last.before}.", *last.differences]
-    lines = [f"{_text('; '.join(said))}\n\n"]
+    said = f"{last.scope}, versus {last.before}."
+    if last.differences:
+        said += f" Differs in all cells: {'; '.join(last.differences)}."
+    lines = [f"{_text(said)}\n\n"]
     for title, found in last.lists.items():
         lines += [f"- {_text(f'{title}: {len(found)}' if found else f'{title}: nothing')}\n"]
         lines += [f"  - {_text(line)}\n" for line in listed(found, view.most, "line")]
