@@ -33,6 +33,10 @@ def report_markdown(view: View) -> str:
     loaded, title, rows = view.sources.loaded, view.sources.title, view.all_rows
     newest = [record for group in current(view.cells) for record in group.records]
     text = f"## {escaped(plain(title))}\n\n{_scope(loaded.records, rows)}\n\n"
+    if loaded.reported:
+        count = sum(len(one.rows) for one in loaded.reported)
+        text += f"Results of others, in the page alone: {count}. "
+        text += "Nothing here takes a figure of theirs.\n\n"
     sections = (
         *_night_sections(view.nights),
         ("Nothing was measured", "", (f"- {_text(line)}\n" for line in view.answer.nothing)),
@@ -79,7 +83,8 @@ def _scope(records: Sequence[Record], rows: Sequence[CellRow]) -> str:
     counted_statuses = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
     cells = len({row.cell.id for row in rows})
     apart = f" in {len(rows)} rows, one for each device and software," if cells < len(rows) else ""
-    text = f"{counted(cells, 'cell')}{apart} on {shown}; replicates: {counted_statuses}."
+    text = f"{counted(cells, 'cell')}{apart}{f' on {shown}' if shown else ''}"
+    text += f"; replicates: {counted_statuses}." if counted_statuses else "."
     if any(row.memory_kind == "cpu tensor storage" for row in rows):
         text += " CPU memory is tensor storage on the CPU and settles no claim about VRAM."
     return _text(text)
