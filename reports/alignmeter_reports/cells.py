@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from alignmeter.analysis.cost import devices_of
 from alignmeter.analysis.footprint import prediction_error_percent
 from alignmeter.analysis.intervals import Estimate, estimate
 from alignmeter.analysis.likeness import Group
@@ -58,7 +59,7 @@ class CellRow:
     ``failed`` maps one other than ok to its reasons, ``invalid`` a metric to those that made it so.
     ``heaviest`` is the replicate with the largest peak; ``plan_error_percent`` says how far the
     plan's peak is above that one. ``command`` repeats the cell. ``place`` and ``started`` are those
-    of the newest replicate.
+    of the newest replicate. ``devices``: that a step takes.
     """
 
     anchor: str
@@ -86,6 +87,7 @@ class CellRow:
     failed: dict[str, list[Why]]
     invalid: dict[str, list[Why]]
     phases_s: dict[str, float]
+    devices: int
 
     @property
     def where(self) -> str:
@@ -186,6 +188,7 @@ def _cell_row(alike: Group, anchor: str, name: str) -> CellRow:
         failed=_whys(_failures(group)),
         invalid=_whys(_invalidities(good)),
         phases_s=_phases(good),
+        devices=max(map(devices_of, group)),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from alignmeter.analysis.compare.markdown import MARKDOWN_LIMIT_BYTES, escaped
 from alignmeter.analysis.delta import Delta
 from alignmeter.analysis.likeness import current
+from alignmeter.analysis.words import memory_text
 from alignmeter.records.record import Record
 from alignmeter.text import counted, listed, plain
 from alignmeter.units import bytes_text
@@ -32,6 +33,10 @@ def report_markdown(view: View) -> str:
     loaded, title, rows = view.sources.loaded, view.sources.title, view.all_rows
     newest = [record for group in current(view.cells) for record in group.records]
     text = f"## {escaped(plain(title))}\n\n{_scope(loaded.records, rows)}\n\n"
+    if loaded.reported:
+        count = sum(len(one.rows) for one in loaded.reported)
+        text += f"Results of others, in the page alone: {count}. "
+        text += "Nothing here takes a figure of theirs.\n\n"
     sections = (
         *_night_sections(view.nights),
         ("Nothing was measured", "", (f"- {_text(line)}\n" for line in view.answer.nothing)),
@@ -76,7 +81,10 @@ def _scope(records: Sequence[Record], rows: Sequence[CellRow]) -> str:
     shown = ", ".join(listed(devices, _DEVICES))
     counts = Counter(record.status for record in records)
     counted_statuses = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
-    text = f"{counted(len(rows), 'cell')} on {shown}; replicates: {counted_statuses}."
+    cells = len({row.cell.id for row in rows})
+    apart = f" in {len(rows)} rows, one for each device and software," if cells < len(rows) else ""
+    text = f"{counted(cells, 'cell')}{apart}{f' on {shown}' if shown else ''}"
+    text += f"; replicates: {counted_statuses}." if counted_statuses else "."
     if any(row.memory_kind == "cpu tensor storage" for row in rows):
         text += " CPU memory is tensor storage on the CPU and settles no claim about VRAM."
     return _text(text)
@@ -87,8 +95,10 @@ def _night_sections(view: NightsView | None) -> Iterable[tuple[str, str, Iterabl
     if view is None:
         return
     last = view.last
-    said = [f"{last.scope}, versus {last.before}.", *last.differences]
-    lines = [f"{_text('; '.join(said))}\n\n"]
+    said = f"{last.scope}, versus {last.before}."
+    if last.differences:
+        said += f" Differs in all cells: {'; '.join(last.differences)}."
+    lines = [f"{_text(said)}\n\n"]
     for title, found in last.lists.items():
         lines += [f"- {_text(f'{title}: {len(found)}' if found else f'{title}: nothing')}\n"]
         lines += [f"  - {_text(line)}\n" for line in listed(found, view.most, "line")]
@@ -140,7 +150,7 @@ def _deltas(pairs: Sequence[Delta]) -> Iterable[str]:
     for delta in sorted(pairs, key=lambda delta: delta.percent):
         yield _line(
             f"{delta.cell.id}, {delta.versus.id}",
-            f"{delta.device}, {delta.kind}",
+            f"{delta.device}, {memory_text(delta.kind)}",
             layout(delta.versus),
             bytes_text(delta.peak_bytes),
             bytes_text(delta.versus_peak_bytes),
@@ -157,7 +167,7 @@ def _claims(claims: Sequence[ClaimRow]) -> Iterable[str]:
 def _answer(view: AnswerView) -> Iterable[str]:
     """A line for each question and device, its metrics below; what is not available is said."""
     for answer in (one for devices in view.first.values() for one in devices):
-        yield f"- {_text(f'{answer.question} ({answer.device}, {answer.kind})')}\n"
+        yield f"- {_text(f'{answer.question} ({answer.device}, {memory_text(answer.kind)})')}\n"
         for part in answer.parts:
             if part.metric.title in view.absent:
                 continue

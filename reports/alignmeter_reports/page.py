@@ -15,7 +15,7 @@ from alignmeter import __version__
 from alignmeter.analysis.intervals import Estimate
 from alignmeter.analysis.likeness import Group, current
 from alignmeter.analysis.no_delta import why_no_delta
-from alignmeter.analysis.words import figure_text
+from alignmeter.analysis.words import figure_text, memory_text
 from alignmeter.cells.labels import spelled
 from alignmeter.records.capacity import CapacityPoint
 from alignmeter.records.reasons import REASONS
@@ -92,6 +92,7 @@ def environment() -> Environment:
     templates.filters |= {
         "bytes": bytes_text, "joules": joules_text, "seconds": seconds_text, "short": _short,
         "counted": counted, "interval": _interval, "figure": figure_text, "ticked": _ticked,
+        "memory": memory_text,
     }  # fmt: skip
     return templates
 

@@ -83,7 +83,7 @@ COLUMNS: dict[str, str] = {
     "bound_s": "what a step takes at least on this device, in s",
     "bound_share": "that over the measured step time, 0 to 1",
     "currency": "of the costs, as `--prices` gives it",
-    "cost_per_1000_steps": "price of the device's hours and electricity for 1000 steps",
+    "cost_per_1000_steps": "price of its devices' hours and of electricity for 1000 steps",
     "cost_per_million_tokens": "the same for a million trained tokens",
     "notes": "codes of what is noted of the cell though its figures stand",
     **{f"{metric}_invalid": f"reason codes, where {metric} is invalid" for metric in _METRICS},

@@ -46,7 +46,7 @@ def test_every_model_and_both_methods_of_the_delta(pretend, records, tmp_path):
     assert len(found) == 12
     for record in found.values():
         assert_whole(record, 32 * MIB)
-    assert "DPO versus PPO: peak memory of one step (vram)" in done.stdout
+    assert "DPO versus PPO: peak memory of one step (VRAM)" in done.stdout
     rows = [line.split()[:2] for line in done.stdout.splitlines() if " separate, " in line]
     assert sorted(rows) == sorted(map(list, product(MODELS, MODES)))
     assert "saves" in (tmp_path / "out" / "report.html").read_text()

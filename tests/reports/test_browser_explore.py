@@ -1,6 +1,7 @@
 """Navigation, search and explorer in a real Chromium, on the sample and on both made sets."""
 
 import contextlib
+import re
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,12 @@ def test_a_link_with_what_is_not_there_shows_what_is_usual(opened):
     wrong = opened("#explore&rows=nothing&columns=x&value=%3Cb%3E&is-size=none&cell=gone")
     assert figures(wrong) == usual
     assert not wrong.locator("#panel").is_visible()
+
+
+def test_what_cells_of_one_place_differ_in_is_named_with_its_axis(opened):
+    page = opened("#explore&is-seq_len=*&is-batch=*&is-peft=*")
+    for text in page.locator("#pivot small").all_inner_texts():
+        assert not re.search(r"(^|, )([\d.]+|on|off)(,|$)", text)
 
 
 def test_keys_alone_pick_axes_and_open_a_cell(opened):

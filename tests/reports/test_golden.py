@@ -66,9 +66,9 @@ def section(files, name):
 def test_the_first_screen(files):
     text = section(files, "answer")
     saved = "DPO saves 25 % (1 GiB of 4 GiB)"
-    assert f"NVIDIA H100 80GB HBM3 (vram) PPO separate, sequential {saved}" in text
+    assert f"NVIDIA H100 80GB HBM3 (VRAM) PPO separate, sequential {saved}" in text
     assert (
-        "DPO versus PPO NVIDIA H100 80GB HBM3, vram, 1 pair step time 2.5x faster "
+        "DPO versus PPO NVIDIA H100 80GB HBM3, VRAM, 1 pair step time 2.5x faster "
         "energy per step saves 75 %"
     ) in text
     assert "T 64, B 2 NVIDIA H100 80GB HBM3 saves 25 % 2.5x faster saves 75 %" in text
@@ -146,7 +146,7 @@ def test_the_parquet_file_is_the_csv_with_types_and_steps(files):
 
 def test_the_markdown(files):
     text = html.unescape((files / "r.md").read_text())
-    assert "| vram | separate, sequential | 3 GiB | 4 GiB | 25.0 % |" in text.replace(
+    assert "| VRAM | separate, sequential | 3 GiB | 4 GiB | 25.0 % |" in text.replace(
         "NVIDIA H100 80GB HBM3, ", ""
     )
     assert "| DPO needs less VRAM than PPO | supported | 25.0 % | 1 for it |" in text

@@ -170,7 +170,7 @@ def test_cpu_figures_are_never_called_vram(tmp_path):
     assert "vram" not in measured.lower()
     answer = text[text.index('id="answer"') : text.index('id="claims"')]
     assert "vram" not in answer.lower()
-    assert "cpu tensor storage" in answer
+    assert "CPU tensor storage" in answer
     assert {row["memory_kind"] for row in rows} == {"cpu tensor storage"}
 
 

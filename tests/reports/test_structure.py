@@ -156,7 +156,7 @@ def test_rows_of_one_device_in_two_settings_say_which(tmp_path):
     shown = " ".join(" ".join(lines(summary_parts(records))).split())
     page = (tmp_path / "r.html").read_text()
     for cap in (500, 700):
-        assert f"peak memory of one step (vram, {device} (cap {cap} W))" in shown
+        assert f"peak memory of one step (VRAM, {device} (cap {cap} W))" in shown
         assert f"{device} (cap {cap} W)" in page
     found = groups(records)
     hours = {saving.evidence.device: saving.hours for saving in

@@ -1,7 +1,7 @@
-"""What steps cost: hours of a device with their electricity, at prices that a reader gives."""
+"""What steps cost: hours of devices with their electricity, at prices that a reader gives."""
 
-__all__ = ["MILLION", "STEPS", "Money", "cost_metric", "hours_of", "kwh_of", "money_of", "price_of",
-           "priced"]  # fmt: skip
+__all__ = ["MILLION", "STEPS", "Money", "cost_metric", "devices_of", "hours_of", "kwh_of",
+           "money_of", "price_of", "priced"]  # fmt: skip
 
 from dataclasses import dataclass
 
@@ -28,9 +28,14 @@ class Money:
     missing: str = ""
 
 
-def hours_of(seconds: float) -> float:
-    """Of `STEPS` steps that take ``seconds`` each."""
-    return STEPS * seconds / _HOUR_S
+def devices_of(record: Record) -> int:
+    """How many devices a step takes, each of which is paid: ranks of a CPU may share one."""
+    return len({(rank.node, rank.device) for rank in record.ranks}) or 1
+
+
+def hours_of(seconds: float, devices: int) -> float:
+    """Device-hours of `STEPS` steps that take ``seconds`` each on so many."""
+    return STEPS * devices * seconds / _HOUR_S
 
 
 def kwh_of(joules: float) -> float:
@@ -44,7 +49,8 @@ def money_of(record: Record, prices: Prices | None) -> Money:
     if not seconds or seconds < 0:
         return Money(missing="it was not timed")
     tokens = seconds * rate if rate and rate > 0 else None
-    return priced(record.provenance, seconds, record.energy.per_step_j, tokens, prices)
+    joules, devices = record.energy.per_step_j, devices_of(record)
+    return priced(record.provenance, seconds, joules, tokens, prices, devices=devices)
 
 
 def priced(
@@ -53,13 +59,15 @@ def priced(
     joules: float | None,
     tokens: float | None,
     prices: Prices | None,
+    *,
+    devices: int,
 ) -> Money:
     """What steps of these figures cost; ``tokens``: trained ones of a step."""
     if prices is None:
         return Money(missing="no prices given")
     if prices.of(place) is None:
         return Money(missing=plain(f"the prices have no {place.device}"))
-    money = price_of(place, seconds, joules, prices)
+    money = price_of(place, seconds, joules, prices, devices=devices)
     if money is None:
         return Money(missing="its energy was not measured")
     per_million = None if not tokens else money * MILLION / (STEPS * tokens)
@@ -67,9 +75,14 @@ def priced(
 
 
 def price_of(
-    place: Provenance, seconds: float, joules: float | None, prices: Prices | None
+    place: Provenance,
+    seconds: float,
+    joules: float | None,
+    prices: Prices | None,
+    *,
+    devices: int,
 ) -> float | None:
-    """Price of `STEPS` steps: the device's hours with their electricity, of one step's figures.
+    """Price of `STEPS` steps: hours of all devices with their electricity, of one step's figures.
 
     ``None`` where the prices lack the device, or electricity is paid apart and was not measured.
     """
@@ -77,11 +90,11 @@ def price_of(
     if prices is None or price is None:
         return None
     if prices.electricity_per_kwh is None:
-        return price * hours_of(seconds)
+        return price * hours_of(seconds, devices)
     if joules is None:
         return None
     electricity = prices.electricity_per_kwh * prices.pue * kwh_of(joules)
-    return price * hours_of(seconds) + electricity
+    return price * hours_of(seconds, devices) + electricity
 
 
 def cost_metric(prices: Prices) -> Metric:

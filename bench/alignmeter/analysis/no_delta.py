@@ -9,6 +9,7 @@ from alignmeter.analysis.delta import peak_counts
 from alignmeter.analysis.likeness import Group, groups
 from alignmeter.analysis.pairings import goes_with
 from alignmeter.cells.axes import AXES
+from alignmeter.cells.labels import spelled
 from alignmeter.records.record import Record
 from alignmeter.text import counted
 
@@ -23,19 +24,21 @@ def why_no_delta(records: Sequence[Record], names: tuple[str, str]) -> str:
     """For `registry.DELTAS`' pair ``names``: cells that are missing, failed, do not count or
     differ. Which of these it is depends on how far the nearest pair came.
     """
-    less, more = names
+    less, more = (spelled("method", name) for name in names)
     found = [group for group in groups(records) if group.cell.method in names]
     here = {group.cell.method for group in found}
     if here != set(names):
-        absent = " and ".join(f"no {name} cell" for name in names if name not in here)
+        absent = " and ".join(
+            f"no {spelled('method', name)} cell" for name in names if name not in here
+        )
         return f"it needs a {less} and a {more} cell alike in all else; there is {absent}"
     for counts, what in _CHECKS:
         for name in names:
             cells = [group for group in found if group.cell.method == name]
             if not any(map(counts, cells)):
-                return f"no {name} cell {what}: {_said(cells)}"
+                return f"no {spelled('method', name)} cell {what}: {_said(cells)}"
     good = [group for group in found if _memory_counts(group)]
-    return f"no {less} cell is like a {more} cell: {_apart(good, less, more)}"
+    return f"no {less} cell is like a {more} cell: {_apart(good, *names)}"
 
 
 def _ran(group: Group) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from alignmeter.analysis.likeness import Group, current, newest_first
 from alignmeter.cells.cell import Alike, Cell
+from alignmeter.cells.labels import axis_text
 from alignmeter.registry import METHODS, PEFT_MODES, MethodRow, PeftRow
 
 
@@ -106,7 +107,8 @@ def _differing(one: Cell, two: Cell, free: Sequence[str]) -> Iterator[str]:
     if one.method != two.method:  # the layout of the one that has one is named already
         return
     for name in free:
-        if getattr(one, name) != getattr(two, name):
+        differ = getattr(one, name) != getattr(two, name)
+        if differ and axis_text(one, name) != axis_text(two, name):  # it changes something
             yield f"{name.replace('_', ' ')} {getattr(one, name)} against {getattr(two, name)}"
 
 

@@ -10,13 +10,15 @@ A ratio is what is asked about over what it is held against, of one pair of like
 pairs there is no mean: the words give their range, and how many say it.
 """
 
-__all__ = ["factor_text", "figure_text", "lean", "percent_text", "range_text", "ratio_text",
-           "several_text"]  # fmt: skip
+__all__ = ["Saying", "factor_text", "figure_text", "lean", "memory_text", "percent_text",
+           "range_text", "ratio_text", "sayings", "several_text"]  # fmt: skip
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from alignmeter.analysis.intervals import LEAST_REPLICATES, Estimate, outcome
 from alignmeter.analysis.metrics import METRICS, Metric
+from alignmeter.records.record import VRAM
 
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _MINUS = "\N{MINUS SIGN}"
@@ -35,6 +37,11 @@ def lean(figure: Estimate, metric: Metric) -> int:
         limit = 1 + metric.minimum
         return (figure.value >= limit) - (figure.value <= 1 / limit)
     return {"regressed": 1, "improved": -1}.get(said, 0)
+
+
+def memory_text(kind: str) -> str:
+    """A record's kind of memory as people write it: ``VRAM``, ``CPU tensor storage``."""
+    return "VRAM" if kind == VRAM else kind.replace("cpu ", "CPU ")
 
 
 def factor_text(factor: float, like: float | None = None) -> str:
@@ -67,10 +74,7 @@ def ratio_text(figure: Estimate, metric: Metric, subject: str = "") -> str:
     text = form.format(say(value, value))
     if figure.low is None or figure.high is None:
         return f"{text}, {_BARE}"
-    if figure.low == figure.high:
-        return text
-    low, high = sorted((say(figure.low, value), say(figure.high, value)), key=float)
-    return f"{text} [{low}, {high}]"
+    return f"{text}{_span(figure, say)}"
 
 
 _BARE = f"no interval below {LEAST_REPLICATES} replicates"
@@ -85,6 +89,59 @@ def several_text(figures: Sequence[Estimate], metric: Metric, subject: str = "")
         share = _share(len(mine), total)
         parts.append(f"{_kind_text(kind, mine, metric, subject)} in {share} pairs")
     return "; ".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Saying:
+    """What ``pairs`` of several pairs say. ``head``: what it is, as ``faster``; ``text``: its
+    figures, ``1.10 to 1.14x in 2 of 3`` where others say something else. ``rank``: its place among
+    all that can be said.
+    """
+
+    rank: int
+    head: str
+    text: str
+    pairs: int
+
+
+def sayings(figures: Sequence[Estimate], metric: Metric, subject: str = "") -> list[Saying]:
+    """`several_text` in parts, for a list of what many such have to say."""
+    found = []
+    for kind, mine in _kinds(figures, metric).items():
+        head, text = _headed(kind, mine, metric, subject)
+        if len(mine) < len(figures):
+            text = f"{text} in {_share(len(mine), len(figures))}".lstrip()
+        found.append(Saying(rank=_KINDS.index(kind), head=head, text=text, pairs=len(mine)))
+    return found
+
+
+def _headed(
+    kind: str, figures: Sequence[Estimate], metric: Metric, subject: str
+) -> tuple[str, str]:
+    """``saves`` and ``5.0 to 5.6 %``; a single figure with its interval."""
+    if kind == "equal" and _unchanged(figures):
+        return "the same", ""
+    if kind in _OPEN:
+        return _open_text(kind, metric), _hull(figures)
+    values = [figure.value for figure in figures]
+    if kind == "not available":
+        return "without an interval", _signed_range(min(values), max(values))
+    say, form = _form(figures, metric, "")
+    times = f"{{}}{_TIMES}"
+    text = f"{_ends(values, say)}{_TIMES if times in form else ' %'}"
+    text += _span(figures[0], say) if len(figures) == 1 else ""
+    if metric.speed:
+        return form.removeprefix(f"{times} "), text
+    head = "saves" if kind == "less" else f"{metric.more} more"
+    return f"{subject} {head}".lstrip(), text
+
+
+def _span(figure: Estimate, say: _Say) -> str:
+    """`` [5.1, 5.7]``; empty without an interval, or where it is a point."""
+    if figure.low is None or figure.high is None or figure.low == figure.high:
+        return ""
+    ends = sorted((say(end, figure.value) for end in (figure.low, figure.high)), key=float)
+    return f" [{', '.join(ends)}]"
 
 
 def _share(count: int, total: int) -> str:
@@ -115,21 +172,28 @@ def _kinds(figures: Sequence[Estimate], metric: Metric) -> dict[str, list[Estima
 
 
 def _kind_text(kind: str, figures: Sequence[Estimate], metric: Metric, subject: str) -> str:
-    least = f"{100 * metric.minimum:g} %"
+    if kind == "equal" and _unchanged(figures):
+        return "the same"
     if kind in _OPEN:
-        if kind == "equal" and all(figure.low == figure.high == 1 for figure in figures):
-            return "the same"
-        said = {
-            "edge": f"at the edge of {least}",
-            "equal": f"equal within {least}",
-            "inconclusive": "no clear difference",
-        }
-        return f"{said[kind]} ({_hull(figures)})"
+        return f"{_open_text(kind, metric)} ({_hull(figures)})"
     values = [figure.value for figure in figures]
     if kind == "not available":
         return f"{_signed_range(min(values), max(values))} without an interval"
     say, form = _form(figures, metric, subject)
     return form.format(_ends(values, say))
+
+
+def _unchanged(figures: Iterable[Estimate]) -> bool:
+    return all(figure.low == figure.high == 1 for figure in figures)
+
+
+def _open_text(kind: str, metric: Metric) -> str:
+    least = f"{100 * metric.minimum:g} %"
+    return {
+        "edge": f"at the edge of {least}",
+        "equal": f"equal within {least}",
+        "inconclusive": "no clear difference",
+    }[kind]
 
 
 def _form(figures: Sequence[Estimate], metric: Metric, subject: str) -> tuple[_Say, str]:

@@ -5,6 +5,7 @@ __all__ = ["answer_parts"]
 from collections.abc import Iterator, Sequence
 
 from alignmeter.analysis.answers import Answer
+from alignmeter.analysis.words import memory_text
 from alignmeter.terminal.tables import Paragraph, Part
 from alignmeter.text import listed, plain
 
@@ -20,7 +21,8 @@ def answer_parts(answers: Sequence[Answer]) -> Iterator[Part]:
     there = {part.metric.title for a in answers for part in a.parts if part.sentences}
     for answer in answers:
         yield Paragraph("")
-        where = answer.kind if answer.topic == "accelerator" else f"{answer.kind}, {answer.device}"
+        kind = memory_text(answer.kind)
+        where = kind if answer.topic == "accelerator" else f"{kind}, {answer.device}"
         yield Paragraph(plain(f"{answer.question} ({where})"), "bold", hang=2)
         for part in answer.parts:
             if part.metric.title not in there:

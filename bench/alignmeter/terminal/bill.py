@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from alignmeter.analysis.bill import STEPS, Bill, Stage, recipe_text
 from alignmeter.analysis.intervals import Estimate
-from alignmeter.analysis.words import percent_text
+from alignmeter.analysis.words import memory_text, percent_text
 from alignmeter.cells.labels import layout_text, spelled
 from alignmeter.terminal.tables import Column, Grid, Paragraph, Part, Row, figure, label
 from alignmeter.text import plain
@@ -25,7 +25,8 @@ def bill_parts(bills: Sequence[Bill]) -> Iterator[Part]:
     for (device, kind), rows in sorted(tables.items()):
         yield Paragraph("")
         yield Paragraph(
-            f"The whole bill: from a base model to an aligned one ({kind}, {plain(device)})",
+            "The whole bill: from a base model to an aligned one "
+            f"({memory_text(kind)}, {plain(device)})",
             "bold",
             hang=2,
         )

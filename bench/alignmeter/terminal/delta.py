@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from alignmeter.analysis.delta import Delta
+from alignmeter.analysis.words import memory_text
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.labels import axis_text, follows, layout_text, varied
 from alignmeter.records.record import VRAM
@@ -25,7 +26,8 @@ def delta_parts(rows: Sequence[Delta]) -> Iterator[Part]:
         tables[row.names, row.kind, row.device].append(row)
     several = len({row.device for row in rows}) > 1
     for (less, more), kind, device in sorted(tables, key=lambda key: key[1:]):
-        where = f"{kind}, {plain(device)}" if several else kind
+        memory = memory_text(kind)
+        where = f"{memory}, {plain(device)}" if several else memory
         yield Paragraph("")
         yield Paragraph(f"{less} versus {more}: peak memory of one step ({where})", "bold", hang=2)
         yield _table(tables[(less, more), kind, device], less, more)

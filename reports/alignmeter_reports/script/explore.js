@@ -11,7 +11,8 @@ function explorable(place) {
     const rows = chosenRows(data, choice);
     form.replaceChildren(...fields(data, choice));
     table.replaceChildren(...pivotTable(data, choice, rows));
-    status.textContent = rows.length + " of " + data.rows.length + " cells; each figure is one cell, and opens it.";
+    const count = rows.length + " of " + data.rows.length + " cells; ";
+    status.textContent = count + (rows.length ? "each figure is one cell, and opens it." : "none has all of these values, so set one of them to all.");
     const row = data.rows.find((one) => one.id === choice.cell);
     detail.hidden = row === undefined;
     if (row !== undefined && drawnCell !== choice.cell) detail.replaceChildren(...panel(data, row));

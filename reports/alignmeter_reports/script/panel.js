@@ -1,10 +1,11 @@
 // Panel: everything that the page knows of one cell.
 function panel(data, row) {
   const at = data.places[row.place];
+  const phaseText = (seconds) => secondsText(seconds) + ("time" in row.bad ? "*" : "");
   return [
     made("h3", { tabindex: "-1" }, row.name),
     made("p", {}, at.device + ". Replicates: " + Object.entries(row.statuses).map(([status, count]) => count + " " + status.replace("_", " ")).join(", ") + ". ", made("a", { href: "#" + row.id }, "Its row in the table"), row.history ? " · " : null, row.history ? made("a", { href: row.history }, "All its nights") : null),
-    made("div", { class: "panes" }, figuresPane(data, row), stepsPane(row), partsPane("Phases", "Median time of each phase, mean of the replicates", row.phases, secondsText), partsPane("Ledger", "Bytes at the peak, by owner, of the heaviest replicate", row.ledger, bytesText), ...timelinePanes(row), validityPane(data, row), provenancePane(at)),
+    made("div", { class: "panes" }, figuresPane(data, row), stepsPane(row), partsPane("Phases", "Median time of each phase, mean of the replicates", row.phases, phaseText), partsPane("Ledger", "Bytes at the peak, by owner, of the heaviest replicate", row.ledger, bytesText), ...timelinePanes(row), validityPane(data, row), provenancePane(at)),
     commandLine(row),
   ];
 }

@@ -22,6 +22,12 @@ function shownValue(data, axis, value) {
   return value === null ? "–" : (titles || values)[value];
 }
 
+// With the name of its axis where it says nothing alone: T 1024, deterministic on.
+function namedValue(data, axis, value) {
+  const text = shownValue(data, axis, value);
+  return /^([\d.]+|on|off)$/.test(text) ? data.axes[axis].label + " " + text : text;
+}
+
 // The values that the rows have, in the order of the axis; null is of cells that the axis says nothing of.
 function present(data, rows, axis) {
   const found = new Set(rows.map((row) => row.at[axis]));
@@ -37,7 +43,7 @@ function apart(data, rows) {
 function place(data, choice, figure, shade, rows) {
   const differing = apart(data, rows);
   const buttons = rows.map(function (row) {
-    const words = differing.map((axis) => shownValue(data, axis, row.at[axis])).join(", ");
+    const words = differing.map((axis) => namedValue(data, axis, row.at[axis])).join(", ");
     const text = cellText(row, figure);
     const button = made("button", { type: "button", class: "figure", "data-cell": row.id, "aria-pressed": String(row.id === choice.cell), "aria-label": row.name + ": " + text }, made("span", { class: row.figures[figure.name] ? "" : "s-" + worst(row) }, text), words ? made("small", {}, words) : null);
     if (shade.has(row.id)) button.style.setProperty("--heat", shade.get(row.id) + "%");

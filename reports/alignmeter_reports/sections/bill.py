@@ -5,8 +5,8 @@ __all__ = ["BillRow", "bill_rows"]
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alignmeter.analysis.bill import Bill, recipe_text
-from alignmeter.analysis.cost import price_of
+from alignmeter.analysis.bill import Bill, Stage, recipe_text
+from alignmeter.analysis.cost import devices_of, price_of
 from alignmeter.analysis.intervals import Estimate
 from alignmeter.analysis.prices import Prices
 from alignmeter.cells.labels import cell_text, layout_text, spelled
@@ -51,17 +51,24 @@ def _row(bill: Bill, prices: Prices | None) -> BillRow:
         peak_bytes=largest.peak_bytes,
         stage=spelled("method", largest.method),
         models=largest.models,
-        hours=_hours(bill.time),
+        hours=_hours(bill.time, max(map(_devices, bill.stages))),
         kwh=None if energy is None else energy.value / _KWH_J,
         money=_money(bill, prices),
     )
 
 
-def _hours(time: Estimate | None) -> Estimate | None:
+def _devices(stage: Stage) -> int:
+    return max(map(devices_of, stage.group.records))
+
+
+def _hours(time: Estimate | None, devices: int) -> Estimate | None:
+    """Device-hours: the stages of a bill are alike in how many devices they take."""
     if time is None:
         return None
-    low, high = (None if bound is None else bound / _HOUR_S for bound in (time.low, time.high))
-    return Estimate(value=time.value / _HOUR_S, low=low, high=high, n=time.n)
+    low, high = (
+        None if bound is None else devices * bound / _HOUR_S for bound in (time.low, time.high)
+    )
+    return Estimate(value=devices * time.value / _HOUR_S, low=low, high=high, n=time.n)
 
 
 def _money(bill: Bill, prices: Prices | None) -> float | None:
@@ -71,7 +78,9 @@ def _money(bill: Bill, prices: Prices | None) -> float | None:
         place = stage.group.records[0].provenance
         joules = None if stage.energy is None else stage.energy.value
         seconds = None if stage.time is None else stage.time.value
-        found = None if seconds is None else price_of(place, seconds, joules, prices)
+        if seconds is None:
+            return None
+        found = price_of(place, seconds, joules, prices, devices=_devices(stage))
         if found is None:
             return None
         total += found

@@ -1,6 +1,6 @@
 """Trend lines over the runs of a report: a line per cell, and where its level changed."""
 
-__all__ = ["ChangeView", "ChangesView", "Trend", "changes_view"]
+__all__ = ["TOLD", "ChangeView", "ChangesView", "Trend", "change_text", "changes_view"]
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -34,8 +34,10 @@ from alignmeter.records.record import Record
 from alignmeter.text import plain as printable
 from alignmeter_reports.drawing.svg import INK, LARGEST, PALETTE, literal, plain, settings, svg_text
 
-_METRICS = ("time", "memory", "energy")
-"""Tokens per s are made of the same times, and would tell each change twice."""
+TOLD = ("time", "memory", "energy")
+"""Metrics whose changes are told. Tokens per s are made of the same times, and would tell each
+change twice.
+"""
 _LEAST_RUNS = 3
 _MOST_DRAWN = 12
 """Lines that changed, and as many that did not."""
@@ -86,7 +88,7 @@ class ChangesView:
 def changes_view(
     records: Sequence[Record], nights: Sequence[Night], paths: Mapping[int, Path]
 ) -> ChangesView | None:
-    """Change points over the runs; ``None`` below three of them.
+    """Change points over the runs; ``None`` where no cell was measured in three of them.
 
     ``paths``: ``id`` of a record -> its file. A run is what lies in one folder and was measured in
     one night: neither is pooled.
@@ -95,7 +97,9 @@ def changes_view(
     if len(runs) < _LEAST_RUNS:
         return None
     pairs = ((name, record) for name, mine in runs.items() for record in mine)
-    lines = series(pairs, _METRICS)
+    lines = series(pairs, TOLD)
+    if all(len(line.points) < _LEAST_RUNS for line in lines):
+        return None
     changes = sorted(change_points(lines), key=lambda c: c.started, reverse=True)
     cells = {record.cell.id: record.cell for record in records}
     naming = Naming(cells.values())
@@ -137,11 +141,6 @@ def _runs(nights: Sequence[Night], paths: Mapping[int, Path]) -> dict[str, list[
 
 
 def _view(change: ChangePoint, names: Mapping[str, str], *, several: bool) -> ChangeView:
-    metric = METRICS[change.metric]
-    sign = "+" if change.ratio > 1 else _MINUS
-    bounds = "" if metric.exact else f" [{_bounds(change)}]"
-    levels = f"{metric.text(change.before.value)} to {metric.text(change.after.value)}"
-    text = f"{metric.title} {sign}{percent_text(change.effect_percent)} %{bounds}, {levels}"
     told = list(differences_text(change))
     if several:
         told.insert(0, f"on {node_text(change.node)}")
@@ -149,9 +148,18 @@ def _view(change: ChangePoint, names: Mapping[str, str], *, several: bool) -> Ch
         change=change,
         what=printable(names.get(change.cell_id, change.cell_id)),
         head=printable(f"{change.run}, after {change.run_before}"),
-        text=printable(text),
+        text=printable(change_text(change)),
         reasons="; ".join(filter(None, [scope_text(change, several=several), *told])),
     )
+
+
+def change_text(change: ChangePoint) -> str:
+    """``step time +7.6 % [+7.2, +8.1], 318 ms to 342 ms``."""
+    metric = METRICS[change.metric]
+    sign = "+" if change.ratio > 1 else _MINUS
+    bounds = "" if metric.exact else f" [{_bounds(change)}]"
+    levels = f"{metric.text(change.before.value)} to {metric.text(change.after.value)}"
+    return f"{metric.title} {sign}{percent_text(change.effect_percent)} %{bounds}, {levels}"
 
 
 def _bounds(change: ChangePoint) -> str:

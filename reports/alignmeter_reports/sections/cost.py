@@ -26,7 +26,7 @@ from alignmeter_reports.cells import CellRow
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CostRow:
-    """One cell. Hours and energy are of 1000 optimisation steps.
+    """One cell. Hours, of all devices, and energy are of 1000 optimisation steps.
 
     ``invalid``: which of ``time``, ``energy`` and ``money`` are; money is where a figure that it is
     made of is.
@@ -105,7 +105,7 @@ def _headline(costs: Sequence[CostRow], currency: str) -> list[str]:
 
 def _cost(row: CellRow, prices: Prices | None) -> CostRow:
     seconds = row.time_s.value if row.time_s is not None else 0.0
-    hours = hours_of(seconds)
+    hours = hours_of(seconds, row.devices)
     per_million = MILLION / (STEPS * row.tokens) if row.tokens else None
     invalid = {"time", "energy"} & set(row.invalid)
     if invalid & set(() if prices is None else cost_metric(prices).validity):
@@ -115,7 +115,7 @@ def _cost(row: CellRow, prices: Prices | None) -> CostRow:
         hours=hours,
         hours_per_million=None if per_million is None else hours * per_million,
         energy_kwh=None if row.energy_j is None else kwh_of(row.energy_j),
-        money=priced(row.place, seconds, row.energy_j, row.tokens, prices),
+        money=priced(row.place, seconds, row.energy_j, row.tokens, prices, devices=row.devices),
         invalid=frozenset(invalid),
     )
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from alignmeter.analysis.delta import PARTS, Delta, newest
 from alignmeter.analysis.metrics import METRICS
 from alignmeter.analysis.sentences import sentences
+from alignmeter.analysis.words import memory_text
 from alignmeter.cells.axes import AXES
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.labels import layout_text, layouts
@@ -151,7 +152,7 @@ def delta_rows(deltas: Sequence[Delta]) -> list[DeltaRow]:
 
 def _place(delta: Delta) -> str:
     """Where it was measured, and what kind of memory it is."""
-    return f"{delta.device} ({delta.kind})"
+    return f"{delta.device} ({memory_text(delta.kind)})"
 
 
 def _steps(delta: Delta) -> list[Step]:

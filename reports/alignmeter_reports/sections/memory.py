@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from alignmeter.analysis.footprint import FootprintRow, footprint, prediction_error_percent
+from alignmeter.cells.labels import spelled
 from alignmeter.records.record import OWNERS, VRAM, Memory, Record
 from alignmeter_reports.cells import CellRow
 from alignmeter_reports.drawing.memory_charts import Point, diagonal
@@ -109,7 +110,7 @@ def _predictions(cell: CellRow) -> list[Planned]:
 def _chart(records: Sequence[Record]) -> Markup:
     points = [
         Point(
-            group=f"{record.cell.method} {record.cell.architecture}",
+            group=f"{spelled('method', record.cell.method)} {record.cell.architecture}",
             measured=record.memory.allocated_peak_bytes or 0,
             predicted=record.memory.predicted_peak_bytes or 0,
         )

@@ -18,14 +18,14 @@ _PHASES = (
 
 
 def phase_chart(rows: Sequence[CellRow]) -> Markup:
-    """One bar per row that has phases, with the interval of the whole step."""
+    """One bar per row that has phases, with the interval of the whole step; ``*``: invalid."""
     timed = [row for row in rows if row.phases_s]
     names = dict.fromkeys(name for row in timed for name in row.phases_s)
     order = [*(name for name in _PHASES if name in names), *(n for n in names if n not in _PHASES)]
     labels = titles(timed)
     bars = [
         Bar(
-            label=labels[row.anchor],
+            label=labels[row.anchor] + ("*" if "time" in row.invalid else ""),
             parts={_shown(name): row.phases_s.get(name, 0.0) for name in order},
             interval=_interval(row),
         )

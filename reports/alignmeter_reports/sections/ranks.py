@@ -20,6 +20,7 @@ class RankRow:
     """One cell on one kind of device, by the replicate with the largest peak, or a failed one.
 
     ``peak``, ``time``: which rank has the most, and how far it is above the mean of all.
+    ``invalid``: metrics whose figures are.
     """
 
     cell: str
@@ -30,6 +31,7 @@ class RankRow:
     time: Spread | None
     communication: Communication | None
     failed_rank: int | None
+    invalid: frozenset[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +85,7 @@ def _row(group: Group) -> RankRow:
         time=spread_of(record, lambda rank: rank.median_s),
         communication=record.communication,
         failed_rank=record.failed_rank,
+        invalid=frozenset(name for name, verdict in record.validity.items() if not verdict.ok),
     )
 
 

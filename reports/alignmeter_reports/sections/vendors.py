@@ -244,7 +244,7 @@ def _columns(
 def _per_million(row: CellRow, prices: Prices | None) -> float | None:
     if row.time_s is None or not row.tokens:
         return None
-    money = price_of(row.place, row.time_s.value, row.energy_j, prices)
+    money = price_of(row.place, row.time_s.value, row.energy_j, prices, devices=row.devices)
     return None if money is None else money * _MILLION / (_STEPS * row.tokens)
 
 

@@ -15,8 +15,9 @@ from alignmeter.analysis.metrics import METRICS
 from alignmeter.analysis.nights import Night
 from alignmeter.cells.cell import Cell
 from alignmeter.cells.naming import Naming
-from alignmeter.text import plain
+from alignmeter.text import counted, plain
 from alignmeter_reports.cells import CellRow
+from alignmeter_reports.sections.changes import TOLD, change_text
 
 _LONGEST_STEM = 100
 _LEAST_NIGHTS = 3
@@ -122,7 +123,7 @@ def _newest_first(change: ChangePoint) -> tuple[float, int]:
 
 def _hardware_text(place: Place) -> str:
     cap = None if place.power_cap_w is None else f"cap {place.power_cap_w} W"
-    threads = None if place.threads is None else f"{place.threads} threads"
+    threads = None if place.threads is None else counted(place.threads, "thread")
     said = (place.device, place.form_factor, place.partition, cap, threads)
     return plain(", ".join(part for part in said if part) or "a device that is not known")
 
@@ -131,7 +132,7 @@ def _changes(tried: Sequence[Tried]) -> dict[tuple[str, str], list[ChangePoint]]
     """(Cell id, device) -> its change points over the nights, in order of time."""
     if len(tried) < _LEAST_NIGHTS:
         return {}
-    lines = series((night.name, record) for night, _ in tried for record in night.records)
+    lines = series(((night.name, record) for night, _ in tried for record in night.records), TOLD)
     found: dict[tuple[str, str], list[ChangePoint]] = defaultdict(list)
     for change in change_points(lines):
         found[change.cell_id, change.node.device].append(change)
@@ -139,8 +140,5 @@ def _changes(tried: Sequence[Tried]) -> dict[tuple[str, str], list[ChangePoint]]
 
 
 def _change_text(change: ChangePoint) -> str:
-    """``2026-03-09: time +8.0 % (200 ms to 216 ms); commit a -> b``."""
-    text = METRICS[change.metric].text
-    what = f"{text(change.before.value)} to {text(change.after.value)}"
-    why = "; ".join(differences_text(change))
-    return f"{change.run}: {change.metric} {change.effect_percent:+.1f} % ({what}); {why}"
+    """``2026-03-09: step time +8.0 % [+7.2, +8.8], 200 ms to 216 ms; commit a -> b``."""
+    return "; ".join([f"{change.run}: {change_text(change)}", *differences_text(change)])

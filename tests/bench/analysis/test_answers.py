@@ -59,6 +59,30 @@ def test_where_it_turns_there_is_a_sentence_per_method_and_per_architecture_and_
     assert sum(one.pairs for one in part.sentences) == len(part.told) == 4
 
 
+def test_of_many_methods_those_that_say_the_same_are_one_sentence_with_the_figures_of_each():
+    """Two faster for llama and slower for mamba, two slower in all, one left open for llama."""
+    factors = {("sft", "llama"): 0.5, ("sft", "mamba"): 2.0, ("dpo", "llama"): 0.8,
+               ("dpo", "mamba"): 1.5, ("ppo", "llama"): 2.0, ("ppo", "mamba"): 2.5,
+               ("rm", "llama"): 1.6, ("orpo", "llama"): 1.0}  # fmt: skip
+    records = [
+        record
+        for (method, architecture), factor in factors.items()
+        for accelerator, seconds in (("cuda", 1.0), ("rocm", factor))
+        for record in cells(
+            seconds, method=method, architecture=architecture, accelerator=accelerator
+        )
+    ]
+    question = "AMD Instinct MI300X versus NVIDIA H100 80GB HBM3"
+    (part,) = asked(records, question).values()
+    assert texts(part) == [
+        "faster in 2 pairs, llama: SFT 2.0x [2.0, 2.0]; DPO 1.25x [1.25, 1.25]",
+        "slower in 2 pairs, mamba: SFT 2.0x [2.0, 2.0]; DPO 1.50x [1.50, 1.50]",
+        "slower in 3 pairs: RM 1.60x [1.60, 1.60]; PPO 2.0 to 2.5x",
+        "equal within 3 % in 1 pair: ORPO \N{MINUS SIGN}0.2 % to +0.2 %",
+    ]
+    assert sum(one.pairs for one in part.sentences) == len(part.told) == 8
+
+
 def test_pairs_that_agree_are_one_sentence_and_invalid_ones_are_told_apart():
     records = [*cells(1.0), *cells(2.0, method="ppo"), *cells(1.0, peft="lora")]
     records += [replace(r, validity={**r.validity, "time": BAD})

@@ -28,21 +28,21 @@ def judged(record, verdict):
 
 def test_one_side_is_not_there():
     said = why(one(LESS))
-    assert said == f"it needs a {LESS} and a {MORE} cell alike in all else; there is no {MORE} cell"
-    assert why().endswith(f"there is no {LESS} cell and no {MORE} cell")
+    assert said == "it needs a DPO and a PPO cell alike in all else; there is no PPO cell"
+    assert why().endswith("there is no DPO cell and no PPO cell")
 
 
 def test_both_are_there_and_one_crashed():
     crashed = msgspec.structs.replace(
         one(MORE), status="crashed", reason=Reason(code="exception", text="")
     )
-    assert why(one(LESS), crashed) == f"no {MORE} cell was measured: exception in 1 record"
+    assert why(one(LESS), crashed) == "no PPO cell was measured: exception in 1 record"
 
 
 def test_both_were_measured_and_their_memory_does_not_count():
     found = [judged(one(method), GAP) for method in DELTAS[0]]
     said = why(*found)
-    assert said == f"no {LESS} cell has a memory figure that counts: ledger_gap in 1 record"
+    assert said == "no DPO cell has a memory figure that counts: ledger_gap in 1 record"
 
 
 def test_both_count_and_are_not_alike():

@@ -46,7 +46,7 @@ def test_run_measures_reports_and_resumes(tmp_path):
     command = ["run", *SMALL, "--peft", "lora", "--steps", "3", "--out", "out"]
     done = alignmeter(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "DPO versus PPO: peak memory of one step (cpu tensor storage)" in done.stdout
+    assert "DPO versus PPO: peak memory of one step (CPU tensor storage)" in done.stdout
     assert done.stdout.count("separate, sequential") == 1
     assert "HTML  out/report.html\nCSV   out/report.csv" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80

@@ -58,7 +58,7 @@ def test_benchmark_measures_reports_and_prints_the_delta(project):
     )  # fmt: skip
     result.assert_outcomes(passed=2, skipped=1)
     result.stdout.fnmatch_lines(
-        ["*DPO versus PPO: peak memory of one step (cpu tensor storage)*", "HTML  out*report.html"]
+        ["*DPO versus PPO: peak memory of one step (CPU tensor storage)*", "HTML  out*report.html"]
     )
     loaded = load_folders([project.path / "out"])
     assert sorted(r.status for r in loaded.records) == ["ok", "ok", "unsupported"]

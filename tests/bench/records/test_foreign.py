@@ -158,10 +158,13 @@ def test_imported_results_alone_are_a_page_too(tmp_path):
     source, folder = written(tmp_path / "lora.json", of_peft()), tmp_path / "theirs"
     done = CliRunner().invoke(cli, ["import", str(source), "--out", str(folder)])
     assert done.exit_code == 0, done.stderr
-    page = tmp_path / "r.html"
-    done = CliRunner().invoke(cli, ["report", str(folder), "--out", str(page)])
-    assert (done.exit_code, done.stdout) == (0, f"HTML  {page}\n")
-    assert "lora/llama-3.2-3B-rank32" in page.read_text()
+    page, short = tmp_path / "r.html", tmp_path / "r.md"
+    done = CliRunner().invoke(cli, ["report", str(folder), "--out", str(page), "--md", str(short)])
+    assert (done.exit_code, done.stdout) == (0, f"HTML  {page}\nMarkdown {short}\n")
+    text = page.read_text()
+    assert "lora/llama-3.2-3B-rank32" in text
+    assert "<dt>Every cell</dt><dd>there is no record of a step</dd>" in text
+    assert "0 cells.\n\nResults of others, in the page alone: 1. " in short.read_text()
 
 
 @pytest.mark.full

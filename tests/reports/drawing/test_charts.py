@@ -158,7 +158,7 @@ def test_nothing_is_cut_at_an_edge():
 def rows(*cells):
     return [
         SimpleNamespace(cell=c, name=names.of(c), where=c.accelerator, anchor=f"{c.id}{k}",
-                        phases_s={"forward": 0.1}, time_s=None)
+                        phases_s={"forward": 0.1}, time_s=None, invalid={})
         for names in [Naming(cells)]
         for k, c in enumerate(cells)
     ]  # fmt: skip

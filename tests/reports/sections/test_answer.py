@@ -57,7 +57,7 @@ def test_the_delta_is_the_first_card_on_each_device_by_layout_and_stands_once(pa
     text = section(page[0], "answer")
     for device in ("NVIDIA H100 80GB HBM3", "AMD Instinct MI300X"):
         assert re.search(
-            rf"{device} \(vram\) PPO sep.*, sequential DPO saves 40 % \(4 GiB of 10 GiB\) "
+            rf"{device} \(VRAM\) PPO sep.*, sequential DPO saves 40 % \(4 GiB of 10 GiB\) "
             r"PPO shared, sequential DPO saves 25 % \(2 GiB of 8 GiB\)",
             text,
         )

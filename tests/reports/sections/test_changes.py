@@ -109,6 +109,13 @@ def runs(folder, times):
         ])  # fmt: skip
 
 
+def test_three_folders_of_different_cells_are_no_history(tmp_path):
+    for method in ("sft", "dpo", "ppo"):
+        store(tmp_path / method, make_cell_records([1.0, 1.1, 1.2], method=method))
+    loaded, paths = views(tmp_path)
+    assert changes_view(loaded.records, nights(loaded.records), paths) is None
+
+
 def test_a_level_that_changed_is_drawn_and_told(tmp_path):
     runs(tmp_path, [1.0] * 7 + [1.1] * 7)
     loaded, paths = views(tmp_path)

@@ -266,12 +266,27 @@ def failed(status, **axes):
     return msgspec.structs.replace(record, status=status, reason=reason)
 
 
+def earlier(records):
+    """The same a day before."""
+    return [
+        msgspec.structs.replace(
+            record,
+            provenance=msgspec.structs.replace(
+                record.provenance, started="2026-01-01T03:04:05+00:00"
+            ),
+        )
+        for record in records
+    ]
+
+
 def test_only_a_measured_out_of_memory_says_what_fits():
     lora = make_cell_records([1.0], peft="lora", **GPU)
     assert verdicts([failed("oom", **GPU), *lora])["adapters-fit"] == "supported"
     assert verdicts([failed("predicted_oom", **GPU), *lora])["adapters-fit"] == "not measured"
     full = make_cell_records([1.0], **GPU)
     assert verdicts([failed("oom", peft="lora", **GPU), *full])["adapters-fit"] == "contradicted"
+    both = [failed("oom", **GPU), *earlier(full), *lora]
+    assert verdicts(both)["adapters-fit"] == "not measured"  # full ran the night before
     cpu = make_cell_records([1.0], peft="lora")
     assert verdicts([failed("oom"), *cpu])["adapters-fit"] == "not measured"
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_cells import A_DEVICE, make_cell_records
+from made_ranks import make_ranks
 
-from alignmeter.analysis.cost import cost_metric
+from alignmeter.analysis.cost import cost_metric, money_of
 from alignmeter.analysis.likeness import groups
 from alignmeter.analysis.prices import Prices, read_prices
 from alignmeter.errors import InputError
@@ -63,6 +64,20 @@ def test_money_is_hours_and_electricity_with_the_buildings_share():
     assert ppo.money.per_steps == pytest.approx(6.3)
     assert dpo.money.per_million == pytest.approx(3.3 / 256_000 * 1e6)
     assert found.savings[0].money == pytest.approx(3.0)
+
+
+def test_a_step_of_several_devices_costs_the_hours_of_each():
+    """3.6 s x 1000 on two devices are 2 h, 6 EUR; of two processes of one device they are 1 h."""
+    apart = make_ranks(peaks=[100, 100], seconds=[3.6, 3.6])
+    apart = msgspec.structs.replace(apart, provenance=dpo_and_ppo()[0].provenance)
+    bare = msgspec.structs.replace
+    shared = bare(apart, ranks=[bare(rank, device="GPU-0") for rank in apart.ranks])
+    prices = Prices(currency="EUR", per_hour={"H100-SXM": 3.0})
+    for record, hours in ((apart, 2.0), (shared, 1.0)):
+        (row,) = view([record], prices).rows
+        assert row.hours == pytest.approx(hours)
+        assert row.money.per_steps == pytest.approx(3.0 * hours)
+        assert money_of(record, prices).per_steps == pytest.approx(3.0 * hours)
 
 
 def test_what_is_not_known_makes_no_money():

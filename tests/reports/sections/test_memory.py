@@ -111,7 +111,7 @@ def test_the_chart_says_in_words_what_it_draws(report):
         "state +512 KiB, +5.0 %; activations and rollout +1.5 MiB, +15.0 %; PPO's peak 10 MiB, "
         "100.0 %."
     )
-    caption = "llama full, separate, sequential, cpu (cpu tensor storage)"
+    caption = "llama full, separate, sequential, cpu (CPU tensor storage)"
     assert f"<figcaption>{caption}</figcaption>" in delta
     assert f"<title>From DPO&#x27;s peak to PPO&#x27;s: {caption}</title>" in delta
     assert f'<data value="{4 * MIB}">4 MiB</data>' in delta
@@ -163,12 +163,12 @@ def test_rows_of_two_machines_name_theirs(report):
     page, _ = report(*pair(), *(of_gpu(record) for record in pair()))
     said = words(section(page, "answer"))
     layout = "PPO separate, sequential DPO saves 40 %"
-    assert f"cpu (cpu tensor storage) {layout} (4 MiB of 10 MiB)" in said
-    assert f"H100 (vram) {layout} (4 GiB of 10 GiB)" in said
+    assert f"cpu (CPU tensor storage) {layout} (4 MiB of 10 MiB)" in said
+    assert f"H100 (VRAM) {layout} (4 GiB of 10 GiB)" in said
     rows = [row for row in rows_of(section(page, "delta")) if row[0].startswith("llama")]
     assert [row[1:4] for row in rows] == [
-        ["cpu (cpu tensor storage)", "40.0 %", "4 MiB"],
-        ["H100 (vram)", "40.0 %", "4 GiB"],
+        ["cpu (CPU tensor storage)", "40.0 %", "4 MiB"],
+        ["H100 (VRAM)", "40.0 %", "4 GiB"],
     ]
 
 
@@ -209,7 +209,7 @@ def test_the_cpu_shows_its_ledger_and_says_that_it_is_no_vram(report):
     page, rows = report(*pair())
     memory = section(page, "memory")
     assert "tensor storage on the CPU is not a device's memory" in words(memory)
-    assert "cpu tensor storage" in words(memory)
+    assert "CPU tensor storage" in words(memory)
     assert "vram" not in memory.lower()
     assert "They settle no claim about VRAM" in page
     assert "+ context" not in memory
@@ -226,14 +226,14 @@ def test_a_plan_beside_what_was_measured(report):
     assert rows_of(section(page, "memory"))[-2:] == [
         [
             f"DPO llama full {dpo.cell.id[-8:]} cpu",
-            "cpu tensor storage",
+            "CPU tensor storage",
             "9 MiB",
             "6 MiB",
             "+50.0 %",
         ],
         [
             f"PPO llama full, separate, sequential {ppo.cell.id[-8:]} cpu",
-            "cpu tensor storage",
+            "CPU tensor storage",
             "9 MiB",
             "10 MiB",
             "-10.0 %",
@@ -250,7 +250,7 @@ def test_three_plans_are_a_chart(report):
     page, _ = report(*records)
     memory = section(page, "memory")
     assert "<desc>3 points about the line where predicted equals measured.</desc>" in memory
-    labels = "dpo llama", "ppo llama", "sft llama", "equal", "10 % off"
+    labels = "DPO llama", "PPO llama", "SFT llama", "equal", "10 % off"
     assert all(f">{label}</text>" in memory for label in labels)
 
 
@@ -335,3 +335,17 @@ def test_the_deltas_csv_decomposes_to_the_byte(report, tmp_path):
     assert int(row["delta_bytes"]) == 4 * MIB == sum(int(row[f"{part}_bytes"]) for part in parts)
     assert [float(row[f"{part}_percent"]) for part in parts] == [20.0, 5.0, 15.0]
     assert float(row["saved_percent"]) == 40.0
+
+
+def test_where_nothing_was_measured_memory_and_time_are_among_what_is_missing(report):
+    """They have a heading each, which is in the list alone."""
+    (record, _) = pair()
+    failed = msgspec.structs.replace(
+        record, status="oom", reason=Reason(code="out_of_memory", text=""), ledger={},
+        memory=Memory(kind="vram"), phases={},
+    )  # fmt: skip
+    page, _ = report(failed)
+    missing = page[page.index("Not measured here</h2>") :]
+    for name, heading in (("memory", "Where the memory goes"), ("phases", "Where the time goes")):
+        assert f'<h2 id="{name}">' not in page
+        assert f"<dt>{heading}</dt><dd>no " in missing

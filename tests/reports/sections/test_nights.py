@@ -48,6 +48,9 @@ def test_last_night_comes_first_with_what_is_news(fourteen):
     )
     assert "since 2026-03-09: DPO mamba full: regressed, step time +" in first
     assert text.index(f"### Last night: {date}") < text.index("### Not measured")
+    cells = f"{len(SOME)} cells in {2 * len(SOME)} rows, one for each device and software"
+    assert f"{cells}, on NVIDIA H200" in text
+    assert "Differs in all cells: commit 0d0d0d0d0d0d" in text
     assert len(text.encode()) < MARKDOWN_LIMIT_BYTES / 50
     shown = " ".join(" ".join(lines(summary_parts(loaded.records))).split())
     assert f"Last night: {date}, versus 2026-03-{NIGHTS - 1:02}" in shown

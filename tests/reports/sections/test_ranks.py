@@ -8,7 +8,8 @@ from made_ranks import make_ranks
 
 from alignmeter.analysis.likeness import groups
 from alignmeter.records.folder import Loaded
-from alignmeter.records.record import decode_record, encode_record
+from alignmeter.records.reasons import Code
+from alignmeter.records.record import Phase, Reason, Verdict, decode_record, encode_record
 from alignmeter.terminal.ranks import rank_parts
 from alignmeter.terminal.tables import lines
 from alignmeter_reports.page import render_page
@@ -37,6 +38,22 @@ def test_a_page_lists_the_ranks_where_there_are_any():
     assert ">70 MiB<" in page
     assert ">1.25<" in page
     assert "no cell is a step of several devices" in page_of(several()[:1])
+
+
+def test_an_invalid_time_has_its_mark_among_ranks_and_phases():
+    one, two = several()
+    bad = Verdict(ok=False, reasons=[Reason(code=Code.HOST_LOADED, text="busy")])
+    two = msgspec.structs.replace(
+        two, validity={**two.validity, "time": bad}, phases={"forward": Phase(median_s=0.8)}
+    )
+    page = page_of([one, two])
+    ranks = page.partition('id="ranks"')[2].partition("</section>")[0]
+    assert "rank 0 the slowest step, 6.7 % (an invalid time)" in ranks
+    assert ">800 ms*<" in ranks
+    assert ">70 MiB<" in ranks
+    phases = page.partition('id="phases"')[2].partition("</section>")[0]
+    assert "forward 800 ms*<" in phases
+    assert "* marks an invalid time" in phases
 
 
 def test_the_csv_says_how_even_they_are():

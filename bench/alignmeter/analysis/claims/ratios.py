@@ -162,7 +162,12 @@ def _ledger_bytes(group: Group, owner: str) -> int:
 
 
 def fits_where_full_does_not(material: Material) -> list[Evidence]:
-    """Pairs of which at least one side ran out of memory; a plan's word counts for nothing."""
+    """Pairs of which at least one side ran out of memory; a plan's word counts for nothing.
+
+    Where the side that ran out of memory ran in another session of the same setting, what fits
+    there is open.
+    """
+    ran = {(group.cell, group.place.setting) for group in material.groups if group.ran}
     rows = []
     for pair in _full_and_adapters(material.groups):
         full, adapters = _outcome(pair.base), _outcome(pair.other)
@@ -173,6 +178,11 @@ def fits_where_full_does_not(material: Material) -> list[Evidence]:
             found = "fails", "full ran, and it ran out of memory"
         elif adapters == "ok":
             found = "holds", "it ran, and full ran out of memory"
+        short = [
+            side for side, said in ((pair.base, full), (pair.other, adapters)) if said == "oom"
+        ]
+        if any((side.cell, side.place.setting) in ran for side in short):
+            found = "open", "what ran out of memory ran in another session of the same setting"
         if pair.other.records[0].memory.kind != VRAM:
             found = "apart", f"{found[1]}; {ON_CPU}"
         rows.append(_row(pair, cell_text(pair.other.cell), None, *found))
