@@ -33,11 +33,18 @@ def page_of(records):
 def test_a_page_lists_the_ranks_where_there_are_any():
     page = page_of(several()).partition('id="ranks"')[2].partition("</section>")[0]
     assert "rank 1 has the largest peak, 16.7 % above the mean" in page
-    assert "rank 0 the slowest step, 6.7 %" in page
+    assert "rank 0 has the slowest step, 6.7 % above the mean" in page
     assert "all gather 3 MiB in 11 calls, 200 ms, exposed 100 ms" in page
     assert ">70 MiB<" in page
     assert ">1.25<" in page
     assert "no cell is a step of several devices" in page_of(several()[:1])
+
+
+def test_ranks_that_hold_the_same_have_no_largest():
+    record = make_ranks(peaks=[50 * MIB, 50 * MIB], seconds=[0.8, 0.7])
+    page = page_of([record]).partition('id="ranks"')[2].partition("</section>")[0]
+    assert "all ranks have the same peak" in page
+    assert "the largest peak," not in page
 
 
 def test_an_invalid_time_has_its_mark_among_ranks_and_phases():
@@ -48,7 +55,7 @@ def test_an_invalid_time_has_its_mark_among_ranks_and_phases():
     )
     page = page_of([one, two])
     ranks = page.partition('id="ranks"')[2].partition("</section>")[0]
-    assert "rank 0 the slowest step, 6.7 % (an invalid time)" in ranks
+    assert "rank 0 has the slowest step, 6.7 % above the mean (an invalid time)" in ranks
     assert ">800 ms*<" in ranks
     assert ">70 MiB<" in ranks
     phases = page.partition('id="phases"')[2].partition("</section>")[0]
@@ -83,3 +90,10 @@ def test_a_failed_rank_is_kept():
     page = page_of([record]).partition('id="ranks"')[2].partition("</section>")[0]
     assert "rank 1 failed" in page
     assert ">ended<" in page
+
+
+def test_claims_that_nothing_bears_on_are_no_section():
+    """One cell of one method is neither for nor against any of them."""
+    page = page_of(several()[:1])
+    assert 'id="claims"' not in page
+    assert "no cell and no pair here is for or against a claim" in page
