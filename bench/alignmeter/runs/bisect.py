@@ -89,13 +89,27 @@ def bisect(asked: Bisection) -> Found:
     """The first commit or environment at which the cell fails the gate versus ``good``.
 
     Raises `InputError` if the gate cannot tell ``good`` from ``bad``, if one of the two cannot be
-    measured, or for a revision that git does not know.
+    measured, for a revision that git does not know, or for a folder whose records another command
+    or interpreter measured.
     """
     with locked(asked.out):
         revisions = asked.revisions()
         with Worktree(revisions.repository, asked.out / "worktree") as tree:
+            _keep_way(asked)
             write_bytes(asked.out / "cell.json", _spec(asked.cell))
             return _Search(asked, revisions, tree).first()
+
+
+def _keep_way(asked: Bisection) -> None:
+    """Say beside the records how they were measured: what came another way is no replicate."""
+    path = asked.out / "measured-by.json"
+    way = msgspec.json.encode({"python": asked.python, "command": list(asked.command)})
+    if path.exists() and path.read_bytes() != way:
+        raise InputError(
+            f"{path}: another --python or COMMAND measured the records there; give both as the "
+            "file has them, or another --out"
+        )
+    write_bytes(path, way)
 
 
 @dataclass(frozen=True)

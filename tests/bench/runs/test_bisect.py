@@ -264,3 +264,12 @@ def test_a_file_of_environments_that_says_nothing_clear_is_refused(environments)
     file.write_bytes(b"\xff\n\xfe")
     with pytest.raises(InputError, match="not text in UTF-8"):
         command.main(among(file, "a", "b"), standalone_mode=False)
+
+
+def test_records_of_another_way_to_measure_are_not_taken(made):
+    place, commits = made
+    for last in (commits[6], "main"):  # measured, and then refused by what it found
+        with pytest.raises(InputError, match="cannot tell GOOD from BAD"):
+            command.main(arguments(place, commits[5], last), standalone_mode=False)
+    with pytest.raises(InputError, match=r"measured-by.json: another --python or COMMAND measured"):
+        command.main(arguments(place, commits[5], "main", "true"), standalone_mode=False)
