@@ -224,7 +224,9 @@ class _Search:
             said = f"{shown_path(command[0])}: cannot be started: {error.strerror}"
             raise _CannotMeasureError(said) from error
         if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            lines = [
+                line for line in (done.stderr.strip() or done.stdout).splitlines() if line.strip()
+            ]
             said = shortened(plain(lines[-1]), _SAID) if lines else "it said nothing"
             raise _CannotMeasureError(f"{what} ended with {done.returncode}: {said}")
 

@@ -273,3 +273,11 @@ def test_records_of_another_way_to_measure_are_not_taken(made):
             command.main(arguments(place, commits[5], last), standalone_mode=False)
     with pytest.raises(InputError, match=r"measured-by.json: another --python or COMMAND measured"):
         command.main(arguments(place, commits[5], "main", "true"), standalone_mode=False)
+
+
+@pytest.mark.parametrize("where", ["", ">&2"], ids=["output", "error"])
+def test_a_failing_command_is_quoted_wherever_it_speaks(where, made):
+    place, commits = made
+    install = f"echo no room {where}; false"
+    with pytest.raises(InputError, match="GOOD, .* the command ended with 1: no room"):
+        command.main(arguments(place, commits[0], "main", install), standalone_mode=False)
