@@ -279,5 +279,5 @@ def test_records_of_another_way_to_measure_are_not_taken(made):
 def test_a_failing_command_is_quoted_wherever_it_speaks(where, made):
     place, commits = made
     install = f"echo no room {where}; false"
-    with pytest.raises(InputError, match="GOOD, .* the command ended with 1: no room"):
+    with pytest.raises(InputError, match=r"GOOD, .* the command ended with 1: no room"):
         command.main(arguments(place, commits[0], "main", install), standalone_mode=False)
