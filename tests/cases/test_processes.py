@@ -20,7 +20,7 @@ STARTS = {
     "bench/alignmeter/lab/engines/slurm.py": ("the commands of Slurm", 1),
     "bench/alignmeter/lab/planned.py": ("python", 1),
     "bench/alignmeter/runs/bisect.py": ("the user's command, and python -P for each cell", 1),
-    "bench/alignmeter/runs/worktree.py": ("git", 1),
+    "bench/alignmeter/runs/git.py": ("git", 1),
     "bench/alignmeter/session/launcher.py": ("python", 2),  # the forkserver, and each worker
     "bench/alignmeter/telemetry/sampler.py": ("python", 1),
     "bench/alignmeter/training/engines/compiled.py": ("the compiler", 1),  # of one thread, no pool
