@@ -74,22 +74,25 @@ def steps(machine, *cells, late="", **options):
 
 
 @pytest.mark.full
-def test_a_rank_takes_its_steps_with_half_of_the_weights_as_it_was_planned(pretend):
-    axes = [
+@pytest.mark.parametrize(
+    "axes",
+    [
         {"method": "dpo", "peft": "full"},
         {"method": "ppo", "peft": "lora", **SHARED},
         {"method": "grpo", "peft": "qlora", "architecture": "mamba2"},
         {"method": "sft", "peft": "full", "precision": "bf16-mixed", "batching": "padded"},
-    ]
+    ],
+    ids=lambda axes: axes["method"],
+)
+def test_a_rank_takes_its_steps_with_half_of_the_weights_as_it_was_planned(axes, pretend):
     modes = {}, {"world_size": 2, "parallel": "fsdp2"}, {"world_size": 2, "parallel": "ddp"}
-    found = steps(pretend("cuda"), *[{**cell, **mode} for cell in axes for mode in modes])
-    for one, half, all_of_it in zip(found[::3], found[1::3], found[2::3], strict=True):
-        assert half["held"] == pytest.approx(one["held"] / 2, rel=0.02)
-        assert all_of_it["held"] == one["held"]
-        assert half["peak"] < one["peak"]
-        assert half["backend"] == "nccl"
-        for rank in (half, all_of_it):
-            assert rank["peak"] == pytest.approx(rank["planned"], rel=0.02)
+    one, half, all_of_it = steps(pretend("cuda"), *[{**axes, **mode} for mode in modes])
+    assert half["held"] == pytest.approx(one["held"] / 2, rel=0.02)
+    assert all_of_it["held"] == one["held"]
+    assert half["peak"] < one["peak"]
+    assert half["backend"] == "nccl"
+    for rank in (half, all_of_it):
+        assert rank["peak"] == pytest.approx(rank["planned"], rel=0.02)
 
 
 @pytest.mark.full
