@@ -69,6 +69,26 @@ def test_a_cell_of_new_names_is_measured(extended, tmp_path):
     assert record["phases"] == ["forward", "backward", "optimizer"]
 
 
+@pytest.mark.exhaustive
+def test_the_new_method_is_the_same_in_parts_and_on_ranks(extended, tmp_path):
+    """Rows of their own lengths: a mean over tokens of each part would be another one."""
+    code = "from alignmeter.cli import main; main()"
+    losses = []
+    for number, more in enumerate(
+        ([], ["--microbatches", "2"], ["--world-size", "2", "--parallel", "fsdp2"])
+    ):
+        folder = tmp_path / str(number)
+        python(
+            extended, code, "cell", "--method", "cpo", "--accelerator", "cpu", "--seq-len", "64",
+            "--batch", "4", "--steps", "2", "--warmup", "1", "--data", "lengths:hh", "--batching", "padded",
+            "--out", str(folder), *more,
+        )  # fmt: skip
+        losses += [record["losses"] for record in records_of(extended, folder)]
+    assert len(losses) == 3
+    for found in losses[1:]:
+        assert found == pytest.approx(losses[0], rel=1e-5)
+
+
 NEW_NAMES = (
     "--method", "cpo", "--architecture", "gpt_neox", "--peft", "norms,full", "--size", "tiny",
     "--accelerator", "cpu", "--seq-len", "16", "--batch", "2", "--checkpointing", "off",
@@ -105,7 +125,7 @@ def records_of(extended, folder):
         "print(json.dumps([{'id': r.cell.id, 'peft': r.cell.peft, 'status': r.status, "
         "'agrees': r.numerics.agrees, 'phases': list(r.phases), 'flops': [*r.throughput.flops], "
         "'mfu_reason': r.throughput.mfu_reason, 'peak': r.memory.allocated_peak_bytes, "
-        "'predicted': r.memory.predicted_peak_bytes} "
+        "'losses': r.numerics.losses, 'predicted': r.memory.predicted_peak_bytes} "
         "for r in load_folders([Path(sys.argv[1])]).records]))"
     )
     return json.loads(python(extended, code, str(folder)))
