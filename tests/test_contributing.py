@@ -80,8 +80,8 @@ def test_the_new_method_is_the_same_in_parts_and_on_ranks(extended, tmp_path):
         folder = tmp_path / str(number)
         python(
             extended, code, "cell", "--method", "cpo", "--accelerator", "cpu", "--seq-len", "64",
-            "--batch", "4", "--steps", "2", "--warmup", "1", "--data", "lengths:hh", "--batching", "padded",
-            "--out", str(folder), *more,
+            "--batch", "4", "--steps", "2", "--warmup", "1", "--data", "lengths:hh",
+            "--batching", "padded", "--out", str(folder), *more,
         )  # fmt: skip
         losses += [record["losses"] for record in records_of(extended, folder)]
     assert len(losses) == 3
