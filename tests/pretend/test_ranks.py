@@ -7,6 +7,7 @@ nothing here. What the vendors' own backends do is not pretended.
 import json
 
 import pytest
+from deep_config import write_deep_config
 
 STEPS = """
 import gc
@@ -98,13 +99,7 @@ def test_a_rank_takes_its_steps_with_half_of_the_weights_as_it_was_planned(axes,
 @pytest.mark.full
 @pytest.mark.parametrize("peft", ["full", "qlora"])
 def test_no_rank_has_a_model_whole_while_it_is_made(peft, pretend, tmp_path):
-    config = {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 1000,
-        "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 16,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": False,
-    }  # fmt: skip
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    axes = {"method": "sft", "peft": peft, "model": f"{tmp_path}/config.json", "world_size": 2}
+    axes = {"method": "sft", "peft": peft, "model": write_deep_config(tmp_path), "world_size": 2}
     whole, late = (steps(pretend("cuda"), axes, late=late)[0] for late in ("", "late"))
     assert late["held"] == whole["held"]
     assert late["built"] < 0.8 * whole["built"]

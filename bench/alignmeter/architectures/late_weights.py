@@ -70,7 +70,8 @@ class _Stored:
     ) -> None:
         self._plain, self._filled, self._form, self._device = plain, filled, form, device
         blocks = list(_blocks(model))
-        self._blocks = dict(zip(blocks, _blocks(plain), strict=True))
+        places = [(held, n) for held in block_lists(plain) for n in range(len(held))]
+        self._places = dict(zip(blocks, places, strict=True))
         self._modules = {block: dict(block.named_modules()) for block in blocks}
         inside = {module for named in self._modules.values() for module in named.values()}
         self._rest = {n: m for n, m in model.named_modules() if m not in inside}
@@ -81,12 +82,10 @@ class _Stored:
             self._filled.fill(None)
             self._move(self._plain, self._rest)
             return
-        plain = self._blocks.pop(block)
+        held, number = self._places.pop(block)
+        plain = held[number]
         self._filled.fill(plain)
-        for blocks in block_lists(self._plain):
-            for number, one in enumerate(blocks):
-                if one is plain:
-                    blocks[number] = nn.Identity()
+        held[number] = nn.Identity()
         self._move(plain, self._modules.pop(block))
 
     def _move(self, plain: nn.Module, modules: dict[str, nn.Module]) -> None:

@@ -46,6 +46,15 @@ def read_late(checkpoint, dtype=torch.float32, form=None):
     return model, seen
 
 
+def assert_same_tensors(late, whole):
+    wanted = dict([*whole.named_parameters(), *whole.named_buffers()])
+    found = dict([*late.named_parameters(), *late.named_buffers()])
+    assert found.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        assert found[name].dtype == tensor.dtype, name
+        assert torch.equal(found[name], tensor), name
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_weight_and_buffer_is_that_of_the_whole(architecture, dtype, checkpoints):
@@ -53,12 +62,7 @@ def test_every_weight_and_buffer_is_that_of_the_whole(architecture, dtype, check
         checkpoint = find_checkpoint(str(folder))
         whole = checkpoint.build(dtype=dtype).to(dtype)  # as a cell's backbones are
         late, seen = read_late(checkpoint, dtype)
-        wanted = dict([*whole.named_parameters(), *whole.named_buffers()])
-        found = dict([*late.named_parameters(), *late.named_buffers()])
-        assert found.keys() == wanted.keys()
-        for name, tensor in wanted.items():
-            assert found[name].dtype == tensor.dtype, name
-            assert torch.equal(found[name], tensor), name
+        assert_same_tensors(late, whole)
         assert len(seen) == len(blocks_of(late)) + 1
         ids = torch.arange(12).reshape(1, 12)
         with torch.no_grad():
@@ -77,12 +81,7 @@ def test_packed_weights_are_those_of_the_whole(architecture, embeddings, checkpo
     checkpoint = find_checkpoint(str(checkpoints[architecture][0]))
     whole = form.store(checkpoint.build(dtype=dtype).to(dtype)).to(CPU)
     late, seen = read_late(checkpoint, dtype, form)
-    wanted = dict([*whole.named_parameters(), *whole.named_buffers()])
-    found = dict([*late.named_parameters(), *late.named_buffers()])
-    assert found.keys() == wanted.keys()
-    for name, tensor in wanted.items():
-        assert found[name].dtype == tensor.dtype, name
-        assert torch.equal(found[name], tensor), name
+    assert_same_tensors(late, whole)
     scales = list(zip(quantisation_tensors(late), quantisation_tensors(whole), strict=True))
     assert len(scales) > 0
     assert all(torch.equal(mine, other) for mine, other in scales)

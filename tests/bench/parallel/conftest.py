@@ -1,8 +1,7 @@
 """Two ranks for the tests of this folder."""
 
-import json
-
 import pytest
+from deep_config import write_deep_config
 from rank_pair import Pair
 
 from alignmeter.architectures.checkpoint import configs_alone
@@ -17,11 +16,6 @@ def pair(launcher, tmp_path_factory):
 @pytest.fixture
 def config_of_16_layers(tmp_path):
     """A small Llama of 16 layers, of which there is a config only."""
-    config = {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 1000,
-        "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 16,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": False,
-    }  # fmt: skip
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    path = write_deep_config(tmp_path)
     with configs_alone():
-        yield str(tmp_path / "config.json")
+        yield path
